@@ -1,0 +1,142 @@
+"""Checkpoints that explain themselves: weights together with the spec needed to use them.
+
+A checkpoint is a dictionary of plain types and tensors, so that it loads with `weights_only=True`, which runs no code:
+`{"format": "fer_live/1", "spec": {...}, "state_dict": {...}, "metrics": {...}}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+HEADS = ("fer2013", "ferplus")  # answers in search keywords (FER2013 labels) and in what people saw (FER+ votes)
+FORMAT = "fer_live/1"
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "best_model.pt"
+
+
+class CheckpointError(Exception):
+    """Weights are missing, damaged, or of another kind. The text says what was tried and what to do next."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to use the weights; stored inside the checkpoint.
+
+    arch: a timm name, or "resnet9". labels: class names in the order of the logits.
+    input_size: side S of the crops in pixels. channels: 1 for grey crops, 3 for colour ones.
+    mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on grey crops repeat them.
+    crop_margin: how much larger than the face box the crop is, as a share of the box (0.0 is the box itself).
+    temperature: divides the logits of `head` before the softmax (Guo et al. 2017, arXiv:1706.04599).
+    resolution: the side to which the network itself enlarges its input.
+    heads: name and temperature of each head that the weights hold. head: the one that answers.
+    """
+
+    arch: str
+    labels: tuple[str, ...] = EMOTIONS
+    input_size: int = 48
+    channels: int = 1
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    crop_margin: float = 0.0
+    temperature: float = 1.0
+    resolution: int = 48
+    heads: dict[str, float] = field(default_factory=lambda: {"fer2013": 1.0})
+    head: str = "fer2013"
+
+    def for_head(self, head: str | None) -> ModelSpec:
+        """The same spec answering with another head (None: as it is). Raises CheckpointError for a head it has not."""
+        head = head or self.head
+        if head not in self.heads:
+            raise CheckpointError(f"these weights have no head {head!r}; they have: {', '.join(self.heads)}")
+        return dataclasses.replace(self, head=head, temperature=self.heads[head])
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict, half: bool = False) -> None:
+    """Write weights, spec and metrics to `path` through a temporary file, so that a cut leaves the old file whole.
+
+    half: store floating-point weights in 16 bits (half the size on disk; loading restores 32 bits).
+    """
+    import torch
+
+    state = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+    content = {"format": FORMAT, "spec": dataclasses.asdict(spec), "state_dict": state, "metrics": metrics}
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def write_atomically(path: str | Path, write) -> None:
+    """Call `write(temporary_path)`, flush it to the disk, then rename it to `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: str | Path, device: str | torch.device = "cpu", head: str | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Load a model in eval mode, with its spec.
+
+    head: "fer2013" (search keywords), "ferplus" (the crowd's votes), or None for what the live app shows.
+    The model maps (N, C, S, S) float tensors made by `models.preprocess.normalize` to logits (N, 7) in the order of
+    `spec.labels`; softmax(logits / spec.temperature) are the probabilities.
+    Raises CheckpointError if the file is missing, damaged, of another kind, or would run code when loaded.
+    """
+    from models.networks import build_model
+
+    content = read_checkpoint(path)
+    try:
+        spec = parse_spec(content["spec"]).for_head(head)
+        model = build_model(spec)
+        model.load_state_dict(content["state_dict"], strict=True)  # copies 16-bit weights into 32-bit parameters
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: the weights do not fit their own spec ({reason}); train or download them again")
+    return model.to(device).eval(), spec
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """The dictionary inside a checkpoint file, on the CPU, without running any code from it."""
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is no fer_live checkpoint, or holds code, which is never run; use a best_model.pt from python -m training"
+        )
+    except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for cut or foreign files
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); it may be cut off: copy it again")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a fer_live checkpoint; use a best_model.pt written by python -m training")
+    return content
+
+
+def parse_spec(fields: dict) -> ModelSpec:
+    """A ModelSpec from its stored dictionary; tuples come back as lists and are restored."""
+    known = {f.name for f in dataclasses.fields(ModelSpec)}
+    if not isinstance(fields, dict) or set(fields) - known or "arch" not in fields:
+        raise CheckpointError("the checkpoint's spec has unknown or missing fields; it needs another version of fer_live")
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return ModelSpec(**fields)

