@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 EPILOG = """DATA is a folder with train/ and validation/ of seven class folders, a folder of seven class folders, or
@@ -42,12 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}", file=sys.stderr)
         return 2
     from models.checkpoint import CheckpointError
+    from models.device import DeviceError
     from training.data import DataError
     from training.train import TrainingError
 
     try:
         run(args)
-    except (CheckpointError, DataError, TrainingError) as error:
+    except (CheckpointError, DataError, DeviceError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> None:
     """Train, or go on training, then calibrate, measure and draw."""
     from models.checkpoint import load_checkpoint, save_checkpoint
+    from models.device import choose_device
     from training import report
     from training.data import load_dataset
     from training.recipes import RECIPES
@@ -69,14 +70,14 @@ def run(args: argparse.Namespace) -> None:
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed}
     out = args.resume or args.out
-    recipe, device = RECIPES[plan["recipe"]], choose_device(args.device)
+    recipe, (device, why) = RECIPES[plan["recipe"]], choose_device(args.device)
     _check_writable(out)
     data = load_dataset(plan["data"], plan["votes"] or None)
     trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe))
     if state:
         trainer.restore(state)
     print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
-          f"{len(trainer.train_set.images):,} pictures, {device}, seed {plan['seed']}", flush=True)
+          f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
     train(trainer, out, plan)
     model, spec = load_checkpoint(out / "best_model.pt", device)
     spec = calibrate(model, spec, data)
@@ -88,19 +89,6 @@ def run(args: argparse.Namespace) -> None:
     report.draw_all(out, trainer.history, metrics, data.images[sheet], data.labels[sheet],
                     example_probs(model, spec, data.images[sheet]))
     print(f"wrote {out / 'best_model.pt'} (epoch {metrics['epoch']}) and the pictures beside it")
-
-
-def choose_device(text: str):
-    """The torch device of this name; "auto" takes CUDA where there is one. Raises TrainingError naming what there is."""
-    import torch
-
-    from training.train import TrainingError
-
-    count = torch.cuda.device_count()
-    valid = ["auto", "cpu"] + (["cuda"] if count else []) + [f"cuda:{i}" for i in range(count)]
-    if text not in valid:
-        raise TrainingError(f"no device {text!r} here; there are: {', '.join(valid)}")
-    return torch.device("cuda" if text == "auto" and count else "cpu" if text == "auto" else text)
 
 
 def _pretrained(text: str, recipe) -> bool | Path:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import EMOTIONS, CheckpointError, ModelSpec, load_checkpoint
+from models.device import DeviceError, choose_device
 from models.preprocess import normalize
 from training.data import DataError, Dataset, clear_votes, fingerprints, load_dataset
 
@@ -141,14 +142,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="PrivateTest", help="train, validation, Training, PublicTest or PrivateTest")
     parser.add_argument("--head", choices=("fer2013", "ferplus"), help="which head answers (default: the checkpoint's)")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     try:
-        model, spec = load_checkpoint(args.model, args.device, args.head)
+        model, spec = load_checkpoint(args.model, choose_device(args.device)[0], args.head)
         data = load_dataset(args.data, args.votes, spec.input_size)
         result = measure_split(model, spec, data, args.split, args.flip)
-    except (CheckpointError, DataError) as error:
+    except (CheckpointError, DataError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(describe(result))

@@ -1,0 +1,21 @@
+"""Real-time facial expression recognition.
+
+    source ──Frame──> detector ──boxes──> tracker ──tracks──> crop_faces ──crops──> classifier ──probs──> smoother
+           ──Analysis──> overlay ──image──> sinks (window, recorder, log)
+
+`python -m fer_live --help` runs it; `Analyzer.from_checkpoint()(image_bgr)` is the library. Importing this package
+imports neither torch nor timm.
+"""
+
+from typing import Any
+
+__all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
+_HOMES = {"Analyzer": "pipeline", "open_source": "sources"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'fer_live' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"fer_live.{_HOMES.get(name, 'types')}"), name)

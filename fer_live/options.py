@@ -1,0 +1,100 @@
+"""The command line, and the checks that need neither a camera nor the network: they answer in under a second."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from fer_live.types import OutputError
+
+SHOW = ("fps", "bars", "help")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+EXAMPLES = """examples:
+  python -m fer_live                                        the webcam in a window
+  python -m fer_live --source clip.mp4 --output out.mp4 --log out.jsonl --no-window
+  python -m fer_live --source picture.jpg --output annotated.png
+  python -m fer_live --source 'photos/*.jpg' --output annotated/
+  python -m fer_live --source demo --max-seconds 20
+keys in the window: q or Esc quits, r records, s saves a picture, b bars, m mirror, f full screen, h help"""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; a wrong one ends the program with status 2, as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", help="camera number or /dev path, video file, picture, folder or glob of pictures, rtsp:// or http:// "
+        "address, or demo (default: camera 0, or the demo where there is none)")
+    add("--output", type=Path, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of pictures")
+    add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
+    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
+    add("--head", choices=("fer2013", "ferplus"), help="which truth answers: search keywords, or what people saw "
+        "(default: the model's own)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--no-window", action="store_true", help="run without a window")
+    add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
+    add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
+    add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
+    add("--min-face", type=_positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
+        "side (default: 0.12, pictures 0.06)")
+    add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
+        "(default: fps)")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _shown(text: str) -> set[str]:
+    names = {name.strip() for name in text.split(",") if name.strip()} - {"none"}
+    if names - set(SHOW):
+        wrong = ", ".join(sorted(names - set(SHOW)))
+        raise argparse.ArgumentTypeError(f"cannot show {wrong}; there are: {', '.join(SHOW)}, none")
+    return names
+
+
+def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path]) -> None:
+    """Refuse what could not be written, before anything is opened or loaded. kind: "live", "video" or "pictures"."""
+    if args.log and args.log.suffix.lower() not in (".jsonl", ".csv"):
+        raise OutputError(f"--log {args.log}: logs are .jsonl or .csv")
+    if args.output and kind != "pictures" and args.output.suffix.lower() != ".mp4":
+        raise OutputError(f"--output {args.output}: recordings are .mp4 files")
+    if args.output and kind == "pictures" and not output_is_folder(args.output, len(source_paths)):
+        if args.output.suffix.lower() not in PICTURE_ENDINGS:
+            raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder")
+        if len(source_paths) > 1:
+            raise OutputError(f"--output {args.output}: {len(source_paths)} pictures need a folder")
+    for path in (args.output, args.log):
+        if path is not None:
+            _check_place(path, source_paths)
+
+
+def output_is_folder(output: Path, pictures: int) -> bool:
+    """Whether pictures are written into `output`, rather than one to it."""
+    return output.is_dir() or (not output.suffix and not output.is_file()) or (pictures > 1 and not output.suffix)
+
+
+def _check_place(path: Path, source_paths: list[Path]) -> None:
+    for source in source_paths:
+        if path.exists() and source.exists() and (path.samefile(source) or (path.is_dir() and path.samefile(source.parent))):
+            raise OutputError(f"{path} would overwrite the source; choose another place")
+    folder = path if path.is_dir() else path.parent
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if folder != existing and path.suffix:
+        raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise OutputError(f"cannot write {path}: {existing} is not a folder that can be written to")
+    if path.suffix and path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")

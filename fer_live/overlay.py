@@ -1,0 +1,132 @@
+"""Draws faces, labels and figures on a copy of the frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fer_live.types import UNSURE, Analysis, Face, Rates, View
+
+# Okabe and Ito's palette, told apart with any common colour blindness (jfly.uni-koeln.de/color); BGR.
+COLOURS = {
+    "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
+    "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (150, 150, 150),
+}
+PLATE = (24, 24, 24)
+WHITE = (255, 255, 255)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+HELP = (("q, Esc", "quit"), ("r", "record"), ("s", "save a picture"), ("b", "bars"), ("m", "mirror"), ("f", "full screen"),
+        ("h", "help"))
+
+
+class Overlay:
+    """Draws what the view asks for. labels: class names in the order of the probabilities."""
+
+    def __init__(self, labels: tuple[str, ...], view: View):
+        self.labels, self.view = labels, view
+
+    def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
+        """A new picture (H, W, 3) uint8 BGR: the frame with its faces, and the HUD when rates are given."""
+        image = analysis.frame.image.copy()
+        pen = Pen(image)
+        for face in analysis.faces:
+            self._face(pen, face)
+        corner = []
+        if self.view.badge:
+            corner.append(self.view.badge)
+        if rates is not None and self.view.fps:
+            corner.append(f"{rates.fps:.0f} fps, {rates.dropped} dropped")
+        if corner:
+            pen.plate("   ".join(corner), pen.gap, pen.gap)
+        if self.view.recording:
+            self._recording(pen)
+        if self.view.help:
+            self._help(pen)
+        return image
+
+    def _face(self, pen: Pen, face: Face) -> None:
+        x1, y1, x2, y2 = face.box
+        colour = COLOURS.get(face.label, WHITE)
+        cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), PLATE, pen.line * 3, cv2.LINE_AA)
+        cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), colour, pen.line, cv2.LINE_AA)
+        text = face.label if face.label == UNSURE else f"{face.label} {face.confidence:.0%}"
+        top = y1 - pen.row if y1 >= pen.row else y2  # above the face, or below it at the upper border
+        pen.plate(text, x1, top, colour)
+        if self.view.bars:
+            self._bars(pen, face, below=y2 + (pen.row if top == y2 else 0))
+
+    def _bars(self, pen: Pen, face: Face, below: int) -> None:
+        """All probabilities as bars: beside the face where there is room, else below or over it."""
+        height, width = pen.image.shape[:2]
+        row, length = round(pen.row * 0.72), pen.row * 3
+        name_width = max(pen.width(name, 0.7) for name in self.labels) + 2 * pen.gap
+        w, h = name_width + length + pen.gap, row * len(self.labels) + pen.gap
+        x1, y1, x2, _ = face.box
+        if x2 + w + pen.gap <= width:
+            left, top = x2 + pen.gap, y1
+        elif x1 - w - pen.gap >= 0:
+            left, top = x1 - w - pen.gap, y1
+        else:
+            left, top = x1, below + pen.gap
+        left, top = max(0, min(left, width - w)), max(0, min(top, height - h))
+        pen.shade(left, top, w, h)
+        for i, (name, prob) in enumerate(zip(self.labels, face.probs, strict=True)):
+            y = top + pen.gap // 2 + i * row
+            pen.text(name, left + pen.gap, y + round(row * 0.75), WHITE, 0.7)
+            start = left + name_width
+            end = start + max(1, round(float(prob) * length))
+            cv2.rectangle(pen.image, (start, y + row // 5), (end, y + row - row // 5), COLOURS.get(name, WHITE), cv2.FILLED)
+
+    def _help(self, pen: Pen) -> None:
+        keys = max(pen.width(key) for key, _ in HELP) + 3 * pen.gap
+        width = keys + max(pen.width(what) for _, what in HELP) + 2 * pen.gap
+        top = 2 * pen.gap + pen.row
+        pen.shade(pen.gap, top, width, len(HELP) * pen.row + pen.gap)
+        for i, (key, what) in enumerate(HELP):
+            y = top + round((i + 0.85) * pen.row)
+            pen.text(key, 2 * pen.gap, y, WHITE)
+            pen.text(what, pen.gap + keys, y, WHITE)
+
+    def _recording(self, pen: Pen) -> None:
+        right = pen.image.shape[1] - pen.gap
+        left = right - pen.width("REC") - 2 * pen.gap
+        pen.plate("REC", left, pen.gap)
+        radius = pen.row // 4
+        cv2.circle(pen.image, (left - radius - pen.gap, pen.gap + pen.row // 2), radius, (0, 0, 230), cv2.FILLED, cv2.LINE_AA)
+
+
+class Pen:
+    """Text and plates in sizes that follow the picture's."""
+
+    def __init__(self, image: np.ndarray):
+        self.image = image
+        unit = min(image.shape[0], image.shape[1] * 9 / 16) / 480  # 1 at 854x480
+        self.size = max(0.35, 0.62 * unit)
+        self.line = max(1, round(2 * unit))
+        self.thick = max(1, round(1.4 * unit))
+        self.gap = max(3, round(7 * unit))
+        self.row = max(14, round(28 * unit))
+
+    def width(self, text: str, share: float = 1.0) -> int:
+        """Pixels that `text` takes."""
+        return cv2.getTextSize(text, FONT, self.size * share, self.thick)[0][0]
+
+    def text(self, text: str, x: int, y: int, colour: tuple[int, int, int], share: float = 1.0) -> None:
+        """Write with the left end of the baseline at (x, y)."""
+        cv2.putText(self.image, text, (x, y), FONT, self.size * share, colour, self.thick, cv2.LINE_AA)
+
+    def plate(self, text: str, x: int, y: int, colour: tuple[int, int, int] | None = None) -> None:
+        """White text on a dark plate with its upper left corner at (x, y), moved into the picture; a strip in `colour`."""
+        height, width = self.image.shape[:2]
+        w = self.width(text) + 2 * self.gap + (self.gap if colour else 0)
+        x, y = max(0, min(x, width - w)), max(0, min(y, height - self.row))
+        cv2.rectangle(self.image, (x, y), (x + w - 1, y + self.row - 1), PLATE, cv2.FILLED)
+        if colour:
+            cv2.rectangle(self.image, (x, y), (x + self.gap - 1, y + self.row - 1), colour, cv2.FILLED)
+            x += self.gap
+        self.text(text, x + self.gap, y + round(self.row * 0.72), WHITE)
+
+    def shade(self, x: int, y: int, w: int, h: int) -> None:
+        """Darken a rectangle, so that what is written on it can be read on any background."""
+        part = self.image[max(0, y) : y + h, max(0, x) : x + w]
+        part[:] = part // 4

@@ -1,0 +1,203 @@
+"""Writes annotated video and pictures: H.264 MP4 true to the clock, the source's sound kept, playable after a power cut."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+
+# isort: split
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+from fer_live.types import Analysis, OutputError
+
+CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
+MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
+# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame, once a second.
+FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
+
+
+def unused(path: Path) -> Path:
+    """`path`, or where that exists already the same name with the first free number from 2 up: nothing is overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return candidate
+
+
+class VideoRecorder:
+    """A sink that writes H.264 (yuv420p) MP4. It opens its file at the first picture, whose size is the recording's.
+
+    fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
+    live: times count from the first picture, and the last picture lasts until the recording is closed.
+    sound_from: a video file whose sound is copied beside the pictures.
+    """
+
+    def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None):
+        self.path, self.fps, self.time_base, self.live, self.sound_from = path, fps, time_base, live, sound_from
+        self.container: av.container.OutputContainer | None = None
+        self.sound: SoundCopy | None = None
+
+    def __enter__(self) -> VideoRecorder:
+        return self
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Append (H, W, 3) uint8 BGR at the time of its frame. Raises OutputError if it cannot be written."""
+        time_s = analysis.frame.time_s
+        try:
+            if self.container is None:
+                self._open(image, time_s)
+            self._encode(image, time_s)
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was recorded before is kept") from None
+
+    def _open(self, image: np.ndarray, time_s: float) -> None:
+        height, width = image.shape[:2]
+        self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the colour planes: sides must be even
+        self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
+        self.container = av.open(str(self.path), "w", format="mp4", options=FRAGMENTED)
+        self.stream = self.container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1001))
+        self.stream.height, self.stream.width = self.size_hw
+        self.stream.pix_fmt = "yuv420p"
+        context = self.stream.codec_context
+        context.time_base = self.time_base
+        # said and used: players take untagged pictures for one or the other matrix by their size, and colours shift
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self.stream.options = {"preset": "veryfast", "crf": "20", "bf": "0", "g": str(max(1, round(self.fps)))}
+        if self.sound_from:
+            self.sound = SoundCopy(self.sound_from, self.container)
+
+    def _encode(self, image: np.ndarray, time_s: float) -> None:
+        assert self.container is not None
+        self.last_image, self.last_time_s = image, time_s
+        frame = av.VideoFrame.from_ndarray(self._fit(image), format="bgr24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        pts = round((time_s - self.start_s) / self.time_base)
+        self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
+        frame.time_base = self.time_base
+        for packet in self.stream.encode(frame):
+            self.container.mux(packet)
+        if self.sound:
+            self.sound.copy_until(time_s)
+
+    def _fit(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        if (height, width) == self.size_hw:
+            return image
+        if (height + height % 2, width + width % 2) == self.size_hw:
+            return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        return cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_AREA)  # a stream that changed its size
+
+    def __exit__(self, *exception) -> None:
+        if self.container is None:
+            return
+        container, self.container = self.container, None
+        try:
+            if self.live:  # ten seconds on the wall are ten seconds in the file
+                self.container = container
+                self._encode(self.last_image, max(time.monotonic(), self.last_time_s + 1 / self.fps))
+                self.container = None
+            for packet in self.stream.encode(None):
+                container.mux(packet)
+            if self.sound:
+                self.sound.copy_rest(self.last_time_s)
+            container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot finish {self.path} ({error.strerror}); what was recorded before is kept") from None
+        finally:
+            if self.sound:
+                self.sound.close()
+
+
+class SoundCopy:
+    """Copies the first sound track of a file into an open MP4, packet by packet; other codecs are encoded as AAC."""
+
+    def __init__(self, path: Path, output: av.container.OutputContainer):
+        self.input = av.open(str(path))
+        self.output = output
+        self.ahead: av.Packet | None = None
+        video = self.input.streams.video[0]
+        self.video_s = float(video.duration * video.time_base) if video.duration else 0.0
+        tracks = self.input.streams.audio
+        self.packets: Iterator[av.Packet] = iter(())
+        if tracks and tracks[0].codec_context.name in MP4_SOUND:
+            self.packets = self._copied(tracks[0])
+        elif tracks:
+            self.packets = self._encoded(tracks[0])
+
+    def _copied(self, track) -> Iterator[av.Packet]:
+        stream = self.output.add_stream_from_template(track)
+        return self._repacked(track, stream)
+
+    def _repacked(self, track, stream) -> Iterator[av.Packet]:
+        for packet in self.input.demux(track):
+            if packet.dts is not None:  # the last, empty packet only flushes
+                packet.stream = stream
+                yield packet
+
+    def _encoded(self, track) -> Iterator[av.Packet]:
+        stream = self.output.add_stream("aac", rate=track.codec_context.sample_rate, layout=track.codec_context.layout)
+        return self._transcoded(track, stream)
+
+    def _transcoded(self, track, stream) -> Iterator[av.Packet]:
+        for frame in self.input.decode(track):
+            yield from stream.encode(frame)
+        yield from stream.encode(None)
+
+    def copy_until(self, time_s: float) -> None:
+        """Mux the packets that begin up to `time_s`."""
+        while True:
+            packet = self.ahead or next(self.packets, None)
+            self.ahead = packet
+            if packet is None or (packet.pts or 0) * packet.time_base > time_s:
+                return
+            self.ahead = None
+            self.output.mux(packet)
+
+    def copy_rest(self, last_s: float) -> None:
+        """Mux what is left: all of it if the pictures went to their end, else only what sounds beside them."""
+        self.copy_until(float("inf") if last_s + 1.0 >= self.video_s else last_s)
+
+    def close(self) -> None:
+        self.input.close()
+
+
+class PictureWriter:
+    """A sink that writes pictures: to `path` itself, or under their own names into the folder `path`."""
+
+    def __init__(self, path: Path, is_folder: bool):
+        self.path, self.is_folder = path, is_folder
+        self.written = 0
+
+    def __enter__(self) -> PictureWriter:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Write (H, W, 3) uint8 BGR. Raises OutputError if it cannot be written."""
+        path = self.path / analysis.frame.name if self.is_folder else self.path
+        write_picture(unused(path), image)
+        self.written += 1
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Encode by the name's ending and write. Raises OutputError."""
+    try:
+        ok, content = cv2.imencode(path.suffix or ".png", image)
+        if not ok:
+            raise OutputError(f"cannot encode {path}; use .png or .jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.tobytes())
+    except cv2.error:
+        raise OutputError(f"{path.suffix} is no kind of picture that can be written; use .png or .jpg") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None

@@ -1,0 +1,174 @@
+"""Gives faces ids over time, and steadies what is said of them. Both count in seconds, since live frames are dropped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from fer_live.types import UNSURE
+
+LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
+ALIKE = 0.5  # correlation below which its place is taken to show something else
+
+
+@dataclass
+class Track:
+    """A face followed over time. `fresh`: it was found in the frame of the last update, and not only remembered."""
+
+    track_id: int
+    box: np.ndarray  # (4,) float xyxy, steadied
+    seen_s: float
+    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey
+    hits: int = 1
+    fresh: bool = True
+
+
+class FaceTracker:
+    """Boxes -> tracks, matched by overlap and nearness, the best pair first.
+
+    A track is shown once it has `confirm_hits` hits: Haar's false faces seldom come back at the same place. A shown track
+    is remembered through misses of up to `memory_s`, an unconfirmed one through `patience_s`. It is shown through a miss
+    only while its place still looks as it did, so that no box is left behind by a cut or a visitor who steps aside.
+    """
+
+    def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
+        self.confirm_hits, self.memory_s, self.patience_s, self.steady_s = confirm_hits, memory_s, patience_s, steady_s
+        self.tracks: list[Track] = []
+        self.next_id = 1
+
+    def update(self, boxes: np.ndarray, time_s: float, image: np.ndarray | None = None) -> list[Track]:
+        """Take the boxes (N, 4) found in `image`, captured at `time_s`; returns the tracks to show, the oldest first.
+
+        image: (H, W, 3) uint8 BGR; without it faces are remembered by time alone.
+        """
+        unmatched = set(range(len(boxes)))
+        for track in self.tracks:
+            track.fresh = False
+        for track, i in self._pairs(boxes):
+            self._follow(track, boxes[i], time_s, image)
+            unmatched.discard(i)
+        for i in sorted(unmatched):
+            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i])))
+        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= self._memory_s(track)]
+        shown = [track for track in self.tracks if track.hits >= self.confirm_hits
+                 and (track.fresh or _alike(track.look, _look(image, track.box)))]
+        for track in shown:
+            if not track.track_id:  # ids are given out only to faces that are shown, so that they count people
+                track.track_id, self.next_id = self.next_id, self.next_id + 1
+        return sorted(shown, key=lambda track: track.track_id)
+
+    def _memory_s(self, track: Track) -> float:
+        return self.memory_s if track.hits >= self.confirm_hits else self.patience_s
+
+    def _follow(self, track: Track, box: np.ndarray, time_s: float, image: np.ndarray | None) -> None:
+        """Move the track to the box; Haar's box jumps by a few pixels between frames, so only most of the way."""
+        elapsed_s = max(time_s - track.seen_s, 1e-3)
+        share = 1 - math.exp(-elapsed_s / self.steady_s) if self.steady_s else 1.0
+        moved = np.abs(box - track.box).max() / max(1.0, track.box[2] - track.box[0])
+        track.box += max(share, min(1.0, 3 * moved)) * (box - track.box)  # true motion is followed at once
+        track.seen_s, track.hits, track.fresh, track.look = time_s, track.hits + 1, True, _look(image, track.box)
+
+    def _pairs(self, boxes: np.ndarray) -> list[tuple[Track, int]]:
+        """Greedy one-to-one matches of tracks and boxes, the nearest relative to their size first."""
+        costs = []
+        for track in self.tracks:
+            for i, box in enumerate(boxes):
+                cost = _distance(track.box, box)
+                if cost < 0.7:
+                    costs.append((cost, len(costs), track, i))
+        pairs, used = [], set()
+        for _, _, track, i in sorted(costs, key=lambda entry: entry[:2]):
+            if id(track) not in used and i not in used:
+                used |= {id(track), i}
+                pairs.append((track, i))
+        return pairs
+
+
+def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
+    """The part of `image` in the box as (LOOK, LOOK) float32 grey, mean 0 and norm 1; None without a picture there."""
+    if image is None:
+        return None
+    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [*image.shape[1::-1]] * 2).astype(int)
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return None
+    # every few pixels are enough for a thumbnail, and cheaper than an average over a large face
+    part = image[y1 : y2 : max(1, (y2 - y1) // (2 * LOOK)), x1 : x2 : max(1, (x2 - x1) // (2 * LOOK))]
+    small = cv2.cvtColor(cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY).astype(np.float32)
+    small -= small.mean()
+    return small / max(float(np.linalg.norm(small)), 1.0)
+
+
+def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Whether two looks correlate; True where there are none to compare."""
+    return a is None or b is None or float((a * b).sum()) >= ALIKE
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """How unlike two boxes are: the way between their centres in mean sides, plus the logarithm of the ratio of sizes."""
+    side_a, side_b = max(1.0, a[2] - a[0]), max(1.0, b[2] - b[0])
+    way = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
+    return way / (0.5 * (side_a + side_b)) + abs(math.log(side_a / side_b))
+
+
+@dataclass
+class Mood:
+    """What is known of one track's expression."""
+
+    probs: np.ndarray  # (7,) float32, smoothed
+    time_s: float
+    label: int  # an index into the labels, or -1 when unsure
+    since_s: float = field(default=-math.inf)  # when the label last changed
+
+
+class Smoother:
+    """Probabilities per track over time, and a label that does not flicker.
+
+    Probabilities follow exponentially with time constant `time_constant_s`. The label changes only when another class
+    leads by `margin` and the label has stood for `dwell_s`; below `sure` it is UNSURE, and it becomes sure again
+    only `margin` above that. time_constant_s = 0 and margin = 0 give the plain strongest class of every frame.
+    """
+
+    def __init__(self, labels: tuple[str, ...], time_constant_s: float = 0.35, margin: float = 0.08, sure: float = 0.40,
+                 dwell_s: float = 0.25, memory_s: float = 2.0):
+        self.labels, self.time_constant_s, self.margin = labels, time_constant_s, margin
+        self.sure, self.dwell_s, self.memory_s = sure, dwell_s, memory_s
+        self.moods: dict[int, Mood] = {}
+
+    def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray, str, float]:
+        """Take the probabilities (7,) of a track at `time_s`, or None if it was not found this time.
+
+        Returns the smoothed probabilities (7,), the label or UNSURE, and the confidence in it.
+        """
+        mood = self.moods.get(track_id)
+        if mood is None:
+            if probs is None:
+                raise KeyError(f"track {track_id} was never seen")
+            best = int(probs.argmax())
+            mood = Mood(probs.astype(np.float32), time_s, best if probs[best] >= self.sure else -1)
+            self.moods[track_id] = mood
+        elif probs is not None:
+            elapsed_s = max(time_s - mood.time_s, 0.0)
+            share = 1 - math.exp(-elapsed_s / self.time_constant_s) if self.time_constant_s else 1.0
+            mood.probs = (mood.probs + share * (probs - mood.probs)).astype(np.float32)
+            mood.time_s = time_s
+            self._relabel(mood, time_s)
+        confidence = float(mood.probs.max() if mood.label < 0 else mood.probs[mood.label])
+        return mood.probs, UNSURE if mood.label < 0 else self.labels[mood.label], confidence
+
+    def _relabel(self, mood: Mood, time_s: float) -> None:
+        best, held = int(mood.probs.argmax()), mood.label
+        if held < 0:
+            new = best if mood.probs[best] >= self.sure + self.margin else -1
+        elif mood.probs[best] < self.sure:
+            new = -1
+        else:
+            new = best if mood.probs[best] >= mood.probs[held] + self.margin else held
+        if new != held and time_s - mood.since_s >= self.dwell_s:
+            mood.label, mood.since_s = new, time_s
+
+    def forget(self, time_s: float) -> None:
+        """Drop the tracks that have not been seen for `memory_s`."""
+        self.moods = {key: mood for key, mood in self.moods.items() if time_s - mood.time_s <= self.memory_s}

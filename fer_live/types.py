@@ -1,0 +1,102 @@
+"""The project's conventions of shape, order and unit, and the small objects that flow between the stages.
+
+Images are BGR uint8 (H, W, 3), as OpenCV gives them. Boxes are xyxy int pixels of the full frame, x2 and y2 exclusive.
+Times are float seconds, their names end in `_s`; sizes end in `_wh` or `_hw`. N is the number of faces in a frame, S the
+side of a network's input. The order of classes is `spec.labels` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named
+
+
+class SourceError(Exception):
+    """A camera, stream or file cannot be opened or read. The text says what was tried and what to do next."""
+
+
+class OutputError(Exception):
+    """A recording, log or picture cannot be written. The text says what was tried and what to do next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One captured picture."""
+
+    image: np.ndarray  # (H, W, 3) uint8, BGR
+    index: int  # counts captured frames from 0; a gap means frames were dropped
+    time_s: float  # capture time: time.monotonic() when live, presentation time in a file
+    name: str = ""  # file name, for pictures only
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in a frame."""
+
+    box: tuple[int, int, int, int]  # xyxy, pixels of the frame
+    track_id: int
+    probs: np.ndarray  # (7,) float32, smoothed, sums to 1
+    label: str  # a class name, steadied over time, or UNSURE
+    confidence: float  # 0..1, the smoothed probability of the label; of the strongest class when unsure
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A frame and the faces that were found in this very frame."""
+
+    frame: Frame
+    faces: tuple[Face, ...]
+
+
+@dataclass(slots=True)
+class View:
+    """What the person at the window has chosen to see. Written by the window's keys, read by the overlay."""
+
+    mirror: bool = False
+    fps: bool = True
+    bars: bool = False
+    help: bool = False
+    badge: str = ""  # a word that stays on the picture, such as DEMO
+    recording: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the HUD shows of a live run."""
+
+    fps: float = 0.0
+    dropped: int = 0
+
+
+class Source(Protocol):
+    """Where frames come from. A context manager that owns and releases its device; iterating yields the frames."""
+
+    is_live: bool  # live frames may be dropped; frames of a file never
+    fps: float  # nominal, a float: 29.97 stays 29.97
+
+    def __enter__(self) -> Source: ...
+    def __exit__(self, *exception) -> None: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class FaceDetector(Protocol):
+    """Finds faces in one picture, without memory of others."""
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4)."""
+        ...
+
+
+class Sink(Protocol):
+    """Where results go. A context manager; leaving it finishes what was written."""
+
+    def __enter__(self) -> Sink: ...
+    def __exit__(self, *exception) -> None: ...
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Take one annotated picture (H, W, 3) uint8 BGR and what it shows."""
+        ...

@@ -1,0 +1,113 @@
+"""The two ways to watch a live run: a desktop window with keys, or a line of text a second where there is no display."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from fer_live.types import Analysis, Rates
+
+TITLE = "fer_live"
+
+
+def missing_display() -> str | None:
+    """Why no window can be opened, or None if one can. Asked first, because OpenCV's Qt ends the process if it fails."""
+    if not sys.platform.startswith("linux"):
+        return None
+    name = os.environ.get("DISPLAY", "")
+    if not name:
+        return "no display (DISPLAY is not set)"
+    host, _, screen = name.rpartition(":")
+    number = screen.split(".")[0]
+    if not number.isdigit():
+        return f"no display (DISPLAY is {name!r})"
+    if host in ("", "unix"):
+        addresses = [(socket.AF_UNIX, f"/tmp/.X11-unix/X{number}"), (socket.AF_UNIX, f"\0/tmp/.X11-unix/X{number}")]
+    else:
+        addresses = [(socket.AF_INET, (host, 6000 + int(number)))]
+    for family, address in addresses:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(address)
+                return None
+            except OSError:
+                continue
+    return f"no display answers at DISPLAY={name}"
+
+
+class Window:
+    """An OpenCV window; belongs to the main thread. keys: what to do when a key is pressed. quit: also when it is closed."""
+
+    def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None]):
+        self.keys, self.quit = {**keys, "f": self._full_screen, " ": self._skip}, quit
+        self.is_full, self.is_shown, self.is_skipped = False, False, False
+
+    def __enter__(self) -> Window:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        cv2.destroyAllWindows()
+
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Show one annotated picture (H, W, 3) uint8 BGR."""
+        if not self.is_shown:
+            cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
+            self.is_shown = True
+        cv2.imshow(TITLE, image)
+
+    def hold(self, until_s: float, stop: threading.Event) -> None:
+        """Keep the picture, answering keys, until this time of time.monotonic(), the space bar, or `stop`."""
+        self.poll()
+        while time.monotonic() < until_s and not (self.is_skipped or stop.is_set()):
+            self.poll(wait_ms=round(1000 * min(0.02, max(0.001, until_s - time.monotonic()))))
+        self.is_skipped = False
+
+    def poll(self, wait_ms: int = 0) -> None:
+        """Answer keys and the closing of the window; returns at once, or after at most `wait_ms`."""
+        code = cv2.waitKey(wait_ms) if wait_ms else cv2.pollKey()
+        if code >= 0:
+            self.keys.get("esc" if code & 0xFF == 27 else chr(code & 0xFF).lower(), lambda: None)()
+        if self.is_shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            self.quit()
+
+    def _skip(self) -> None:
+        self.is_skipped = True
+
+    def _full_screen(self) -> None:
+        self.is_full = not self.is_full
+        cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN if self.is_full else cv2.WINDOW_NORMAL)
+
+
+class StatusLines:
+    """Where no window is: frames a second, faces and the strongest label, once a second."""
+
+    def __init__(self) -> None:
+        self.due_s = 0.0
+
+    def __enter__(self) -> StatusLines:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Print a line if a second has gone by."""
+        now_s = time.monotonic()
+        if now_s < self.due_s:
+            return
+        self.due_s = now_s + 1.0
+        best = max(analysis.faces, key=lambda face: face.confidence, default=None)
+        strongest = f"{best.label} {best.confidence:.0%}" if best else "-"
+        print(f"{rates.fps:5.1f} fps  {len(analysis.faces)} faces  {strongest}  {rates.dropped} dropped", flush=True)
+
+    def poll(self) -> None:
+        """Nothing to answer."""

@@ -1,0 +1,35 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+VALID = "auto, cpu, cuda, cuda:0, cuda:1, ..."
+
+
+class DeviceError(Exception):
+    """There is no such device. The text lists the valid ones."""
+
+
+def check_device_name(text: str) -> str:
+    """`text` if it can name a device at all; needs no torch. Raises DeviceError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise DeviceError(f"no device is called {text!r}; there are: {VALID}")
+    return text
+
+
+def choose_device(text: str) -> tuple[torch.device, str]:
+    """The device of this name, and the reason for it in words. "auto" takes CUDA where there is one."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if check_device_name(text) == "auto":
+        return (torch.device("cuda:0"), "a CUDA GPU was found") if count else (torch.device("cpu"), "no CUDA GPU was found")
+    valid = ["auto", "cpu"] + (["cuda"] if count else []) + [f"cuda:{i}" for i in range(count)]
+    if text not in valid:
+        raise DeviceError(f"no device {text!r} on this machine; there are: {', '.join(valid)}")
+    return torch.device(text), "as asked"
