@@ -51,7 +51,7 @@ class Demo:
     def render(self, time_s: float) -> np.ndarray:
         """The scene at `time_s`: (H, W, 3) uint8 BGR."""
         width, height = self.size_wh
-        phase = 2 * math.pi * time_s / CYCLE_S
+        phase = 2 * math.pi * (time_s / CYCLE_S + 0.2)  # it begins with the visitor in view
         scale = height / 512 * (1.6 + 0.4 * math.sin(2 * phase))
         angle = math.radians(7 * math.sin(3 * phase))
         away = max(0.0, math.cos(phase)) ** 16  # for about two seconds a cycle the visitor steps out to the right

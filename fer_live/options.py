@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import tempfile
 from pathlib import Path
 
 from fer_live.types import OutputError
@@ -88,13 +88,16 @@ def _check_place(path: Path, source_paths: list[Path]) -> None:
     for source in source_paths:
         if path.exists() and source.exists() and (path.samefile(source) or (path.is_dir() and path.samefile(source.parent))):
             raise OutputError(f"{path} would overwrite the source; choose another place")
+    if path.suffix and path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
     folder = path if path.is_dir() else path.parent
     existing = folder
     while not existing.exists():
         existing = existing.parent
     if folder != existing and path.suffix:
         raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise OutputError(f"cannot write {path}: {existing} is not a folder that can be written to")
-    if path.suffix and path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {existing} takes no files ({error.strerror})")

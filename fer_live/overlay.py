@@ -10,7 +10,7 @@ from fer_live.types import UNSURE, Analysis, Face, Rates, View
 # Okabe and Ito's palette, told apart with any common colour blindness (jfly.uni-koeln.de/color); BGR.
 COLOURS = {
     "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
-    "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (150, 150, 150),
+    "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
 }
 PLATE = (24, 24, 24)
 WHITE = (255, 255, 255)

@@ -43,6 +43,7 @@ class VideoRecorder:
         self.path, self.fps, self.time_base, self.live, self.sound_from = path, fps, time_base, live, sound_from
         self.container: av.container.OutputContainer | None = None
         self.sound: SoundCopy | None = None
+        self.is_broken = False  # writing has failed; to finish the file would only fail again
 
     def __enter__(self) -> VideoRecorder:
         return self
@@ -55,6 +56,7 @@ class VideoRecorder:
                 self._open(image, time_s)
             self._encode(image, time_s)
         except (av.FFmpegError, OSError) as error:
+            self.is_broken = True
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was recorded before is kept") from None
 
     def _open(self, image: np.ndarray, time_s: float) -> None:
@@ -96,7 +98,7 @@ class VideoRecorder:
         return cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_AREA)  # a stream that changed its size
 
     def __exit__(self, *exception) -> None:
-        if self.container is None:
+        if self.container is None or self.is_broken:
             return
         container, self.container = self.container, None
         try:
@@ -143,12 +145,15 @@ class SoundCopy:
                 yield packet
 
     def _encoded(self, track) -> Iterator[av.Packet]:
-        stream = self.output.add_stream("aac", rate=track.codec_context.sample_rate, layout=track.codec_context.layout)
-        return self._transcoded(track, stream)
+        context = track.codec_context
+        layout = "mono" if context.layout.nb_channels == 1 else "stereo"  # raw sound often names no layout
+        stream = self.output.add_stream("aac", rate=context.sample_rate, layout=layout)
+        return self._transcoded(track, stream, av.AudioResampler("fltp", layout, context.sample_rate))
 
-    def _transcoded(self, track, stream) -> Iterator[av.Packet]:
+    def _transcoded(self, track, stream, resampler: av.AudioResampler) -> Iterator[av.Packet]:
         for frame in self.input.decode(track):
-            yield from stream.encode(frame)
+            for converted in resampler.resample(frame):  # the encoder takes floating-point planes only
+                yield from stream.encode(converted)
         yield from stream.encode(None)
 
     def copy_until(self, time_s: float) -> None:

@@ -121,11 +121,30 @@ class _Video:
         if self.container is not None:
             self.container.close()
 
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        """All that can be decoded, also beyond damaged places and before a cut; then the error, if there was one."""
+        assert self.container is not None
+        stream = self.container.streams.video[0]
+        packets, error = self.container.demux(stream), None
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as caught:  # the file breaks off; the decoder still holds frames
+                packet, error = None, caught
+            try:
+                frames = packet.decode() if packet is not None else stream.decode(None) if error else []
+            except av.FFmpegError as caught:
+                frames, error = [], error or caught
+            yield from frames
+            if packet is None:
+                break
+        if error:
+            raise error
+
     def _decode(self) -> Iterator[tuple[np.ndarray, float]]:
         """Pictures (H, W, 3) BGR, upright, with their presentation times in seconds."""
-        assert self.container is not None
         last_s = -1 / self.fps
-        for frame in self.container.decode(video=0):
+        for frame in self._frames():
             time_s = frame.time if frame.time is not None else last_s + 1 / self.fps
             last_s = time_s
             image = frame.to_ndarray(format="bgr24")

@@ -63,7 +63,7 @@ RECIPES = {
     ),
     "smoke": Recipe(
         about="learns a handful of pictures by heart in seconds: for tests and for trying the program",
-        arch="resnet9", phases=((12, 48),), batch_size=16, learning_rate=2e-3, weight_decay=0.0, warmup_steps=5, ema=0.9,
-        label_smoothing=0.0, augmentation=Augmentation(rotation_degrees=3, scale=0.02, shift=0.02, erase=0),
+        phases=((16, 48),), batch_size=14, learning_rate=3e-3, weight_decay=0.0, warmup_steps=8, ema=0.8, label_smoothing=0.0,
+        augmentation=Augmentation(rotation_degrees=3, scale=0.02, shift=0.02, erase=0),
     ),
 }

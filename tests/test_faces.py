@@ -1,0 +1,199 @@
+"""Detector, tracker, smoother and overlay."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.detector import HaarFaceDetector
+from fer_live.overlay import COLOURS, Overlay
+from fer_live.tracker import FaceTracker, Smoother
+from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
+from models.checkpoint import EMOTIONS
+
+NOBODY = np.empty((0, 4), np.int32)
+
+
+def box(x, y, side=60):
+    return np.array([[x, y, x + side, y + side]], np.int32)
+
+
+# ------------------------------------------------------------------------------------------------ detector
+
+
+def overlap(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, width) * max(0, height)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.4])
+def test_finds_the_face_at_any_size_of_picture(portrait, scale):
+    boxes = HaarFaceDetector().detect(cv2.resize(portrait, None, fx=scale, fy=scale))
+    assert boxes.dtype == np.int32 and boxes.shape == (1, 4)
+    assert overlap(boxes[0] / scale, (176, 70, 273, 167)) > 0.6
+
+
+def test_no_face_is_an_empty_array():
+    detector = HaarFaceDetector()
+    for image in (np.zeros((480, 640, 3), np.uint8), np.full((10, 10, 3), 90, np.uint8),
+                  np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)):
+        assert detector.detect(image).shape == (0, 4)
+
+
+def test_min_face_in_pixels_and_as_a_share(portrait):
+    assert len(HaarFaceDetector(min_face=60).detect(portrait)) == 1
+    assert len(HaarFaceDetector(min_face=200).detect(portrait)) == 0
+    assert len(HaarFaceDetector(min_face=0.4).detect(portrait)) == 0
+
+
+# ------------------------------------------------------------------------------------------------ tracker
+
+
+def test_a_face_is_shown_when_it_has_come_back_and_keeps_its_id():
+    tracker = FaceTracker(confirm_hits=3)
+    shown = [[t.track_id for t in tracker.update(box(100 + 5 * i, 80), i / 30)] for i in range(10)]
+    assert shown == [[], [], *[[1]] * 8]
+
+
+def test_a_flash_is_never_shown():
+    tracker = FaceTracker()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        boxes = box(*rng.integers(0, 500, 2) // 100 * 100 + (i % 5) * 90) if i % 3 == 0 else NOBODY
+        assert tracker.update(boxes, i / 30) == []
+
+
+def test_short_misses_are_bridged_and_long_ones_end_the_track():
+    tracker = FaceTracker(memory_s=0.5)
+    for i in range(5):
+        tracker.update(box(100, 100), i / 30)
+    bridged = tracker.update(NOBODY, 0.4)
+    assert [(t.track_id, t.fresh) for t in bridged] == [(1, False)]
+    assert [t.track_id for t in tracker.update(box(102, 100), 0.5)] == [1]
+    assert tracker.update(NOBODY, 1.1) == []
+    ids = [[t.track_id for t in tracker.update(box(100, 100), 2 + i / 30)] for i in range(4)]
+    assert ids == [[], [], [2], [2]]
+
+
+def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
+    tracker = FaceTracker()
+    at = np.array([[176, 70, 273, 167]])
+    for i in range(4):
+        tracker.update(at, i / 30, portrait)
+    assert len(tracker.update(NOBODY, 0.15, portrait)) == 1
+    assert tracker.update(NOBODY, 0.2, portrait[::-1].copy()) == []  # a cut
+    assert [t.track_id for t in tracker.update(at, 0.25, portrait)] == [1]  # and back
+
+
+def test_crossing_faces_keep_their_ids():
+    tracker = FaceTracker(confirm_hits=1)
+    for i in range(30):
+        left, right = box(50 + 8 * i, 100), box(400 - 8 * i, 190)
+        tracks = tracker.update(np.concatenate([left, right] if i % 2 else [right, left]), i / 30)
+        by_id = {t.track_id: t.box for t in tracks}
+        assert len(by_id) == 2
+        first = by_id[1] if i else by_id[2]
+        assert first[1] in (100, 190)
+    rows = {t.track_id: round(t.box[1]) for t in tracks}
+    assert sorted(rows.values()) == [100, 190] and len(tracker.tracks) == 2
+
+
+def test_the_result_depends_on_seconds_and_not_on_frames():
+    """Every other frame dropped, the same face: confirmed and smoothed to about the same."""
+    probs = {}
+    for step in (1, 2):
+        smoother = Smoother(EMOTIONS)
+        for i in range(0, 31, step):
+            target = np.eye(7, dtype=np.float32)[3 if i else 4]
+            result = smoother.update(1, target, i / 30)
+        probs[step] = result[0]
+    assert np.allclose(probs[1], probs[2], atol=0.02)
+
+
+# ------------------------------------------------------------------------------------------------ smoother
+
+
+def flickering(rng, n=300):
+    """A face between two expressions, as a classifier sees it frame by frame."""
+    base = np.array([0.05, 0.02, 0.03, 0.4, 0.4, 0.05, 0.05])
+    noisy = np.clip(base + rng.normal(0, 0.12, (n, 7)), 0.001, None)
+    return (noisy / noisy.sum(1, keepdims=True)).astype(np.float32)
+
+
+def changes(smoother, series):
+    labels = [smoother.update(1, p, i / 30)[1] for i, p in enumerate(series)]
+    return sum(a != b for a, b in itertools.pairwise(labels))
+
+
+def test_labels_do_not_flicker_but_follow():
+    series = flickering(np.random.default_rng(0))
+    plain = changes(Smoother(EMOTIONS, time_constant_s=0, margin=0, sure=0, dwell_s=0), series)
+    assert plain > 50 and changes(Smoother(EMOTIONS), series) <= plain // 10
+    smoother = Smoother(EMOTIONS)
+    clear = [np.eye(7, dtype=np.float32)[4]] * 30 + [np.eye(7, dtype=np.float32)[3]] * 30
+    labels = [smoother.update(1, p, i / 30)[1] for i, p in enumerate(clear)]
+    assert labels[29] == "neutral" and "happy" in labels[30:45], "a clear change shows within half a second"
+
+
+def test_a_weak_face_is_unsure_and_says_how_strong_it_is():
+    smoother = Smoother(EMOTIONS)
+    probs, label, confidence = smoother.update(1, np.full(7, 1 / 7, np.float32), 0.0)
+    assert label == UNSURE and confidence == pytest.approx(1 / 7) and probs.sum() == pytest.approx(1)
+
+
+def test_smoothing_is_per_track_and_forgets():
+    smoother = Smoother(EMOTIONS)
+    happy, sad = np.eye(7, dtype=np.float32)[3], np.eye(7, dtype=np.float32)[5]
+    for i in range(10):
+        first, second = smoother.update(1, happy, i / 30), smoother.update(2, sad, i / 30)
+    assert first[1] == "happy" and second[1] == "sad" and np.array_equal(first[0], happy)
+    smoother.forget(10.0)
+    assert smoother.moods == {}
+
+
+# ------------------------------------------------------------------------------------------------ overlay
+
+
+def shown(size_hw, faces, background=128, **view):
+    image = np.full((*size_hw, 3), background, np.uint8)
+    frame = Frame(image, 0, 0.0)
+    drawn = Overlay(EMOTIONS, View(**view)).draw(Analysis(frame, faces), Rates(29.6, 3))
+    assert np.array_equal(image, np.full((*size_hw, 3), background, np.uint8)), "the frame itself is not drawn on"
+    return drawn
+
+
+def face(x1, y1, x2, y2, label="happy"):
+    return Face((x1, y1, x2, y2), 1, np.full(7, 1 / 7, np.float32), label, 0.9)
+
+
+@pytest.mark.parametrize("size_hw", [(48, 48), (120, 160), (480, 640), (1080, 1920), (1280, 720)])
+def test_draws_at_any_size_and_clips_at_the_borders(size_hw):
+    h, w = size_hw
+    faces = (face(-20, -20, w // 2, h // 2), face(w // 2, h // 2, w + 30, h + 30), face(0, 0, w, h), face(w - 2, 0, w, 2))
+    drawn = shown(size_hw, faces, bars=True, help=True, badge="DEMO", recording=True)
+    assert drawn.shape == (h, w, 3) and (drawn != 128).any()
+
+
+@pytest.mark.parametrize("background", [0, 128, 255])
+def test_text_is_legible_on_any_background(background):
+    drawn = shown((480, 640, 3)[:2], (face(200, 150, 400, 350),), background, fps=False)
+    plate = drawn[131:148, 208:290].reshape(-1, 3).astype(int).max(1)  # the label above the box
+    assert (plate < 60).mean() > 0.4 and (plate > 200).mean() > 0.05, "white letters on a dark plate"
+
+
+def test_colours_differ_for_all_labels_even_in_brightness_or_blue():
+    """Pairs are told apart by lightness or by blue against yellow, which every common colour blindness keeps."""
+    lab = {name: cv2.cvtColor(np.uint8([[c]]), cv2.COLOR_BGR2LAB)[0, 0].astype(int) for name, c in COLOURS.items()}
+    assert set(COLOURS) == {*EMOTIONS, UNSURE}
+    for a, b in itertools.combinations(lab, 2):
+        assert abs(lab[a][0] - lab[b][0]) + abs(lab[a][2] - lab[b][2]) >= 18, (a, b)
+
+
+def test_the_view_decides_what_is_drawn():
+    one = (face(200, 150, 400, 350),)
+    plain = shown((480, 640), one, fps=False)
+    for extra in ({"bars": True}, {"help": True}, {"badge": "DEMO"}, {"recording": True}):
+        assert (shown((480, 640), one, fps=False, **extra) != plain).any(), extra
+    assert (shown((480, 640), one, fps=True) != plain).any()

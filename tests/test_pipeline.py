@@ -1,0 +1,171 @@
+"""The order of the stages, and the threads between them."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fer_live import Analyzer, Frame
+from fer_live.pipeline import Newest, RateMeter, run_file, run_live
+from fer_live.types import Analysis
+
+
+@pytest.fixture(scope="module")
+def analyzer(untrained):
+    return Analyzer.from_checkpoint(untrained, device="cpu")
+
+
+def test_one_picture_stands_alone(analyzer, portrait):
+    first, again = analyzer(portrait), analyzer(portrait)
+    assert len(first.faces) == 1 and first.frame.image is portrait
+    face = first.faces[0]
+    assert 150 < face.box[0] < 200 and 50 < face.box[1] < 100 and all(isinstance(v, int) for v in face.box)
+    assert face.probs.shape == (7,) and face.probs.sum() == pytest.approx(1, abs=1e-5) and face.track_id == 1
+    assert np.array_equal(face.probs, again.faces[0].probs) and again.faces[0].track_id == 1
+
+
+def test_frames_are_followed_over_time(untrained, portrait):
+    analyze = Analyzer.from_checkpoint(untrained, device="cpu")
+    faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(6)]
+    assert [len(f) for f in faces] == [0, 0, 1, 1, 1, 1] and {f[0].track_id for f in faces[2:]} == {1}
+    lost = analyze(Frame(np.zeros_like(portrait), 6, 0.2))
+    assert lost.faces == () and lost.frame.index == 6
+
+
+def test_all_faces_of_a_frame_are_one_batch(analyzer, portrait, monkeypatch):
+    sizes = []
+    classify = analyzer.classifier
+    monkeypatch.setattr(analyzer, "classifier", type("Spy", (), {
+        "spec": classify.spec, "__call__": lambda self, crops: (sizes.append(len(crops)), classify(crops))[1]})())
+    analysis = analyzer(np.concatenate([portrait, portrait], axis=1))
+    assert sizes == [2] and len(analysis.faces) == 2
+
+
+# ------------------------------------------------------------------------------------------------ Newest
+
+
+def test_newest_drops_and_counts_what_the_reader_is_too_busy_for():
+    gate = threading.Event()
+
+    def stream():
+        yield from range(10)
+        gate.wait(5)
+        yield 10
+
+    with Newest(stream()) as newest:
+        deadline = time.monotonic() + 5
+        while newest.dropped < 9 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert newest.get() == 9 and newest.dropped == 9
+        assert newest.get(timeout_s=0.02) is None and not newest.ended
+        gate.set()
+        assert newest.get() == 10
+        assert newest.get() is None and newest.ended
+
+
+def test_an_error_in_the_stream_reaches_the_reader_with_its_traceback():
+    def stream():
+        yield 1
+        raise ValueError("lens fell off")
+
+    with pytest.raises(ValueError, match="lens") as caught, Newest(stream()) as newest:
+        for _ in range(3):
+            newest.get(timeout_s=5)
+    assert any(entry.name == "stream" for entry in caught.traceback)
+
+
+def test_newest_ends_its_thread():
+    def endless():
+        i = 0
+        while True:
+            time.sleep(0.002)
+            yield (i := i + 1)
+
+    before = threading.active_count()
+    with Newest(endless()) as newest:
+        assert next(iter(newest)) >= 1
+    assert threading.active_count() == before
+
+
+def test_rate_meter_counts_intervals():
+    meter = RateMeter()
+    rates = [meter.tick(0.1 * i) for i in range(5)]
+    assert rates[0] == 0 and rates[-1] == pytest.approx(10)
+
+
+# ------------------------------------------------------------------------------------------------ runs
+
+
+class Recorded:
+    def __init__(self, fail_at=None):
+        self.indices, self.fail_at = [], fail_at
+
+    def write(self, image, analysis):
+        if len(self.indices) == self.fail_at:
+            raise OSError("disk full")
+        self.indices.append(analysis.frame.index)
+
+
+class Screen:
+    def __init__(self):
+        self.shown, self.polled = 0, 0
+
+    def show(self, *_):
+        self.shown += 1
+
+    def poll(self):
+        self.polled += 1
+
+
+def paced(n, fps=100):
+    for i in range(n):
+        time.sleep(1 / fps)
+        yield Frame(np.zeros((8, 8, 3), np.uint8), i, time.monotonic())
+
+
+def plain(frame):
+    return Analysis(frame, ())
+
+
+def draw(analysis, *_):
+    return analysis.frame.image
+
+
+def test_a_file_run_takes_every_frame_in_order_however_slow():
+    sink = Recorded()
+    slow = lambda frame: (time.sleep(0.002), plain(frame))[1]  # noqa: E731
+    assert run_file(paced(20, 1000), slow, draw, [sink], threading.Event()) == 20
+    assert sink.indices == list(range(20))
+
+
+def test_a_file_run_ends_with_the_sinks_error_and_with_stop():
+    with pytest.raises(OSError, match="disk full"):
+        run_file(paced(20, 1000), plain, draw, [Recorded(fail_at=3)], threading.Event())
+    stop = threading.Event()
+    seen = []
+    run_file(paced(50, 1000), lambda f: (seen.append(f), stop.set() if f.index == 4 else None, plain(f))[2], draw, [], stop)
+    assert len(seen) == 5
+
+
+def test_a_live_run_shows_frames_without_faces_polls_and_drops_when_slow():
+    screen, sink = Screen(), Recorded()
+    slow = lambda frame: (time.sleep(0.04), plain(frame))[1]  # noqa: E731
+    shown = run_live(paced(60), slow, draw, [sink], screen, threading.Event())
+    assert shown == screen.shown == len(sink.indices) and 5 < shown < 40
+    assert sink.indices == sorted(sink.indices) and screen.polled >= shown
+
+
+def test_a_live_run_stops_in_time_and_hands_on_errors():
+    started = time.monotonic()
+    run_live(paced(10_000), plain, draw, [], Screen(), threading.Event(), max_seconds=0.3)
+    assert time.monotonic() - started < 2
+
+    def broken():
+        yield from paced(3)
+        raise ValueError("camera gone")
+
+    with pytest.raises(ValueError, match="camera gone"):
+        run_live(broken(), plain, draw, [], Screen(), threading.Event())
+    with pytest.raises(ZeroDivisionError):
+        run_live(paced(10), lambda frame: 1 / 0, draw, [], Screen(), threading.Event())

@@ -1,0 +1,288 @@
+"""Data layouts, augmentation, figures, and training end to end on cartoon faces."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoint import EMOTIONS, load_checkpoint
+from tests.conftest import cartoon
+from training.__main__ import main as train_main
+from training.augment import Augmentation, augment
+from training.data import CSV_ORDER, VOTE_ORDER, DataError, clear_votes, load_dataset, vote_targets
+from training.evaluate import calibration_error, fit_temperature, measure, softmax
+from training.evaluate import main as evaluate_main
+from training.recipes import RECIPES, Recipe
+from training.train import Trainer
+
+QUICK = Recipe(about="for tests", phases=((2, 48), (2, 48)), batch_size=14, warmup_steps=2, dropout=0.1, ema=0.9)
+
+
+def write_csv(path, usages, rows_per_usage=7):
+    rng = np.random.default_rng(1)
+    with open(path, "w", newline="") as handle:
+        table = csv.writer(handle)
+        table.writerow(["emotion", "pixels", "Usage"])
+        for usage in usages:
+            for i in range(rows_per_usage):
+                image = cartoon(EMOTIONS.index(CSV_ORDER[i % 7]), rng)
+                table.writerow([i % 7, " ".join(map(str, image.ravel())), usage])
+    return path
+
+
+def write_votes(path, usages, rows_per_usage=7):
+    columns = ["Usage", "Image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+               "unknown", "NF"]
+    names = dict(zip(EMOTIONS, VOTE_ORDER, strict=False))
+    with open(path, "w", newline="") as handle:
+        table = csv.DictWriter(handle, columns)
+        table.writeheader()
+        for usage in usages:
+            for i in range(rows_per_usage):
+                row = dict.fromkeys(columns, 0) | {"Usage": usage, "Image name": ""}
+                table.writerow(row | {names[CSV_ORDER[i % 7]]: 8, "contempt": 1, "unknown": 1})
+    return path
+
+
+OFFICIAL = ("Training", "Training", "PublicTest", "PrivateTest")
+
+
+# ------------------------------------------------------------------------------------------------ data
+
+
+def test_folders_and_csv_give_the_same_labels_in_our_order(tmp_path, face_folders):
+    folders = load_dataset(face_folders)
+    assert folders.images.shape == (77, 48, 48) and folders.images.dtype == np.uint8
+    assert len(folders.split("train")) == 56 and len(folders.split("validation")) == 21
+    assert np.bincount(folders.labels).tolist() == [11] * 7
+    table = load_dataset(write_csv(tmp_path / "fer2013.csv", OFFICIAL))
+    assert [len(table.split(name)) for name in ("Training", "PublicTest", "PrivateTest")] == [14, 7, 7]
+    assert [EMOTIONS[label] for label in table.labels[:7]] == list(CSV_ORDER)
+    with pytest.raises(DataError, match="Training, PublicTest, PrivateTest"):
+        table.split("nothing")
+
+
+def test_votes_join_folders_by_row_and_bring_the_official_splits(tmp_path, face_folders):
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 9 + ["PublicTest"] + ["PrivateTest"])
+    data = load_dataset(face_folders, votes)
+    assert data.votes.shape == (77, 10)
+    assert set(data.rows[data.split("PublicTest")]) == set(range(63, 70))
+    happy = [i for i in range(77) if data.rows[i] % 7 == CSV_ORDER.index("happy")]
+    assert (data.votes[happy, EMOTIONS.index("happy")] == 8).all()
+
+
+def test_votes_become_distributions():
+    counts = np.zeros((4, 10), np.float32)
+    counts[0, [3, 4]] = 6, 4  # happy, neutral
+    counts[1, [0, 9]] = 2, 8  # mostly "not a face"
+    counts[2, [0, 1, 2, 3, 4, 5, 6, 7, 8]] = 2, 1, 1, 1, 1, 1, 1, 1, 1  # single votes are slips
+    soft, weight = vote_targets(counts)
+    assert soft[0, 3] == pytest.approx(0.6) and soft[0, 4] == pytest.approx(0.4) and soft[2, 0] == 1
+    assert weight.tolist() == [1, 0, 1, 0]
+    assert clear_votes(counts).tolist() == [3, -1, -1, -1]
+
+
+def test_a_folder_without_splits_is_split_by_content(tmp_path, face_folders):
+    for part in ("train", "validation"):
+        for name in EMOTIONS:
+            (tmp_path / name).mkdir(exist_ok=True)
+            for file in (face_folders / part / name).iterdir():
+                (tmp_path / name / file.name).write_bytes(file.read_bytes())
+                (tmp_path / name / f"copy-{file.name}").write_bytes(file.read_bytes())
+    data = load_dataset(tmp_path)
+    train, validation = data.split("train"), data.split("validation")
+    assert len(train) + len(validation) == 154 and len(validation) > 0
+    sides = [{data.images[i].tobytes() for i in ids} for ids in (train, validation)]
+    assert not sides[0] & sides[1], "a copy must not stand on both sides"
+
+
+def test_broken_data_is_said_in_one_line(tmp_path, face_folders, capsys):
+    good = write_csv(tmp_path / "good.csv", ["Training"]).read_text().splitlines()
+    cases = {
+        "short.csv": ("\n".join([*good[:3], "3,1 2 3,Training"]), "line 4"),
+        "letters.csv": ("\n".join([*good[:2], good[2].replace(" ", " x ", 1)]), "line 3"),
+        "range.csv": ("\n".join([*good[:2], "1," + " ".join(["999"] * 2304) + ",Training"]), "line 3"),
+        "code.csv": ("\n".join([*good[:2], "9" + good[2][1:]]), "line 3"),
+        "header.csv": ("a,b\n1,2", "columns"), "empty.csv": ("emotion,pixels,Usage\n", "no rows"),
+    }
+    for name, (text, words) in cases.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError) as caught:
+            load_dataset(tmp_path / name)
+        assert words in str(caught.value) and "\n" not in str(caught.value), name
+    with pytest.raises(DataError, match="no data"):
+        load_dataset(tmp_path / "missing")
+    partial = tmp_path / "partial"
+    for name in EMOTIONS[:-1]:
+        (partial / name).mkdir(parents=True)
+        cv2.imwrite(str(partial / name / "1.png"), np.zeros((48, 48), np.uint8))
+    with pytest.raises(DataError, match="surprise is missing"):
+        load_dataset(partial)
+    (partial / "surprise").mkdir()
+    with pytest.raises(DataError, match="no pictures"):
+        load_dataset(partial)
+    (partial / "surprise" / "1.png").write_bytes(b"nothing")
+    (partial / "angry" / "9.png").write_bytes(face_folders.joinpath("train", "angry", "0.png").read_bytes())
+    with pytest.raises(DataError, match="validate"):  # all black pictures are copies of each other
+        load_dataset(partial)
+    assert "surprise/1.png" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ augmentation
+
+
+def test_augmentation_is_repeatable_and_in_range():
+    images = torch.from_numpy(np.stack([cartoon(i % 7, np.random.default_rng(i)) for i in range(8)]))
+    how = Augmentation(blur=1.0, noise=0.1, erase=1.0)
+    first, second = (augment(images, 64, how, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert first.shape == (8, 64, 64, 1) and torch.equal(first, second)
+    assert first.min() >= 0 and first.max() <= 255
+    assert not torch.equal(first, augment(images, 64, how, torch.Generator().manual_seed(6)))
+
+
+def test_flip_alone_is_an_exact_mirror():
+    image = torch.from_numpy(cartoon(3, np.random.default_rng(0)))[None]
+    flipped = augment(image, 48, Augmentation(1.0, 0, 0, 0, 0, 0, 0, 0, 0), torch.Generator().manual_seed(0))
+    assert torch.allclose(flipped[0, ..., 0], image[0].flip(-1).float(), atol=1e-2)
+
+
+# ------------------------------------------------------------------------------------------------ figures
+
+
+def test_figures_by_hand():
+    labels = np.array([0, 0, 1, 1])
+    probs = np.eye(7)[[0, 1, 1, 1]] * 0.8 + 0.2 / 7
+    result = measure(probs, labels)
+    assert result["accuracy"] == 0.75
+    assert result["recall"]["angry"] == 0.5 and result["recall"]["disgust"] == 1.0
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)  # classes without pictures do not count
+    assert result["confusion"][0][:2] == [1, 1]
+    assert result["ece"] == pytest.approx(0.8 + 0.2 / 7 - 0.75)
+    assert calibration_error(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0
+
+
+def test_temperature_is_recovered():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 7))
+    truth = np.array([rng.choice(7, p=p) for p in softmax(logits)])
+    assert fit_temperature(logits * 2.5, np.eye(7)[truth]) == pytest.approx(2.5, rel=0.1)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+def trainer(data, seed=0, recipe=QUICK):
+    return Trainer(recipe, data, torch.device("cpu"), seed)
+
+
+def test_resume_continues_bit_for_bit(tmp_path, face_folders):
+    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
+    straight = trainer(data)
+    for _ in range(4):
+        straight.run_epoch()
+    first = trainer(data)
+    for _ in range(2):
+        first.run_epoch()
+    first.save_last(tmp_path / "last.pt", {})
+    second = trainer(data, seed=0)
+    second.restore(torch.load(tmp_path / "last.pt", weights_only=True))
+    for _ in range(2):
+        second.run_epoch()
+    for kind in ("model", "average"):
+        ours, theirs = getattr(second, kind).state_dict(), getattr(straight, kind).state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for ours, theirs in zip(second.history, straight.history, strict=True):
+        assert {**ours, "seconds": 0, "images_per_s": 0} == {**theirs, "seconds": 0, "images_per_s": 0}
+    other = trainer(data, seed=1)
+    other.run_epoch()
+    assert other.history[0]["train_loss"] != straight.history[0]["train_loss"]
+
+
+def test_the_command_learns_a_few_faces_by_heart_stops_and_goes_on(tmp_path, face_folders, monkeypatch, capsys):
+    out = tmp_path / "run"
+    run_epoch = Trainer.run_epoch
+    epochs = RECIPES["smoke"].epochs
+
+    def interrupted(self):
+        if self.epoch == epochs // 2:
+            raise KeyboardInterrupt
+        run_epoch(self)
+
+    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    assert train_main(["--data", str(face_folders), "--recipe", "smoke", "--out", str(out), "--device", "cpu"]) == 130
+    assert "--resume" in capsys.readouterr().err
+    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
+    assert train_main(["--resume", str(out), "--device", "cpu"]) == 0
+    for name in ("best_model.pt", "last.pt", "history.csv", "curves.png", "confusion.png", "predictions.png"):
+        assert (out / name).stat().st_size > 0
+    rows = list(csv.DictReader((out / "history.csv").open()))
+    assert [int(r["epoch"]) for r in rows] == list(range(1, epochs + 1))
+    assert float(rows[-1]["train_accuracy"]) >= 0.9
+    figures = tmp_path / "f.json"
+    arguments = ["--model", str(out / "best_model.pt"), "--data", str(face_folders), "--device", "cpu"]
+    assert evaluate_main([*arguments, "--split", "validation", "--json", str(figures)]) == 0
+    result = json.loads(figures.read_text())
+    assert result["standard"]["accuracy"] >= 0.8 and result["duplicate_free"]["pictures"] == 21
+    assert evaluate_main([*arguments, "--split", "Nowhere"]) == 2
+    _, spec = load_checkpoint(out / "best_model.pt")
+    assert spec.head == "fer2013" and spec.temperature != 1.0 and spec.labels == EMOTIONS
+
+
+def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatch):
+    monkeypatch.setitem(RECIPES, "quick", QUICK)
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3)
+    arguments = ["--data", str(face_folders), "--votes", str(votes), "--recipe", "quick", "--out", str(tmp_path / "run"),
+                 "--pretrained", "none", "--device", "cpu"]
+    assert train_main(arguments) == 0
+    model, spec = load_checkpoint(tmp_path / "run" / "best_model.pt")
+    assert spec.head == "ferplus" and set(spec.heads) == {"fer2013", "ferplus"}
+    assert model.forward_heads(torch.zeros(1, 1, 48, 48))["ferplus"].shape == (1, 8)
+
+
+def test_wrong_arguments_are_said_in_one_line(tmp_path, face_folders, capsys):
+    base = ["--data", str(face_folders), "--out", str(tmp_path / "out")]
+    (tmp_path / "file").write_text("")
+    cases = [
+        ([*base, "--recipe", "nothing"], "best_cpu"), ([*base, "--recipe", "smoke", "--device", "tpu"], "auto, cpu"),
+        ([*base, "--recipe", "smoke", "--votes", str(tmp_path / "no.csv")], "FERPlus"),
+        ([*base, "--recipe", "best_cpu", "--pretrained", str(tmp_path / "no.pth")], "no file of weights"),
+        (["--resume", str(tmp_path)], "nothing to resume"),
+        (["--data", str(face_folders), "--recipe", "smoke", "--out", str(tmp_path / "file" / "x")], "cannot write"),
+        ([*base, "--recipe", "best", "--pretrained", "none"], "fewer than one batch"),
+    ]
+    for arguments, words in cases:
+        assert train_main(arguments) == 2
+        said = capsys.readouterr().err.strip()
+        assert words in said and said.startswith("error: ") and "\n" not in said, arguments
+    assert train_main(["--list"]) == 0 and "best_cpu" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        train_main(["--data", "x"])
+    assert caught.value.code == 2
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path, face_folders, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "wild", Recipe(about="", phases=((3, 48),), batch_size=14, ema=0))
+    run_epoch = Trainer.run_epoch
+
+    def poisoned(self):
+        if self.epoch == 1:
+            next(self.model.parameters()).data.fill_(float("nan"))
+        run_epoch(self)
+
+    monkeypatch.setattr(Trainer, "run_epoch", poisoned)
+    arguments = ["--data", str(face_folders), "--recipe", "wild", "--out", str(tmp_path), "--pretrained", "none"]
+    assert train_main([*arguments, "--device", "cpu"]) == 2
+    assert "nan" in capsys.readouterr().err
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
+    load_checkpoint(tmp_path / "best_model.pt")
+
+
+@pytest.mark.cuda
+def test_training_runs_on_cuda(tmp_path, face_folders):
+    data = load_dataset(face_folders)
+    cuda = Trainer(QUICK, data, torch.device("cuda"), 0)
+    cuda.run_epoch()
+    assert np.isfinite(cuda.history[0]["train_loss"])

@@ -1,0 +1,125 @@
+"""The desktop window on a virtual screen: what it shows, and its keys."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
+
+
+@pytest.fixture(scope="module")
+def display():
+    read, write = os.pipe()
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24"], pass_fds=[write],
+                              stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        yield f":{pipe.readline().strip()}"
+    server.terminate()
+    server.wait(10)
+
+
+def screenshot(display) -> np.ndarray:
+    from PIL import ImageGrab
+
+    return np.asarray(ImageGrab.grab(xdisplay=display).convert("RGB"))
+
+
+def start(display, folder, *arguments):
+    code = "import sys; from fer_live.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "DISPLAY": display, "PYTHONPATH": str(ROOT)})
+
+
+def wait_for(condition, what, seconds=40.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def key(display, *keys):
+    window = subprocess.run(["xdotool", "search", "--name", "^fer_live$"], env={**os.environ, "DISPLAY": display},
+                            capture_output=True, text=True, check=True).stdout.split()[0]
+    for name in keys:
+        subprocess.run(["xdotool", "key", "--window", window, name], env={**os.environ, "DISPLAY": display}, check=True)
+        time.sleep(0.3)
+
+
+def close_politely(display):
+    """What a window manager sends when the cross in the corner is pressed."""
+    from Xlib import X
+    from Xlib.display import Display
+    from Xlib.protocol.event import ClientMessage
+
+    server = Display(display)
+    for window in server.screen().root.query_tree().children:
+        if window.get_wm_name() == "fer_live":
+            protocols, delete = server.intern_atom("WM_PROTOCOLS"), server.intern_atom("WM_DELETE_WINDOW")
+            message = ClientMessage(window=window, client_type=protocols, data=(32, [delete, X.CurrentTime, 0, 0, 0]))
+            window.send_event(message, event_mask=0)
+    server.sync()
+    server.close()
+
+
+def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
+    process = start(display, tmp_path, "--source", "demo", "--model", untrained)
+    try:
+        wait_for(lambda: screenshot(display).any(), "a window")
+        wait_for(lambda: (screenshot(display)[:720, :1280].std(axis=2) > 20).mean() > 0.05, "a picture in colour")
+        plain = screenshot(display)
+        key(display, "h")  # the help panel darkens the upper left corner
+        wait_for(lambda: screenshot(display)[60:300, 15:200].mean() < 0.75 * plain[60:300, 15:200].mean(), "help")
+        key(display, "h", "b", "m", "s", "r")
+        wait_for(lambda: list(tmp_path.glob("*.mp4")), "a recording")
+        time.sleep(1.0)
+        key(display, "r", "q")
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in said
+    assert len(list(tmp_path.glob("*.png"))) == 1
+    import av
+
+    with av.open(str(next(tmp_path.glob("*.mp4")))) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 5
+
+
+def test_closing_the_window_quits(display, tmp_path, untrained):
+    process = start(display, tmp_path, "--source", "demo", "--model", untrained)
+    try:
+        wait_for(lambda: screenshot(display).any(), "a window")
+        time.sleep(1)
+        close_politely(display)
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+
+
+def test_a_display_that_does_not_answer_is_said_and_survived(tmp_path, untrained):
+    process = start(":4711", tmp_path, "--source", "demo", "--model", untrained, "--max-seconds", "1")
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "without a window" in said
+
+
+def test_a_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained, make_clip):
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, sound=None)
+    process = start(display, tmp_path, "--source", clip, "--model", untrained)
+    try:
+        wait_for(lambda: screenshot(display).any(), "a window")
+        started = time.monotonic()
+        said = process.communicate(timeout=40)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert time.monotonic() - started > 1.0
