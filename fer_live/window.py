@@ -76,7 +76,7 @@ class Window:
         code = cv2.waitKey(wait_ms) if wait_ms else cv2.pollKey()
         if code >= 0:
             self.keys.get("esc" if code & 0xFF == 27 else chr(code & 0xFF).lower(), lambda: None)()
-        if self.is_shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if self.is_shown and not _is_open():
             self.quit()
 
     def _skip(self) -> None:
@@ -85,6 +85,13 @@ class Window:
     def _full_screen(self) -> None:
         self.is_full = not self.is_full
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN if self.is_full else cv2.WINDOW_NORMAL)
+
+
+def _is_open() -> bool:
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # OpenCV's Qt has ended together with its last window
+        return False
 
 
 class StatusLines:
