@@ -35,11 +35,14 @@ def run(args: argparse.Namespace) -> int:
     if not model.is_file():
         raise CheckpointError(f"no model file at {model}; give one with --model, or train one with python -m training")
     stop = threading.Event()
+    caught = catch_signals(stop)
     with ExitStack() as stack:
         source, is_demo = enter_source(args.source, stack)
         if source.is_live:
-            return live(args, source, is_demo, model, stop, stack)
-        return file(args, source, model, stop, stack)
+            live(args, source, is_demo, model, stop, stack)
+            return 0  # a live run ends when it is told to
+        file(args, source, model, stop, stack)
+        return 128 + caught[0] if caught else 0
 
 
 def enter_source(text: str | None, stack: ExitStack):
@@ -79,7 +82,7 @@ def catch_signals(stop: threading.Event) -> list[int]:
     return caught
 
 
-def live(args: argparse.Namespace, source, is_demo: bool, model: Path, stop: threading.Event, stack: ExitStack) -> int:
+def live(args: argparse.Namespace, source, is_demo: bool, model: Path, stop: threading.Event, stack: ExitStack) -> None:
     """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
     from fer_live.controls import Controls
     from fer_live.log import Log
@@ -105,12 +108,10 @@ def live(args: argparse.Namespace, source, is_demo: bool, model: Path, stop: thr
     if args.log:
         controls.sinks.append(stack.enter_context(Log(unused(args.log), labels, live=True)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
-    catch_signals(stop)
     run_live(mirrored(source, view), analyzer, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
-    return 0
 
 
-def file(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> int:
+def file(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> None:
     """A video or pictures: every frame, in order."""
     from fer_live.controls import Controls
     from fer_live.overlay import Overlay
@@ -129,16 +130,15 @@ def file(args: argparse.Namespace, source, model: Path, stop: threading.Event, s
     view = make_view(args, args.mirror is True, "")
     controls = stack.enter_context(Controls(view, save_picture))
     sinks = file_sinks(args, source, stills, labels)
-    caught = catch_signals(stop)
     with ExitStack() as opened:
         controls.sinks += [opened.enter_context(sink) for sink in sinks]
         screen = opened.enter_context(Window(controls.keys(stop.set), stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
         run_file(mirrored(source, view), analyzer.analyze_still if stills else analyzer, Overlay(labels, view).draw,
                  controls.sinks, stop, source.frames, args.max_seconds, screen, pace)
-    if sinks:
-        print("wrote " + " and ".join(str(sink.path) for sink in sinks), file=sys.stderr)
-    return 128 + caught[0] if caught else 0
+    written = [str(sink.path) for sink in sinks if sink.path.exists()]
+    if written:
+        print("wrote " + " and ".join(written), file=sys.stderr)
 
 
 def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str, ...]) -> list:

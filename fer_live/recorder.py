@@ -12,13 +12,15 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 # isort: split
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from fer_live.types import Analysis, OutputError
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
 MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
-# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame, once a second.
+KEY_S = 1.0  # seconds from key frame to key frame
+# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame.
 FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
 
 
@@ -62,7 +64,7 @@ class VideoRecorder:
     def _open(self, image: np.ndarray, time_s: float) -> None:
         height, width = image.shape[:2]
         self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the colour planes: sides must be even
-        self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
+        self.start_s, self.last_pts, self.key_s = (time_s if self.live else 0.0), -1, time_s
         self.container = av.open(str(self.path), "w", format="mp4", options=FRAGMENTED)
         self.stream = self.container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1001))
         self.stream.height, self.stream.width = self.size_hw
@@ -72,7 +74,7 @@ class VideoRecorder:
         # said and used: players take untagged pictures for one or the other matrix by their size, and colours shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = {"preset": "veryfast", "crf": "20", "bf": "0", "g": str(max(1, round(self.fps)))}
+        self.stream.options = {"preset": "veryfast", "crf": "20", "bf": "0", "g": "600", "forced-idr": "1"}
         if self.sound_from:
             self.sound = SoundCopy(self.sound_from, self.container)
 
@@ -84,6 +86,8 @@ class VideoRecorder:
         pts = round((time_s - self.start_s) / self.time_base)
         self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
         frame.time_base = self.time_base
+        if time_s - self.key_s >= KEY_S:  # by the clock: a live stream's true rate is not its nominal one
+            frame.pict_type, self.key_s = PictureType.I, time_s
         for packet in self.stream.encode(frame):
             self.container.mux(packet)
         if self.sound:

@@ -101,7 +101,8 @@ class _Video:
     def __init__(self, name: str):
         self.name = name
         self.container: av.container.InputContainer | None = None
-        self.fps, self.frames, self.time_base, self.has_audio = 30.0, 0, Fraction(1, 90_000), False
+        self.fps, self.time_base, self.has_audio = 30.0, Fraction(1, 90_000), False
+        self.declared = self.frames = 0  # how many frames the file says it has, and how many are expected; 0: unknown
 
     def _open(self, **options) -> None:
         try:
@@ -113,7 +114,8 @@ class _Video:
             raise SourceError(f"{self.name} holds no video; give a file with pictures in it") from None
         stream.thread_type = "AUTO"
         self.fps = float(stream.average_rate or stream.guessed_rate or 30.0)
-        self.frames = stream.frames
+        self.declared = stream.frames
+        self.frames = stream.frames or round((self.container.duration or 0) / av.time_base * self.fps)
         self.time_base = stream.time_base or self.time_base
         self.has_audio = bool(self.container.streams.audio)
 
@@ -176,8 +178,8 @@ class VideoFile(_Video):
                 count += 1
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.name} is damaged after {time_s:.1f} s ({_reason(error)}); {_kept(count)}") from None
-        if not count or count < 0.98 * self.frames - 2:  # indexes are sometimes off by a frame or two
-            raise SourceError(f"{self.name} breaks off after {count} of {self.frames} frames; {_kept(count)}")
+        if not count or count < 0.98 * self.declared - 2:  # indexes are sometimes off by a frame or two
+            raise SourceError(f"{self.name} breaks off after {count} of {self.declared} frames; {_kept(count)}")
 
 
 class Stream(_Video):

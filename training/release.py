@@ -1,0 +1,76 @@
+"""Turns a finished run into the weights that are shipped: halves them on disk, measures them once, writes their card.
+
+    python -m training.release RUN --data DATA --votes FILE [--out models/weights]
+
+PrivateTest is looked at here and nowhere else, once per released model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from training.data import DataError, load_dataset
+from training.evaluate import describe, measure_split
+from training.train import calibrate, split_names
+
+LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
+           "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")
+
+
+def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
+    """Write best_model.pt (16 bits) and best_model.json into `out`; returns the card. Raises CheckpointError, DataError."""
+    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
+    model, spec = load_checkpoint(run / "best_model.pt")
+    data = load_dataset(data_path, votes, spec.input_size)
+    path = out / DEFAULT_WEIGHTS.name
+    save_checkpoint(path, model, spec, {}, half=True)
+    model, spec = load_checkpoint(path)  # measured as it is shipped, rounded to 16 bits
+    spec = calibrate(model, spec, data)
+    splits = [name for name in ("validation", "PublicTest", "PrivateTest") if name in data.splits]
+    metrics = {head: {split: measure_split(model, spec.for_head(head), data, split) for split in splits} for head in spec.heads}
+    epoch = read_checkpoint(run / "best_model.pt")["metrics"].get("epoch")
+    save_checkpoint(path, model, spec, {"epoch": epoch}, half=True)
+    plan = state["run"]
+    card = {
+        "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
+        "command": f"python -m training --data kaggle --votes fer2013new.csv --recipe {plan['recipe']} --seed {plan['seed']}",
+        "trained": {"epoch": epoch, "epochs": len(state["history"]), "recipe": plan["recipe"], "seed": plan["seed"],
+                    "seconds": round(sum(entry["seconds"] for entry in state["history"])), "torch": torch.__version__},
+        "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch and the temperatures",
+        "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    for head in spec.heads:
+        print(describe(metrics[head][splits[-1]]))
+    return card
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.release", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="the --out folder of a finished training run")
+    parser.add_argument("--data", type=Path, required=True, help="the data that it was trained on")
+    parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
+    parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS.parent, help="where the weights go")
+    args = parser.parse_args(arguments)
+    if not (args.run / "last.pt").is_file():
+        print(f"error: no finished run in {args.run}; give the --out folder of python -m training", file=sys.stderr)
+        return 2
+    try:
+        release(args.run, args.data, args.votes, args.out)
+    except (CheckpointError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
