@@ -11,11 +11,14 @@ import torch
 from models.checkpoint import EMOTIONS, load_checkpoint
 from tests.conftest import cartoon
 from training.__main__ import main as train_main
+from training.audit import audit
+from training.audit import main as audit_main
 from training.augment import Augmentation, augment
-from training.data import CSV_ORDER, VOTE_ORDER, DataError, clear_votes, load_dataset, vote_targets
+from training.data import CSV_ORDER, VOTE_ORDER, DataError, clear_votes, load_dataset, vote_targets, without_leaks
 from training.evaluate import calibration_error, fit_temperature, measure, softmax
 from training.evaluate import main as evaluate_main
-from training.recipes import RECIPES, Recipe
+from training.optim import learning_rate
+from training.recipes import RECIPES, Recipe, varied
 from training.train import Trainer
 
 QUICK = Recipe(about="for tests", phases=((2, 48), (2, 48)), batch_size=14, warmup_steps=2, dropout=0.1, ema=0.9)
@@ -131,6 +134,32 @@ def test_broken_data_is_said_in_one_line(tmp_path, face_folders, capsys):
     assert "surprise/1.png" in capsys.readouterr().err
 
 
+def test_audit_and_clean(tmp_path, face_folders, capsys):
+    """Copies across splits with another label, a blank, and what --clean leaves of them."""
+    for part in ("train", "validation"):
+        for name in EMOTIONS:
+            (tmp_path / part / name).mkdir(parents=True)
+            for file in (face_folders / part / name).iterdir():
+                (tmp_path / part / name / file.name).write_bytes(file.read_bytes())
+    happy = next((face_folders / "train" / "happy").iterdir()).read_bytes()
+    (tmp_path / "validation" / "happy" / "1000.png").write_bytes(happy)
+    (tmp_path / "train" / "sad" / "1001.png").write_bytes(happy)
+    cv2.imwrite(str(tmp_path / "train" / "fear" / "1002.png"), np.full((48, 48), 7, np.uint8))
+    out = tmp_path / "audit.json"
+    assert audit_main([str(tmp_path), "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result["pictures"] == 80 and result["unique"] == 78
+    assert (result["groups"], result["pictures_in_groups"], result["groups_with_conflicting_labels"]) == (1, 3, 1)
+    assert result["across"] == {"validation in train": 1} and result["copies_within"] == {"train": 1, "validation": 0}
+    assert result["blank"] == [1002] and result["splits"]["train"]["sad"] == 9
+    assert "also stand in train" in capsys.readouterr().out
+    data = load_dataset(tmp_path)
+    clean = without_leaks(data)
+    assert len(data.split("train")) - len(clean.split("train")) == 2 and len(clean.split("validation")) == 22
+    assert audit(clean)["across"] == {"validation in train": 0}
+    assert audit_main([str(tmp_path / "nowhere")]) == 2
+
+
 # ------------------------------------------------------------------------------------------------ augmentation
 
 
@@ -169,6 +198,40 @@ def test_temperature_is_recovered():
     logits = rng.normal(0, 2, (4000, 7))
     truth = np.array([rng.choice(7, p=p) for p in softmax(logits)])
     assert fit_temperature(logits * 2.5, np.eye(7)[truth]) == pytest.approx(2.5, rel=0.1)
+
+
+# ------------------------------------------------------------------------------------------------ recipes
+
+
+def test_one_cycle_is_torchs():
+    recipe, total = RECIPES["resnet9_onecycle"], 200
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=total, cycle_momentum=False)
+    for step in range(total):
+        assert learning_rate(recipe, step, total) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-9)
+        optimizer.step()
+        if step < total - 1:
+            reference.step()
+
+
+def test_recipes_vary_by_plan_and_build():
+    short = varied(RECIPES["best_cpu"], {"epochs": 4, "arch": "resnet18", "optimizer": "sgd"})
+    assert (short.epochs, short.arch, short.optimizer) == (4, "resnet18", "sgd") and short.phases[-1][1] == 80
+    assert varied(RECIPES["best"], {}) == RECIPES["best"]
+    for name, recipe in RECIPES.items():
+        rates = [learning_rate(recipe, step, 1000) for step in range(1000)]
+        assert max(rates) == pytest.approx(recipe.learning_rate) and min(rates) >= 0, name
+
+
+def test_pixel_shifts_are_whole_pixels():
+    image = torch.arange(48 * 48, dtype=torch.int64).view(1, 48, 48).remainder(251).to(torch.uint8)
+    how = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, pixel_shift=4)
+    for seed in range(6):
+        moved = augment(image, 48, how, torch.Generator().manual_seed(seed))[0, ..., 0]
+        inner = moved[8:40, 8:40]
+        fits = [torch.allclose(inner, image[0, 8 + dy : 40 + dy, 8 + dx : 40 + dx].float(), atol=0.1)
+                for dy in range(-4, 5) for dx in range(-4, 5)]
+        assert sum(fits) == 1
 
 
 # ------------------------------------------------------------------------------------------------ training

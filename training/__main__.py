@@ -23,6 +23,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of all chance in the run (default: 0)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE",
                         help="ImageNet weights: from the installed package or timm's hub, or a file (default: auto)")
+    parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
+    parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
+    parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
+    parser.add_argument("--epochs", type=int, metavar="N", help="another length than the recipe's, its phases in proportion")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
     if not (args.list or args.resume or (args.data and args.recipe and args.out)):
@@ -61,18 +65,21 @@ def run(args: argparse.Namespace) -> None:
     from models.checkpoint import load_checkpoint, save_checkpoint
     from models.device import choose_device
     from training import report
-    from training.data import load_dataset
-    from training.recipes import RECIPES
+    from training.data import load_dataset, without_leaks
+    from training.recipes import RECIPES, varied
     from training.train import Trainer, calibrate, example_probs, final_metrics, train
 
     state = _read_last(args.resume) if args.resume else None
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
-        "seed": args.seed}
+        "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
+        "epochs": args.epochs or 0}
     out = args.resume or args.out
-    recipe, (device, why) = RECIPES[plan["recipe"]], choose_device(args.device)
+    recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
     _check_writable(out)
     data = load_dataset(plan["data"], plan["votes"] or None)
+    if plan["clean"]:
+        data = without_leaks(data)
     trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe))
     if state:
         trainer.restore(state)
@@ -84,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     metrics = final_metrics(model, spec, data)
     metrics["epoch"] = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
     save_checkpoint(out / "best_model.pt", model, spec, metrics)
-    ids = data.split(trainer.choose_name)
+    ids = trainer.choose_ids
     sheet = ids[:: max(1, len(ids) // report.SHEET)][: report.SHEET]
     report.draw_all(out, trainer.history, metrics, data.images[sheet], data.labels[sheet],
                     example_probs(model, spec, data.images[sheet]))

@@ -25,6 +25,7 @@ class Augmentation:
     blur: float = 0.0  # probability of losing detail: shrunk by up to half, then enlarged again
     noise: float = 0.0  # standard deviation at most, share of full white; half of the pictures
     erase: float = 0.4  # probability of a grey rectangle of 2% to 20% of the area
+    pixel_shift: int = 0  # by whole pixels of the original, either way: a random crop after reflecting padding
 
 
 def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator) -> torch.Tensor:
@@ -62,6 +63,8 @@ def _resample(x: torch.Tensor, resolution: int, how: Augmentation, uniform) -> t
     scale = 1 + how.scale * uniform(n)
     mirror = torch.where(uniform(n) * 0.5 + 0.5 < how.flip, -1.0, 1.0)
     shift = 2 * how.shift * uniform(n, 2)  # in grid_sample's units the side is 2
+    if how.pixel_shift:
+        shift = shift + (uniform(n, 2) * (how.pixel_shift + 0.5)).round() * 2 / x.shape[-1]
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], dim=1)
     grid = F.affine_grid(rows.view(n, 2, 3), [n, 1, resolution, resolution], align_corners=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,7 @@ CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral") 
 VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt")  # EMOTIONS, then contempt
 VOTE_OTHER = ("unknown", "NF")  # "cannot say" and "not a face"
 OFFICIAL = ("Training", "PublicTest", "PrivateTest")
+OFFICIAL_SIZES = (28_709, 3_589, 3_589)  # in this order in fer2013.csv
 FOLDER_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "validation"}
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -62,7 +63,20 @@ def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 
     if votes is not None:
         counts, usage = _read_votes(Path(votes), rows)
         splits = {**splits, **_official(usage)}
+    elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's re-shuffle of all of it
+        splits = {**splits, **_official(np.repeat(OFFICIAL, OFFICIAL_SIZES)[rows])}
     return Dataset(images, labels, rows, splits, counts)
+
+
+def without_leaks(data: Dataset) -> Dataset:
+    """The data with those pictures taken out of the training splits that also stand, byte for byte, in a test split."""
+    prints = fingerprints(data.images)
+    splits = dict(data.splits)
+    for train, tests in (("Training", ("PublicTest", "PrivateTest")), ("train", ("validation",))):
+        if train in splits:
+            held_out = np.concatenate([prints[splits[name]] for name in tests if name in splits])
+            splits[train] = splits[train][~np.isin(prints[splits[train]], held_out)]
+    return replace(data, splits=splits)
 
 
 def vote_targets(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,3 +231,9 @@ def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path} has {len(counts):,} rows, but the pictures' file names are not row numbers within them; "
                         "train without --votes")
     return np.array(counts, np.float32)[rows], np.array(usage)[rows]
+
+
+if __name__ == "__main__":
+    from training.audit import main
+
+    sys.exit(main())

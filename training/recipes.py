@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 
 from training.augment import Augmentation
 
@@ -23,11 +24,13 @@ class Recipe:
     schedule: str = "cosine"  # cosine to 0 after warm-up, onecycle, or constant
     warmup_steps: int = 400
     clip_norm: float = 1.0  # 0: none
+    clip_value: float = 0.0  # of each gradient; 0: none
     ema: float = 0.998  # decay of the averaged weights a step; 0: none
     label_smoothing: float = 0.1
     votes_weight: float = 1.0  # of the FER+ head's loss beside the FER2013 head's 1
     dropout: float = 0.0
     drop_path: float = 0.0
+    choose_on: tuple[str, ...] = ()  # the splits that choose the best epoch; empty: validation, or PublicTest
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
@@ -42,6 +45,12 @@ class Recipe:
             epoch -= epochs
         return self.phases[-1][1]
 
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PLAIN = {"learning_rate": 1e-3, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "clip_norm": 0.0, "ema": 0.0,
+         "label_smoothing": 0.0}
+NO_CHANGE = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 
 OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                     blur=0.15, noise=0.03, erase=0.4)
@@ -61,9 +70,42 @@ RECIPES = {
         about="half an hour on two processor cores",
         phases=((4, 48), (8, 64), (4, 80)), augmentation=OURS,
     ),
+    "notebook_b1": Recipe(
+        about="rerun of a published notebook: EfficientNet-B1 on Kaggle's folders, Adam, 15 epochs; claims 69.2% validation",
+        arch="efficientnet_b1", phases=((15, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    ),
+    "notebook_b0": Recipe(
+        about="rerun of a published notebook: EfficientNet-B0, otherwise as notebook_b1; claims about 64% validation",
+        arch="efficientnet_b0", phases=((15, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    ),
+    "notebook_b0_long": Recipe(
+        about="rerun of a published notebook: EfficientNet-B0, 70 epochs; claims 93%, which was its training accuracy",
+        arch="efficientnet_b0", phases=((70, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    ),
+    "resnet9_onecycle": Recipe(
+        about="rerun of a published project: ResNet9 on fer2013.csv, one-cycle, chosen on the test splits; claims 70%",
+        arch="resnet9", phases=((30, 48),), batch_size=128, choose_on=("PublicTest", "PrivateTest"),
+        augmentation=replace(NO_CHANGE, flip=0.5, pixel_shift=4), **{**PLAIN, "schedule": "onecycle", "weight_decay": 1e-4},
+        clip_value=0.1,
+    ),
+    "timm_cnn": Recipe(
+        about="any network that timm names, by --arch; Adam or SGD, by --optimizer",
+        arch="resnet18", phases=((20, 48),), augmentation=replace(FLIP_ROTATE, brightness=0.2), **IMAGENET, **PLAIN,
+    ),
     "smoke": Recipe(
         about="learns a handful of pictures by heart in seconds: for tests and for trying the program",
         phases=((16, 48),), batch_size=14, learning_rate=3e-3, weight_decay=0.0, warmup_steps=8, ema=0.8, label_smoothing=0.0,
         augmentation=Augmentation(rotation_degrees=3, scale=0.02, shift=0.02, erase=0),
     ),
 }
+
+
+def varied(recipe: Recipe, plan: dict) -> Recipe:
+    """The recipe with the plan's own network, optimiser or number of epochs where it names any."""
+    changes: dict = {name: plan[name] for name in ("arch", "optimizer") if plan.get(name)}
+    if plan.get("epochs"):
+        sums = accumulate(epochs for epochs, _ in recipe.phases)
+        ends = [round(end * plan["epochs"] / recipe.epochs) for end in sums]
+        lengths = [b - a for a, b in pairwise([0, *ends])]
+        changes["phases"] = tuple((n, r) for n, (_, r) in zip(lengths, recipe.phases, strict=True) if n)
+    return replace(recipe, **changes)

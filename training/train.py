@@ -11,12 +11,11 @@ import csv
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ from models.preprocess import normalize
 from training.augment import augment
 from training.data import Dataset, vote_targets
 from training.evaluate import fit_temperature, measure_split, predict_heads, softmax
+from training.optim import joint_loss, learning_rate, make_optimizer, update_average
 from training.recipes import Recipe
 
 FORMAT = "fer_live/last/1"
@@ -55,10 +55,19 @@ class Targets:
 
 
 def split_names(data: Dataset) -> tuple[str, str]:
-    """The splits to train and to choose on: the official ones where they are known. PrivateTest chooses nothing."""
-    if "Training" in data.splits and "PublicTest" in data.splits:
-        return "Training", "PublicTest"
-    return "train", "validation"
+    """The splits to train and to choose on: the official ones of the CSV and of the votes, else the folders' own.
+
+    PrivateTest chooses nothing, but where a recipe reruns a project that let it (`choose_on`).
+    """
+    if data.votes is None and "train" in data.splits:
+        return "train", "validation"
+    return "Training", "PublicTest"
+
+
+def choosing_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
+    """The name and the pictures (M,) of what chooses the best epoch."""
+    names = recipe.choose_on or split_names(data)[1:]
+    return "+".join(names), np.concatenate([data.split(name) for name in names])
 
 
 def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
@@ -75,9 +84,9 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False):
         self.recipe, self.data, self.device, self.seed = recipe, data, device, seed
-        train_name, self.choose_name = split_names(data)
-        self.train_set = Targets.of(data, data.split(train_name), device)
-        self.choose_set = Targets.of(data, data.split(self.choose_name), device)
+        self.choose_name, self.choose_ids = choosing_ids(recipe, data)
+        self.train_set = Targets.of(data, data.split(split_names(data)[0]), device)
+        self.choose_set = Targets.of(data, self.choose_ids, device)
         if len(self.train_set.images) < recipe.batch_size:
             raise TrainingError(f"{len(self.train_set.images)} pictures to train on are fewer than one batch of "
                                 f"{recipe.batch_size}; add pictures, or choose a recipe with a smaller batch")
@@ -86,7 +95,7 @@ class Trainer:
         self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
         self.model.dropout.p = recipe.dropout
         self.average = copy.deepcopy(self.model)
-        self.optimizer = _optimizer(recipe, self.model)
+        self.optimizer = make_optimizer(recipe, self.model)
         self.epoch = self.step = 0
         self.history: list[dict] = []
         self.best_loss = math.inf
@@ -137,34 +146,29 @@ class Trainer:
         x = normalize(augment(truth.images[ids], resolution, recipe.augmentation, chance), self.spec)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model.forward_heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
-        loss = _loss(logits, truth, ids, recipe.label_smoothing, recipe.votes_weight)
+        loss = joint_loss(logits, truth.labels[ids], truth.votes[ids], truth.weights[ids], recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        if recipe.clip_value:
+            nn.utils.clip_grad_value_(self.model.parameters(), recipe.clip_value)
         self.optimizer.step()
         self.step += 1
-        _update_average(self.average, self.model, recipe.ema, self.step)
+        update_average(self.average, self.model, recipe.ema, self.step)
         return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels[ids]).sum()
 
     def _rate(self, step: int) -> float:
-        recipe, total = self.recipe, self.recipe.epochs * self.steps_per_epoch
-        if recipe.schedule == "constant":
-            return recipe.learning_rate
-        warm = min(recipe.warmup_steps, total // 3)
-        if step < warm:
-            return recipe.learning_rate * (step + 1) / warm
-        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+        return learning_rate(self.recipe, step, self.recipe.epochs * self.steps_per_epoch)
 
     @torch.inference_mode()
     def _validate(self) -> dict:
         truth, model = self.choose_set, self.average.eval()
         logits = predict_heads(model, truth.images.cpu().numpy(), self.spec)
         tensors = {name: torch.from_numpy(value).to(self.device) for name, value in logits.items()}
-        everything = torch.arange(len(truth.labels), device=self.device)
-        loss = _loss(tensors, truth, everything, 0.0, self.recipe.votes_weight)
+        loss = joint_loss(tensors, truth.labels, truth.votes, truth.weights, replace(self.recipe, label_smoothing=0.0))
         accuracy = (tensors["fer2013"].argmax(1) == truth.labels).float().mean()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 
@@ -224,40 +228,6 @@ def final_metrics(model: nn.Module, spec: ModelSpec, data: Dataset) -> dict:
 def example_probs(model: nn.Module, spec: ModelSpec, images: np.ndarray) -> np.ndarray:
     """(N, S, S) uint8 -> (N, 7) probabilities of the spec's head."""
     return softmax(predict_heads(model, images, spec)[spec.head][:, : len(EMOTIONS)], spec.temperature)
-
-
-def _loss(logits: dict[str, torch.Tensor], truth: Targets, ids: torch.Tensor, smoothing: float, votes_weight: float):
-    """Cross entropy on the labels, plus that on the votes where a picture has any; a scalar."""
-    loss = F.cross_entropy(logits["fer2013"].float(), truth.labels[ids], label_smoothing=smoothing)
-    if "ferplus" in logits:
-        each = F.cross_entropy(logits["ferplus"].float(), truth.votes[ids], reduction="none")
-        loss = loss + votes_weight * (each * truth.weights[ids]).mean()
-    return loss
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of weights and statistics; it starts as a plain mean, so that short runs are not held back.
-
-    torch's own AveragedModel reads its counter back from the device at every step; this one never waits for it.
-    """
-    keep = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
-    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
-    counts = [(a, b) for a, b in pairs if not a.is_floating_point()]
-    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
-    torch._foreach_copy_([a for a, _ in counts], [b for _, b in counts])
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay spares norms and biases, the one-dimensional parameters."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9, nesterov=True)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
-    return kind(groups, recipe.learning_rate, fused=True)
 
 
 def _write_history(path: Path, history: list[dict]) -> None:

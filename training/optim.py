@@ -1,0 +1,66 @@
+"""How weights change: the loss of both heads, the optimiser, the learning rate by step, the averaged weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from training.recipes import Recipe
+
+
+def joint_loss(
+    logits: dict[str, torch.Tensor], labels: torch.Tensor, votes: torch.Tensor, weights: torch.Tensor, recipe: Recipe
+) -> torch.Tensor:
+    """Cross entropy on the labels (B,), plus that on the vote distributions (B, 8), weighted (B,) by their worth; a scalar."""
+    loss = F.cross_entropy(logits["fer2013"].float(), labels, label_smoothing=recipe.label_smoothing)
+    if "ferplus" in logits:
+        each = F.cross_entropy(logits["ferplus"].float(), votes, reduction="none")
+        loss = loss + recipe.votes_weight * (each * weights).mean()
+    return loss
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay spares norms and biases, the one-dimensional parameters."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9, nesterov=True)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
+    return kind(groups, recipe.learning_rate, fused=True)
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """The rate of step number `step` (from 0) of `total`.
+
+    cosine: up over the warm-up, then down to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983). onecycle: a cosine from a
+    25th up over the first three tenths, then down to nearly nothing (Smith 2018, arXiv:1803.09820, with torch's defaults).
+    """
+    peak = recipe.learning_rate
+    if recipe.schedule == "constant":
+        return peak
+    if recipe.schedule == "onecycle":
+        top = 0.3 * total - 1
+        low, at = (peak / 25, step / max(top, 1)) if step <= top else (peak / 25e4, (total - 1 - step) / max(total - 1 - top, 1))
+        return low + (peak - low) * 0.5 * (1 - math.cos(math.pi * at))
+    warm = min(recipe.warmup_steps, total // 3)
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and statistics; it starts as a plain mean, so that short runs are not held back.
+
+    torch's own AveragedModel reads its counter back from the device at every step; this one never waits for it.
+    """
+    keep = min(decay, (1 + step) / (10 + step)) if decay else 0.0
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+    floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+    counts = [(a, b) for a, b in pairs if not a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
+    torch._foreach_copy_([a for a, _ in counts], [b for _, b in counts])

@@ -1,0 +1,79 @@
+"""One picture of a face, and what the model sees in it: as bars in the terminal and as a picture with a bar chart.
+
+    python -m training.predict IMAGE [--model FILE] [--head NAME] [--out FILE]
+
+The picture is taken as a face, cut as FER2013 cuts them; for faces in a scene use python -m fer_live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, load_checkpoint
+from models.preprocess import crop_faces
+from training.evaluate import predict_heads, softmax
+
+
+def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """The crop (S, S) uint8 that the network sees and its probabilities (7,). Raises CheckpointError, FileNotFoundError."""
+    model, spec = load_checkpoint(model_path, "cpu", head)
+    content = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if image is None:
+        raise FileNotFoundError(f"{path} is no picture that can be read")
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    crop = crop_faces(image, np.array([[left, top, left + side, top + side]]), spec)[0, ..., 0]
+    logits = predict_heads(model, crop[None], spec)[spec.head][:, : len(EMOTIONS)]
+    return crop, softmax(logits, spec.temperature)[0]
+
+
+def draw(path: Path, crop: np.ndarray, probs: np.ndarray) -> None:
+    """Write the crop beside a bar chart of its probabilities."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+    left.imshow(crop, cmap="gray", vmin=0, vmax=255)
+    left.set_axis_off()
+    left.set_title(f"{EMOTIONS[probs.argmax()]} {probs.max():.0%}")
+    right.barh(EMOTIONS, probs, color="#0072B2")
+    right.set_xlim(0, 1)
+    right.invert_yaxis()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__.splitlines()[0])
+    parser.add_argument("image", type=Path, help="a picture of one face")
+    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
+    parser.add_argument("--head", choices=("fer2013", "ferplus"), help="which head answers (default: the checkpoint's)")
+    parser.add_argument("--out", type=Path, help="where the chart goes (default: IMAGE-prediction.png here)")
+    args = parser.parse_args(arguments)
+    out = args.out or Path(f"{args.image.stem}-prediction.png")
+    try:
+        crop, probs = predict(args.image, args.model, args.head)
+        draw(out, crop, probs)
+    except (CheckpointError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {out} ({error.strerror}); choose another --out", file=sys.stderr)
+        return 2
+    for name, prob in sorted(zip(EMOTIONS, probs, strict=True), key=lambda pair: -pair[1]):
+        print(f"{name:9s} {prob:6.1%} {'#' * round(40 * prob)}")
+    print(f"wrote {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
