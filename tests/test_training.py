@@ -14,7 +14,16 @@ from training.__main__ import main as train_main
 from training.audit import audit
 from training.audit import main as audit_main
 from training.augment import Augmentation, augment
-from training.data import CSV_ORDER, VOTE_ORDER, DataError, clear_votes, load_dataset, vote_targets, without_leaks
+from training.data import (
+    CSV_ORDER,
+    VOTE_ORDER,
+    DataError,
+    clear_votes,
+    load_dataset,
+    plurality_votes,
+    vote_targets,
+    without_leaks,
+)
 from training.evaluate import calibration_error, fit_temperature, measure, softmax
 from training.evaluate import main as evaluate_main
 from training.optim import learning_rate
@@ -85,7 +94,7 @@ def test_votes_become_distributions():
     soft, weight = vote_targets(counts)
     assert soft[0, 3] == pytest.approx(0.6) and soft[0, 4] == pytest.approx(0.4) and soft[2, 0] == 1
     assert weight.tolist() == [1, 0, 1, 0]
-    assert clear_votes(counts).tolist() == [3, -1, -1, -1]
+    assert clear_votes(counts).tolist() == [3, -1, -1, -1] and plurality_votes(counts).tolist() == [3, -1, 0, -1]
 
 
 def test_a_folder_without_splits_is_split_by_content(tmp_path, face_folders):
@@ -279,8 +288,11 @@ def test_the_command_learns_a_few_faces_by_heart_stops_and_goes_on(tmp_path, fac
     assert "--resume" in capsys.readouterr().err
     monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
     assert train_main(["--resume", str(out), "--device", "cpu"]) == 0
-    for name in ("best_model.pt", "last.pt", "history.csv", "curves.png", "confusion.png", "predictions.png"):
+    for name in ("best_model.pt", "last.pt", "history.csv", "curves.png", "confusion.png", "predictions.png", "reliability.png",
+                 "mistakes.png"):
         assert (out / name).stat().st_size > 0
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5 and "--recipe smoke" in page and "http" not in page, "one file, no network"
     rows = list(csv.DictReader((out / "history.csv").open()))
     assert [int(r["epoch"]) for r in rows] == list(range(1, epochs + 1))
     assert float(rows[-1]["train_accuracy"]) >= 0.9

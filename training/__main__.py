@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 EPILOG = """DATA is a folder with train/ and validation/ of seven class folders, a folder of seven class folders, or
-fer2013.csv. DIR receives best_model.pt (lowest validation loss), last.pt, history.csv, curves.png, confusion.png and
-predictions.png. Where FER+ votes are given, official Training trains and PublicTest chooses."""
+fer2013.csv. DIR receives best_model.pt (lowest validation loss), last.pt, history.csv, report.html and its pictures.
+Where FER+ votes are given, official Training trains and PublicTest chooses."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -61,19 +61,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or go on training, then calibrate, measure and draw."""
-    from models.checkpoint import load_checkpoint, save_checkpoint
+    """Train, or go on training, then finish."""
     from models.device import choose_device
-    from training import report
     from training.data import load_dataset, without_leaks
     from training.recipes import RECIPES, varied
-    from training.train import Trainer, calibrate, example_probs, final_metrics, train
+    from training.train import Trainer, train
 
     state = _read_last(args.resume) if args.resume else None
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
-        "epochs": args.epochs or 0}
+        "epochs": args.epochs or ""}
     out = args.resume or args.out
     recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
     _check_writable(out)
@@ -86,16 +84,32 @@ def run(args: argparse.Namespace) -> None:
     print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
           f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
     train(trainer, out, plan)
-    model, spec = load_checkpoint(out / "best_model.pt", device)
-    spec = calibrate(model, spec, data)
-    metrics = final_metrics(model, spec, data)
-    metrics["epoch"] = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
-    save_checkpoint(out / "best_model.pt", model, spec, metrics)
-    ids = trainer.choose_ids
-    sheet = ids[:: max(1, len(ids) // report.SHEET)][: report.SHEET]
-    report.draw_all(out, trainer.history, metrics, data.images[sheet], data.labels[sheet],
-                    example_probs(model, spec, data.images[sheet]))
-    print(f"wrote {out / 'best_model.pt'} (epoch {metrics['epoch']}) and the pictures beside it")
+    finish(trainer, out, plan)
+
+
+def finish(trainer, out: Path, plan: dict) -> None:
+    """Calibrate and measure the best epoch, and draw the report."""
+    from models.checkpoint import load_checkpoint, save_checkpoint
+    from training import page, report
+    from training.audit import audit
+    from training.train import calibrate, final_metrics, head_probs, head_truths
+
+    model, spec = load_checkpoint(out / "best_model.pt", trainer.device)
+    spec = calibrate(model, spec, trainer.data)
+    metrics = final_metrics(model, spec, trainer.data)
+    epoch = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
+    save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
+    images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
+    report.draw_all(out, trainer.history, metrics, images, truths, head_probs(model, spec, images))
+    page.write_page(out, command_line(plan, out), plan, metrics, audit(trainer.data))
+    print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
+
+
+def command_line(plan: dict, out: Path) -> str:
+    """The command that starts this run."""
+    names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs")
+    options = [f"--{name} {plan[name]}" for name in names if plan[name] != ""]
+    return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan["clean"] else [])])
 
 
 def _pretrained(text: str, recipe) -> bool | Path:

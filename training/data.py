@@ -100,6 +100,13 @@ def clear_votes(votes: np.ndarray) -> np.ndarray:
     return np.where(clear & (votes.sum(1) > 0), top, -1)
 
 
+def plurality_votes(votes: np.ndarray) -> np.ndarray:
+    """FER+ counts (N, 10) -> the class in EMOTIONS that alone has the most votes of all ten columns, or -1; (N,) int64."""
+    top = votes.argmax(1)
+    ranked = np.sort(votes, axis=1)
+    return np.where((top < 7) & (ranked[:, -1] > ranked[:, -2]), top, -1)
+
+
 def fingerprints(images: np.ndarray) -> np.ndarray:
     """(N,) byte strings, equal exactly where two pictures are equal byte for byte."""
     return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])

@@ -1,4 +1,4 @@
-"""The pictures of a run: curves, confusion matrices, a sheet of predictions."""
+"""The pictures of a run: curves, confusion matrices, reliability, sheets of predictions; and report.html around them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ import numpy as np
 
 from models.checkpoint import EMOTIONS
 
-SHEET = 24  # pictures on the sheet of predictions
+SHEET = 24  # pictures on a sheet
+RIGHT, WRONG = "#0072B2", "#D55E00"
 
 
-def draw_all(out: Path, history: list[dict], metrics: dict, images: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> None:
-    """Write curves.png, confusion.png and predictions.png into `out`.
+def draw_all(
+    out: Path, history: list[dict], metrics: dict[str, dict], images: np.ndarray, truths: dict[str, np.ndarray],
+    probs: dict[str, np.ndarray],
+) -> None:
+    """Write curves.png, confusion.png, reliability.png, predictions.png and mistakes.png into `out`.
 
-    metrics: {head: result of measure_split}. images (N, S, S) uint8, labels (N,), probs (N, 7): the sheet's pictures.
+    metrics: {head: result of measure_split}. Of the pictures that chose the epoch: images (N, S, S) uint8, truths {head: (N,)}
+    classes or -1 where there is none, probs {head: (N, 7)}.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     draw_curves(out / "curves.png", history)
-    draw_confusion(out / "confusion.png", {k: v["standard"] for k, v in metrics.items() if isinstance(v, dict)})
-    draw_predictions(out / "predictions.png", images, labels, probs)
+    draw_confusion(out / "confusion.png", {head: result["standard"] for head, result in metrics.items()})
+    draw_reliability(out / "reliability.png", probs, truths)
+    ours, labels = probs["fer2013"], truths["fer2013"]
+    some = np.random.default_rng(0).permutation(len(labels))[:SHEET]
+    draw_predictions(out / "predictions.png", images[some], labels[some], ours[some])
+    wrong = np.flatnonzero(ours.argmax(1) != labels)
+    worst = wrong[np.argsort(-ours[wrong].max(1))][:SHEET]
+    draw_predictions(out / "mistakes.png", images[worst], labels[worst], ours[worst])
 
 
 def draw_curves(path: Path, history: list[dict]) -> None:
@@ -60,12 +71,32 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
     plt.close(figure)
 
 
+def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str, np.ndarray], bins: int = 15) -> None:
+    """How often the head is right where it says so with a given confidence; bars on the diagonal are honest ones."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(probs), figsize=(4.6 * len(probs), 4.4), layout="constrained", squeeze=False)
+    for axis, (head, each) in zip(axes[0], probs.items(), strict=True):
+        known = truths[head] >= 0
+        confidence, correct = each.max(1)[known], (each.argmax(1) == truths[head])[known]
+        index = np.minimum((confidence * bins).astype(int), bins - 1)
+        counts = np.bincount(index, minlength=bins)
+        share = np.bincount(index, correct, minlength=bins) / np.maximum(counts, 1)
+        shades = [(0.0, 0.45, 0.7, 0.25 + 0.75 * count / max(1, counts.max())) for count in counts]
+        axis.bar((np.arange(bins) + 0.5) / bins, share, width=0.9 / bins, color=shades)
+        axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
+        axis.set(xlabel="confidence", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title(f"head {head} on its own truth")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def draw_predictions(path: Path, images: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> None:
     """Each picture with its label, the prediction and bars of all seven probabilities; wrong ones in orange."""
     import matplotlib.pyplot as plt
 
     columns = 6
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure, axes = plt.subplots(2 * rows, columns, figsize=(2 * columns, 3.1 * rows), layout="constrained",
                                 height_ratios=[3, 2] * rows, squeeze=False)
     for axis in axes.flat:
@@ -75,9 +106,9 @@ def draw_predictions(path: Path, images: np.ndarray, labels: np.ndarray, probs: 
         right = prob.argmax() == label
         top.imshow(image, cmap="gray", vmin=0, vmax=255)
         top.set_title(f"{EMOTIONS[prob.argmax()]} {prob.max():.0%}\nlabel {EMOTIONS[label]}", fontsize=8,
-                      color="#0072B2" if right else "#D55E00")
+                      color=RIGHT if right else WRONG)
         bottom.set_axis_on()
-        bottom.bar(range(len(prob)), prob, color="#0072B2" if right else "#D55E00")
+        bottom.bar(range(len(prob)), prob, color=RIGHT if right else WRONG)
         bottom.set_xticks(range(len(prob)), [name[:3] for name in EMOTIONS], fontsize=6)
         bottom.set_yticks([])
         bottom.set_ylim(0, 1)

@@ -23,7 +23,7 @@ from models.checkpoint import EMOTIONS, ModelSpec, save_checkpoint, write_atomic
 from models.networks import build_model
 from models.preprocess import normalize
 from training.augment import augment
-from training.data import Dataset, vote_targets
+from training.data import Dataset, plurality_votes, vote_targets
 from training.evaluate import fit_temperature, measure_split, predict_heads, softmax
 from training.optim import joint_loss, learning_rate, make_optimizer, update_average
 from training.recipes import Recipe
@@ -225,9 +225,16 @@ def final_metrics(model: nn.Module, spec: ModelSpec, data: Dataset) -> dict:
     return {head: measure_split(model, spec.for_head(head), data, split) for head in spec.heads}
 
 
-def example_probs(model: nn.Module, spec: ModelSpec, images: np.ndarray) -> np.ndarray:
-    """(N, S, S) uint8 -> (N, 7) probabilities of the spec's head."""
-    return softmax(predict_heads(model, images, spec)[spec.head][:, : len(EMOTIONS)], spec.temperature)
+def head_probs(model: nn.Module, spec: ModelSpec, images: np.ndarray) -> dict[str, np.ndarray]:
+    """(N, S, S) uint8 -> probabilities (N, 7) of every head, at its own temperature."""
+    logits = predict_heads(model, images, spec)
+    return {head: softmax(logits[head][:, : len(EMOTIONS)], temperature) for head, temperature in spec.heads.items()}
+
+
+def head_truths(data: Dataset, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """The classes that each head should have named, (N,), -1 where there is none: labels, and what most voters saw."""
+    truths = {"fer2013": data.labels[ids]}
+    return truths if data.votes is None else {**truths, "ferplus": plurality_votes(data.votes[ids])}
 
 
 def _write_history(path: Path, history: list[dict]) -> None:
