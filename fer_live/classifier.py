@@ -11,36 +11,53 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.checkpoint import load_checkpoint
-from models.device import choose_device
+from fer_live.runtime import OnnxNetwork
+from models.checkpoint import CheckpointError, load_checkpoint
+from models.device import DeviceError, check_device_name, choose_device
 from models.preprocess import normalize
 
 
 class EmotionClassifier:
-    """A checkpoint ready to answer. `describe` says where it runs, in what precision, and why."""
+    """A checkpoint, or an exported .onnx file, ready to answer. `describe` says where it runs, in what precision, and why."""
 
     def __init__(self, path: str | Path, device: str = "auto", head: str | None = None):
-        self.device, why = choose_device(device)
         # One face keeps no more than a core busy, and torch's threads wait for each other by spinning: with a core taken by
         # another program two threads were measured to be a hundred times slower than one.
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+        threads = max(1, (os.cpu_count() or 2) // 2)
+        torch.set_num_threads(threads)
+        if Path(path).suffix == ".onnx":
+            self._use_onnx(Path(path), device, head, threads)
+        else:
+            self._use_torch(path, device, head)
+        self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
+
+    def _use_torch(self, path: str | Path, device: str, head: str | None) -> None:
+        self.device, why = choose_device(device)
         model, self.spec = load_checkpoint(path, self.device, head)
         cuda = self.device.type == "cuda"
-        self.dtype = torch.float16 if cuda else torch.float32
+        dtype = torch.float16 if cuda else torch.float32
         fuse(model)
-        self.model = model.to(dtype=self.dtype, memory_format=torch.channels_last)
+        model = model.to(dtype=dtype, memory_format=torch.channels_last)
+        self.infer = lambda faces: model(faces.to(dtype)).float()
         name = torch.cuda.get_device_name(self.device) if cuda else f"{torch.get_num_threads()} threads"
-        precision = "16 bits" if cuda else "32 bits"
-        self.describe = f"{self.spec.arch} on {self.device} ({name}), {precision}: {why}"
-        self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
+        self.describe = f"{self.spec.arch} on {self.device} ({name}), {'16' if cuda else '32'} bits: {why}"
+
+    def _use_onnx(self, path: Path, device: str, head: str | None, threads: int) -> None:
+        if check_device_name(device) not in ("auto", "cpu"):
+            raise DeviceError(f"an .onnx model runs on the CPU here, not on {device}; give a best_model.pt, or --device cpu")
+        network = OnnxNetwork(path, threads)
+        self.device, self.spec = torch.device("cpu"), network.spec.for_head(head)
+        if self.spec.head != network.spec.head:
+            raise CheckpointError(f"{path} was exported with the head {network.spec.head}; export it with --head {head}")
+        self.infer = lambda faces: torch.from_numpy(network(faces.contiguous().numpy()))
+        self.describe = f"{self.spec.arch} on cpu (ONNX Runtime {network.version}, {threads} threads), 32 bits: an .onnx model"
 
     @torch.inference_mode()
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
         if not len(crops):
             return np.empty((0, len(self.spec.labels)), np.float32)
-        x = normalize(torch.from_numpy(crops).to(self.device), self.spec).to(self.dtype)
-        logits = self.model(x).float()
+        logits = self.infer(normalize(torch.from_numpy(crops).to(self.device), self.spec))
         return torch.softmax(logits / self.spec.temperature, dim=1).cpu().numpy()
 
 

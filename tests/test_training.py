@@ -28,6 +28,7 @@ from training.evaluate import calibration_error, fit_temperature, measure, softm
 from training.evaluate import main as evaluate_main
 from training.optim import learning_rate
 from training.recipes import RECIPES, Recipe, varied
+from training.robustness import TABLE
 from training.train import Trainer
 
 QUICK = Recipe(about="for tests", phases=((2, 48), (2, 48)), batch_size=14, warmup_steps=2, dropout=0.1, ema=0.9)
@@ -207,6 +208,16 @@ def test_temperature_is_recovered():
     logits = rng.normal(0, 2, (4000, 7))
     truth = np.array([rng.choice(7, p=p) for p in softmax(logits)])
     assert fit_temperature(logits * 2.5, np.eye(7)[truth]) == pytest.approx(2.5, rel=0.1)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_disturbances_do_what_they_say(name):
+    image = cartoon(3, np.random.default_rng(0))
+    disturbed = TABLE[name](image, np.random.default_rng(0))
+    assert disturbed.shape == (48, 48) and disturbed.dtype == np.uint8
+    assert np.array_equal(disturbed, image) == (name == "as it is")
+    if name.startswith("light"):
+        assert disturbed.mean() == pytest.approx(image.mean() * int(name.split()[1][:-1]) / 100, abs=2)
 
 
 # ------------------------------------------------------------------------------------------------ recipes

@@ -1,0 +1,127 @@
+"""How accuracy holds when faces are not cut and lit as FER2013's are: the table of disturbances.
+
+    python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import nn
+
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint
+from training.data import DataError, load_dataset
+from training.evaluate import predict_heads
+from training.train import head_truths
+
+Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint8 -> (S, S) uint8
+
+
+def affine(shift: float = 0.0, scale: float = 1.0, degrees: float = 0.0) -> Disturb:
+    """Shift by a share of the side in a direction drawn by chance, enlarge, turn to either side; the edge is mirrored."""
+
+    def disturb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        side, direction = image.shape[0], chance.uniform(0, 2 * np.pi)
+        centre = (side - 1) / 2
+        matrix = cv2.getRotationMatrix2D((centre, centre), degrees * chance.choice([-1, 1]), scale)
+        matrix[:, 2] += shift * side * np.array([np.cos(direction), np.sin(direction)])
+        return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+    return disturb
+
+
+def blur(sigma: float) -> Disturb:
+    """Gaussian blur; sigma in pixels of 48."""
+    return lambda image, chance: cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def noise(sigma: float) -> Disturb:
+    """Gaussian noise; sigma in grey levels."""
+    return lambda image, chance: np.clip(image + chance.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
+
+
+def darkness(share: float) -> Disturb:
+    """Only `share` of the light, and the sensor's noise, which then stands out more."""
+    return lambda image, chance: np.clip(image * share + chance.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+
+
+def size(pixels: int) -> Disturb:
+    """A face that is only `pixels` wide in the frame."""
+
+    def disturb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        small = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+    return disturb
+
+
+def jpeg(quality: int) -> Disturb:
+    """What a webcam's compression leaves of a small face."""
+    return lambda image, chance: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+
+
+TABLE: dict[str, Disturb] = {
+    "as it is": lambda image, chance: image,
+    "shift 5%": affine(shift=0.05), "shift 10%": affine(shift=0.10), "shift 20%": affine(shift=0.20),
+    "scale 0.7": affine(scale=0.7), "scale 0.85": affine(scale=0.85), "scale 1.15": affine(scale=1.15), "scale 1.3": affine(scale=1.3),
+    "rotation 10": affine(degrees=10), "rotation 20": affine(degrees=20), "rotation 30": affine(degrees=30),
+    "blur 1 px": blur(1.0), "blur 2 px": blur(2.0), "noise 10": noise(10), "noise 25": noise(25),
+    "light 50%": darkness(0.5), "light 25%": darkness(0.25), "light 10%": darkness(0.1),
+    "size 36 px": size(36), "size 24 px": size(24), "JPEG 30": jpeg(30),
+}
+
+
+def robustness(model: nn.Module, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """{disturbance: {head: accuracy}} on pictures (N, S, S) with truths {head: (N,)}, -1 where there is none."""
+    table = {}
+    for name, disturb in TABLE.items():
+        chance = np.random.default_rng(0)  # the same directions and grains for every model
+        logits = predict_heads(model, np.stack([disturb(image, chance) for image in images]), spec)
+        table[name] = {}
+        for head, truth in truths.items():
+            known = truth >= 0
+            table[name][head] = float((logits[head][known, :7].argmax(1) == truth[known]).mean())
+    return table
+
+
+def describe(table: dict[str, dict[str, float]]) -> str:
+    """The table as Markdown, with what each disturbance costs in points."""
+    plain = table["as it is"]
+    lines = ["| disturbance | " + " | ".join(f"{head} | cost" for head in plain) + " |", "|---" * (1 + 2 * len(plain)) + "|"]
+    for name, row in table.items():
+        cells = " | ".join(f"{100 * value:.1f} | {100 * (value - plain[head]):+.1f}" for head, value in row.items())
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.robustness", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
+    parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
+    parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
+    parser.add_argument("--split", default="PublicTest", help="PrivateTest is for released figures only (default: PublicTest)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args(arguments)
+    try:
+        model, spec = load_checkpoint(args.model)
+        data = load_dataset(args.data, args.votes, spec.input_size)
+        ids = data.split(args.split)
+    except (CheckpointError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.heads}
+    table = robustness(model, spec, data.images[ids], truths)
+    print(describe(table))
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
