@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from models.checkpoint import EMOTIONS, load_checkpoint
-from tests.conftest import cartoon
+from tests.conftest import ROOT, cartoon
 from training.__main__ import main as train_main
 from training.audit import audit
 from training.audit import main as audit_main
@@ -20,11 +23,12 @@ from training.data import (
     DataError,
     clear_votes,
     load_dataset,
+    majority_votes,
     plurality_votes,
     vote_targets,
     without_leaks,
 )
-from training.evaluate import calibration_error, fit_temperature, measure, softmax
+from training.evaluate import calibration_error, fit_temperature, measure, measure_split, softmax
 from training.evaluate import main as evaluate_main
 from training.optim import learning_rate
 from training.recipes import RECIPES, Recipe, varied
@@ -96,6 +100,7 @@ def test_votes_become_distributions():
     assert soft[0, 3] == pytest.approx(0.6) and soft[0, 4] == pytest.approx(0.4) and soft[2, 0] == 1
     assert weight.tolist() == [1, 0, 1, 0]
     assert clear_votes(counts).tolist() == [3, -1, -1, -1] and plurality_votes(counts).tolist() == [3, -1, 0, -1]
+    assert majority_votes(counts).tolist() == [3, -1, 0, -1]
 
 
 def test_a_folder_without_splits_is_split_by_content(tmp_path, face_folders):
@@ -298,7 +303,8 @@ def test_the_command_learns_a_few_faces_by_heart_stops_and_goes_on(tmp_path, fac
     assert train_main(["--data", str(face_folders), "--recipe", "smoke", "--out", str(out), "--device", "cpu"]) == 130
     assert "--resume" in capsys.readouterr().err
     monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
-    assert train_main(["--resume", str(out), "--device", "cpu"]) == 0
+    assert train_main(["--resume", str(out), "--device", "cpu", "--tensorboard"]) == 0
+    assert list((out / "tensorboard").iterdir())
     for name in ("best_model.pt", "last.pt", "history.csv", "curves.png", "confusion.png", "predictions.png", "reliability.png",
                  "mistakes.png"):
         assert (out / name).stat().st_size > 0
@@ -326,6 +332,9 @@ def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatc
     model, spec = load_checkpoint(tmp_path / "run" / "best_model.pt")
     assert spec.head == "ferplus" and set(spec.heads) == {"fer2013", "ferplus"}
     assert model.forward_heads(torch.zeros(1, 1, 48, 48))["ferplus"].shape == (1, 8)
+    metrics = measure_split(model, spec, load_dataset(face_folders, votes), "PublicTest")
+    assert set(metrics) == {"fer2013", "ferplus", "mean"}
+    assert metrics["ferplus"]["ferplus_official"]["pictures"] == metrics["mean"]["clear_votes"]["pictures"] == 21
 
 
 def test_wrong_arguments_are_said_in_one_line(tmp_path, face_folders, capsys):
@@ -364,6 +373,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path,
     assert "nan" in capsys.readouterr().err
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
     load_checkpoint(tmp_path / "best_model.pt")
+
+
+def test_two_processes_give_the_result_of_one(tmp_path, face_folders):
+    """On a network without batch norm, whose statistics the CPU cannot synchronise, and without dropout."""
+    base = ["--data", str(face_folders), "--recipe", "smoke", "--arch", "convnext_atto", "--epochs", "2", "--pretrained", "none",
+            "--device", "cpu"]
+    assert train_main([*base, "--out", str(tmp_path / "one")]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "training"]
+    done = subprocess.run([*torchrun, *base, "--out", str(tmp_path / "two")], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("one", "two"))
+    for a, b in zip(one["history"], two["history"], strict=True):
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            assert a[name] == pytest.approx(b[name], rel=1e-3), name
+    assert (tmp_path / "two" / "report.html").exists()
 
 
 @pytest.mark.cuda

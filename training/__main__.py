@@ -27,6 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
     parser.add_argument("--epochs", type=int, metavar="N", help="another length than the recipe's, its phases in proportion")
+    parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
     if not (args.list or args.resume or (args.data and args.recipe and args.out)):
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
     """Train, or go on training, then finish."""
     from models.device import choose_device
     from training.data import load_dataset, without_leaks
+    from training.distributed import join_team, leave_team
     from training.recipes import RECIPES, varied
     from training.train import Trainer, train
 
@@ -78,13 +80,17 @@ def run(args: argparse.Namespace) -> None:
     data = load_dataset(plan["data"], plan["votes"] or None)
     if plan["clean"]:
         data = without_leaks(data)
-    trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe))
+    team, device = join_team(device)
+    trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe), team)
     if state:
         trainer.restore(state)
-    print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
+    say = print if team.is_first else lambda *_, **__: None
+    say(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
           f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
-    train(trainer, out, plan)
-    finish(trainer, out, plan)
+    train(trainer, out, plan, _tensorboard(out) if args.tensorboard and team.is_first else None)
+    if team.is_first:
+        finish(trainer, out, plan)
+    leave_team(team)
 
 
 def finish(trainer, out: Path, plan: dict) -> None:
@@ -92,15 +98,17 @@ def finish(trainer, out: Path, plan: dict) -> None:
     from models.checkpoint import load_checkpoint, save_checkpoint
     from training import page, report
     from training.audit import audit
-    from training.train import calibrate, final_metrics, head_probs, head_truths
+    from training.evaluate import answer, head_probs, measure_split
+    from training.train import calibrate, head_truths, split_names
 
     model, spec = load_checkpoint(out / "best_model.pt", trainer.device)
     spec = calibrate(model, spec, trainer.data)
-    metrics = final_metrics(model, spec, trainer.data)
+    metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
     epoch = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
     save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
     images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
-    report.draw_all(out, trainer.history, metrics, images, truths, head_probs(model, spec, images))
+    probs = head_probs(model, spec, images)
+    report.draw_all(out, trainer.history, metrics, images, truths, {head: answer(probs, head) for head in probs})
     page.write_page(out, command_line(plan, out), plan, metrics, audit(trainer.data))
     print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
 
@@ -110,6 +118,24 @@ def command_line(plan: dict, out: Path) -> str:
     names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs")
     options = [f"--{name} {plan[name]}" for name in names if plan[name] != ""]
     return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan["clean"] else [])])
+
+
+def _tensorboard(out: Path):
+    """A function that writes an epoch's figures where TensorBoard reads them."""
+    from training.train import TrainingError
+
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError("--tensorboard needs the package tensorboard; pip install tensorboard") from None
+    writer = SummaryWriter(str(out / "tensorboard"))
+
+    def write(entry: dict) -> None:
+        for name, value in entry.items():
+            writer.add_scalar(name, value, entry["epoch"])
+        writer.flush()
+
+    return write
 
 
 def _pretrained(text: str, recipe) -> bool | Path:

@@ -100,6 +100,16 @@ def clear_votes(votes: np.ndarray) -> np.ndarray:
     return np.where(clear & (votes.sum(1) > 0), top, -1)
 
 
+def majority_votes(votes: np.ndarray) -> np.ndarray:
+    """FER+ counts (N, 10) -> the class in EMOTIONS plus contempt (0..7) by FER+'s own majority rule, or -1; (N,) int64.
+
+    Single votes are dropped as slips; one of the eight must then have more than half of all that are left.
+    """
+    kept = np.where(votes > 1, votes, 0)
+    top = kept[:, :8].argmax(1)
+    return np.where(kept[np.arange(len(kept)), top] > 0.5 * kept.sum(1), top, -1)
+
+
 def plurality_votes(votes: np.ndarray) -> np.ndarray:
     """FER+ counts (N, 10) -> the class in EMOTIONS that alone has the most votes of all ten columns, or -1; (N,) int64."""
     top = votes.argmax(1)

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import EMOTIONS, CheckpointError, ModelSpec, load_checkpoint
+from models.checkpoint import EMOTIONS, HEADS, CheckpointError, ModelSpec, load_checkpoint
 from models.device import DeviceError, choose_device
 from models.preprocess import normalize
-from training.data import DataError, Dataset, clear_votes, fingerprints, load_dataset, plurality_votes
+from training.data import DataError, Dataset, clear_votes, fingerprints, load_dataset, majority_votes, plurality_votes
+
+MEAN = "mean"  # the mean of both heads' probabilities, measured beside them
 
 
 @torch.inference_mode()
@@ -68,7 +70,7 @@ def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
         "accuracy": float(hits.sum() / max(n, 1)),
         "macro_f1": float(f1[present].mean()),
         "mean_recall": float(recall[present].mean()),
-        "recall": {name: float(r) for name, r in zip(EMOTIONS, recall, strict=False)},
+        "recall": {name: float(r) for name, r in zip((*EMOTIONS, "contempt"), recall, strict=False)},
         "ece": calibration_error(probs.max(1), (predicted == labels).astype(float)),
         "nll": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
         "confusion": confusion.tolist(),
@@ -99,30 +101,52 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def measure_split(model: nn.Module, spec: ModelSpec, data: Dataset, split: str, flip: bool = False) -> dict:
-    """Figures of the spec's head on a split: on all its pictures, without those that also stand in the training split,
-    and, where votes are known, against what over half, or just the most, of the FER+ voters saw."""
+def head_probs(model: nn.Module, spec: ModelSpec, images: np.ndarray, flip: bool = False) -> dict[str, np.ndarray]:
+    """(N, S, S) uint8 -> probabilities of every head at its own temperature, {"fer2013": (N, 7), "ferplus": (N, 8)}."""
+    logits = predict_heads(model, images, spec, flip)
+    return {head: softmax(logits[head], temperature) for head, temperature in spec.heads.items()}
+
+
+def answer(probs: dict[str, np.ndarray], head: str) -> np.ndarray:
+    """Probabilities (N, 7) of a head over the seven classes, or of MEAN, the mean of both heads."""
+    if head == MEAN:
+        return (answer(probs, "fer2013") + answer(probs, "ferplus")) / 2
+    seven = probs[head][:, : len(EMOTIONS)]
+    return seven / seven.sum(1, keepdims=True)
+
+
+def measure_split(model: nn.Module, spec: ModelSpec, data: Dataset, split: str, flip: bool = False) -> dict[str, dict]:
+    """Figures of every head, and of their mean, on a split.
+
+    {head: {"standard": all its pictures, "duplicate_free": those that do not also stand in the training split, and where
+    votes are known "clear_votes" and "most_votes": what over half, or just the most, of the FER+ voters saw; for the FER+
+    head "ferplus_official": eight classes by FER+'s majority rule}}, each as `measure` gives it.
+    """
     ids = data.split(split)
-    logits = predict_heads(model, data.images[ids], spec, flip)[spec.head][:, : len(EMOTIONS)]
-    probs = softmax(logits, spec.temperature)
-    result = {"split": split, "head": spec.head, "flip": flip, "temperature": spec.temperature}
-    result["standard"] = measure(probs, data.labels[ids])
+    probs = head_probs(model, spec, data.images[ids], flip)
+    truths = {"standard": data.labels[ids]}
     trained = "Training" if split in ("PublicTest", "PrivateTest") else "train"
     if trained in data.splits and trained != split:
-        known = fingerprints(data.images[data.splits[trained]])
-        fresh = ~np.isin(fingerprints(data.images[ids]), known)
-        result["duplicate_free"] = measure(probs[fresh], data.labels[ids][fresh])
+        copied = np.isin(fingerprints(data.images[ids]), fingerprints(data.images[data.splits[trained]]))
+        truths["duplicate_free"] = np.where(copied, -1, data.labels[ids])
     if data.votes is not None:
-        for name, seen in (("clear_votes", clear_votes(data.votes[ids])), ("most_votes", plurality_votes(data.votes[ids]))):
-            result[name] = measure(probs[seen >= 0], seen[seen >= 0])
-    return result
+        truths["clear_votes"], truths["most_votes"] = clear_votes(data.votes[ids]), plurality_votes(data.votes[ids])
+    results: dict[str, dict] = {}
+    for head in [*spec.heads, *([MEAN] if len(spec.heads) == 2 else [])]:
+        results[head] = {"split": split, "head": head, "flip": flip, "temperature": spec.heads.get(head, 1.0)}
+        for name, truth in truths.items():
+            results[head][name] = measure(answer(probs, head)[truth >= 0], truth[truth >= 0])
+    if data.votes is not None and "ferplus" in results:
+        truth = majority_votes(data.votes[ids])
+        results["ferplus"]["ferplus_official"] = measure(probs["ferplus"][truth >= 0], truth[truth >= 0])
+    return results
 
 
 def describe(result: dict) -> str:
     """The figures as text for people."""
     lines = [f"{result['split']}, head {result['head']}, {'with flip' if result['flip'] else 'single crop'}"]
     titles = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
-              "most_votes": "most votes"}
+              "most_votes": "most votes", "ferplus_official": "FER+ official, 8 cl."}
     for key, title in titles.items():
         if key in result:
             m = result[key]
@@ -141,15 +165,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--split", default="PrivateTest", help="train, validation, Training, PublicTest or PrivateTest")
-    parser.add_argument("--head", choices=("fer2013", "ferplus"), help="which head answers (default: the checkpoint's)")
+    parser.add_argument("--head", choices=(*HEADS, MEAN), help="which head answers (default: the checkpoint's)")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     try:
-        model, spec = load_checkpoint(args.model, choose_device(args.device)[0], args.head)
+        model, spec = load_checkpoint(args.model, choose_device(args.device)[0])
         data = load_dataset(args.data, args.votes, spec.input_size)
-        result = measure_split(model, spec, data, args.split, args.flip)
+        results = measure_split(model, spec, data, args.split, args.flip)
+        result = results.get(args.head or spec.head)
+        if result is None:
+            raise CheckpointError(f"these weights cannot answer as {args.head!r}; they can as: {', '.join(results)}")
     except (CheckpointError, DataError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -63,4 +63,5 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     floats = [(a, b) for a, b in pairs if a.is_floating_point()]
     counts = [(a, b) for a, b in pairs if not a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
-    torch._foreach_copy_([a for a, _ in counts], [b for _, b in counts])
+    if counts:  # networks without batch norm count nothing
+        torch._foreach_copy_([a for a, _ in counts], [b for _, b in counts])

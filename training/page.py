@@ -54,7 +54,7 @@ def _facts(plan: dict) -> str:
 
 def _figures(head: str, result: dict) -> str:
     names = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
-             "most_votes": "most votes"}
+             "most_votes": "most votes", "ferplus_official": "FER+ official, 8 classes"}
     columns = ("accuracy", "macro_f1", "mean_recall", "ece", "nll")
     rows = [[result["split"], "pictures", "accuracy", "macro-F1", "mean recall", "ECE", "NLL", *EMOTIONS]]
     for key, title in names.items():

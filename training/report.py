@@ -56,7 +56,7 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
     """One matrix a head, in shares of the true class."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(results), figsize=(6 * len(results), 5.4), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(results), figsize=(5.4 * len(results), 5), layout="constrained", squeeze=False)
     for axis, (head, result) in zip(axes[0], results.items(), strict=True):
         counts = np.array(result["confusion"])
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

@@ -69,7 +69,8 @@ def jpeg(quality: int) -> Disturb:
 TABLE: dict[str, Disturb] = {
     "as it is": lambda image, chance: image,
     "shift 5%": affine(shift=0.05), "shift 10%": affine(shift=0.10), "shift 20%": affine(shift=0.20),
-    "scale 0.7": affine(scale=0.7), "scale 0.85": affine(scale=0.85), "scale 1.15": affine(scale=1.15), "scale 1.3": affine(scale=1.3),
+    "scale 0.7": affine(scale=0.7), "scale 0.85": affine(scale=0.85),
+    "scale 1.15": affine(scale=1.15), "scale 1.3": affine(scale=1.3),
     "rotation 10": affine(degrees=10), "rotation 20": affine(degrees=20), "rotation 30": affine(degrees=30),
     "blur 1 px": blur(1.0), "blur 2 px": blur(2.0), "noise 10": noise(10), "noise 25": noise(25),
     "light 50%": darkness(0.5), "light 25%": darkness(0.25), "light 10%": darkness(0.1),
@@ -77,7 +78,9 @@ TABLE: dict[str, Disturb] = {
 }
 
 
-def robustness(model: nn.Module, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def robustness(
+    model: nn.Module, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
     """{disturbance: {head: accuracy}} on pictures (N, S, S) with truths {head: (N,)}, -1 where there is none."""
     table = {}
     for name, disturb in TABLE.items():

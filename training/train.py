@@ -11,6 +11,7 @@ import csv
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,11 +25,13 @@ from models.networks import build_model
 from models.preprocess import normalize
 from training.augment import augment
 from training.data import Dataset, plurality_votes, vote_targets
-from training.evaluate import fit_temperature, measure_split, predict_heads, softmax
+from training.distributed import Team, heads_of
+from training.evaluate import fit_temperature, predict_heads
 from training.optim import joint_loss, learning_rate, make_optimizer, update_average
 from training.recipes import Recipe
 
 FORMAT = "fer_live/last/1"
+ALONE = Team()
 
 
 class TrainingError(Exception):
@@ -82,8 +85,12 @@ def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
 class Trainer:
     """Everything that changes while training, and the steps that change it."""
 
-    def __init__(self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False):
-        self.recipe, self.data, self.device, self.seed = recipe, data, device, seed
+    def __init__(
+        self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False, team: Team = ALONE
+    ):
+        self.recipe, self.data, self.device, self.seed, self.team = recipe, data, device, seed, team
+        if recipe.batch_size % team.size:
+            raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {team.size} processes; start fewer")
         self.choose_name, self.choose_ids = choosing_ids(recipe, data)
         self.train_set = Targets.of(data, data.split(split_names(data)[0]), device)
         self.choose_set = Targets.of(data, self.choose_ids, device)
@@ -94,7 +101,10 @@ class Trainer:
         self.spec = make_spec(recipe, data)
         self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
         self.model.dropout.p = recipe.dropout
+        if team.size > 1 and device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.average = copy.deepcopy(self.model)
+        self.heads = heads_of(self.model, team, device)
         self.optimizer = make_optimizer(recipe, self.model)
         self.epoch = self.step = 0
         self.history: list[dict] = []
@@ -123,29 +133,31 @@ class Trainer:
 
     def _train_epoch(self, resolution: int) -> tuple[float, float]:
         chance = torch.Generator(self.device).manual_seed(1_000_003 * self.seed + self.epoch)
-        torch.manual_seed(1_000_003 * self.seed + self.epoch)  # dropout and drop path draw from the global generator
+        # dropout and drop path draw from the global generator, differently in each process of a team
+        torch.manual_seed(1_000_003 * self.seed + self.epoch + 7_919 * self.team.rank)
         self.model.train()
         order = torch.randperm(len(self.train_set.images), generator=chance, device=self.device)
         batches = order[: self.steps_per_epoch * self.recipe.batch_size].view(-1, self.recipe.batch_size)
         sums = torch.zeros(2, device=self.device)
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs} at {resolution} px"
-        bar = tqdm(total=batches.numel(), desc=title, unit="img", mininterval=1.0, file=sys.stdout)
-        with bar:
+        quiet = not self.team.is_first
+        with tqdm(total=batches.numel(), desc=title, unit="img", mininterval=1.0, file=sys.stdout, disable=quiet) as bar:
             for i, ids in enumerate(batches):
                 loss, hits = self._train_step(ids, resolution, chance)
-                sums += torch.stack([loss, hits / len(ids)])
+                sums += torch.stack([loss, hits])
                 bar.update(len(ids))
                 if (i + 1) % 20 == 0:  # reading the sums waits for the device, so not at every step
                     loss_mean, accuracy = (sums / (i + 1)).tolist()
                     bar.set_postfix(loss=f"{loss_mean:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
-        loss_mean, accuracy = (sums / len(batches)).tolist()
+        loss_mean, accuracy = self.team.mean(sums / len(batches)).tolist()
         return loss_mean, accuracy
 
     def _train_step(self, ids: torch.Tensor, resolution: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        recipe, truth = self.recipe, self.train_set
-        x = normalize(augment(truth.images[ids], resolution, recipe.augmentation, chance), self.spec)
+        recipe, truth, team = self.recipe, self.train_set, self.team
+        crops = augment(truth.images[ids], resolution, recipe.augmentation, chance)  # all of it: chance is the same everywhere
+        x, ids = normalize(team.share(crops), self.spec), team.share(ids)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model.forward_heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
+            logits = self.heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
         loss = joint_loss(logits, truth.labels[ids], truth.votes[ids], truth.weights[ids], recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
@@ -158,7 +170,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.model, recipe.ema, self.step)
-        return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels[ids]).sum()
+        return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels[ids]).float().mean()
 
     def _rate(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.recipe.epochs * self.steps_per_epoch)
@@ -190,10 +202,15 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def train(trainer: Trainer, out: Path, run: dict) -> None:
-    """Run the epochs that are left; after each write last.pt and history.csv, and best_model.pt if it is the best yet."""
+def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] | None = None) -> None:
+    """Run the epochs that are left; after each write last.pt and history.csv, and best_model.pt if it is the best yet.
+
+    watch: is given the history's entry of every epoch.
+    """
     while trainer.epoch < trainer.recipe.epochs:
         trainer.run_epoch()
+        if not trainer.team.is_first:  # the others know the same, and leave the writing to the first
+            continue
         entry = trainer.history[-1]
         print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.4f}, accuracy {entry['train_accuracy']:.4f}; "
               f"{trainer.choose_name}: loss {entry['val_loss']:.4f}, accuracy {entry['val_accuracy']:.4f}; "
@@ -203,6 +220,8 @@ def train(trainer: Trainer, out: Path, run: dict) -> None:
             save_checkpoint(out / "best_model.pt", trainer.average, trainer.spec, {"epoch": entry["epoch"]})
         trainer.save_last(out / "last.pt", run)
         _write_history(out / "history.csv", trainer.history)
+        if watch:
+            watch(entry)
 
 
 def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
@@ -217,18 +236,6 @@ def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
         targets = seven[usable] / seven[usable].sum(1, keepdims=True)
         heads["ferplus"] = fit_temperature(logits["ferplus"][usable, :7], targets)
     return ModelSpec(**{**asdict(spec), "heads": heads}).for_head(spec.head)
-
-
-def final_metrics(model: nn.Module, spec: ModelSpec, data: Dataset) -> dict:
-    """Figures of every head on the split that chose. PrivateTest is left to `training.evaluate`, once per release."""
-    split = split_names(data)[1]
-    return {head: measure_split(model, spec.for_head(head), data, split) for head in spec.heads}
-
-
-def head_probs(model: nn.Module, spec: ModelSpec, images: np.ndarray) -> dict[str, np.ndarray]:
-    """(N, S, S) uint8 -> probabilities (N, 7) of every head, at its own temperature."""
-    logits = predict_heads(model, images, spec)
-    return {head: softmax(logits[head][:, : len(EMOTIONS)], temperature) for head, temperature in spec.heads.items()}
 
 
 def head_truths(data: Dataset, ids: np.ndarray) -> dict[str, np.ndarray]:
