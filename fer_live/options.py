@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
     add("--min-face", type=_positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
-        "side (default: 0.12, pictures 0.06)")
+        "side (default: 0.14, pictures 0.06)")
     add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
         "(default: fps)")
     return parser.parse_args(arguments)

@@ -12,6 +12,7 @@ COLOURS = {
     "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
     "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
 }
+Box = tuple[int, int, int, int]  # xyxy
 PLATE = (24, 24, 24)
 WHITE = (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -29,8 +30,13 @@ class Overlay:
         """A new picture (H, W, 3) uint8 BGR: the frame with its faces, and the HUD when rates are given."""
         image = analysis.frame.image.copy()
         pen = Pen(image)
-        for face in analysis.faces:
-            self._face(pen, face)
+        faces = [(face, Pen(image, face.box), self._label(face, image)) for face in analysis.faces]
+        if self.view.bars:
+            taken = [face.box for face in analysis.faces] + [plate for _, _, plate in faces]
+            for face, own, _ in faces:
+                self._bars(own, face, taken)
+        for face, own, plate in faces:
+            self._face(own, face, plate)
         corner = []
         if self.view.badge:
             corner.append(self.view.badge)
@@ -44,36 +50,36 @@ class Overlay:
             self._help(pen)
         return image
 
-    def _face(self, pen: Pen, face: Face) -> None:
+    def _label(self, face: Face, image: np.ndarray) -> Box:
+        """Where the face's label goes: above it, or below it at the upper border."""
+        pen = Pen(image, face.box)
+        x1, y1, _, y2 = face.box
+        return pen.place(x1, y1 - pen.row if y1 >= pen.row else y2, pen.width(_words(face)) + 3 * pen.gap, pen.row)
+
+    def _face(self, pen: Pen, face: Face, plate: Box) -> None:
         x1, y1, x2, y2 = face.box
         colour = COLOURS.get(face.label, WHITE)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), PLATE, pen.line * 3, cv2.LINE_AA)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), colour, pen.line, cv2.LINE_AA)
-        text = face.label if face.label == UNSURE else f"{face.label} {face.confidence:.0%}"
-        top = y1 - pen.row if y1 >= pen.row else y2  # above the face, or below it at the upper border
-        pen.plate(text, x1, top, colour)
-        if self.view.bars:
-            self._bars(pen, face, below=y2 + (pen.row if top == y2 else 0))
+        pen.plate(_words(face), plate[0], plate[1], colour)
 
-    def _bars(self, pen: Pen, face: Face, below: int) -> None:
-        """All probabilities as bars: beside the face where there is room, else below or over it."""
-        height, width = pen.image.shape[:2]
+    def _bars(self, pen: Pen, face: Face, taken: list[Box]) -> None:
+        """All probabilities as bars, beside the face or under it; left out where they would cover a face or a label."""
         row, length = round(pen.row * 0.72), pen.row * 3
-        name_width = max(pen.width(name, 0.7) for name in self.labels) + 2 * pen.gap
-        w, h = name_width + length + pen.gap, row * len(self.labels) + pen.gap
-        x1, y1, x2, _ = face.box
-        if x2 + w + pen.gap <= width:
-            left, top = x2 + pen.gap, y1
-        elif x1 - w - pen.gap >= 0:
-            left, top = x1 - w - pen.gap, y1
-        else:
-            left, top = x1, below + pen.gap
-        left, top = max(0, min(left, width - w)), max(0, min(top, height - h))
-        pen.shade(left, top, w, h)
+        names = max(pen.width(name, 0.7) for name in self.labels) + 2 * pen.gap
+        w, h = names + length + pen.gap, row * len(self.labels) + pen.gap
+        x1, y1, x2, y2 = face.box
+        spots = [(x2 + pen.gap, y1), (x1 - w - pen.gap, y1), (x1, y2 + pen.gap), (x1, y1 - pen.row - h)]
+        free = [spot for spot in (pen.place(x, y, w, h) for x, y in spots) if not any(_meet(spot, other) for other in taken)]
+        if not free:
+            return
+        left, top, right, bottom = free[0]
+        taken.append(free[0])
+        pen.shade(left, top, right - left, bottom - top)
         for i, (name, prob) in enumerate(zip(self.labels, face.probs, strict=True)):
             y = top + pen.gap // 2 + i * row
             pen.text(name, left + pen.gap, y + round(row * 0.75), WHITE, 0.7)
-            start = left + name_width
+            start = left + names
             end = start + max(1, round(float(prob) * length))
             cv2.rectangle(pen.image, (start, y + row // 5), (end, y + row - row // 5), COLOURS.get(name, WHITE), cv2.FILLED)
 
@@ -95,12 +101,22 @@ class Overlay:
         cv2.circle(pen.image, (left - radius - pen.gap, pen.gap + pen.row // 2), radius, (0, 0, 230), cv2.FILLED, cv2.LINE_AA)
 
 
-class Pen:
-    """Text and plates in sizes that follow the picture's."""
+def _words(face: Face) -> str:
+    return face.label if face.label == UNSURE else f"{face.label} {face.confidence:.0%}"
 
-    def __init__(self, image: np.ndarray):
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+class Pen:
+    """Text and plates in sizes that follow the picture's, and, for what belongs to a small face, the face's."""
+
+    def __init__(self, image: np.ndarray, box: Box | None = None):
         self.image = image
         unit = min(image.shape[0], image.shape[1] * 9 / 16) / 480  # 1 at 854x480
+        if box is not None:
+            unit *= min(1.0, max(0.5, (box[2] - box[0]) / (110 * unit)))
         self.size = max(0.35, 0.62 * unit)
         self.line = max(1, round(2 * unit))
         self.thick = max(1, round(1.4 * unit))
@@ -113,13 +129,19 @@ class Pen:
 
     def text(self, text: str, x: int, y: int, colour: tuple[int, int, int], share: float = 1.0) -> None:
         """Write with the left end of the baseline at (x, y)."""
-        cv2.putText(self.image, text, (x, y), FONT, self.size * share, colour, self.thick, cv2.LINE_AA)
+        thick = max(1, round(self.thick * share * 0.9))  # small letters in thick strokes run together
+        cv2.putText(self.image, text, (x, y), FONT, self.size * share, colour, thick, cv2.LINE_AA)
+
+    def place(self, x: int, y: int, w: int, h: int) -> Box:
+        """A rectangle of this size at (x, y), moved into the picture; xyxy."""
+        height, width = self.image.shape[:2]
+        x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
+        return x, y, x + w, y + h
 
     def plate(self, text: str, x: int, y: int, colour: tuple[int, int, int] | None = None) -> None:
         """White text on a dark plate with its upper left corner at (x, y), moved into the picture; a strip in `colour`."""
-        height, width = self.image.shape[:2]
         w = self.width(text) + 2 * self.gap + (self.gap if colour else 0)
-        x, y = max(0, min(x, width - w)), max(0, min(y, height - self.row))
+        x, y, _, _ = self.place(x, y, w, self.row)
         cv2.rectangle(self.image, (x, y), (x + w - 1, y + self.row - 1), PLATE, cv2.FILLED)
         if colour:
             cv2.rectangle(self.image, (x, y), (x + self.gap - 1, y + self.row - 1), colour, cv2.FILLED)

@@ -47,7 +47,7 @@ class Analyzer:
         from fer_live.classifier import EmotionClassifier
 
         live = HaarFaceDetector() if min_face is None else HaarFaceDetector(min_face)
-        still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05)
+        still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often
         return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head), live, still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:

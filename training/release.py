@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -51,7 +52,8 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
         "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch and the temperatures",
         "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(card, indent=1))  # a row a line
+    path.with_suffix(".json").write_text(text + "\n")
     for result in metrics[splits[-1]].values():
         print(describe(result))
     return card
