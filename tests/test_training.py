@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -373,6 +375,48 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path,
     assert "nan" in capsys.readouterr().err
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
     load_checkpoint(tmp_path / "best_model.pt")
+
+
+def test_a_full_disk_ends_with_one_line_and_whole_files(tmp_path, face_folders, capsys, monkeypatch):
+    """The kernel refuses to let files grow past a limit, from the second epoch on."""
+    run_epoch, before = Trainer.run_epoch, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(self):
+        run_epoch(self)
+        if self.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+
+    monkeypatch.setattr(Trainer, "run_epoch", filling)
+    arguments = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "3", "--pretrained", "none", "--device", "cpu"]
+    try:
+        assert train_main([*arguments, "--out", str(tmp_path)]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: cannot write") and not any("Traceback" in line for line in said)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
+    load_checkpoint(tmp_path / "best_model.pt")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_killed_run_resumes_to_the_same_result(tmp_path, face_folders):
+    """kill -9 in the middle of an epoch."""
+    base = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "4", "--pretrained", "none", "--device", "cpu"]
+    command = [sys.executable, "-m", "training"]
+    where = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
+    subprocess.run([*command, *base, "--out", str(tmp_path / "whole")], check=True, **where)
+    process = subprocess.Popen([*command, *base, "--out", str(tmp_path / "cut")], **where)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cut" / "history.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    first = torch.load(tmp_path / "cut" / "last.pt", weights_only=True)
+    assert 1 <= first["epoch"] < 4
+    subprocess.run([*command, "--resume", str(tmp_path / "cut"), "--device", "cpu"], check=True, **where)
+    whole, cut = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut"))
+    assert all(torch.equal(whole["model"][name], cut["model"][name]) for name in whole["model"])
+    assert all(torch.equal(whole["average"][name], cut["average"][name]) for name in whole["average"])
 
 
 def test_two_processes_give_the_result_of_one(tmp_path, face_folders):
