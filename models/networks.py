@@ -98,7 +98,13 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
         hint = f"; did you mean one of {', '.join(close)}" if close else ""
         raise CheckpointError(f"timm {timm.__version__} knows no network {arch!r}{hint}")
     extra = {"drop_path_rate": drop_path} if drop_path else {}
-    return timm.create_model(arch, pretrained=pretrained, num_classes=0, in_chans=planes, **extra)
+    try:
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0, in_chans=planes, **extra)
+    except (OSError, RuntimeError) as error:  # the hub's own errors are OSErrors; timm's for missing weights RuntimeErrors
+        if not pretrained:
+            raise
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"timm's ImageNet weights of {arch} cannot be had ({reason}); give --pretrained FILE, or none")
 
 
 def _load_trunk(trunk: nn.Module, path: Path) -> None:

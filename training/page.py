@@ -15,8 +15,9 @@ import torch
 from models.checkpoint import EMOTIONS
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
-img{max-width:100%}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;
-text-align:right}td:first-child,th:first-child{text-align:left}code{background:#f3f3f3;padding:.1rem .3rem}"""
+img{max-width:100%}.wide{overflow-x:auto}table{border-collapse:collapse;margin:1rem 0}
+td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}
+td:first-child,th:first-child{text-align:left}code{background:#f3f3f3;padding:.1rem .3rem}"""
 PICTURES = (
     ("curves.png", "Curves", "Training pictures are augmented, so training can look worse than validation."),
     ("confusion.png", "Confusion", "Rows are labels, columns predictions, in shares of the row."),
@@ -43,7 +44,7 @@ def write_page(out: Path, command: str, plan: dict, metrics: dict[str, dict], au
 def _table(rows: list[list[str]]) -> str:
     head = "".join(f"<th>{cell}</th>" for cell in rows[0])
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[1:])
-    return f"<table><tr>{head}</tr>{lines}</table>"
+    return f"<div class=wide><table><tr>{head}</tr>{lines}</table></div>"
 
 
 def _facts(plan: dict) -> str:

@@ -43,8 +43,8 @@ def draw_curves(path: Path, history: list[dict]) -> None:
     best = min(history, key=lambda entry: entry["val_loss"])["epoch"]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
-        axis.plot(epochs, [entry[f"train_{what}"] for entry in history], label="training (augmented)")
-        axis.plot(epochs, [entry[f"val_{what}"] for entry in history], label="validation")
+        axis.plot(epochs, [entry[f"train_{what}"] for entry in history], marker=".", label="training (augmented)")
+        axis.plot(epochs, [entry[f"val_{what}"] for entry in history], marker=".", label="validation")
         axis.axvline(best, color="grey", linestyle=":", label=f"best epoch: {best}")
         axis.set(xlabel="epoch", ylabel=what)
         axis.legend()
