@@ -102,24 +102,28 @@ class VideoRecorder:
         return cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_AREA)  # a stream that changed its size
 
     def __exit__(self, *exception) -> None:
-        if self.container is None or self.is_broken:
+        if self.container is None:
             return
-        container, self.container = self.container, None
         try:
-            if self.live:  # ten seconds on the wall are ten seconds in the file
-                self.container = container
-                self._encode(self.last_image, max(time.monotonic(), self.last_time_s + 1 / self.fps))
-                self.container = None
-            for packet in self.stream.encode(None):
-                container.mux(packet)
-            if self.sound:
-                self.sound.copy_rest(self.last_time_s)
-            container.close()
+            if not self.is_broken:
+                self._finish()
+            self.container.close()
         except (av.FFmpegError, OSError) as error:
-            raise OutputError(f"cannot finish {self.path} ({error.strerror}); what was recorded before is kept") from None
+            if not self.is_broken:  # else the error that broke it is already on its way
+                raise OutputError(f"cannot finish {self.path} ({error.strerror}); what was recorded before is kept") from None
         finally:
+            self.container = None
             if self.sound:
                 self.sound.close()
+
+    def _finish(self) -> None:
+        assert self.container is not None
+        if self.live:  # ten seconds on the wall are ten seconds in the file
+            self._encode(self.last_image, max(time.monotonic(), self.last_time_s + 1 / self.fps))
+        for packet in self.stream.encode(None):
+            self.container.mux(packet)
+        if self.sound:
+            self.sound.copy_rest(self.last_time_s)
 
 
 class SoundCopy:

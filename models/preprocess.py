@@ -32,11 +32,16 @@ def crop_faces(image: np.ndarray, boxes: np.ndarray, spec: ModelSpec) -> np.ndar
             crop = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
         elif channels == 3 and crop.ndim == 2:
             crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
-        if crop.shape[0] != size:  # area averages when shrinking, so that noise and fine texture do not alias
-            shrink = crop.shape[0] > size
-            crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-        crops[i] = crop.reshape(size, size, channels)
+        crops[i] = resize_face(crop, size).reshape(size, size, channels)
     return crops
+
+
+def resize_face(image: np.ndarray, size: int) -> np.ndarray:
+    """(H, W[, C]) uint8 -> (size, size[, C]) uint8; unchanged if it has that size."""
+    if image.shape[:2] == (size, size):
+        return image
+    shrink = image.shape[0] > size  # the mean over an area, so that noise and fine texture do not alias
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
 def _square(image: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:

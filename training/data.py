@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.checkpoint import EMOTIONS
+from models.preprocess import resize_face
 
 CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6; not alphabetical
 VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt")  # EMOTIONS, then contempt
@@ -155,7 +156,7 @@ def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
         raise DataError(f"{where}: {len(values):,} pixel values are no square picture (48x48 has 2,304); mend or delete the line")
     if values.min() < 0 or values.max() > 255:
         raise DataError(f"{where}: a pixel value is outside 0 to 255; mend or delete the line")
-    return _fit(values.astype(np.uint8).reshape(side, side), size)
+    return resize_face(values.astype(np.uint8).reshape(side, side), size)
 
 
 def _official(usage: np.ndarray) -> dict[str, np.ndarray]:
@@ -203,20 +204,13 @@ def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]
         if image is None:
             print(f"skipped a broken picture: {file}", file=sys.stderr)
             continue
-        images.append(_fit(image, size))
+        images.append(resize_face(image, size))
         kept.append(i)
     if len(kept) < len(files):
         print(f"{len(files) - len(kept)} of {len(files)} pictures skipped", file=sys.stderr)
     if not images:
         raise DataError(f"none of the {len(files)} pictures can be read; the first was {files[0]}")
     return np.stack(images), kept
-
-
-def _fit(image: np.ndarray, size: int) -> np.ndarray:
-    if image.shape == (size, size):
-        return image
-    shrink = image.shape[0] > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
 def _hash_split(images: np.ndarray) -> dict[str, np.ndarray]:
