@@ -25,24 +25,43 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    _add_source(parser.add_argument_group("source"))
+    _add_results(parser.add_argument_group("results"))
+    _add_model(parser.add_argument_group("faces and expressions"))
+    _add_view(parser.add_argument_group("view"))
+    return parser.parse_args(arguments)
+
+
+def _add_source(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--source", help="camera number or /dev path, video file, picture, folder or glob of pictures, rtsp:// or http:// "
         "address, or demo (default: camera 0, or the demo where there is none)")
+    add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
+
+
+def _add_results(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--output", type=Path, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of pictures")
     add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
     add("--head", choices=("fer2013", "ferplus"), help="which truth answers: search keywords, or what people saw "
         "(default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--no-window", action="store_true", help="run without a window")
-    add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
-    add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
     add("--min-face", type=_positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
         "side (default: 0.14, pictures 0.06)")
+
+
+def _add_view(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--no-window", action="store_true", help="run without a window")
+    add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
     add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
         "(default: fps)")
-    return parser.parse_args(arguments)
 
 
 def _positive(text: str) -> float:

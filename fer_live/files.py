@@ -1,0 +1,56 @@
+"""Puts a run over a file together: a video or pictures, every frame in order, written, logged or shown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from fer_live.controls import Controls
+from fer_live.log import Log
+from fer_live.options import check_outputs, output_is_folder
+from fer_live.overlay import Overlay
+from fer_live.parts import load, make_view, save_picture, wants_window
+from fer_live.pipeline import mirrored, run_file
+from fer_live.recorder import PictureWriter, VideoRecorder, unused
+from fer_live.sources import ImageFiles
+from fer_live.types import OutputError
+from fer_live.window import Window
+
+
+def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> None:
+    """A video or pictures: every frame, in order."""
+    stills = isinstance(source, ImageFiles)
+    check_outputs(args, "pictures" if stills else "video", source.paths if stills else [source.path])
+    has_window = wants_window(args)
+    if not (args.output or args.log or has_window):
+        raise OutputError("there is no window and nothing to write; give --output, --log or both")
+    analyzer = load(args, model)
+    labels = analyzer.classifier.spec.labels
+    view = make_view(args, args.mirror is True, "")
+    controls = stack.enter_context(Controls(view, save_picture))
+    sinks = file_sinks(args, source, stills, labels)
+    with ExitStack() as opened:
+        controls.sinks += [opened.enter_context(sink) for sink in sinks]
+        screen = opened.enter_context(Window(controls.keys(stop.set), stop.set)) if has_window else None
+        pace = 0.0 if sinks else float("inf") if stills else 1.0
+        run_file(mirrored(source, view), analyzer.analyze_still if stills else analyzer, Overlay(labels, view).draw,
+                 controls.sinks, stop, source.frames, args.max_seconds, screen, pace)
+    written = [str(sink.path) for sink in sinks if sink.path.exists()]
+    if written:
+        print("wrote " + " and ".join(written), file=sys.stderr)
+
+
+def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str, ...]) -> list:
+    """What a file's results are written to."""
+    sinks: list = []
+    if args.output and stills:
+        sinks.append(PictureWriter(args.output, output_is_folder(args.output, len(source.paths))))
+    elif args.output:
+        sound = source.path if source.has_audio else None
+        sinks.append(VideoRecorder(unused(args.output), source.fps, source.time_base, sound_from=sound))
+    if args.log:
+        sinks.append(Log(unused(args.log), labels))
+    return sinks

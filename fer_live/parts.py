@@ -1,0 +1,41 @@
+"""What live runs and runs over files are both made of."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fer_live.pipeline import Analyzer
+from fer_live.recorder import unused, write_picture
+from fer_live.types import View
+from fer_live.window import missing_display
+
+
+def load(args: argparse.Namespace, model: Path) -> Analyzer:
+    """The analyzer; says once where it computes."""
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face)
+    print(analyzer.classifier.describe, file=sys.stderr)
+    return analyzer
+
+
+def wants_window(args: argparse.Namespace) -> bool:
+    """Whether to open a window; says so in a line where there should be one and cannot."""
+    missing = None if args.no_window else missing_display()
+    if missing:
+        print(f"{missing}: running without a window", file=sys.stderr)
+    return not (args.no_window or missing)
+
+
+def save_picture(path: Path, image: np.ndarray) -> Path:
+    """Write a picture under a name that is free; returns it."""
+    path = unused(path)
+    write_picture(path, image)
+    return path
+
+
+def make_view(args: argparse.Namespace, mirror: bool, badge: str) -> View:
+    """The view that the options ask for."""
+    return View(mirror=mirror, badge=badge, **{name: name in args.show for name in ("fps", "bars", "help")})
