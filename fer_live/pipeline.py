@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_live.detector import HaarFaceDetector
 from fer_live.tracker import FaceTracker, Smoother
 from fer_live.types import Analysis, Face, FaceDetector, Frame, Rates, Sink, View
 from models.checkpoint import DEFAULT_WEIGHTS
+from models.haar import HaarFaceDetector
 from models.preprocess import crop_faces
 
 T = TypeVar("T")

@@ -24,7 +24,8 @@ class EmotionNet(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dropout = nn.Dropout(0.0)
-        self.heads = nn.ModuleDict({name: nn.Linear(trunk.num_features, outputs) for name, outputs in heads.items()})
+        features = getattr(trunk, "head_hidden_size", trunk.num_features)  # MobileNetV3's widens once more before its head
+        self.heads = nn.ModuleDict({name: nn.Linear(features, outputs) for name, outputs in heads.items()})
         for linear in self.heads.values():  # timm's own start gives huge logits for few classes
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)

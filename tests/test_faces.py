@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.detector import HaarFaceDetector
 from fer_live.overlay import COLOURS, Overlay
 from fer_live.tracker import FaceTracker, Smoother
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 from models.checkpoint import EMOTIONS
+from models.haar import HaarFaceDetector
 
 NOBODY = np.empty((0, 4), np.int32)
 

@@ -27,6 +27,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
     parser.add_argument("--epochs", type=int, metavar="N", help="another length than the recipe's, its phases in proportion")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE",
+                        help="a trained best_model.pt to imitate, in recipes that distil; may be given several times")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
+                        help="torch.compile the network; where that fails it runs as it is (default: on CUDA)")
     parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
-        "epochs": args.epochs or ""}
+        "epochs": args.epochs or "", "teachers": [str(path.resolve()) for path in args.teacher]}
     out = args.resume or args.out
     recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
     _check_writable(out)
@@ -81,7 +85,10 @@ def run(args: argparse.Namespace) -> None:
     if plan["clean"]:
         data = without_leaks(data)
     team, device = join_team(device)
-    trainer = Trainer(recipe, data, device, plan["seed"], False if state else _pretrained(args.pretrained, recipe), team)
+    start = False if state else pretrained_weights(args.pretrained, recipe)
+    teachers = [Path(path) for path in plan.get("teachers", [])]
+    with_compile = args.compile if args.compile is not None else device.type == "cuda"
+    trainer = Trainer(recipe, data, device, plan["seed"], start, team, teachers, with_compile)
     if state:
         trainer.restore(state)
     say = print if team.is_first else lambda *_, **__: None
@@ -98,8 +105,9 @@ def finish(trainer, out: Path, plan: dict) -> None:
     from models.checkpoint import load_checkpoint, save_checkpoint
     from training import page, report
     from training.audit import audit
+    from training.calibrate import calibrate, head_truths
     from training.evaluate import answer, head_probs, measure_split
-    from training.train import calibrate, head_truths, split_names
+    from training.train import split_names
 
     model, spec = load_checkpoint(out / "best_model.pt", trainer.device)
     spec = calibrate(model, spec, trainer.data)
@@ -117,6 +125,7 @@ def command_line(plan: dict, out: Path) -> str:
     """The command that starts this run."""
     names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs")
     options = [f"--{name} {plan[name]}" for name in names if plan[name] != ""]
+    options += [f"--teacher {path}" for path in plan.get("teachers", [])]
     return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan["clean"] else [])])
 
 
@@ -138,7 +147,7 @@ def _tensorboard(out: Path):
     return write
 
 
-def _pretrained(text: str, recipe) -> bool | Path:
+def pretrained_weights(text: str, recipe) -> bool | Path:
     """What build_model takes. auto: weights in an installed package, else timm's hub, else an error that says so."""
     from training.train import TrainingError
 

@@ -26,10 +26,18 @@ class Augmentation:
     noise: float = 0.0  # standard deviation at most, share of full white; half of the pictures
     erase: float = 0.4  # probability of a grey rectangle of 2% to 20% of the area
     pixel_shift: int = 0  # by whole pixels of the original, either way: a random crop after reflecting padding
+    detail: float = 0.5  # how far `blur` may shrink, as a share of the side
+    detector_box: float = 0.0  # probability of the box in which the live app's detector finds the face
+    low_light: float = 0.0  # probability of 5% to 60% of the light and a sensor's noise, which then stands out
+    jpeg: float = 0.0  # probability of a JPEG compression of quality 10 to 60
 
 
-def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """(B, S, S) uint8 grey -> (B, R, R, 1) float with values 0..255, R = resolution, on the same device."""
+def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator,
+            boxes: torch.Tensor | None = None) -> torch.Tensor:
+    """(B, S, S) uint8 grey -> (B, R, R, 1) float with values 0..255, R = resolution, on the same device.
+
+    boxes: (B, 3) the detector's boxes as centre x, centre y and side, in shares of the picture's side.
+    """
     x = images[:, None].float()  # (B, 1, S, S)
 
     def uniform(*shape: int) -> torch.Tensor:  # -1..1
@@ -40,10 +48,23 @@ def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator:
 
     if how.blur:
         side = x.shape[-1]
-        small = max(8, round(side * (0.75 + 0.25 * float(uniform(1)))))  # one size a batch keeps this a batch operation
+        middle, reach = (1 + how.detail) / 2, (1 - how.detail) / 2
+        small = max(8, round(side * (middle + reach * float(uniform(1)))))  # one size a batch keeps this a batch operation
         coarse = F.interpolate(F.interpolate(x, size=small, mode="area"), size=side, mode="bilinear", align_corners=False)
         x = torch.where(chosen(how.blur), coarse, x)
-    x = _resample(x, resolution, how, uniform)
+    if how.low_light:
+        light = 0.05 * 12 ** (uniform(len(x), 1, 1, 1) * 0.5 + 0.5)  # 0.05..0.6, as often between 0.05 and 0.17 as above
+        sensor = 3 * torch.randn(x.shape, generator=generator, device=x.device)
+        x = torch.where(chosen(how.low_light), (x * light + sensor).clamp(0, 255), x)
+    if how.jpeg:
+        quality = 35 + 25 * uniform(len(x), 1, 1, 1)
+        x = torch.where(chosen(how.jpeg), jpeg(x, quality), x)
+    if how.detector_box and boxes is not None:
+        whole = torch.tensor([0.5, 0.5, 1.0], device=x.device)
+        boxes = torch.where(chosen(how.detector_box)[:, :, 0, 0], boxes, whole)
+    else:
+        boxes = None
+    x = _resample(x, resolution, how, uniform, boxes)
     if how.contrast or how.brightness:
         mean = x.mean((2, 3), keepdim=True)
         x = (x - mean) * (1 + how.contrast * uniform(len(x), 1, 1, 1)) + mean
@@ -56,7 +77,7 @@ def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator:
     return x.clamp_(0, 255).permute(0, 2, 3, 1)
 
 
-def _resample(x: torch.Tensor, resolution: int, how: Augmentation, uniform) -> torch.Tensor:
+def _resample(x: torch.Tensor, resolution: int, how: Augmentation, uniform, boxes: torch.Tensor | None = None) -> torch.Tensor:
     """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R) for all geometry; the edge is mirrored outwards."""
     n = len(x)
     angle = math.radians(how.rotation_degrees) * uniform(n)
@@ -67,8 +88,32 @@ def _resample(x: torch.Tensor, resolution: int, how: Augmentation, uniform) -> t
         shift = shift + (uniform(n, 2) * (how.pixel_shift + 0.5)).round() * 2 / x.shape[-1]
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], dim=1)
+    if boxes is not None:  # first into the box, then disturbed as any other frame
+        rows = rows * boxes[:, 2:3]
+        rows[:, [2, 5]] += 2 * boxes[:, :2] - 1
     grid = F.affine_grid(rows.view(n, 2, 3), [n, 1, resolution, resolution], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+# Annex K.1 of ITU-T T.81: how coarsely JPEG keeps each frequency of an 8x8 block of brightness, at quality 50.
+LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+def jpeg(x: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
+    """What JPEG at `quality` (B, 1, 1, 1), 1..99, leaves of grey pictures (B, 1, S, S) of 0..255; S is a multiple of 8."""
+    n, side = len(x), x.shape[-1]
+    k = torch.arange(8, device=x.device, dtype=x.dtype)
+    cosines = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5  # the DCT of type 2; rows are frequencies
+    cosines[0] *= 0.5**0.5
+    blocks = (x - 128).view(n, side // 8, 8, side // 8, 8).transpose(2, 3)  # (B, S/8, S/8, 8, 8)
+    factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50)  # libjpeg's scaling of the table
+    table = (torch.tensor(LUMINANCE, device=x.device, dtype=x.dtype) * factor).round().clamp(1, 255)  # (B, 1, 8, 8)
+    kept = ((cosines @ blocks @ cosines.T) / table[:, :, None]).round() * table[:, :, None]
+    return ((cosines.T @ kept @ cosines).transpose(2, 3).reshape(x.shape) + 128).round().clamp(0, 255)
 
 
 def _rectangles(n: int, resolution: int, uniform) -> torch.Tensor:

@@ -7,6 +7,7 @@ whole batch, up to rounding, and up to batch norm's statistics where these canno
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+Logits = dict[str, torch.Tensor]  # head -> (B, classes)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,24 @@ class AllHeads(nn.Module):
         return self.model.forward_heads(x)
 
 
-def heads_of(model: nn.Module, team: Team, device: torch.device) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
+def heads_of(model: nn.Module, team: Team, device: torch.device) -> Callable[[torch.Tensor], Logits]:
     """What the training step calls: the model's heads, with gradients averaged over the team."""
     if team.size == 1:
         return model.forward_heads
     return DistributedDataParallel(AllHeads(model), device_ids=[device] if device.type == "cuda" else None)
+
+
+def compiled(heads: Callable[[torch.Tensor], Logits], backend: str | Callable = "inductor") -> Callable[[torch.Tensor], Logits]:
+    """`heads` through torch.compile; as they are, after a line that says so, where the compiler fails at the first batch."""
+    fast = torch.compile(heads, dynamic=False, backend=backend)  # one resolution at a time: a phase compiles once
+
+    def answer(x: torch.Tensor) -> Logits:
+        nonlocal fast
+        try:
+            return fast(x)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            print(f"torch.compile failed ({type(error).__name__}): going on without it", file=sys.stderr)
+            fast = heads
+            return heads(x)
+
+    return answer

@@ -1,25 +1,15 @@
-"""How weights change: the loss of both heads, the optimiser, the learning rate by step, the averaged weights."""
+"""How the weights change: the optimiser, sharpness-aware steps, the learning rate by step, the averaged weights."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from training.recipes import Recipe
-
-
-def joint_loss(
-    logits: dict[str, torch.Tensor], labels: torch.Tensor, votes: torch.Tensor, weights: torch.Tensor, recipe: Recipe
-) -> torch.Tensor:
-    """Cross entropy on the labels (B,), plus that on the vote distributions (B, 8), weighted (B,) by their worth; a scalar."""
-    loss = F.cross_entropy(logits["fer2013"].float(), labels, label_smoothing=recipe.label_smoothing)
-    if "ferplus" in logits:
-        each = F.cross_entropy(logits["ferplus"].float(), votes, reduction="none")
-        loss = loss + recipe.votes_weight * (each * weights).mean()
-    return loss
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -50,6 +40,25 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return peak * (step + 1) / warm
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+@contextmanager
+def sharpest(parameters: list[nn.Parameter], rho: float) -> Iterator[None]:
+    """Inside, the weights stand where the loss is worst within `rho`, by their gradients; after it they are back.
+
+    The gradients taken inside are those of sharpness-aware minimisation (Foret et al. 2020, arXiv:2010.01412).
+    """
+    moved = [p for p in parameters if p.grad is not None]
+    slopes, kept = [p.grad for p in moved], [p.detach().clone() for p in moved]  # adding and subtracting would round
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(slopes)))
+    steps = torch._foreach_mul(slopes, rho / (norm + 1e-12))
+    with torch.no_grad():
+        torch._foreach_add_(moved, steps)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(moved, kept)
 
 
 @torch.no_grad()

@@ -30,6 +30,10 @@ class Recipe:
     votes_weight: float = 1.0  # of the FER+ head's loss beside the FER2013 head's 1
     dropout: float = 0.0
     drop_path: float = 0.0
+    mixup: float = 0.0  # alpha of the Beta distribution by which two pictures are mixed; 0: none (arXiv:1710.09412)
+    sam_rho: float = 0.0  # radius of sharpness-aware minimisation, which takes every step twice; 0: none (arXiv:2010.01412)
+    distill: float = 0.0  # share of the loss that the teachers' answers have, where --teacher gives any (arXiv:1503.02531)
+    use_votes: bool = True  # without, a single head is trained on FER2013's labels though votes are given
     choose_on: tuple[str, ...] = ()  # the splits that choose the best epoch; empty: validation, or PublicTest
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -52,6 +56,8 @@ PLAIN = {"learning_rate": 1e-3, "optimizer": "adam", "weight_decay": 0.0, "sched
 NO_CHANGE = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
 FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 
+# What a webcam adds, measured as an ablation: see RESULTS.md
+WEBCAM = {"detector_box": 0.5, "low_light": 0.1, "jpeg": 0.15, "noise": 0.1, "detail": 0.35}
 OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                     blur=0.15, noise=0.03, erase=0.4)
 
@@ -65,6 +71,10 @@ RECIPES = {
         about="the same within two hours on two processor cores: small pictures first, large ones last",
         phases=((8, 48), (18, 64), (13, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400, ema=0.998,
         dropout=0.1, augmentation=OURS,
+    ),
+    "ablation": Recipe(
+        about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
+        phases=((5, 48),), dropout=0.1, distill=0.5, augmentation=OURS,
     ),
     "quick_cpu": Recipe(
         about="half an hour on two processor cores",
@@ -100,12 +110,15 @@ RECIPES = {
 }
 
 
+def stretched(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with another number of epochs, its phases in proportion."""
+    sums = accumulate(length for length, _ in recipe.phases)
+    ends = [round(end * epochs / recipe.epochs) for end in sums]
+    lengths = [b - a for a, b in pairwise([0, *ends])]
+    return replace(recipe, phases=tuple((n, r) for n, (_, r) in zip(lengths, recipe.phases, strict=True) if n))
+
+
 def varied(recipe: Recipe, plan: dict) -> Recipe:
     """The recipe with the plan's own network, optimiser or number of epochs where it names any."""
-    changes: dict = {name: plan[name] for name in ("arch", "optimizer") if plan.get(name)}
-    if plan.get("epochs"):
-        sums = accumulate(epochs for epochs, _ in recipe.phases)
-        ends = [round(end * plan["epochs"] / recipe.epochs) for end in sums]
-        lengths = [b - a for a, b in pairwise([0, *ends])]
-        changes["phases"] = tuple((n, r) for n, (_, r) in zip(lengths, recipe.phases, strict=True) if n)
-    return replace(recipe, **changes)
+    recipe = replace(recipe, **{name: plan[name] for name in ("arch", "optimizer") if plan.get(name)})
+    return stretched(recipe, plan["epochs"]) if plan.get("epochs") else recipe

@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 
 from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from training.calibrate import calibrate
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
-from training.train import calibrate, split_names
+from training.train import split_names
 
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
            "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")

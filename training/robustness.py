@@ -16,9 +16,9 @@ import numpy as np
 from torch import nn
 
 from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint
+from training.calibrate import head_truths
 from training.data import DataError, load_dataset
 from training.evaluate import predict_heads
-from training.train import head_truths
 
 Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint8 -> (S, S) uint8
 

@@ -11,8 +11,8 @@ import csv
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,16 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from models.checkpoint import EMOTIONS, ModelSpec, save_checkpoint, write_atomically
+from models.checkpoint import ModelSpec, save_checkpoint, write_atomically
 from models.networks import build_model
 from models.preprocess import normalize
 from training.augment import augment
-from training.data import Dataset, plurality_votes, vote_targets
-from training.distributed import Team, heads_of
-from training.evaluate import fit_temperature, predict_heads
-from training.optim import joint_loss, learning_rate, make_optimizer, update_average
+from training.boxes import detector_boxes
+from training.data import Dataset
+from training.distributed import Team, compiled, heads_of
+from training.evaluate import predict_heads
+from training.objective import Targets, Teachers, joint_loss, objective
+from training.optim import learning_rate, make_optimizer, sharpest, update_average
 from training.recipes import Recipe
 
 FORMAT = "fer_live/last/1"
@@ -36,25 +38,6 @@ ALONE = Team()
 
 class TrainingError(Exception):
     """Training cannot start or go on. The text says what was tried and what to do next."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The pictures and truths of one split, on the device."""
-
-    images: torch.Tensor  # (N, S, S) uint8
-    labels: torch.Tensor  # (N,) int64
-    votes: torch.Tensor  # (N, 8) float32 distributions; zeros without votes
-    weights: torch.Tensor  # (N,) float32, 0 where there is no usable vote
-
-    @staticmethod
-    def of(data: Dataset, ids: np.ndarray, device: torch.device) -> Targets:
-        if data.votes is None:
-            votes, weights = np.zeros((len(ids), 8), np.float32), np.zeros(len(ids), np.float32)
-        else:
-            votes, weights = vote_targets(data.votes[ids])
-        arrays = data.images[ids], data.labels[ids], votes, weights
-        return Targets(*(torch.from_numpy(a).to(device) for a in arrays))
 
 
 def split_names(data: Dataset) -> tuple[str, str]:
@@ -75,7 +58,7 @@ def choosing_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
 
 def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
     """The spec of what this recipe trains. With votes the live app shows the FER+ head: what people said they saw."""
-    heads = {"fer2013": 1.0} if data.votes is None else {"fer2013": 1.0, "ferplus": 1.0}
+    heads = {"fer2013": 1.0, "ferplus": 1.0} if data.votes is not None and recipe.use_votes else {"fer2013": 1.0}
     return ModelSpec(
         arch=recipe.arch, input_size=data.images.shape[1], mean=recipe.mean, std=recipe.std,
         resolution=recipe.phases[-1][1], heads=heads, head=list(heads)[-1],
@@ -86,7 +69,8 @@ class Trainer:
     """Everything that changes while training, and the steps that change it."""
 
     def __init__(
-        self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False, team: Team = ALONE
+        self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False, team: Team = ALONE,
+        teachers: Sequence[Path] = (), compile_network: bool = False,
     ):
         self.recipe, self.data, self.device, self.seed, self.team = recipe, data, device, seed, team
         if recipe.batch_size % team.size:
@@ -105,7 +89,13 @@ class Trainer:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.average = copy.deepcopy(self.model)
         self.heads = heads_of(self.model, team, device)
+        if compile_network:
+            self.heads = compiled(self.heads)
         self.optimizer = make_optimizer(recipe, self.model)
+        self.teachers = Teachers(list(teachers), device, self.spec.mean, self.spec.std) if teachers else None
+        self.boxes = None  # (N, 3), the detector's
+        if recipe.augmentation.detector_box:
+            self.boxes = torch.from_numpy(detector_boxes(self.train_set.images.cpu().numpy())).to(device)
         self.epoch = self.step = 0
         self.history: list[dict] = []
         self.best_loss = math.inf
@@ -143,7 +133,7 @@ class Trainer:
         quiet = not self.team.is_first
         with tqdm(total=batches.numel(), desc=title, unit="img", mininterval=1.0, file=sys.stdout, disable=quiet) as bar:
             for i, ids in enumerate(batches):
-                loss, hits = self._train_step(ids, resolution, chance)
+                loss, hits = self.train_step(ids, resolution, chance)
                 sums += torch.stack([loss, hits])
                 bar.update(len(ids))
                 if (i + 1) % 20 == 0:  # reading the sums waits for the device, so not at every step
@@ -152,17 +142,16 @@ class Trainer:
         loss_mean, accuracy = self.team.mean(sums / len(batches)).tolist()
         return loss_mean, accuracy
 
-    def _train_step(self, ids: torch.Tensor, resolution: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        recipe, truth, team = self.recipe, self.train_set, self.team
-        crops = augment(truth.images[ids], resolution, recipe.augmentation, chance)  # all of it: chance is the same everywhere
-        x, ids = normalize(team.share(crops), self.spec), team.share(ids)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
-        loss = joint_loss(logits, truth.labels[ids], truth.votes[ids], truth.weights[ids], recipe)
+    def train_step(self, ids: torch.Tensor, resolution: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn from the pictures `ids` (B,); returns their mean loss and the share that was named rightly, as scalars."""
+        recipe = self.recipe
+        x, truth, loss_of = self._batch(ids, resolution, chance)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, logits = self.slope(x, loss_of)
+        if recipe.sam_rho:
+            with sharpest(list(self.model.parameters()), recipe.sam_rho):
+                self.slope(x, loss_of)
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         if recipe.clip_value:
@@ -170,7 +159,31 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.model, recipe.ema, self.step)
-        return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels[ids]).float().mean()
+        return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels).float().mean()
+
+    def _batch(self, ids: torch.Tensor, resolution: int, chance: torch.Generator):
+        """This process's pictures (b, P, R, R), their truth, and the loss as a function of the logits."""
+        recipe, truth, team = self.recipe, self.train_set, self.team
+        boxes = None if self.boxes is None else self.boxes[ids]
+        # all of the batch in every process, and only then the share: chance is the same everywhere
+        crops, other, share = augment(truth.images[ids], resolution, recipe.augmentation, chance, boxes), None, 1.0
+        if recipe.mixup:
+            order = torch.randperm(len(ids), generator=chance, device=self.device)
+            share = float(np.random.default_rng([self.seed, self.step]).beta(recipe.mixup, recipe.mixup))
+            crops = share * crops + (1 - share) * crops[order]
+            other = truth.pick(team.share(ids[order]))
+        x, truth = normalize(team.share(crops), self.spec), truth.pick(team.share(ids))
+        taught = self.teachers(x) if self.teachers else None
+        return x, truth, objective(recipe, truth, other, share, taught)
+
+    def slope(self, x: torch.Tensor, loss_of: Callable) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss and the logits; the gradients are left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
+        loss = loss_of(logits)
+        loss.backward()
+        return loss, logits
 
     def _rate(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.recipe.epochs * self.steps_per_epoch)
@@ -180,7 +193,7 @@ class Trainer:
         truth, model = self.choose_set, self.average.eval()
         logits = predict_heads(model, truth.images.cpu().numpy(), self.spec)
         tensors = {name: torch.from_numpy(value).to(self.device) for name, value in logits.items()}
-        loss = joint_loss(tensors, truth.labels, truth.votes, truth.weights, replace(self.recipe, label_smoothing=0.0))
+        loss = joint_loss(tensors, truth, replace(self.recipe, label_smoothing=0.0))
         accuracy = (tensors["fer2013"].argmax(1) == truth.labels).float().mean()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 
@@ -226,26 +239,6 @@ def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] 
             raise TrainingError(f"cannot write to {out} ({reason}); the epoch before is whole: make room, then --resume it")
         if watch:
             watch(entry)
-
-
-def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
-    """The spec with each head's temperature fitted on the split that chooses: FER2013's head on its labels, FER+'s on
-    the vote distributions over the seven classes."""
-    ids = data.split(split_names(data)[1])
-    logits = predict_heads(model, data.images[ids], spec)
-    heads = {"fer2013": fit_temperature(logits["fer2013"], np.eye(len(EMOTIONS))[data.labels[ids]])}
-    if "ferplus" in spec.heads:
-        votes, weight = vote_targets(data.votes[ids])
-        seven, usable = votes[:, :7], (weight > 0) & (votes[:, :7].sum(1) > 0)
-        targets = seven[usable] / seven[usable].sum(1, keepdims=True)
-        heads["ferplus"] = fit_temperature(logits["ferplus"][usable, :7], targets)
-    return ModelSpec(**{**asdict(spec), "heads": heads}).for_head(spec.head)
-
-
-def head_truths(data: Dataset, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The classes that each head should have named, (N,), -1 where there is none: labels, and what most voters saw."""
-    truths = {"fer2013": data.labels[ids]}
-    return truths if data.votes is None else {**truths, "ferplus": plurality_votes(data.votes[ids])}
 
 
 def _write_history(path: Path, history: list[dict]) -> None:

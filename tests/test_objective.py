@@ -1,0 +1,195 @@
+"""What training is asked to learn beside plain labels, what a webcam does to pictures, and the commands that measure it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.checkpoint import ModelSpec, load_checkpoint
+from tests.test_training import QUICK, write_votes
+from training import ablate, speed
+from training.__main__ import main as train_main
+from training.augment import Augmentation, augment, jpeg
+from training.boxes import detector_boxes
+from training.data import load_dataset
+from training.distributed import compiled
+from training.objective import Targets, Teachers, imitation_loss, joint_loss, objective
+from training.optim import sharpest
+from training.recipes import RECIPES, WEBCAM, Recipe
+from training.train import Trainer, make_spec
+
+STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def grey_face(portrait):
+    """The portrait's face as FER2013 would have it: (48, 48) uint8."""
+    return cv2.cvtColor(cv2.resize(portrait[66:172, 171:277], (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+
+
+# ------------------------------------------------------------------------------------------------ augmentation
+
+
+@pytest.mark.parametrize("quality", [15, 40, 70])
+def test_jpeg_is_what_a_real_encoder_leaves(grey_face, quality):
+    real = cv2.imdecode(cv2.imencode(".jpg", grey_face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0).astype(float)
+    ours = jpeg(torch.from_numpy(grey_face)[None, None].float(), torch.full((1, 1, 1, 1), float(quality)))[0, 0].numpy()
+    assert np.abs(ours - real).mean() < 1.0 < np.abs(grey_face - real).mean()
+
+
+def test_the_detectors_box_follows_the_face(grey_face):
+    moved = np.roll(cv2.copyMakeBorder(grey_face, 8, 8, 8, 8, cv2.BORDER_REFLECT_101), 5, axis=1)[8:56, 8:56]
+    blank = np.full((48, 48), 120, np.uint8)
+    plain, right, none = detector_boxes(np.stack([grey_face, moved, blank]))
+    assert 0.7 < plain[2] < 1.4 and plain[2] != 1.0
+    assert right[0] - plain[0] == pytest.approx(5 / 48, abs=0.06) and right[1] - plain[1] == pytest.approx(0, abs=0.06)
+    assert none.tolist() == [0.5, 0.5, 1.0], "where no face is found the frame is left alone"
+
+
+def test_a_box_is_cut_out_as_the_app_would_cut_it(grey_face):
+    box = torch.tensor([[0.5, 0.5, 0.5]])  # the inner half: pixels 12 to 36
+    cut = augment(torch.from_numpy(grey_face)[None], 48, replace(STILL, detector_box=1.0), torch.Generator(), box)
+    expected = cv2.resize(grey_face[12:36, 12:36], (48, 48), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(cut[0, 2:-2, 2:-2, 0].numpy() - expected[2:-2, 2:-2]).mean() < 1.0
+    whole = augment(torch.from_numpy(grey_face)[None], 48, STILL, torch.Generator(), box)
+    assert torch.allclose(whole[0, ..., 0], torch.from_numpy(grey_face).float(), atol=0.01)
+
+
+def test_low_light_is_dark_and_grainy(grey_face):
+    images = torch.from_numpy(np.repeat(grey_face[None], 64, 0))
+    dark = augment(images, 48, replace(STILL, low_light=1.0), torch.Generator().manual_seed(0))[..., 0]
+    share = dark.mean((1, 2)) / grey_face.mean()
+    assert 0.03 < share.min() < 0.12 and 0.4 < share.max() < 0.65
+
+
+# ------------------------------------------------------------------------------------------------ losses and steps
+
+
+def truth_of(labels):
+    labels = torch.tensor(labels)
+    votes = nn.functional.one_hot(labels, 8).float()
+    return Targets(torch.zeros(len(labels), 48, 48, dtype=torch.uint8), labels, votes, torch.ones(len(labels)))
+
+
+def test_mixtures_ask_for_both_truths_in_their_shares():
+    logits = {"fer2013": torch.randn(3, 7), "ferplus": torch.randn(3, 8)}
+    one, two = truth_of([0, 1, 2]), truth_of([3, 3, 3])
+    mixed = objective(QUICK, one, two, 0.7, None)(logits)
+    assert mixed == pytest.approx(0.7 * joint_loss(logits, one, QUICK) + 0.3 * joint_loss(logits, two, QUICK))
+    taught = {"fer2013": torch.randn(3, 7)}
+    recipe = replace(QUICK, distill=0.4)
+    both = objective(recipe, one, None, 1.0, taught)(logits)
+    assert both == pytest.approx(0.6 * joint_loss(logits, one, recipe) + 0.4 * imitation_loss(logits, taught))
+    assert imitation_loss(taught, taught) == pytest.approx(0, abs=1e-6), "heads that the teacher lacks are left out"
+
+
+def test_sharpness_aware_steps_stand_uphill_and_come_back():
+    weights = [nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([[1.0]])), nn.Parameter(torch.ones(2))]
+    (weights[0].square().sum() / 2 + 12 * weights[1].sum()).backward()  # slopes (3, 4) and 12: norm 13
+    before = [w.detach().clone() for w in weights]
+    with sharpest(weights, rho=0.13):
+        assert weights[0].tolist() == pytest.approx([3.03, 4.04]) and weights[1].item() == pytest.approx(1.12)
+        assert torch.equal(weights[2], before[2]), "what has no slope stays"
+    assert all(torch.equal(now, then) for now, then in zip(weights, before, strict=True))
+
+
+def test_teachers_answer_with_their_mean_and_must_see_as_the_student(untrained):
+    spec = ModelSpec("efficientnet_lite0")
+    x = torch.randn(2, 1, 48, 48)
+    model, _ = load_checkpoint(untrained)
+    answer = Teachers([untrained, untrained], CPU, spec.mean, spec.std)(x)
+    assert torch.allclose(answer["ferplus"], model.forward_heads(x)["ferplus"], atol=1e-5)
+    with pytest.raises(Exception, match="normalised"):
+        Teachers([untrained], CPU, (0.1,), (0.2,))
+
+
+def test_all_of_it_trains_and_resumes_bit_for_bit(tmp_path, face_folders, untrained):
+    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
+    recipe = replace(QUICK, phases=((2, 48),), mixup=0.3, sam_rho=0.05, distill=0.5,
+                     augmentation=replace(QUICK.augmentation, **WEBCAM))
+
+    def trainer():
+        return Trainer(recipe, data, CPU, 0, teachers=[untrained])
+
+    straight, first, second = trainer(), trainer(), trainer()
+    straight.run_epoch()
+    straight.run_epoch()
+    first.run_epoch()
+    first.save_last(tmp_path / "last.pt", {})
+    second.restore(torch.load(tmp_path / "last.pt", weights_only=True))
+    second.run_epoch()
+    ours, theirs = second.model.state_dict(), straight.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert np.isfinite(straight.history[-1]["train_loss"])
+
+
+def test_one_head_where_the_recipe_says_so(tmp_path, face_folders):
+    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
+    assert set(make_spec(QUICK, data).heads) == {"fer2013", "ferplus"}
+    assert set(make_spec(replace(QUICK, use_votes=False), data).heads) == {"fer2013"}
+
+
+def test_a_compiler_that_fails_is_done_without(capsys):
+    def heads(x):
+        return {"fer2013": x * 2}
+
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler here")
+
+    answer = compiled(heads, backend=broken)
+    assert answer(torch.ones(2))["fer2013"].tolist() == [2.0, 2.0] and answer(torch.ones(3))["fer2013"].tolist() == [2.0] * 3
+    assert capsys.readouterr().err.count("going on without it") == 1
+    assert compiled(heads, backend="eager")(torch.ones(1))["fer2013"].item() == 2.0
+
+
+def test_the_command_takes_teachers(tmp_path, face_folders, untrained, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),), distill=0.5))
+    base = ["--data", str(face_folders), "--recipe", "quick", "--pretrained", "none", "--device", "cpu"]
+    assert train_main([*base, "--out", str(tmp_path / "run"), "--teacher", str(untrained)]) == 0
+    assert f"--teacher {untrained}" in (tmp_path / "run" / "report.html").read_text()
+    assert train_main([*base, "--out", str(tmp_path / "no"), "--teacher", str(tmp_path / "none.pt")]) == 2
+    assert "none.pt" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ measuring
+
+
+def test_ablations_are_tabled_and_not_repeated(tmp_path, face_folders, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3)
+    arguments = ["--data", str(face_folders), "--votes", str(votes), "--out", str(tmp_path / "runs"), "--recipe", "quick",
+                 "--pretrained", "none", "--device", "cpu", "--only", ablate.BASE, "--only", "one head", "--seeds", "2"]
+    assert ablate.main(arguments) == 0
+    table = capsys.readouterr().out
+    base, one = [line for line in table.splitlines() if line.startswith(("| as it is", "| one head"))]
+    assert base.count("±") == 4 and one.count("±") == 2 and one.count(" - ") == 2, "one head answers for one truth only"
+    monkeypatch.setattr(ablate, "run_one", lambda *_: pytest.fail("a run was repeated"))
+    assert ablate.main(arguments) == 0
+    assert ablate.main([*arguments[:6], "--only", "nothing"]) == 2 and "there are" in capsys.readouterr().err
+
+
+def test_bytes_moved_are_counted_by_hand():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU()
+
+        def forward_heads(self, x):
+            return {"fer2013": self.act(self.conv(x))}
+
+    # 8x8 in, 4 planes of 4x4 out, and those again in and out of the activation
+    assert speed.bytes_per_image(Two(), 1, 8, 4) == 3 * 4 * (64 + 64 + 64 + 64)
+
+
+def test_speeds_are_measured_in_one_run(monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(about="for tests", arch="mobilenetv3_small_050"))
+    monkeypatch.setattr(speed.os, "cpu_count", lambda: 0)  # no worker processes: the reading itself is what is compared
+    args = SimpleNamespace(device="cpu", recipe="tiny", batch=8, resolution=32, data=None, steps=1)
+    figures = speed.compare(args)
+    assert list(figures) == ["on the device", "ImageFolder and DataLoader", "floor of the bandwidth"]
+    assert all(value > 0 for value in figures.values())
