@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from fer_live.log import Log
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
-from fer_live.pipeline import mirrored, run_live
+from fer_live.pipeline import Analyzer, mirrored, run_live
+from fer_live.quality import Governor
 from fer_live.recorder import VideoRecorder, unused
 from fer_live.sources import open_source
-from fer_live.types import SourceError
+from fer_live.types import Analysis, Frame, SourceError, View
 from fer_live.window import StatusLines, Window
 
 
@@ -39,7 +41,22 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     if args.log:
         controls.sinks.append(stack.enter_context(Log(unused(args.log), labels, live=True)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
-    run_live(mirrored(source, view), analyzer, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
+    analyze = governed(analyzer, args.target_fps, view)
+    run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
+
+
+def governed(analyzer: Analyzer, target_fps: float | None, view: View) -> Callable[[Frame], Analysis]:
+    """The analyzer; where a rate is asked for, one that holds it and says in the view what it gives up."""
+    if target_fps is None:
+        return analyzer
+    governor = Governor(analyzer, analyzer.detector, target_fps)
+
+    def analyze(frame: Frame) -> Analysis:
+        analysis = governor(frame)
+        view.quality = governor.note
+        return analysis
+
+    return analyze
 
 
 def enter_source(text: str | None, stack: ExitStack):

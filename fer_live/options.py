@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer_live.types import OutputError
 
+RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 EXAMPLES = """examples:
@@ -51,9 +52,12 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--head", choices=("fer2013", "ferplus"), help="which truth answers: search keywords, or what people saw "
         "(default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
+        "is installed)")
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
     add("--min-face", type=_positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
         "side (default: 0.14, pictures 0.06)")
+    add("--target-fps", type=_positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
 
 
 def _add_view(group: argparse._ArgumentGroup) -> None:

@@ -42,6 +42,7 @@ class Overlay:
             corner.append(self.view.badge)
         if rates is not None and self.view.fps:
             corner.append(f"{rates.fps:.0f} fps, {rates.dropped} dropped")
+            corner += [self.view.quality] if self.view.quality else []
         if corner:
             pen.plate("   ".join(corner), pen.gap, pen.gap)
         if self.view.recording:

@@ -16,7 +16,7 @@ from fer_live.window import missing_display
 
 def load(args: argparse.Namespace, model: Path) -> Analyzer:
     """The analyzer; says once where it computes."""
-    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face)
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime)
     print(analyzer.classifier.describe, file=sys.stderr)
     return analyzer
 

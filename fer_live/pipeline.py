@@ -8,20 +8,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from fer_live.detector import EVERY, ScheduledDetector
+from fer_live.links import Ahead, Newest
 from fer_live.tracker import FaceTracker, Smoother
 from fer_live.types import Analysis, Face, FaceDetector, Frame, Rates, Sink, View
 from models.checkpoint import DEFAULT_WEIGHTS
-from models.haar import HaarFaceDetector
+from models.haar import MIN_FACE, HaarFaceDetector
 from models.preprocess import crop_faces
 
-T = TypeVar("T")
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
 
@@ -38,17 +40,20 @@ class Analyzer:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None
+        cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
+        runtime: str = "auto", search_every: int = EVERY,
     ) -> Analyzer:
         """The shipped model, or the one at `path`, behind the Haar detector. Raises CheckpointError, DeviceError.
 
         min_face: side of the smallest face, in pixels or, below 1, as a share of the frame's shorter side.
+        runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
+        picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
         """
         from fer_live.classifier import EmotionClassifier
 
-        live = HaarFaceDetector() if min_face is None else HaarFaceDetector(min_face)
+        live = ScheduledDetector(HaarFaceDetector(min_face or MIN_FACE), search_every)
         still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often
-        return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head), live, still)
+        return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head, runtime), live, still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone."""
@@ -74,64 +79,6 @@ class Analyzer:
             faces.append(Face(box, track.track_id, smoothed, label, confidence))
         smoother.forget(frame.time_s)
         return Analysis(frame, tuple(faces))
-
-
-class Newest(Generic[T]):
-    """A thread that draws a stream and keeps only its newest item.
-
-    What the reader is too busy to take is dropped and counted; an error in the stream is raised again in the reader, so
-    that no stage can die unseen. Leaving the context asks the thread to end and waits for it.
-    """
-
-    def __init__(self, stream: Iterable[T]):
-        self.stream = stream
-        self.dropped = 0
-        self.ended = False
-        self._item: T | None = None
-        self._error: BaseException | None = None
-        self._stop = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._draw, daemon=True)  # a camera that hangs must not keep the program
-
-    def __enter__(self) -> Newest[T]:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        with self._changed:
-            self._stop = True
-            self._changed.notify_all()
-        self._thread.join(timeout=2.0)
-
-    def _draw(self) -> None:
-        error: BaseException | None = None
-        try:
-            for item in self.stream:
-                with self._changed:
-                    if self._stop:
-                        break
-                    self.dropped += self._item is not None
-                    self._item = item
-                    self._changed.notify_all()
-        except BaseException as caught:  # handed to the reader with its traceback
-            error = caught
-        with self._changed:
-            self._error, self.ended = error, True
-            self._changed.notify_all()
-
-    def get(self, timeout_s: float | None = None) -> T | None:
-        """The newest item not yet taken; None if none came within `timeout_s`, or the stream has ended. Raises its error."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self.ended or self._stop, timeout_s)
-            item, self._item = self._item, None
-            if item is None and self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            return item
-
-    def __iter__(self) -> Iterator[T]:
-        while (item := self.get()) is not None:
-            yield item
 
 
 class RateMeter:
@@ -183,21 +130,23 @@ def run_file(
 ) -> int:
     """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
+    Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
     total: how many frames are expected, for the progress bar; 0 if unknown. screen: a Window to show them in.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     """
     done, started_s = 0, time.monotonic()
-    with tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5) as bar:
-        for frame in frames:
-            if stop.is_set() or (max_seconds and frame.time_s >= max_seconds):
+    wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
+    bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
+    with bar, Ahead(wanted) as decoded, Ahead(map(analyze, decoded)) as analysed:
+        for analysis in analysed:
+            if stop.is_set():
                 break
-            analysis = analyze(frame)
             image = draw(analysis)
             for sink in sinks:
                 sink.write(image, analysis)
             if screen:
                 screen.show(image, analysis, Rates())
-                screen.hold(started_s + frame.time_s if pace == 1.0 else pace, stop)
+                screen.hold(started_s + analysis.frame.time_s if pace == 1.0 else pace, stop)
             done += 1
             bar.update()
     return done

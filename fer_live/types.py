@@ -63,6 +63,7 @@ class View:
     help: bool = False
     badge: str = ""  # a word that stays on the picture, such as DEMO
     recording: bool = False
+    quality: str = ""  # what is given up to hold a rate; stands beside the frames a second
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """Exported networks, and the app on them."""
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from fer_live.classifier import EmotionClassifier
-from models.checkpoint import CheckpointError
+from fer_live.runtime_cuda import in_sizes
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
 from models.device import DeviceError
+from tests.conftest import ROOT
 from training.export import main as export_main
 from training.predict import main as predict_main
 
@@ -23,38 +27,101 @@ def exported(untrained, tmp_path_factory):
     return path
 
 
+def crops_of(n):
+    return np.random.default_rng(n).integers(0, 256, (n, 48, 48, 1), np.uint8)
+
+
 @onnx
-def test_onnx_agrees_with_torch_for_any_batch(exported, untrained):
-    theirs, ours = EmotionClassifier(exported), EmotionClassifier(untrained, "cpu")
-    assert "ONNX Runtime" in theirs.describe and theirs.spec == ours.spec
-    for n in (0, 1, 5):
-        crops = np.random.default_rng(n).integers(0, 256, (n, 48, 48, 1), np.uint8)
-        assert np.allclose(theirs(crops), ours(crops), atol=1e-4)
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_exports_agree_with_torch_for_any_batch_and_head(exported, untrained, runtime):
+    pytest.importorskip("openvino" if runtime == "openvino" else "onnxruntime")
+    for head in (None, "fer2013", "ferplus"):
+        theirs, ours = EmotionClassifier(exported, head=head, runtime=runtime), EmotionClassifier(untrained, "cpu", head, "torch")
+        assert "torch" in ours.describe and "torch" not in theirs.describe and theirs.spec == ours.spec
+        tolerance = 1e-4 if "32 bits" in theirs.describe else 5e-3
+        for n in (0, 1, 5):
+            assert np.allclose(theirs(crops_of(n)), ours(crops_of(n)), atol=tolerance)
+
+
+@onnx
+def test_a_checkpoint_takes_its_own_export_and_no_other(exported, untrained, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    weights, twin = tmp_path / "model.pt", tmp_path / "model.onnx"
+    weights.write_bytes(untrained.read_bytes())
+    assert "torch" in EmotionClassifier(weights).describe
+    twin.write_bytes(exported.read_bytes())
+    assert "torch" in EmotionClassifier(weights).describe, "without its note it might be anything"
+    twin.with_suffix(".onnx.json").write_text(exported.with_suffix(".onnx.json").read_text())
+    found = EmotionClassifier(weights)
+    assert "torch" not in found.describe and np.allclose(found(crops_of(2)), EmotionClassifier(exported)(crops_of(2)))
+    assert "torch" in EmotionClassifier(weights, runtime="torch").describe
+    weights.write_bytes(untrained.read_bytes() + b" ")  # trained again, and not exported again
+    assert "torch" in EmotionClassifier(weights).describe
 
 
 @onnx
 def test_what_an_onnx_model_cannot_do_is_said(exported, tmp_path):
-    with pytest.raises(CheckpointError, match="export it with --head"):
-        EmotionClassifier(exported, head="fer2013")
     with pytest.raises(DeviceError, match="CPU"):
         EmotionClassifier(exported, "cuda")
     with pytest.raises(CheckpointError, match="no file"):
         EmotionClassifier(tmp_path / "missing.onnx")
-    (tmp_path / "bad.onnx").write_bytes(b"no network")
-    with pytest.raises(CheckpointError, match=r"bad\.json"):
-        EmotionClassifier(tmp_path / "bad.onnx")
-    (tmp_path / "bad.json").write_text("[1]")
-    with pytest.raises(CheckpointError, match="spec"):
-        EmotionClassifier(tmp_path / "bad.onnx")
-    (tmp_path / "bad.json").write_text(exported.with_suffix(".json").read_text())
-    with pytest.raises(CheckpointError, match="ONNX Runtime"):
-        EmotionClassifier(tmp_path / "bad.onnx")
+    bad, note = tmp_path / "bad.onnx", tmp_path / "bad.onnx.json"
+    bad.write_bytes(b"no network")
+    with pytest.raises(CheckpointError, match=r"bad\.onnx\.json"):
+        EmotionClassifier(bad)
+    for text in ("[1]", "{", '{"spec": 3, "source_sha256": ""}', '{"spec": {}, "source_sha256": ""}'):
+        note.write_text(text)
+        with pytest.raises(CheckpointError, match=r"spec|note"):
+            EmotionClassifier(bad)
+    note.write_text(exported.with_suffix(".onnx.json").read_text())
+    for runtime in ("onnx", "openvino"):
+        if find_spec({"onnx": "onnxruntime"}.get(runtime, runtime)):
+            with pytest.raises(CheckpointError, match="export it again"):
+                EmotionClassifier(bad, runtime=runtime)
+
+
+def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_live.classifier.find_spec", lambda name: None)
+    assert "torch" in EmotionClassifier(untrained).describe
+    for runtime, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        with pytest.raises(CheckpointError, match=f"pip install {package}"):
+            EmotionClassifier(untrained, runtime=runtime)
+
+
+@onnx
+def test_the_shipped_export_is_of_the_shipped_weights_and_needs_no_torch():
+    code = ("import sys, numpy as np; from fer_live.pipeline import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
+            "a(np.zeros((240, 320, 3), np.uint8)); print(a.classifier.describe); print('torch' in sys.modules)")
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "torch" not in out[0] and out[1] == "False"
+    ours = EmotionClassifier(DEFAULT_WEIGHTS, "cpu", runtime="torch")
+    assert np.allclose(EmotionClassifier(DEFAULT_WEIGHTS, "cpu", runtime="onnx")(crops_of(3)), ours(crops_of(3)), atol=1e-4)
+
+
+def test_batches_are_filled_up_and_cut_again():
+    seen = []
+
+    def run(part, size):
+        seen.append((len(part), size))
+        return part * 2
+
+    for n in (1, 3, 4, 5, 9):
+        assert in_sizes(np.arange(n)[:, None], run, (1, 2, 4)).ravel().tolist() == [2 * i for i in range(n)]
+    assert seen == [(1, 1), (3, 4), (4, 4), (4, 4), (1, 1), (4, 4), (4, 4), (1, 1)]
+
+
+@pytest.mark.cuda
+def test_cuda_graphs_answer_as_the_cpu_does(untrained):
+    ours, theirs = EmotionClassifier(untrained, "cpu", runtime="torch"), EmotionClassifier(untrained, "cuda")
+    assert "graphs" in theirs.describe
+    for n in (1, 3, 16, 300, 2):
+        assert np.allclose(theirs(crops_of(n)), ours(crops_of(n)), atol=5e-3)
 
 
 def test_torchscript_is_written_and_checked(untrained, tmp_path, capsys):
     out = tmp_path / "model.ts"
     assert export_main(["--format", "torchscript", "--model", str(untrained), "--head", "fer2013", "--out", str(out)]) == 0
-    assert out.stat().st_size > 1e6 and json.loads(out.with_suffix(".json").read_text())["head"] == "fer2013"
+    assert out.stat().st_size > 1e6 and json.loads(out.with_suffix(".ts.json").read_text())["spec"]["head"] == "fer2013"
     assert export_main(["--format", "torchscript", "--model", str(untrained), "--out", str(tmp_path / "x.onnx")]) == 2
     assert export_main(["--format", "torchscript", "--model", str(tmp_path / "no.pt")]) == 2
     assert "error: " in capsys.readouterr().err

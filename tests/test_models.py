@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from fer_live.classifier import EmotionClassifier, fuse
+from fer_live.classifier import EmotionClassifier
+from fer_live.runtime_torch import fuse
 from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, save_checkpoint
 from models.device import DeviceError, choose_device
 from models.networks import build_model

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fer_live import Analyzer, Frame
-from fer_live.pipeline import Newest, RateMeter, run_file, run_live
+from fer_live.links import Ahead, Newest
+from fer_live.pipeline import RateMeter, run_file, run_live
 from fer_live.types import Analysis
 
 
@@ -169,3 +170,38 @@ def test_a_live_run_stops_in_time_and_hands_on_errors():
         run_live(broken(), plain, draw, [], Screen(), threading.Event())
     with pytest.raises(ZeroDivisionError):
         run_live(paced(10), lambda frame: 1 / 0, draw, [], Screen(), threading.Event())
+
+
+# ------------------------------------------------------------------------------------------------ Ahead
+
+
+def test_ahead_keeps_order_and_reads_only_so_far():
+    drawn = []
+
+    def stream():
+        for i in range(100):
+            drawn.append(i)
+            yield i
+
+    with Ahead(stream(), depth=3) as ahead:
+        reader = iter(ahead)
+        assert [next(reader) for _ in range(5)] == [0, 1, 2, 3, 4]
+        time.sleep(0.1)
+        assert len(drawn) <= 5 + 3 + 1
+        assert list(reader) == list(range(5, 100))
+
+
+def test_ahead_hands_on_errors_after_what_came_before_and_ends_its_thread():
+    def stream():
+        yield 1
+        yield 2
+        raise ValueError("film torn")
+
+    got = []
+    with pytest.raises(ValueError, match="torn"), Ahead(stream()) as ahead:
+        for item in ahead:
+            got.append(item)
+    assert got == [1, 2]
+    with Ahead(iter(int, 1), depth=1) as endless:  # a reader that leaves early
+        pass
+    assert not endless._thread.is_alive()

@@ -2,14 +2,16 @@
 
     python -m training.export --format onnx|torchscript [--model FILE] [--head NAME] [--out FILE]
 
-The exported network maps normalised float32 (N, P, S, S), made by `models.preprocess.normalize`, to logits (N, 7), for any N.
-`python -m fer_live --model FILE.onnx` runs the ONNX one where onnxruntime is installed.
+The exported network maps crops uint8 (N, S, S, C), made by `models.preprocess.crop_faces`, to logits (N, 7) of each head, for
+any N: normalisation is inside. `python -m fer_live --model FILE.onnx` runs the ONNX one where onnxruntime or openvino is
+installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -18,7 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, write_atomically
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint, write_atomically
+from models.preprocess import normalize
 
 ENDINGS = {"onnx": ".onnx", "torchscript": ".ts"}
 TOLERANCE = 1e-4  # largest difference of a logit from torch's own, in 32 bits
@@ -28,51 +31,73 @@ class ExportError(Exception):
     """The network cannot be exported here. The text says what is missing."""
 
 
+class Exported(nn.Module):
+    """Crops (N, S, S, C) uint8 from `crop_faces` -> logits (N, 7) of each head, in the order of `spec.heads`."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec):
+        super().__init__()
+        self.model, self.spec = model, spec
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        logits = self.model.forward_heads(normalize(crops, self.spec))
+        return tuple(logits[head][:, :7] for head in self.spec.heads)
+
+
 def export(model_path: Path, kind: str, head: str | None, out: Path) -> float:
-    """Write `out` and `out` with the ending .json; returns the largest difference from torch. Raises ExportError."""
+    """Write `out` and its note, the name with .json added; returns the largest difference from torch. Raises ExportError."""
     model, spec = load_checkpoint(model_path, "cpu", head)
-    planes, size = len(spec.mean), spec.input_size
-    example = torch.randn(3, planes, size, size, generator=torch.Generator().manual_seed(0))
+    network = Exported(model, spec).eval()
     writer = {"onnx": _write_onnx, "torchscript": _write_torchscript}[kind]
-    write_atomically(out, lambda temporary: writer(model, example, temporary))
-    worst = max(_difference(model, kind, out, torch.randn(n, planes, size, size)) for n in (1, 3, 16))
+    write_atomically(out, lambda temporary: writer(network, _crops(spec, 3), temporary))
+    worst = max(_difference(network, kind, out, _crops(spec, n)) for n in (1, 3, 16))
     if worst > TOLERANCE:
         out.unlink()
         raise ExportError(f"the exported network differs from torch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
-    text = json.dumps(dataclasses.asdict(spec), indent=1) + "\n"
-    write_atomically(out.with_suffix(".json"), lambda temporary: temporary.write_text(text))
+    note = {"spec": dataclasses.asdict(spec), "source_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest()}
+    write_atomically(note_of(out), lambda temporary: temporary.write_text(json.dumps(note, indent=1) + "\n"))
     return worst
 
 
-def _write_onnx(model: nn.Module, example: torch.Tensor, path: Path) -> None:
+def note_of(out: Path) -> Path:
+    """Where the spec of an exported network stands."""
+    return out.with_name(out.name + ".json")
+
+
+def _crops(spec: ModelSpec, n: int) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(n)
+    return torch.randint(256, (n, spec.input_size, spec.input_size, spec.channels), generator=chance).to(torch.uint8)
+
+
+def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"{error.name} is not installed; pip install onnx onnxscript onnxruntime") from None
-    names = {"input_names": ["faces"], "output_names": ["logits"]}
-    torch.onnx.export(model, (example,), str(path), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
+    names = {"input_names": ["crops"], "output_names": list(network.spec.heads)}
+    torch.onnx.export(network, (example,), str(path), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
                       dynamo=True, external_data=False, verbose=False, **names)
 
 
-def _write_torchscript(model: nn.Module, example: torch.Tensor, path: Path) -> None:
+def _write_torchscript(network: Exported, example: torch.Tensor, path: Path) -> None:
     with torch.inference_mode():
-        torch.jit.save(torch.jit.freeze(torch.jit.trace(model, example)), str(path))
+        torch.jit.save(torch.jit.freeze(torch.jit.trace(network, example)), str(path))
 
 
-def _difference(model: nn.Module, kind: str, path: Path, faces: torch.Tensor) -> float:
+def _difference(network: Exported, kind: str, path: Path, crops: torch.Tensor) -> float:
     with torch.inference_mode():
-        ours = model(faces).numpy()
+        ours = network(crops)
     if kind == "onnx":
         try:
             import onnxruntime
         except ImportError:
             raise ExportError("onnxruntime is not installed, so the file cannot be checked; pip install onnxruntime") from None
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        theirs = session.run(None, {"faces": faces.numpy()})[0]
+        theirs = session.run(list(network.spec.heads), {"crops": crops.numpy()})
     else:
-        theirs = torch.jit.load(str(path))(faces).detach().numpy()
-    return float(np.abs(ours - theirs).max())
+        theirs = [answer.detach().numpy() for answer in torch.jit.load(str(path))(crops)]
+    return max(float(np.abs(mine.numpy() - other).max()) for mine, other in zip(ours, theirs, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: cannot write {out} ({error.strerror}); choose another --out", file=sys.stderr)
         return 2
-    print(f"wrote {out} and {out.with_suffix('.json')}; largest difference from torch {worst:.1e}")
+    print(f"wrote {out} and {note_of(out)}; largest difference from torch {worst:.1e}")
     return 0
 
 

@@ -1,0 +1,73 @@
+"""When to search for faces: the whole picture every few frames, in between only around those that are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+EVERY = 6  # frames from one search of the whole picture to the next while all known faces are found again
+EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
+MEMORY = 12  # frames through which a lost face is still looked for where it was
+
+
+class Searcher(Protocol):
+    """What a schedule needs of a detector."""
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy, from the whole picture."""
+        ...
+
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
+        """For each of the boxes (N, 4) the new box (4,) of the face that was there, or None."""
+        ...
+
+
+@dataclass
+class Known:
+    """A face that was found, and how many frames ago."""
+
+    box: np.ndarray  # (4,) int32 xyxy
+    misses: int = 0
+
+
+class ScheduledDetector:
+    """A detector of faces in video: remembers where they were. For each video its own.
+
+    The whole picture is searched when it is due and as soon as a known face is not found again. `every` may be changed while
+    it runs; 1 searches every frame whole.
+    """
+
+    def __init__(self, searcher: Searcher, every: int = EVERY):
+        self.searcher, self.every = searcher, every
+        self.known: list[Known] = []
+        self.age = EVERY  # frames since the last search of the whole picture
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4)."""
+        self.age += 1
+        is_waiting = not self.known or any(face.misses for face in self.known)
+        if self.age < (min(self.every, EVERY_WAITING) if is_waiting else self.every):
+            again = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4))
+            if not any(box is None and not face.misses for face, box in zip(self.known, again, strict=True)):
+                return self._remember([box for box in again if box is not None], again)
+        else:
+            again = [None] * len(self.known)
+        self.age = 0
+        found = list(self.searcher.detect(image))
+        # what only the look nearby found is kept: it sees small faces in more detail
+        found += [box for box in again if box is not None and not any(_same(box, other) for other in found)]
+        return self._remember(found, again)
+
+    def _remember(self, found: list[np.ndarray], again: list[np.ndarray | None]) -> np.ndarray:
+        lost = [Known(face.box, face.misses + 1) for face, box in zip(self.known, again, strict=True) if box is None
+                and face.misses < MEMORY and not any(_same(face.box, other) for other in found)]
+        self.known = [Known(box) for box in found] + lost
+        return np.array(found, np.int32).reshape(-1, 4)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether the centre of one box lies in the other: one face, not two."""
+    x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
+    return bool(b[0] <= x < b[2] and b[1] <= y < b[3])

@@ -1,0 +1,58 @@
+"""Holds a target rate by searching for faces less often and less finely when the machine is too slow for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fer_live.types import Analysis, Frame
+
+PERIOD_S = 1.0  # between two decisions
+TOO_BUSY, IDLE = 0.9, 0.5  # shares of the time there is for a frame
+PATIENCE = 3  # idle periods before more is tried again: each try that fails costs a second of dropped frames
+# (frames from one search of the whole picture to the next, factor on the smallest face), the best first
+LEVELS = ((2, 1.0), (6, 1.0), (12, 1.0), (12, 1.5), (18, 2.0))
+START = 1
+
+
+class Governor:
+    """Wraps the analysis of frames; `note` says in words what was given up, for the HUD. Has one thread's calls.
+
+    detector: has `every` and `searcher.min_face`, as ScheduledDetector. target_fps: the rate to hold.
+    clock: seconds, for tests.
+    """
+
+    def __init__(self, analyze: Callable[[Frame], Analysis], detector: Any, target_fps: float,
+                 clock: Callable[[], float] = time.perf_counter):
+        self.analyze, self.detector, self.target_fps, self.clock = analyze, detector, target_fps, clock
+        self.min_face = detector.searcher.min_face
+        self.level, self.idle_periods = START, 0
+        self.frames, self.busy_s, self.since_s = 0, 0.0, clock()
+        self._apply()
+
+    def __call__(self, frame: Frame) -> Analysis:
+        """The analysis of a frame, timed."""
+        started_s = self.clock()
+        analysis = self.analyze(frame)
+        now_s = self.clock()
+        self.busy_s, self.frames = self.busy_s + now_s - started_s, self.frames + 1
+        if now_s - self.since_s >= PERIOD_S:
+            self._decide(self.busy_s / self.frames * self.target_fps)
+            self.frames, self.busy_s, self.since_s = 0, 0.0, now_s
+        return analysis
+
+    def _decide(self, load: float) -> None:
+        """load: share of the time between two frames of the target rate that a frame's analysis takes."""
+        self.idle_periods = self.idle_periods + 1 if load < IDLE else 0
+        if load > TOO_BUSY and self.level < len(LEVELS) - 1:
+            self.level += 1
+        elif self.idle_periods >= PATIENCE and self.level > 0:
+            self.level, self.idle_periods = self.level - 1, 0
+        self._apply()
+
+    def _apply(self) -> None:
+        every, factor = LEVELS[self.level]
+        self.detector.every, self.detector.searcher.min_face = every, self.min_face * factor
+        size = "" if factor == 1 else f", faces {factor:g} times larger"
+        self.note = f"searching 1 frame in {every}{size}"

@@ -1,0 +1,85 @@
+"""The network on a CUDA GPU: 16 bits, pinned memory, and CUDA graphs captured for a few sizes of batch.
+
+A graph replays the copy up, normalisation, network and copy down as one launch; kernels launched one by one would leave a
+GPU waiting for Python at the few faces of a webcam (docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+Crops are cut on the host: 48x48 of each face is 2 kB, the frame around them 3 MB.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.checkpoint import ModelSpec
+from models.preprocess import normalize
+
+SIZES = (1, 2, 4, 8, 16, 64, 256)  # of the captured batches; others are filled up to the next one
+
+
+def in_sizes(crops: np.ndarray, run: Callable[[np.ndarray, int], np.ndarray], sizes: tuple[int, ...] = SIZES) -> np.ndarray:
+    """Answers (N, ...) to crops (N, ...) by `run(part, size)`, which takes up to `size` of them and answers to each."""
+    answers = []
+    for start in range(0, len(crops), sizes[-1]):
+        part = crops[start : start + sizes[-1]]
+        answers.append(run(part, next(size for size in sizes if size >= len(part))))
+    return np.concatenate(answers) if len(answers) > 1 else answers[0]
+
+
+class CudaNetwork:
+    """model: on the device, in eval mode. `how` says whether graphs are used; without them it answers all the same."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device):
+        self.model, self.spec, self.device = model.half(), spec, device
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+        self.how = "CUDA graphs"
+        try:
+            for size in SIZES[:5]:  # what a webcam sees; larger ones when they come
+                self._graph(size)
+        except RuntimeError as error:
+            print(f"CUDA graphs cannot be captured here ({str(error).splitlines()[0]}): going on without", file=sys.stderr)
+            self.how = "no graphs"
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
+        return in_sizes(crops, self._replay if self.how == "CUDA graphs" else self._launch)
+
+    @torch.inference_mode()
+    def _launch(self, crops: np.ndarray, size: int) -> np.ndarray:
+        return self._forward(torch.from_numpy(crops).to(self.device)).cpu().numpy()
+
+    def _forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.model(normalize(crops, self.spec).half()).float()
+
+    def _replay(self, crops: np.ndarray, size: int) -> np.ndarray:
+        graph, source, answer = self._graph(size)
+        source.numpy()[: len(crops)] = crops  # what is left of an earlier batch behind them is computed and not looked at
+        graph.replay()
+        torch.cuda.current_stream(self.device).synchronize()
+        return answer.numpy()[: len(crops)].copy()
+
+    @torch.inference_mode()
+    def _graph(self, size: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+        """The graph of this size with its pinned input (size, S, S, C) and its pinned answer (size, 7)."""
+        if size not in self.graphs:
+            side, channels = self.spec.input_size, self.spec.channels
+            source = torch.zeros(size, side, side, channels, dtype=torch.uint8).pin_memory()
+            answer = torch.zeros(size, len(self.spec.labels)).pin_memory()
+
+            def work() -> None:
+                answer.copy_(self._forward(source.to(self.device, non_blocking=True)), non_blocking=True)
+
+            aside = torch.cuda.Stream(self.device)
+            aside.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(aside):  # libraries choose their kernels and allocate before the capture
+                for _ in range(3):
+                    work()
+            torch.cuda.current_stream(self.device).wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.device(self.device), torch.cuda.graph(graph):
+                work()
+            self.graphs[size] = graph, source, answer
+        return self.graphs[size]

@@ -1,0 +1,61 @@
+"""A file of `python -m training.export` on ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoint import CheckpointError, ModelSpec, parse_spec
+
+
+class OnnxNetwork:
+    """An exported network. threads: how many processors it may keep busy. Raises CheckpointError."""
+
+    def __init__(self, path: Path, head: str | None, threads: int):
+        import onnxruntime
+
+        self.spec = read_spec(path).for_head(head)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the other cores have a camera to serve
+        options.log_severity_level = 3  # errors only; it warns of shapes that are meant to vary
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a kind of its own for each fault, and no base class for them
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{path} cannot be run by ONNX Runtime ({reason}); export it again") from None
+        self.describe = f"cpu (ONNX Runtime {onnxruntime.__version__}, {threads} threads), 32 bits"
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
+        return self.session.run([self.spec.head], {"crops": crops})[0]
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The spec that `training.export` wrote beside the network, as x.onnx.json. Raises CheckpointError."""
+    return parse_spec(_note(path)["spec"])
+
+
+def is_export_of(export: Path, weights: Path) -> bool:
+    """Whether `export` is there and was made from exactly the file `weights`."""
+    try:
+        source = _note(export)["source_sha256"]
+    except CheckpointError:
+        return False
+    return source == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def _note(path: Path) -> dict:
+    beside = path.with_suffix(".onnx.json")
+    if not path.is_file() or not beside.is_file():
+        missing = beside if path.is_file() else path
+        raise CheckpointError(f"no file at {missing}; an exported network is x.onnx with x.onnx.json beside it, "
+                              "by python -m training.export")
+    try:
+        note = json.loads(beside.read_text(encoding="utf-8"))
+        return {"spec": note["spec"], "source_sha256": note["source_sha256"]}
+    except (ValueError, TypeError, KeyError):
+        raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None

@@ -1,0 +1,62 @@
+"""A checkpoint on torch: on the CPU in 32 bits, on CUDA in 16 bits through graphs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from models.checkpoint import load_checkpoint
+from models.device import choose_device
+from models.preprocess import normalize
+
+
+class TorchNetwork:
+    """The network itself. threads: how many processors it may keep busy; that is set for the whole process.
+
+    `why` says why it computes where it does. Raises CheckpointError, DeviceError.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu", head: str | None = None, threads: int = 1):
+        torch.set_num_threads(threads)
+        self.device, self.why = choose_device(device)
+        model, self.spec = load_checkpoint(path, self.device, head)
+        fuse(model)
+        self.model = model.to(memory_format=torch.channels_last)
+        if self.device.type == "cuda":
+            from fer_live.runtime_cuda import CudaNetwork
+
+            self.run = CudaNetwork(self.model, self.spec, self.device)
+            self.describe = f"{self.device} ({torch.cuda.get_device_name(self.device)}, {self.run.how}), 16 bits"
+        else:
+            self.run = self._run
+            self.describe = f"cpu (torch {torch.__version__.split('+')[0]}, {threads} threads), 32 bits"
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
+        return self.run(crops)
+
+    @torch.inference_mode()
+    def _run(self, crops: np.ndarray) -> np.ndarray:
+        return self.model(normalize(torch.from_numpy(crops), self.spec)).numpy()
+
+
+def fuse(model: nn.Module) -> None:
+    """Fold each batch norm into the convolution before it, in place; the model must be in eval mode.
+
+    Pairs are found by name order inside each module, which for timm's EfficientNets and our ResNet9 is the order of
+    execution; a pair is only folded where the channels agree. timm's norm keeps its activation, which stays behind.
+    """
+    for module in model.modules():
+        children = list(module.named_children())
+        for (conv_name, conv), (norm_name, norm) in pairwise(children):
+            fits = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features
+            if not fits:
+                continue
+            setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+            rest = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
+            setattr(module, norm_name, nn.Sequential(*(part for part in rest if not isinstance(part, nn.Identity))))

@@ -1,0 +1,173 @@
+"""The fast path: when faces are searched for, that quality does not pay for it, and that a rate is held."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.demo import Demo
+from fer_live.detector import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
+from fer_live.pipeline import Analyzer
+from fer_live.quality import LEVELS, PATIENCE, Governor
+from fer_live.types import Frame
+from models.haar import HaarFaceDetector
+
+
+class Counted:
+    """A searcher of which a test says what there is to be found, and that counts its work."""
+
+    def __init__(self):
+        self.there: list[list[int]] = []
+        self.hidden_near = False
+        self.whole = self.near = 0
+
+    def detect(self, image):
+        self.whole += 1
+        return np.array(self.there, np.int32).reshape(-1, 4)
+
+    def detect_near(self, image, boxes):
+        self.near += 1
+        middles = [((a[0] + a[2]) / 2, (a[1] + a[3]) / 2) for a in self.there]
+        found = []
+        for box in boxes:
+            hits = [np.array(a) for a, (x, y) in zip(self.there, middles, strict=True)
+                    if box[0] <= x < box[2] and box[1] <= y < box[3] and not self.hidden_near]
+            found.append(hits[0] if hits else None)
+        return found
+
+
+IMAGE = np.zeros((100, 100, 3), np.uint8)
+ONE, TWO = [10, 10, 30, 30], [60, 60, 90, 90]
+
+
+def test_known_faces_are_followed_nearby_and_the_whole_is_searched_when_due():
+    searcher = Counted()
+    detector = ScheduledDetector(searcher, every=5)
+    searcher.there = [ONE]
+    for _ in range(20):
+        assert detector.detect(IMAGE).tolist() == [ONE]
+    assert (searcher.whole, searcher.near) == (4, 16)
+
+
+def test_who_comes_is_seen_when_the_next_search_is_due():
+    searcher = Counted()
+    detector = ScheduledDetector(searcher)
+    for _ in range(10):
+        assert detector.detect(IMAGE).shape == (0, 4)
+    assert searcher.whole == 10 // EVERY_WAITING
+    searcher.there = [ONE]
+    assert any(len(detector.detect(IMAGE)) for _ in range(EVERY_WAITING))
+    searcher.there = [ONE, TWO]
+    counts = [len(detector.detect(IMAGE)) for _ in range(EVERY)]
+    assert counts[-1] == 2 and counts == sorted(counts)
+
+
+def test_a_face_that_is_missed_nearby_is_searched_for_at_once_and_waited_for():
+    searcher = Counted()
+    searcher.there = [ONE]
+    detector = ScheduledDetector(searcher, every=100)
+    for _ in range(3):
+        detector.detect(IMAGE)
+    searcher.hidden_near = True
+    before = searcher.whole
+    assert detector.detect(IMAGE).tolist() == [ONE] and searcher.whole == before + 1
+    searcher.there = []
+    for _ in range(MEMORY):
+        assert detector.detect(IMAGE).shape == (0, 4)
+    searcher.there, searcher.hidden_near = [ONE], False
+    detector.detect(IMAGE)
+    assert detector.detect(IMAGE).tolist() == [ONE], "the place is still watched"
+
+
+def test_one_search_a_frame_is_the_plain_path():
+    searcher = Counted()
+    searcher.there = [ONE]
+    detector = ScheduledDetector(searcher, every=1)
+    for _ in range(7):
+        detector.detect(IMAGE)
+    assert (searcher.whole, searcher.near) == (7, 0)
+
+
+def test_near_search_finds_the_moved_face_and_nothing_where_there_is_none(portrait):
+    detector = HaarFaceDetector()
+    box = detector.detect(portrait)[0]
+    moved = np.roll(portrait, 12, axis=1)
+    near = detector.detect_near(moved, np.array([box, [10, 300, 110, 400]]))
+    assert near[1] is None
+    assert overlap(near[0], box + np.array([12, 0, 12, 0])) > 0.75
+    assert detector.detect_near(cv2.resize(portrait, (16, 16)), np.array([[2, 2, 9, 9]])) == [None]
+    assert detector.detect_near(portrait, np.empty((0, 4))) == []
+
+
+# ------------------------------------------------------------------------------------------------ quality
+
+
+def overlap(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, w) * max(0, h)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def visitors(n=150, size_wh=(640, 360)):
+    """The demo's scene, with a second, smaller visitor who comes after a while and goes again."""
+    with Demo(size_wh) as demo:
+        for i in range(n):
+            image = demo.render(i / 30)
+            if 40 <= i < 110:
+                small = cv2.resize(demo.portrait[40:220, 130:320], (114, 108), interpolation=cv2.INTER_AREA)
+                x = 2 * (i - 40)
+                image[10:118, x : x + 114] = small
+            yield Frame(image, i, i / 30)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_the_fast_path_sees_what_the_plain_one_sees(runtime):
+    if runtime == "onnx":
+        pytest.importorskip("onnxruntime")
+    plain = Analyzer.from_checkpoint(device="cpu", runtime="torch", search_every=1)
+    fast = Analyzer.from_checkpoint(device="cpu", runtime=runtime)
+    overlaps, same, lost = [], [], 0
+    for frame in visitors():
+        expected, found = plain(frame).faces, fast(frame).faces
+        for face in expected:
+            best = max(found, key=lambda other, face=face: overlap(face.box, other.box), default=None)
+            if best is None or overlap(face.box, best.box) < 0.3:
+                lost += 1
+                continue
+            overlaps.append(overlap(face.box, best.box))
+            same.append(face.label == best.label)
+    assert len(same) > 180, "both visitors are seen"
+    assert np.mean(overlaps) >= 0.8 and np.mean(same) >= 0.98
+    assert lost <= 2 * EVERY, "a visitor who comes is seen a few frames later, and is not lost after that"
+    assert {t.track_id for t in plain.tracker.tracks} <= {t.track_id for t in fast.tracker.tracks}
+
+
+def test_a_rate_is_held_by_giving_up_and_what_was_given_up_comes_back():
+    now, cost_s = [0.0], [0.05]
+
+    def analyze(frame):
+        now[0] += cost_s[0]
+        return frame
+
+    detector = SimpleNamespace(every=0, searcher=SimpleNamespace(min_face=0.1))
+    governor = Governor(analyze, detector, target_fps=30, clock=lambda: now[0])
+
+    def run(seconds):
+        end = now[0] + seconds
+        while now[0] < end:
+            governor(None)
+            now[0] += 0.001
+
+    start = detector.every
+    run(10)
+    assert detector.every == LEVELS[-1][0] > start and detector.searcher.min_face == pytest.approx(0.1 * LEVELS[-1][1])
+    assert "1 frame in 18" in governor.note and "2 times larger" in governor.note
+    cost_s[0] = 0.022  # two thirds of the time there is: neither too busy nor idle
+    run(10)
+    assert detector.every == LEVELS[-1][0]
+    cost_s[0] = 0.004
+    run(PATIENCE + 1.5)
+    assert detector.every == LEVELS[-2][0], "one level at a time"
+    run(30)
+    assert detector.every == LEVELS[0][0] and detector.searcher.min_face == pytest.approx(0.1)
