@@ -40,8 +40,8 @@ class Settings:
     peer_frames: int = 450
 
 
-QUICK = Settings(repeats=1, live=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,), file_frames=30,
-                 batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=30)
+QUICK = Settings(repeats=1, live=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,), file_frames=20,
+                 batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=20)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     result = {"format": "fer_live.bench/1", "date": time.strftime("%Y-%m-%d"), "quick": args.quick,
               "model": args.model.name, "machine": machine.describe(), "settings": dataclasses.asdict(settings)}
     print(report.machine(result["machine"]), flush=True)
-    print("targets are set for two processor cores without a GPU" + (", and --quick shows none of them" if args.quick else ""))
+    print("targets are set for two processor cores without a GPU" + (", and --quick is too short to judge them" * args.quick))
     for kind in args.only or KINDS:
         if kind == "peer" and not args.peer_python:
             continue

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from fer_live.bench.measure import percentiles_ms
@@ -26,7 +28,7 @@ class Candidate:
 
     name: str
     device: str
-    classify: Classify
+    classify: Any  # an EmotionClassifier, or what `plain` returns
     threads: int
     is_plain: bool = False
     call_s: dict[int, list[float]] = field(default_factory=dict)  # by batch size
@@ -35,8 +37,7 @@ class Candidate:
 def measure(model: Path, onnx: Path | None, settings) -> tuple[list[dict], list[str]]:
     """A row for each candidate and batch size, and notes on what could not be measured. The candidates take turns."""
     candidates, notes = present(model, onnx)
-    spec = EmotionClassifier(model, "cpu").spec
-    random = np.random.default_rng(0)
+    spec, random = next(ours.classify.spec for ours in candidates if not ours.is_plain), np.random.default_rng(0)
     for repeat in range(settings.repeats):
         print(f"classifier, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
         for candidate in candidates:
@@ -61,13 +62,14 @@ def time_calls(classify: Classify, crops: np.ndarray, lasting_s: float) -> list[
 
 def present(model: Path, onnx: Path | None) -> tuple[list[Candidate], list[str]]:
     """What can classify here. onnx: an exported network; None looks for one beside the model."""
-    default_threads, candidates, notes = torch.get_num_threads(), [], []
+    cores, candidates, notes = psutil.cpu_count(logical=False) or 1, [], []
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
     for device in devices:
-        # the plain network with one thread and with as many as torch takes by itself; the faster one is the measure
-        for threads in sorted({1, default_threads} if device == "cpu" else {default_threads}):
-            name = f"plain eager fp32 torch, {threads} threads" if device == "cpu" else "plain eager fp32 torch"
-            candidates.append(Candidate(name, device, plain(model, device), threads, is_plain=True))
+        network = plain(model, device)
+        # with one thread, and with one a core as torch does by itself: the faster one is what ours are held against
+        for threads in sorted({1, cores} if device == "cpu" else {1}):
+            name = f"plain eager fp32 torch on {device}" + f", {threads} thread{'s' * (threads > 1)}" * (device == "cpu")
+            candidates.append(Candidate(name, device, network, threads, is_plain=True))
         candidates.append(_ours(model, device))
     if "cuda" not in devices:
         notes.append("no CUDA GPU was found: not measured there")

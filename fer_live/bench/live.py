@@ -43,7 +43,7 @@ class Screen:
 
 
 def measure(model: Path, device: str, settings) -> list[dict]:
-    """Every case of `settings.live`, (faces, fps, size_wh); its runs take turns with the others', so that noise hits all alike."""
+    """A row for each case of `settings.live`; its runs take turns with the others', so that noise hits all alike."""
     runs: dict[tuple, list[dict]] = {case: [] for case in settings.live}
     for repeat in range(settings.repeats):
         for scene in dict.fromkeys(Scene(faces, size_wh) for faces, _, size_wh in settings.live):

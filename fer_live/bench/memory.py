@@ -16,12 +16,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from fer_live.bench.scenes import PERIOD_S, Scene
 from fer_live.types import Analysis, Frame, Rates, View
 
 ROOT = Path(__file__).parents[2]
-LOOP_FPS = 10  # few pictures: those of the scene are part of the size that is measured
+SCENE_FPS = 15
 
 
 def measure(model: Path, device: str, settings) -> dict:
@@ -45,12 +47,17 @@ def measure(model: Path, device: str, settings) -> dict:
 
 
 class Steps:
-    """A live source, and the screen that asks it for the next frame when it has shown the last: none is dropped."""
+    """A live source, and the screen that asks it for the next frame when it has shown the last: none is dropped.
+
+    Its pictures are kept as JPEG, as webcams send them: as pixels they would be a large part of the size that is measured.
+    """
 
     is_live, fps = True, 30.0
 
-    def __init__(self, loop, marks: list[int]):
-        self.loop, self.marks, self.shown = loop, marks, 0
+    def __init__(self, scene: Scene, marks: list[int]):
+        forth = [cv2.imencode(".jpg", scene.render(i / SCENE_FPS))[1] for i in range(round(PERIOD_S / 2 * SCENE_FPS) + 1)]
+        self.pictures = [*forth, *forth[-2:0:-1]]
+        self.marks, self.shown = marks, 0
         self._asked = threading.Semaphore(1)
         self.started_s = time.monotonic()
 
@@ -58,7 +65,8 @@ class Steps:
         index = 0
         while self.shown < self.marks[-1]:
             self._asked.acquire(timeout=5.0)  # should the pipeline hold a frame back until it has another
-            yield Frame(self.loop.image(index / self.fps).copy(), index, time.monotonic())
+            picture = self.pictures[round(index / self.fps * SCENE_FPS) % len(self.pictures)]
+            yield Frame(cv2.imdecode(picture, cv2.IMREAD_COLOR), index, time.monotonic())
             index += 1
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
@@ -82,14 +90,13 @@ def resident_mb() -> float:
 
 def run(model: Path, device: str, marks: list[int]) -> None:
     """The run that is measured: one face at 1280x720, everything on."""
-    from fer_live.bench.scenes import Loop, Scene
     from fer_live.log import Log
     from fer_live.overlay import Overlay
     from fer_live.pipeline import Analyzer, mirrored, run_live
     from fer_live.recorder import VideoRecorder
 
     analyzer, view = Analyzer.from_checkpoint(model, device), View(mirror=True, bars=True, recording=True)
-    steps, labels = Steps(Loop(Scene(1), LOOP_FPS), marks), analyzer.classifier.spec.labels
+    steps, labels = Steps(Scene(1), marks), analyzer.classifier.spec.labels
     with tempfile.TemporaryDirectory() as folder, VideoRecorder(Path(folder) / "a.mp4", steps.fps, live=True) as recorder, \
             Log(Path(folder) / "a.jsonl", labels, live=True) as log:
         run_live(mirrored(steps, view), analyzer, Overlay(labels, view).draw, [recorder, log], steps, threading.Event())

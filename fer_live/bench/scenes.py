@@ -22,6 +22,7 @@ HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that
 GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # columns and rows of faces
 SIDES = {1: 0.40, 4: 0.26, 16: 0.165}  # side of a face's box as a share of the picture's height; Haar finds 0.14 and more
 PERIOD_S = 4.0  # all motion is even in time: the second half is the first one backwards
+LOOP_FPS = 60
 
 
 @dataclass(frozen=True)
@@ -94,25 +95,26 @@ def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool
 
 
 class Loop:
-    """A scene rendered once, so that measuring pays nothing for it. Half a period is kept and played to and fro.
+    """A scene of which each picture is rendered once and kept: half a period of them, played to and fro."""
 
-    fps: pictures a second that are rendered; a camera of a higher rate gets some of them twice.
-    """
-
-    def __init__(self, scene: Scene, fps: int = 60):
-        self.scene, self.fps = scene, fps
-        self.half = round(PERIOD_S / 2 * fps)
-        self.images = [scene.render(i / fps) for i in range(self.half + 1)]
+    def __init__(self, scene: Scene):
+        self.scene = scene
+        self.images: dict[int, np.ndarray] = {}
 
     def image(self, time_s: float) -> np.ndarray:
-        """The scene at `time_s`, to the nearest picture: (H, W, 3) uint8 BGR, not to be drawn on."""
-        position = round(time_s * self.fps) % (2 * self.half)
-        return self.images[min(position, 2 * self.half - position)]
+        """The scene at `time_s`, to the nearest 60th of a second: (H, W, 3) uint8 BGR, not to be drawn on."""
+        period = round(PERIOD_S * LOOP_FPS)
+        position = round(time_s * LOOP_FPS) % period
+        position = min(position, period - position)
+        if position not in self.images:
+            self.images[position] = self.scene.render(position / LOOP_FPS)
+        return self.images[position]
 
 
 class SyntheticCamera:
     """A live source that delivers `frames` pictures of a loop by the clock, in memory of their own, as a camera does.
 
+    It renders them on entering, so that measuring pays nothing for it.
     A frame's time is the moment at which it was due: a program that keeps its camera's thread waiting has to answer for it.
     Pictures that nobody fetched before the next one are lost, and leave a gap in the indices.
     """
@@ -124,6 +126,8 @@ class SyntheticCamera:
         self._closed = threading.Event()
 
     def __enter__(self) -> SyntheticCamera:
+        for index in range(self.frames):
+            self.loop.image(index / self.fps)
         return self
 
     def __exit__(self, *exception) -> None:
