@@ -5,16 +5,16 @@ import json
 import statistics
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fer_live.bench import report, targets
-from fer_live.bench.__main__ import HD, KINDS, QUICK, SMALL, Settings, main
+from fer_live.bench.__main__ import main
 from fer_live.bench.classifier import time_calls
 from fer_live.bench.measure import Stages, median_of, percentiles_ms, processor_s
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera, count_true, write_clip
+from fer_live.bench.settings import HD, KINDS, QUICK, SMALL, Settings
 from fer_live.bench.start import first_line_s
 from fer_live.detector import HaarFaceDetector
 from fer_live.pipeline import Analyzer
@@ -99,7 +99,7 @@ def test_percentiles_and_medians():
 
 
 def test_stages_are_timed_within_the_measured_time_only():
-    stages, sleep = Stages(), None
+    stages = Stages()
     sleep = stages.timed("sleep", time.sleep)
     sleep(0.05)
     start_s = time.monotonic()
@@ -146,14 +146,14 @@ def test_a_slow_stage_is_seen_as_late_and_lost_frames(untrained, loop):
 
     analyzer, settings = Analyzer.from_checkpoint(untrained, device="cpu"), dataclasses.replace(QUICK, live_s=1.5)
     quick = analyzer.detector.detect
-    analyzer.detector = SimpleNamespace(detect=lambda image: (time.sleep(0.1), quick(image))[1])
+    analyzer.detector.detect = lambda *arguments, **options: (time.sleep(0.1), quick(*arguments, **options))[1]
     run = run_once(analyzer, loop, 30, settings)
     assert 2 <= run["analysed_per_s"] <= 10 and run["dropped_share"] >= 0.66
     assert run["dropped_share"] == pytest.approx(1 - run["analysed_per_s"] / 30)
     assert 100 <= run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
     assert run["stages_ms"]["detect"] >= 100 and max(run["stages_share"], key=run["stages_share"].get) == "detect"
     assert sum(run["stages_share"].values()) == pytest.approx(1) and run["cpu_share"] > 0
-    assert set(run["stages_share"]) == {"detect", "track", "classify", "smooth", "crop, pack", "draw"}
+    assert {"detect", "classify", "draw"} <= set(run["stages_share"]) <= {"track", "smooth", "crop, pack", "detect", "classify", "draw"}
     assert run["faces_found"] > 0.3
 
 
@@ -186,7 +186,7 @@ def test_targets_are_met_or_missed():
     peer = {"ratio": 8.0, "ours_true": 448, "peer_true": 450}
     targets.judge("peer", [peer])
     assert [t["met"] for t in peer["targets"]] == [True, False]
-    network = {"is_plain": False, "device": "cuda", "batch": 256, "faces_per_s": 19_999, "times_plain": 1, "p95_ms": 1}
+    network = {"is_plain": False, "device": "cuda:0", "batch": 256, "faces_per_s": 19_999, "times_plain": 1, "p95_ms": 1}
     targets.judge("classifier", [network])
     assert [t["met"] for t in network["targets"]] == [False]
 
@@ -227,6 +227,16 @@ def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
     for words in ("live: size", "file: size", "faces per s", "memory: resident after", "0.6 of the floor:", "flat:"):
         assert words in out
     assert "exists already" in refused(capsys, "--quick", "--json", result)
+
+
+@pytest.mark.cuda
+def test_a_gpu_is_measured_too(untrained):
+    from fer_live.bench.classifier import measure
+
+    rows, notes = measure(untrained, None, QUICK)
+    on_gpu = [row for row in rows if row["device"] == "cuda:0"]
+    assert {row["batch"] for row in on_gpu} == {1, 4, 256} and {row["is_plain"] for row in on_gpu} == {True, False}
+    assert not any("CUDA" in note for note in notes)
 
 
 def test_a_table_is_aligned():

@@ -14,37 +14,14 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from fer_live.bench.settings import KINDS, QUICK, Settings
 from fer_live.types import OutputError, SourceError
-
-KINDS = ("live", "file", "classifier", "start", "memory", "peer")
-HD, SMALL = (1280, 720), (640, 360)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much is measured. live: cases of (faces, frames a second, size_wh)."""
-
-    repeats: int = 3
-    live: tuple[tuple[int, int, tuple[int, int]], ...] = tuple((n, fps, HD) for fps in (30, 60) for n in (0, 1, 4, 16))
-    live_s: float = 8.0
-    warm_up_s: float = 1.5
-    file_sizes: tuple[tuple[int, int], ...] = (SMALL, HD)
-    file_frames: int = 450
-    batches: tuple[int, ...] = (1, 4, 16, 64)
-    classify_s: float = 1.0  # for each runtime and batch size, in each repeat
-    starts: int = 5
-    memory_frames: tuple[int, ...] = (1_000, 5_000, 10_000, 20_000)
-    peer_frames: int = 450
-
-
-QUICK = Settings(repeats=1, live=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,), file_frames=20,
-                 batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=20)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure; returns the exit status. A target that is missed is no error."""
     args = parse(arguments)
     from models.checkpoint import CheckpointError
     from models.device import DeviceError
@@ -55,10 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""),
+              file=sys.stderr)
+        return 130
     return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; a wrong one ends the program with status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m fer_live.bench", description="Measures the program on this machine; without options, for about half an "
         "hour on two slow cores. Needs no camera, network or data.", epilog="Close other programs first: all figures but the "

@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from fer_live.bench.measure import percentiles_ms
+from fer_live.bench.settings import Settings
 from fer_live.classifier import EmotionClassifier
 from models.checkpoint import load_checkpoint
 from models.preprocess import normalize
@@ -34,7 +35,7 @@ class Candidate:
     call_s: dict[int, list[float]] = field(default_factory=dict)  # by batch size
 
 
-def measure(model: Path, onnx: Path | None, settings) -> tuple[list[dict], list[str]]:
+def measure(model: Path, onnx: Path | None, settings: Settings) -> tuple[list[dict], list[str]]:
     """A row for each candidate and batch size, and notes on what could not be measured. The candidates take turns."""
     candidates, notes = present(model, onnx)
     spec, random = next(ours.classify.spec for ours in candidates if not ours.is_plain), np.random.default_rng(0)
@@ -42,7 +43,7 @@ def measure(model: Path, onnx: Path | None, settings) -> tuple[list[dict], list[
         print(f"classifier, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
         for candidate in candidates:
             torch.set_num_threads(candidate.threads)
-            for batch in settings.batches + ((256,) if candidate.device == "cuda" else ()):
+            for batch in settings.batches + ((256,) if candidate.device != "cpu" else ()):
                 crops = random.integers(0, 256, (batch, spec.input_size, spec.input_size, spec.channels), np.uint8)
                 candidate.call_s.setdefault(batch, []).extend(time_calls(candidate.classify, crops, settings.classify_s))
     return _rows(candidates), notes
@@ -63,7 +64,7 @@ def time_calls(classify: Classify, crops: np.ndarray, lasting_s: float) -> list[
 def present(model: Path, onnx: Path | None) -> tuple[list[Candidate], list[str]]:
     """What can classify here. onnx: an exported network; None looks for one beside the model."""
     cores, candidates, notes = psutil.cpu_count(logical=False) or 1, [], []
-    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     for device in devices:
         network = plain(model, device)
         # with one thread, and with one a core as torch does by itself: the faster one is what ours are held against
@@ -71,7 +72,7 @@ def present(model: Path, onnx: Path | None) -> tuple[list[Candidate], list[str]]
             name = f"plain eager fp32 torch on {device}" + f", {threads} thread{'s' * (threads > 1)}" * (device == "cpu")
             candidates.append(Candidate(name, device, network, threads, is_plain=True))
         candidates.append(_ours(model, device))
-    if "cuda" not in devices:
+    if devices == ["cpu"]:
         notes.append("no CUDA GPU was found: not measured there")
     onnx = onnx or (beside if (beside := model.with_suffix(".onnx")).is_file() else None)
     if importlib.util.find_spec("onnxruntime") is None:

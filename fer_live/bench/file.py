@@ -17,6 +17,7 @@ import numpy as np
 
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
+from fer_live.bench.settings import Settings
 from fer_live.files import run_files
 from fer_live.options import parse
 from fer_live.recorder import VideoRecorder
@@ -40,7 +41,7 @@ class Clocked:
         return getattr(self._source, name)
 
 
-def measure(model: Path, device: str, settings) -> list[dict]:
+def measure(model: Path, device: str, settings: Settings) -> list[dict]:
     """A row for each of `settings.file_sizes`, one face: floor, annotated and log-only runs that take turns."""
     rows = []
     for size_wh in settings.file_sizes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fer_live.bench.measure import Stages, median_of, percentiles_ms, processor_s
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera
+from fer_live.bench.settings import Settings
 from fer_live.overlay import Overlay
 from fer_live.pipeline import Analyzer, mirrored, run_live
 from fer_live.types import Analysis, Rates, View
@@ -31,6 +32,7 @@ class Screen:
     ended: tuple[float, ...] = ()
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Note when the picture came and how many faces it shows."""
         now_s, index = time.monotonic(), analysis.frame.index
         if index >= self.first and not self.started:
             self.started = (now_s, *processor_s())
@@ -42,7 +44,7 @@ class Screen:
         """Nothing to answer."""
 
 
-def measure(model: Path, device: str, settings) -> list[dict]:
+def measure(model: Path, device: str, settings: Settings) -> list[dict]:
     """A row for each case of `settings.live`; its runs take turns with the others', so that noise hits all alike."""
     runs: dict[tuple, list[dict]] = {case: [] for case in settings.live}
     for repeat in range(settings.repeats):
@@ -55,7 +57,7 @@ def measure(model: Path, device: str, settings) -> list[dict]:
     return [_summed_up(case, done) for case, done in runs.items()]
 
 
-def run_once(analyzer: Analyzer, loop: Loop, fps: int, settings) -> dict:
+def run_once(analyzer: Analyzer, loop: Loop, fps: int, settings: Settings) -> dict:
     """One run of the live pipeline with a fresh analyzer: its figures, without the first `settings.warm_up_s`."""
     first = round(settings.warm_up_s * fps)
     last = first + max(2, round(settings.live_s * fps))

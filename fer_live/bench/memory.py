@@ -20,13 +20,14 @@ import cv2
 import numpy as np
 
 from fer_live.bench.scenes import PERIOD_S, Scene
+from fer_live.bench.settings import Settings
 from fer_live.types import Analysis, Frame, Rates, View
 
 ROOT = Path(__file__).parents[2]
 SCENE_FPS = 15
 
 
-def measure(model: Path, device: str, settings) -> dict:
+def measure(model: Path, device: str, settings: Settings) -> dict:
     """Megabytes (10^6 bytes) after each of `settings.memory_frames`, by a child process."""
     marks = ",".join(str(frames) for frames in settings.memory_frames)
     command = [sys.executable, "-m", "fer_live.bench.memory", str(model.resolve()), device, marks]

@@ -13,11 +13,12 @@ from fer_live.bench import peer_script
 from fer_live.bench.file import log_only_s, make_clip, true_faces, true_in_log
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Scene
+from fer_live.bench.settings import Settings
 
 VERSION = "import importlib.metadata as m, fer.fer; print(m.version('fer'))"
 
 
-def measure(python: Path, model: Path, device: str, settings) -> dict:
+def measure(python: Path, model: Path, device: str, settings: Settings) -> dict:
     """Frames a second and true faces of both, taking turns over a 640x360 clip; {"note": ...} if `fer` does not run there."""
     asked = subprocess.run([python, "-c", VERSION], capture_output=True, text=True, check=False)
     if asked.returncode:

@@ -37,6 +37,7 @@ def live(rows: list[dict]) -> str:
 
 
 def file(rows: list[dict]) -> str:
+    """Frames a second of all three runs; real time is the clip's own 30 frames a second."""
     return table("file: size|floor per s|annotated per s|of the floor|real time|log only per s|real time|true faces|targets", [[
         _size(row), f"{row['floor_per_s']:.0f}", f"{row['annotated_per_s']:.0f}", f"{row['ratio_to_floor']:.2f}",
         f"{row['times_real_time']:.1f}x", f"{row['log_only_per_s']:.0f}", f"{row['log_only_times_real_time']:.1f}x",
@@ -44,17 +45,20 @@ def file(rows: list[dict]) -> str:
 
 
 def classifier(rows: list[dict]) -> str:
+    """From crops in memory to probabilities in memory; plain's speed is that of the faster plain run on the same device."""
     return table("classifier|batch|faces per s|p50|p95|p99 ms a batch|of plain's speed|targets", [[
         row["runtime"], str(row["batch"]), f"{row['faces_per_s']:.0f}", f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}",
         f"{row['p99_ms']:.2f}", f"{row['times_plain']:.2f}", words(row)] for row in rows])
 
 
 def start(rows: list[dict]) -> str:
+    """Seconds from the start of a process."""
     return table("start: first annotated frame|import torch|ratio|targets", [[
         f"{row['first_frame_s']:.2f} s", f"{row['import_torch_s']:.2f} s", f"{row['ratio']:.2f}", words(row)] for row in rows])
 
 
 def memory(rows: list[dict]) -> str:
+    """Growth is that from the first mark to the last."""
     head = "memory: resident after|growth|targets"
     return table(head, [[
         ", ".join(f"{size['frames']:,} frames {size['resident_mb']:.0f} MB" for size in row["sizes"]), f"{row['growth']:+.1%}",
@@ -62,6 +66,7 @@ def memory(rows: list[dict]) -> str:
 
 
 def peer(rows: list[dict]) -> str:
+    """Both over the same clip, decoding included; or the line that says why there is nothing to compare with."""
     if "note" in rows[0]:
         return rows[0]["note"]
     return table("peer|its frames per s|ours, log only|ratio|its true faces|ours|targets", [[

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+from fer_live.bench.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 IMPORT_TORCH = ["-c", "import torch; print(torch.__version__, flush=True)"]
 
 
-def measure(model: Path, device: str, settings) -> dict:
+def measure(model: Path, device: str, settings: Settings) -> dict:
     """Seconds of both, taking turns; the first pair, which fills the disk's cache, is left out.
 
     Without a window the program prints its first line when the first annotated picture is there.

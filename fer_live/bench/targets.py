@@ -44,7 +44,7 @@ def _file(row: dict) -> list[Target]:
 def _classifier(row: dict) -> list[Target]:
     if row["is_plain"]:
         return []
-    if row["device"] == "cuda":
+    if row["device"].startswith("cuda"):
         return {16: [Target("CUDA: p95 1.5 ms", "p95_ms", at_most=1.5)],
                 256: [Target("CUDA: 20,000 faces a second", "faces_per_s", at_least=20_000)]}.get(row["batch"], [])
     return [Target("3 times plain", "times_plain", at_least=3.0)] if row["batch"] == 16 else []
