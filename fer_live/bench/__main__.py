@@ -12,6 +12,7 @@ import dataclasses
 import importlib.util
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -136,4 +137,5 @@ def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[li
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no child and no temporary file is left behind
     sys.exit(main())

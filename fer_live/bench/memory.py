@@ -8,6 +8,7 @@ It is measured in a process of its own, in which nothing else was loaded before.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,4 +105,8 @@ def run(model: Path, device: str, marks: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.argv[2], [int(text) for text in sys.argv[3].split(",")])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the temporary files go also when it is stopped
+    try:
+        run(Path(sys.argv[1]), sys.argv[2], [int(text) for text in sys.argv[3].split(",")])
+    except KeyboardInterrupt:
+        sys.exit(130)
