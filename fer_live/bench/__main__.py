@@ -1,0 +1,141 @@
+"""python -m fer_live.bench: measure, print tables, and write the figures for programs.
+
+The JSON file holds `machine`, `settings`, and for each measurement a list of rows with medians over repeated runs, the runs
+themselves where there are any, and under `targets` how a row stands to those that are set for it. Names end in their units:
+_s seconds, _ms milliseconds, _mb 10^6 bytes, _per_s a second; shares and ratios are plain numbers, 1 being the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from fer_live.bench.settings import KINDS, QUICK, Settings
+from fer_live.types import OutputError, SourceError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; returns the exit status. A target that is missed is no error."""
+    args = parse(arguments)
+    from models.checkpoint import CheckpointError
+    from models.device import DeviceError
+
+    try:
+        check(args)
+        run(args, QUICK if args.quick else Settings())
+    except (SourceError, OutputError, CheckpointError, DeviceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""),
+              file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; a wrong one ends the program with status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fer_live.bench", description="Measures the program on this machine; without options, for about half an "
+        "hour on two slow cores. Needs no camera, network or data.", epilog="Close other programs first: all figures but the "
+        "ratios depend on them.")
+    add = parser.add_argument
+    add("--only", type=_kinds, metavar="A,B", help=f"of {', '.join(KINDS)} (default: all)")
+    add("--quick", action="store_true", help="a few seconds of each, to see that it works: its figures are no result")
+    add("--json", type=Path, metavar="FILE", help="write the figures there; must not exist yet")
+    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
+    add("--onnx", type=Path, metavar="FILE", help="its export, for ONNX Runtime (default: the .onnx beside the model, if any)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N, for all but the classifier's table (default: auto)")
+    add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with")
+    args = parser.parse_args(arguments)
+    if args.only and "peer" in args.only and not args.peer_python:
+        parser.error("--only peer needs --peer-python PATH")
+    return args
+
+
+def _kinds(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or set(names) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(KINDS)}")
+    return [kind for kind in KINDS if kind in names]
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse now what would fail after half an hour."""
+    from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
+    from models.device import check_device_name
+
+    check_device_name(args.device)
+    args.model = args.model or DEFAULT_WEIGHTS
+    for path in (args.model, args.onnx):
+        if path and not path.is_file():
+            raise CheckpointError(f"no model file at {path}; give another one")
+    if args.json and args.json.exists():
+        raise OutputError(f"--json {args.json} exists already; choose another name, for earlier figures are not overwritten")
+    if args.json and not args.json.resolve().parent.is_dir():
+        raise OutputError(f"cannot write {args.json}: its folder does not exist")
+    if args.peer_python and not (found := shutil.which(args.peer_python)):
+        raise SourceError(f"--peer-python {args.peer_python} is no program; give the python of an environment with fer in it")
+    if args.peer_python:
+        args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python is a link that must stay one
+    if importlib.util.find_spec("psutil") is None:
+        raise SourceError("psutil is not installed, which reads memory and processor; pip install -r requirements.txt")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> None:
+    """Measure what was asked for, print each table as soon as it is there, and keep the file up to date with it."""
+    from fer_live.bench import machine, report, targets
+    from models.checkpoint import write_atomically
+
+    result = {"format": "fer_live.bench/1", "date": time.strftime("%Y-%m-%d"), "quick": args.quick,
+              "model": args.model.name, "machine": machine.describe(), "settings": dataclasses.asdict(settings)}
+    print(report.machine(result["machine"]), flush=True)
+    print("targets are set for two processor cores without a GPU" + (", and --quick is too short to judge them" * args.quick))
+    for kind in args.only or KINDS:
+        if kind == "peer" and not args.peer_python:
+            continue
+        rows, notes = measure(kind, args, settings)
+        targets.judge(kind, rows)
+        result[kind] = rows
+        if notes:
+            result[f"{kind}_notes"] = notes
+        print("\n" + "\n".join([getattr(report, kind)(rows), *notes]), flush=True)
+        if args.json:
+            write_atomically(args.json, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
+    if args.json:
+        print(f"wrote {args.json}", file=sys.stderr)
+
+
+def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[list[dict], list[str]]:
+    """The rows of one measurement, and notes on what it could not measure."""
+    if kind == "live":
+        from fer_live.bench import live
+
+        return live.measure(args.model, args.device, settings), []
+    if kind == "file":
+        from fer_live.bench import file
+
+        return file.measure(args.model, args.device, settings), []
+    if kind == "classifier":
+        from fer_live.bench import classifier
+
+        return classifier.measure(args.model, args.onnx, settings)
+    if kind == "peer":
+        from fer_live.bench import peer
+
+        return [peer.measure(args.peer_python, args.model, args.device, settings)], []
+    from fer_live.bench import memory, start
+
+    return [{"start": start, "memory": memory}[kind].measure(args.model, args.device, settings)], []
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no child and no temporary file is left behind
+    sys.exit(main())

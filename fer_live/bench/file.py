@@ -1,0 +1,113 @@
+"""Files: from H.264 to annotated H.264 and to a log, beside the floor, the same decode and encode with nothing in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_live.bench.measure import median_of
+from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
+from fer_live.bench.settings import Settings
+from fer_live.files import run_files
+from fer_live.options import parse
+from fer_live.recorder import VideoRecorder
+from fer_live.sources import VideoFile
+from fer_live.types import Analysis, Frame
+
+CLIP_FPS = 30
+
+
+class Clocked:
+    """A source that notes when its first frame is asked for: by then the network is loaded, which is measured elsewhere."""
+
+    def __init__(self, source: VideoFile):
+        self._source, self.started_s = source, 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.started_s = time.monotonic()
+        return iter(self._source)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+def measure(model: Path, device: str, settings: Settings) -> list[dict]:
+    """A row for each of `settings.file_sizes`, one face: floor, annotated and log-only runs that take turns."""
+    rows = []
+    for size_wh in settings.file_sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(1, size_wh)
+            clip = make_clip(Path(folder), scene, settings.file_frames)
+            floor_s(clip, Path(folder) / "warm.mp4")
+            runs = []
+            for repeat in range(settings.repeats):
+                print(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+                runs.append(_run(clip, Path(folder) / str(repeat), scene, model, device, settings.file_frames))
+        names = [name for name in runs[0] if name != "true_faces"]
+        rows.append({"size_wh": list(size_wh), "frames": settings.file_frames, "clip_fps": CLIP_FPS, **median_of(runs, *names),
+                     "true_faces": min(run["true_faces"] for run in runs), "runs": runs})
+    return rows
+
+
+def make_clip(folder: Path, scene: Scene, frames: int) -> Path:
+    """A clip of the scene in `folder`."""
+    clip = folder / "clip.mp4"
+    write_clip(clip, Loop(scene), frames, CLIP_FPS)
+    return clip
+
+
+def _run(clip: Path, folder: Path, scene: Scene, model: Path, device: str, frames: int) -> dict:
+    folder.mkdir()
+    floor = frames / floor_s(clip, folder / "floor.mp4")
+    annotated = frames / run_s(clip, model, device, "--output", folder / "out.mp4")
+    log_only = frames / log_only_s(clip, folder / "out.jsonl", model, device)
+    return {
+        "floor_per_s": floor, "annotated_per_s": annotated, "log_only_per_s": log_only, "ratio_to_floor": annotated / floor,
+        "times_real_time": annotated / CLIP_FPS, "log_only_times_real_time": log_only / CLIP_FPS,
+        "true_faces": true_in_log(folder / "out.jsonl", scene),
+    }
+
+
+def floor_s(clip: Path, output: Path) -> float:
+    """Seconds to decode the clip and encode it again, as the program does both."""
+    with VideoFile(clip) as source:
+        started_s = time.monotonic()
+        with VideoRecorder(output, source.fps, source.time_base) as recorder:
+            for frame in source:
+                recorder.write(frame.image, Analysis(frame, ()))
+        return time.monotonic() - started_s
+
+
+def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
+    """Seconds to analyse the clip into a log alone."""
+    return run_s(clip, model, device, "--log", log)
+
+
+def run_s(clip: Path, model: Path, device: str, *options) -> float:
+    """Seconds that the program takes for the clip with these options, from the first frame to the finished file."""
+    args = parse(["--source", str(clip), "--no-window", "--device", device, *map(str, options)])
+    with ExitStack() as stack, redirect_stderr(io.StringIO()):  # its progress bar is not ours
+        source = Clocked(stack.enter_context(VideoFile(clip)))
+        run_files(args, source, model, threading.Event(), stack)
+        return time.monotonic() - source.started_s
+
+
+def true_in_log(log: Path, scene: Scene) -> int:
+    """How many of the faces that the scene shows stand in the log, at their place."""
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return true_faces({entry["frame"]: [face["box"] for face in entry["faces"]] for entry in entries}, scene)
+
+
+def true_faces(found: dict[int, list], scene: Scene) -> int:
+    """The same of boxes xyxy by frame."""
+    return sum(count_true(np.array(boxes, float).reshape(-1, 4), scene.boxes(index / CLIP_FPS)) for index, boxes in found.items())

@@ -1,0 +1,98 @@
+"""Live: a camera delivers by the clock, and the real pipeline analyses and draws what it can."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fer_live.bench.measure import Stages, Watched, median_of, percentiles_ms, processor_s
+from fer_live.bench.scenes import Loop, Scene, SyntheticCamera
+from fer_live.bench.settings import Settings
+from fer_live.overlay import Overlay
+from fer_live.pipeline import Analyzer, mirrored, run_live
+from fer_live.types import Analysis, Rates, View
+
+FIGURES = ("analysed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",
+           "faces_found")
+PARTS = ("detect", "track", "classify", "smooth")  # inside of analysing; what else it does is cropping and packing
+
+
+@dataclass
+class Screen:
+    """Shows nothing, and notes of each annotated picture when it was there. first, last: indices of the measured frames."""
+
+    first: int
+    last: int
+    shown: list[tuple[int, float, int]] = field(default_factory=list)  # index, seconds from arrival, faces
+    started: tuple[float, ...] = ()  # time.monotonic(), processor time of this process and of the machine
+    ended: tuple[float, ...] = ()
+
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Note when the picture came and how many faces it shows."""
+        now_s, index = time.monotonic(), analysis.frame.index
+        if index >= self.first and not self.started:
+            self.started = (now_s, *processor_s())
+        if self.first <= index < self.last:
+            self.shown.append((index, now_s - analysis.frame.time_s, len(analysis.faces)))
+            self.ended = (now_s, *processor_s())
+
+    def poll(self) -> None:
+        """Nothing to answer."""
+
+
+def measure(model: Path, device: str, settings: Settings) -> list[dict]:
+    """A row for each case of `settings.live`; its runs take turns with the others', so that noise hits all alike."""
+    runs: dict[tuple, list[dict]] = {case: [] for case in settings.live}
+    for repeat in range(settings.repeats):
+        for scene in dict.fromkeys(Scene(faces, size_wh) for faces, _, size_wh in settings.live):
+            loop = Loop(scene)
+            for case in settings.live:
+                if (case[0], case[2]) == (scene.faces, scene.size_wh):
+                    print(f"live {case[0]} faces at {case[1]} fps, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+                    runs[case].append(run_once(Analyzer.from_checkpoint(model, device), loop, case[1], settings))
+    return [_summed_up(case, done) for case, done in runs.items()]
+
+
+def run_once(analyzer: Analyzer, loop: Loop, fps: int, settings: Settings) -> dict:
+    """One run of the live pipeline with a fresh analyzer: its figures, without the first `settings.warm_up_s`."""
+    first = round(settings.warm_up_s * fps)
+    last = first + max(2, round(settings.live_s * fps))
+    stages, screen, view = Stages(), Screen(first, last), View(mirror=True)  # cameras are shown mirrored
+    stages.watch(analyzer)
+    draw = stages.timed("draw", Overlay(analyzer.classifier.spec.labels, view).draw)
+    analyze = Watched(analyzer, stages.timed("analyse", analyzer))
+    with SyntheticCamera(loop, fps, last + fps // 10) as camera:
+        run_live(mirrored(camera, view), analyze, draw, [], screen, threading.Event())
+    if len(screen.shown) < 2:
+        raise RuntimeError(f"only {len(screen.shown)} of {last - first} frames were analysed: nothing to measure")
+    return _figures(screen, stages, fps)
+
+
+def _figures(screen: Screen, stages: Stages, fps: int) -> dict:
+    delivered, shown = screen.last - screen.first, len(screen.shown)
+    wall_s, own_s, all_s = (b - a for a, b in zip(screen.started, screen.ended, strict=True))
+    totals_s = stages.totals_s(screen.started[0], screen.ended[0])
+    analysing_s = totals_s.pop("analyse", 0.0)
+    totals_s["crop, pack"] = max(0.0, analysing_s - sum(totals_s.get(name, 0.0) for name in PARTS))
+    whole_s = sum(totals_s.values())
+    return {
+        "analysed_per_s": shown / delivered * fps, "dropped_share": 1 - shown / delivered,
+        **percentiles_ms(late_s for _, late_s, _ in screen.shown),
+        "cpu_ms": 1000 * own_s / (shown - 1),  # a frame; least disturbed by what other programs do
+        "cpu_share": own_s / wall_s, "others_cpu_share": max(0.0, all_s - own_s) / wall_s,
+        "faces_found": sum(faces for _, _, faces in screen.shown) / shown,
+        "stages_ms": {name: 1000 * s / shown for name, s in totals_s.items()},
+        "stages_share": {name: s / whole_s for name, s in totals_s.items()},
+    }
+
+
+def _summed_up(case: tuple, runs: list[dict]) -> dict:
+    faces, fps, size_wh = case
+    shares = {kind: {name: float(np.median([run[kind].get(name, 0.0) for run in runs])) for name in runs[0][kind]}
+              for kind in ("stages_ms", "stages_share")}
+    return {"size_wh": list(size_wh), "fps": fps, "faces": faces, **median_of(runs, *FIGURES), **shares, "runs": runs}

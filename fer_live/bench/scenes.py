@@ -1,0 +1,169 @@
+"""Scenes with faces that move, made in code from the demo's portrait, and a camera that delivers them by the clock."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_live.demo import PORTRAIT
+from fer_live.recorder import VideoRecorder
+from fer_live.types import Analysis, Frame, SourceError
+
+FACE_XY, FACE_SIDE = (222, 118), 95  # centre and side of the face's box in the portrait, in pixels
+HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that hold the head
+GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # columns and rows of faces
+SIDES = {1: 0.40, 4: 0.26, 16: 0.165}  # side of a face's box as a share of the picture's height; Haar finds 0.14 and more
+PERIOD_S = 4.0  # all motion is even in time: the second half is the first one backwards
+LOOP_FPS = 60
+
+
+@dataclass(frozen=True)
+class Scene:
+    """So many faces (0, 1, 4 or 16) before a soft backdrop; each sways, nods and comes nearer in its own cell of a grid."""
+
+    faces: int
+    size_wh: tuple[int, int] = (1280, 720)
+
+    def poses(self, time_s: float) -> np.ndarray:
+        """(N, 4) centre x, centre y, side of the face's box in pixels, and tilt in radians."""
+        width, height = self.size_wh
+        columns, rows = GRIDS.get(self.faces, (1, 1))
+        side = SIDES.get(self.faces, 0.0) * height
+        sway = min(0.2 * width, 0.5 * (width / columns - 1.6 * side))  # faces stay in their cells
+        sway, nod = max(0.0, sway), 0.06 * side
+        phase, poses = 2 * math.pi * time_s / PERIOD_S, []
+        for i in range(self.faces):
+            sign = 1 if i % 2 else -1
+            x = width * (i % columns + 0.5) / columns + sign * sway * math.cos(phase)
+            y = height * (i // columns + 0.5) / rows + sign * nod * math.cos(3 * phase)
+            size = side * (1 + 0.06 * math.cos(2 * phase + math.pi * (i % 3 == 0)))
+            poses.append((x, y, size, sign * math.radians(4) * math.cos(phase)))
+        return np.array(poses).reshape(-1, 4)
+
+    def boxes(self, time_s: float) -> np.ndarray:
+        """(N, 4) float xyxy: where the faces are, in truth."""
+        x, y, side = self.poses(time_s)[:, :3].T
+        return np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], axis=1)
+
+    def render(self, time_s: float) -> np.ndarray:
+        """The scene at `time_s`: (H, W, 3) uint8 BGR."""
+        portrait = _portrait()
+        tiny = cv2.resize(portrait[:200], (8, 5), interpolation=cv2.INTER_AREA)
+        image = (cv2.resize(tiny, self.size_wh, interpolation=cv2.INTER_CUBIC) * 0.45).astype(np.uint8)
+        head = portrait[HEAD]
+        for i, pose in enumerate(self.poses(time_s)):
+            _paste(image, head[:, ::-1] if i % 2 else head, pose, mirrored=bool(i % 2))
+        return image
+
+
+@functools.cache
+def _portrait() -> np.ndarray:
+    portrait = cv2.imread(str(PORTRAIT))
+    if portrait is None:
+        raise SourceError(f"the demo's portrait {PORTRAIT} cannot be read; install the program again")
+    return portrait
+
+
+def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool) -> None:
+    """Draw the head at its pose into `image`, with a soft rim."""
+    x, y, side, tilt = pose
+    rows, columns = head.shape[:2]
+    face_x, face_y = FACE_XY[0] - HEAD[1].start, FACE_XY[1] - HEAD[0].start
+    if mirrored:
+        face_x = columns - face_x
+    mask = np.zeros((rows, columns), np.float32)
+    cv2.ellipse(mask, (columns // 2, rows // 2 - 6), (columns // 2 - 24, rows // 2 - 24), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 7)
+    scale = side / FACE_SIDE
+    reach = math.ceil(max(rows, columns) * scale * 0.6)
+    left, top = max(0, round(x) - reach), max(0, round(y) - reach)
+    part = image[top : round(y) + reach, left : round(x) + reach]
+    cos, sin = scale * math.cos(tilt), scale * math.sin(tilt)
+    matrix = np.array([[cos, -sin, x - left - cos * face_x + sin * face_y], [sin, cos, y - top - sin * face_x - cos * face_y]])
+    size_wh = part.shape[1::-1]
+    share = cv2.warpAffine(mask, matrix, size_wh)[..., None]
+    drawn = cv2.warpAffine(np.ascontiguousarray(head), matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
+    part[:] = np.rint(part + share * (drawn.astype(np.float32) - part))
+
+
+class Loop:
+    """A scene of which each picture is rendered once and kept: half a period of them, played to and fro."""
+
+    def __init__(self, scene: Scene):
+        self.scene = scene
+        self.images: dict[int, np.ndarray] = {}
+
+    def image(self, time_s: float) -> np.ndarray:
+        """The scene at `time_s`, to the nearest 60th of a second: (H, W, 3) uint8 BGR, not to be drawn on."""
+        period = round(PERIOD_S * LOOP_FPS)
+        position = round(time_s * LOOP_FPS) % period
+        position = min(position, period - position)
+        if position not in self.images:
+            self.images[position] = self.scene.render(position / LOOP_FPS)
+        return self.images[position]
+
+
+class SyntheticCamera:
+    """A live source that delivers `frames` pictures of a loop by the clock, in memory of their own, as a camera does.
+
+    It renders them on entering, so that measuring pays nothing for it.
+    A frame's time is the moment at which it was due: a program that keeps its camera's thread waiting has to answer for it.
+    Pictures that nobody fetched before the next one are lost, and leave a gap in the indices.
+    """
+
+    is_live = True
+
+    def __init__(self, loop: Loop, fps: float, frames: int):
+        self.loop, self.fps, self.frames = loop, fps, frames
+        self._closed = threading.Event()
+
+    def __enter__(self) -> SyntheticCamera:
+        for index in range(self.frames):
+            self.loop.image(index / self.fps)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._closed.set()
+
+    def __iter__(self) -> Iterator[Frame]:
+        started_s, index = time.monotonic(), 0
+        while index < self.frames:
+            due_s = started_s + index / self.fps
+            if self._closed.wait(max(0.0, due_s - time.monotonic())):
+                return
+            yield Frame(self.loop.image(index / self.fps).copy(), index, due_s)
+            index = max(index + 1, int((time.monotonic() - started_s) * self.fps))
+
+
+def write_clip(path: Path, loop: Loop, frames: int, fps: int = 30) -> None:
+    """Write an H.264 clip of the loop with the recorder's own codec settings."""
+    with VideoRecorder(path, fps) as recorder:
+        for i in range(frames):
+            frame = Frame(loop.image(i / fps), i, i / fps)
+            recorder.write(frame.image, Analysis(frame, ()))
+
+
+def count_true(found: np.ndarray, truth: np.ndarray) -> int:
+    """How many of the true boxes (M, 4) a box of `found` (N, 4) overlaps by half or more of their union, each counted once."""
+    free, hits = list(range(len(found))), 0
+    for box in truth:
+        best = max(free, key=lambda i: _overlap(found[i], box), default=None)
+        if best is not None and _overlap(found[best], box) >= 0.5:
+            free.remove(best)
+            hits += 1
+    return hits
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two xyxy boxes."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    inside = max(0.0, width) * max(0.0, height)
+    return float(inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside))

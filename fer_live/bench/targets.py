@@ -1,0 +1,79 @@
+"""What the figures should at least be, on two processor cores without a GPU; the two for CUDA are set for an H200."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+FLAT = 0.03  # growth from the first mark of memory to the last that still counts as flat
+MEMORY_MB = 900
+
+
+@dataclass(frozen=True)
+class Target:
+    """at_least: the smallest figure that meets it; at_most: the largest."""
+
+    name: str
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def judge(self, row: dict) -> dict:
+        """What was reached, and whether that meets it."""
+        value = row[self.figure]
+        met = value >= self.at_least if self.at_least is not None else value <= self.at_most
+        bound = {"at_least": self.at_least} if self.at_least is not None else {"at_most": self.at_most}
+        return {"name": self.name, "figure": self.figure, **bound, "value": value, "met": bool(met)}
+
+
+def _live(row: dict) -> list[Target]:
+    if tuple(row["size_wh"]) != (1280, 720):
+        return []
+    return {
+        (30, 1): [Target("no frame dropped", "dropped_share", at_most=0.0), Target("p95 33 ms", "p95_ms", at_most=33.0)],
+        (30, 4): [Target("30 a second", "analysed_per_s", at_least=30.0), Target("p95 50 ms", "p95_ms", at_most=50.0)],
+        (60, 1): [Target("55 a second", "analysed_per_s", at_least=55.0)],
+    }.get((row["fps"], row["faces"]), [])
+
+
+def _file(row: dict) -> list[Target]:
+    return [Target("0.6 of the floor", "ratio_to_floor", at_least=0.6)]
+
+
+def _classifier(row: dict) -> list[Target]:
+    if row["is_plain"]:
+        return []
+    if row["device"].startswith("cuda"):
+        return {16: [Target("CUDA: p95 1.5 ms", "p95_ms", at_most=1.5)],
+                256: [Target("CUDA: 20,000 faces a second", "faces_per_s", at_least=20_000)]}.get(row["batch"], [])
+    return [Target("3 times plain", "times_plain", at_least=3.0)] if row["batch"] == 16 else []
+
+
+def _start(row: dict) -> list[Target]:
+    return [Target("1.6 times import torch", "ratio", at_most=1.6)]
+
+
+def _memory(row: dict) -> list[Target]:
+    return [Target("flat", "growth", at_most=FLAT), Target("under 900 MB", "largest_mb", at_most=MEMORY_MB)]
+
+
+def _peer(row: dict) -> list[Target]:
+    if "note" in row:
+        return []
+    return [Target("8 times fer", "ratio", at_least=8.0), Target("as many true faces", "ours_true", at_least=row["peer_true"])]
+
+
+FOR: dict[str, Callable[[dict], list[Target]]] = {
+    "live": _live, "file": _file, "classifier": _classifier, "start": _start, "memory": _memory, "peer": _peer}
+
+
+def judge(kind: str, rows: list[dict]) -> None:
+    """Write into each row of a measurement, under "targets", how it stands to those that are set for it."""
+    for row in rows:
+        row["targets"] = [target.judge(row) for target in FOR[kind](row)]
+
+
+def words(row: dict[str, Any]) -> str:
+    """The row's targets for people: "p95 33 ms: met"."""
+    return ", ".join(f"{target['name']}: {'met' if target['met'] else 'MISSED'}" for target in row["targets"])
