@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
 GAP_S = 1.0  # the shortest time without a face that is told as a gap
-FAR_S = 30 * 86400.0  # a step further than this is no time but a broken number
+FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
 KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
 OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed
 LABELS = 24  # distinct labels; what comes after them is called OTHER
@@ -100,8 +100,7 @@ class _Counter:
         if isinstance(entry.get("event"), str):
             self._event(entry["event"][:LONG], log_s)
             return
-        far = log_s is not None and self.held is not None and abs(log_s - self.held[1]) > FAR_S
-        if log_s is None or far or not isinstance(faces, list):
+        if log_s is None or abs(log_s) > FAR_S or not isinstance(faces, list):
             self.session.skipped += 1
             return
         if self.offset_s is None:

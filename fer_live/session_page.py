@@ -30,7 +30,8 @@ border-radius:2px;vertical-align:-.15rem;margin-right:.5rem}
 .bar{width:100%;height:16px}.row{width:100%;height:24px}.axis{width:100%;height:22px}.place{width:100%;height:8px;color:var(--soft);
 margin-top:3px}
 .overview{width:100%;height:140px}.scale{font-size:.75rem;color:var(--soft);border-bottom:1px dashed var(--line)}
-.overview rect{stroke:var(--edge);stroke-width:.5px}.edge{stroke:var(--edge);stroke-width:1px}.base{stroke:var(--line)}.tick{stroke:var(--soft)}
+.overview rect{stroke:var(--edge);stroke-width:.5px}
+.edge{stroke:var(--edge);stroke-width:1px}.base{stroke:var(--line)}.tick{stroke:var(--soft)}
 .row text{font-size:12px;stroke-width:4px;paint-order:stroke}.axis text{font-size:11px;fill:var(--soft)}
 .legend span{display:inline-block;margin:0 1.1rem .2rem 0;white-space:nowrap}
 .line{display:grid;grid-template-columns:14rem 1fr;gap:0 .8rem;align-items:center;padding:.35rem 0;
@@ -163,7 +164,8 @@ def _nobody(session: Session, is_csv: bool) -> str:
             continue
         total_s, longest = sum(end - start for start, end in spans), sorted(spans, key=lambda s: s[0] - s[1])[:10]
         listed = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in sorted(longest))
-        parts.append(f"<p>{len(spans):,} {'time' if len(spans) == 1 else 'times'} of {limit_s:.0f} s or more, {clock(total_s)} together, {what}"
+        times = "once" if len(spans) == 1 else f"{len(spans):,} times"
+        parts.append(f"<p>For {limit_s:.0f} s or more, {times}, {clock(total_s)} together, {what}"
                      f"{'; the longest' if len(spans) > 10 else ''}: {listed}.</p>"
                      + marks(spans, session.span_s, f"When {what}"))
     return "".join(parts) + axis(session.span_s) if len(parts) > 1 else "".join(parts) + "<p>There was always somebody.</p>"
@@ -195,6 +197,6 @@ def _notes(session: Session) -> str:
         notes.append(f"The times begin anew {session.parts - 1:,} times: the parts were put one after another, and person 2.1 is "
                      "person 1 of the second part.")
     if session.skipped or session.skipped_faces:
-        notes.append(f"Left out: {session.skipped:,} lines that are no frames, and {session.skipped_faces:,} faces without a track, "
-                     "a label or a confidence of 0 to 1.")
+        notes.append(f"Left out: {session.skipped:,} lines that are no frames, and {session.skipped_faces:,} faces without a "
+                     "track, a label or a confidence of 0 to 1.")
     return "<h2>How this was counted</h2>" + "".join(f'<p class="soft">{note}</p>' for note in notes)
