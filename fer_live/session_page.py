@@ -24,7 +24,7 @@ p{max-width:60rem;margin:.4rem 0}.soft,.soft a{color:var(--soft)}.name{overflow-
 th{font-weight:600;font-size:.85rem;color:var(--soft)}
 td,th{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}
-td:first-child,th:first-child{text-align:left}.grow{width:40%;min-width:5rem}
+td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}.grow{width:40%;min-width:5rem}
 svg{display:block}svg svg{display:inline}.swatch{display:inline-block;width:1.6rem;height:1rem;border:1px solid var(--edge);
 border-radius:2px;vertical-align:-.15rem;margin-right:.5rem}
 .bar{width:100%;height:16px}.row{width:100%;height:24px}.axis{width:100%;height:22px}.place{width:100%;height:8px;color:var(--soft);
@@ -39,7 +39,7 @@ border-top:1px solid var(--line)}
 .who{display:flex;gap:.6rem;align-items:center;font-size:.85rem;line-height:1.3}.who b{font-size:.95rem;display:block}
 .who img{width:3.2rem;height:3.2rem;object-fit:cover;border-radius:.3rem;flex:none}
 @media(max-width:40rem){.line{grid-template-columns:1fr;gap:.2rem}.grow{display:none}th{white-space:normal}td,th{padding-right:.4rem}
-.expressions td:nth-child(2),.expressions th:nth-child(2){display:none}}
+.expressions :is(td,th):is(:nth-child(2),:nth-child(7)){display:none}}
 @media print{*{print-color-adjust:exact}.line,tr{break-inside:avoid}}
 """
 # Whatever the page holds, a browser then loads and runs nothing.
