@@ -129,7 +129,10 @@ def _permission(node: Path) -> str:
         return f"it belongs to group {gid}, which has no name here; in a container, start it with --group-add {gid}"
     if gid in os.getgroups():
         return f"sudo chmod g+rw {node}, since you are in its group {name} already; in a container, start it with --device {node}"
-    user = getpass.getuser()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"start the container with --group-add {gid}"
     if user in members:
         return f"log out and in again: {user} is in the group {name}, but not yet in this session"
     return f"sudo usermod -aG {name} {user}, then log out and in again"

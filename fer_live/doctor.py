@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -79,12 +80,22 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                                      "to do. A small window appears for a moment where there is a display.")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the answers as JSON: to FILE as well, or on stdout "
                         "instead of the lines")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="seconds that one check may take (default: "
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take (default: "
                         f"{TIMEOUT_S:.0f})")
     return parser.parse_args(arguments)
 
 
-def run_checks(timeout_s: float):
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 3600")
+    return value
+
+
+def run_checks(timeout_s: float) -> Iterator[list[Finding]]:
     """Yield the findings of each check, in order, as soon as they and those before them are there."""
     with ThreadPoolExecutor(max_workers=min(4, max(2, os.cpu_count() or 2))) as pool:
         waiting = [pool.submit(run_check, *check, timeout_s) for check in CHECKS]
@@ -121,6 +132,8 @@ def run_check(module: str, name: str, todo: str, timeout_s: float) -> list[Findi
         if ended != RAISED:
             reason = f"hung for {time.monotonic() - started_s:.0f} s" if ended is None else _death(ended)
             text = f"the check {reason}" + (f" ({text})" if text else "")
+        if "cannot open shared object file" in text:
+            todo = "install the system's package with that library; for OpenCV's libGL.so.1: apt install libgl1 libglib2.0-0"
         return [*findings, Finding(name.replace("_", " "), WARNING if name in OPTIONAL else FAILURE, text, with_pins(todo))]
 
 
@@ -158,7 +171,7 @@ def _last_words(path: Path) -> str:
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - 4000))
         lines = file.read().decode("utf-8", "replace").split("\n")
-    return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
+    return next((" ".join(line.split())[:500] for line in reversed(lines) if line.strip()), "")
 
 
 def _lines(finding: Finding) -> str:

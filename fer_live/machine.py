@@ -5,7 +5,6 @@ A check is a function that yields findings. `answer` runs one in the process tha
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -49,7 +49,8 @@ def answer(checks: dict[str, Check], arguments: list[str]) -> int:
                 file.write(json.dumps(finding) + "\n")
                 file.flush()  # what comes next may end the process
         except BaseException as error:  # a broken package may raise anything, SystemExit too; it is told, not hidden
-            print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+            place = error.filename if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].filename
+            print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}, raised in {place}", file=sys.stderr)
             return RAISED
         file.write("end\n")
     return 0
@@ -153,7 +154,7 @@ def disk() -> Iterator[Finding]:
             with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: the superuser has all of them
                 pass
         except OSError as error:
-            yield Finding("disk", WARNING, f"{folder} takes no files ({error.strerror}), as {getpass.getuser()}",
+            yield Finding("disk", WARNING, f"{folder} takes no files ({error.strerror})",
                           "start the program in a folder of yours, or give --output and --log elsewhere")
 
 

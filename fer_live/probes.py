@@ -117,7 +117,7 @@ def torch() -> Iterator[Finding]:
 
     t.ones(64, 64) @ t.ones(64, 64)
     yield Finding("torch", OK, f"{t.__version__}, {t.get_num_threads()} threads, built for "
-                  + (f"CUDA {t.version.cuda}" if t.version.cuda else "the CPU"))
+                  + (f"CUDA {t.version.cuda}, cuDNN {t.backends.cudnn.version()}" if t.version.cuda else "the CPU"))
     for i in range(t.cuda.device_count()):
         about = t.cuda.get_device_properties(i)
         text = f"cuda:{i} {about.name}, {about.total_memory / 2**30:.0f} GiB, compute capability {about.major}.{about.minor}"

@@ -10,6 +10,7 @@ from fer_live.logread import read_log
 from fer_live.session import Session, summarize
 from fer_live.session_page import session_page
 from fer_live.types import OutputError, SourceError
+from models.checkpoint import write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +46,8 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
 
     path = unused(path)
     try:
-        path.write_text(session_page(session, log, pictures), encoding="utf-8")
+        text = session_page(session, log, pictures)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}); give another place with --output") from None
     return path

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 MODULES = sorted(p for folder in ("fer_live", "models", "training") for p in (ROOT / folder).glob("*.py"))
 NEVER = {"fer_live": {"training"}, "models": {"fer_live", "training"}, "training": {"fer_live"}}
 KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "pipeline"}  # which parts were chosen, and the order of the stages
+KNOW_ALL |= {"doctor", "probes", "report"}  # commands: a doctor tries the parts, a report puts its own together
 
 
 def imported(path):
@@ -27,8 +28,10 @@ def test_imports_follow_the_architecture(path):
         assert name.split(".")[0] not in NEVER[path.parent.name], f"{path.name} imports {name}"
         leaf = path.parent.name == "fer_live" and path.stem not in KNOW_ALL
         if leaf and name.startswith("fer_live."):
-            parts = {"sources": "fer_live.demo", "classifier": "fer_live.runtime"}  # a module too large was cut in two
-            allowed = {"fer_live.types", parts.get(path.stem)}
+            parts = {"sources": {"fer_live.demo"}, "classifier": {"fer_live.runtime"},  # a module too large was cut in two
+                     "session_page": {"fer_live.charts", "fer_live.session"},  # the page of `report`
+                     "cameras": {"fer_live.machine"}}  # a check of `doctor`
+            allowed = {"fer_live.types"} | parts.get(path.stem, set())
             assert name in allowed, f"the leaf {path.name} imports {name}"
 
 
@@ -45,6 +48,13 @@ def test_importing_the_package_is_light():
     code = "import sys, fer_live, fer_live.options, models.checkpoint, training.recipes; print('timm' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_the_doctor_and_its_checks_import_only_pythons_own_library():
+    code = ("import sys; before = set(sys.modules); import fer_live.doctor, fer_live.machine, fer_live.cameras, fer_live.probes; "
+            "print([n for n in set(sys.modules) - before if n.split('.')[0] not in {*sys.stdlib_module_names, 'fer_live'}])")
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 def test_public_names():
