@@ -80,8 +80,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                                      "to do. A small window appears for a moment where there is a display.")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the answers as JSON: to FILE as well, or on stdout "
                         "instead of the lines")
-    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take (default: "
-                        f"{TIMEOUT_S:.0f})")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
+                        f"(default: {TIMEOUT_S:.0f})")
     return parser.parse_args(arguments)
 
 

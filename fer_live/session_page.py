@@ -24,7 +24,7 @@ p{max-width:60rem;margin:.4rem 0}.soft,.soft a{color:var(--soft)}.name{overflow-
 th{font-weight:600;font-size:.85rem;color:var(--soft)}
 td,th{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}
-td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}.grow{width:40%;min-width:5rem}
+td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:7rem}.grow{width:40%;min-width:5rem}
 svg{display:block}svg svg{display:inline}.swatch{display:inline-block;width:1.6rem;height:1rem;border:1px solid var(--edge);
 border-radius:2px;vertical-align:-.15rem;margin-right:.5rem}
 .bar{width:100%;height:16px}.row{width:100%;height:24px}.axis{width:100%;height:22px}.place{width:100%;height:8px;color:var(--soft);
