@@ -297,6 +297,7 @@ def test_pictures_are_of_the_clearest_moment_and_only_with_a_video(tmp_path, mak
     entries = frames(*with_face, [face(2, box=(900, 900, 950, 950))], *[[]] * 100, [face(3)], [face(3)], step_s=1001 / 30000)
     log = write(tmp_path / "a.jsonl", entries)
     assert "data:image" not in make_report(log).read_text()
+    assert summarize(entries).people[0].best[1] == pytest.approx(39 * 1001 / 30000, abs=1e-5)
     pictures = re.findall(r'alt="Person (\d)" src="data:image/jpeg;base64,([^"]+)"', make_report(log, clip).read_text())
     assert [name for name, _ in pictures] == ["1"], "a place outside the picture and a time after the end have none"
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0][1]), np.uint8), cv2.IMREAD_COLOR)
