@@ -11,10 +11,12 @@ from tests.conftest import ROOT
 MODULES = sorted(p for folder in ("fer_live", "fer_live/bench", "models", "training") for p in (ROOT / folder).glob("*.py"))
 NEVER = {"fer_live": {"training"}, "models": {"fer_live", "training"}, "training": {"fer_live"}}
 KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "pipeline"}  # which parts were chosen, and the order of the stages
+KNOW_ALL |= {"doctor", "probes", "report"}  # commands: a doctor tries the parts, a report puts its own together
 
 PARTS = {  # what was too large for one module, or has one small file for each way to do it
     "sources": ("demo",), "classifier": ("runtime_torch", "runtime_onnx", "runtime_openvino"),
     "runtime_torch": ("runtime_cuda",), "runtime_openvino": ("runtime_onnx",),
+    "session_page": ("charts", "session"), "cameras": ("machine",),
 }
 
 
@@ -53,6 +55,13 @@ def test_importing_the_package_is_light():
     code = "import sys, fer_live, fer_live.options, models.checkpoint, training.recipes; print('timm' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_the_doctor_and_its_checks_import_only_pythons_own_library():
+    code = ("import sys; before = set(sys.modules); import fer_live.doctor, fer_live.machine, fer_live.cameras, fer_live.probes; "
+            "print([n for n in set(sys.modules) - before if n.split('.')[0] not in {*sys.stdlib_module_names, 'fer_live'}])")
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 def test_public_names():

@@ -1,0 +1,117 @@
+"""Reads the logs that fer_live/log.py writes, JSONL and CSV, as one kind of object."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fer_live.types import SourceError
+
+LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 25,000
+CSV_START = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
+
+
+def read_log(path: Path) -> Iterator[dict]:
+    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, or an event {"event", "time_s", ...}.
+
+    The rows of a CSV log are put together by frame into the same objects. A last line that a power cut tore is left out; lines
+    in the middle that are broken are left out too, and counted on stderr at the end. What the objects hold is not checked.
+    Raises SourceError if the file cannot be read, is of another kind, or has no whole line.
+    """
+    kinds = {".jsonl": _read_jsonl, ".csv": _read_csv}
+    if path.suffix.lower() not in kinds:
+        raise SourceError(f"{path} is no log; logs are .jsonl or .csv files written with --log")
+    try:
+        yield from kinds[path.suffix.lower()](path)
+    except FileNotFoundError:
+        raise SourceError(f"no log at {path}; write one with python -m fer_live --log {path.name}") from None
+    except OSError as error:
+        raise SourceError(f"the log {path} cannot be read ({error.strerror}); is it a file, and yours to read?") from None
+
+
+def _read_jsonl(path: Path) -> Iterator[dict]:
+    whole = broken = 0
+    torn = False
+    with open(path, "rb") as file:
+        for line in _lines(file):
+            broken += torn  # what was thought to be the torn end was not the end
+            torn = False
+            if not line.strip(b"\0 \t\r\n"):  # a power cut can leave a file's end as zeros
+                continue
+            try:
+                entry = json.loads(line.decode("utf-8-sig" if not whole else "utf-8"))
+                torn = not isinstance(entry, dict)
+            except (ValueError, RecursionError):
+                torn = True
+            if not torn:
+                whole += 1
+                yield entry
+    _finish(path, whole, broken, "an object a line")
+
+
+def _lines(file) -> Iterator[bytes]:
+    """The lines of a binary file; one that is longer than LONGEST comes as b"?", so that it cannot fill the memory."""
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST and not line.endswith(b"\n"):
+            while (line := file.readline(LONGEST)) and not line.endswith(b"\n"):
+                pass
+            line = b"?\n"
+        yield line
+
+
+def _read_csv(path: Path) -> Iterator[dict]:
+    whole = broken = 0
+    torn = False
+    entry: dict | None = None
+    with open(path, "rb") as file:
+        rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
+        head = next(rows, [])
+        if tuple(head[: len(CSV_START)]) != CSV_START:
+            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(CSV_START)},...")
+        while (row := _next_row(rows)) is not None:
+            if not any(row):
+                continue
+            broken += torn
+            try:
+                frame, time_s, face = int(row[0]), float(row[1]), _face(row, head)
+                torn = False
+            except (ValueError, IndexError):
+                torn = True
+                continue
+            whole += 1
+            if entry is not None and (entry["frame"], entry["time_s"]) == (frame, time_s):
+                entry["faces"].append(face)
+                continue
+            if entry is not None:
+                yield entry
+            entry = {"frame": frame, "time_s": time_s, "faces": [face]}
+    if entry is not None:
+        yield entry
+    if whole or broken or torn:  # a head without rows is a log of a run that saw no face
+        _finish(path, whole, broken, "a row a face")
+
+
+def _next_row(rows) -> list[str] | None:
+    """The next row; ["?"] for one that the csv module refuses, None at the end."""
+    try:
+        return next(rows, None)
+    except csv.Error:
+        return ["?"]
+
+
+def _face(row: list[str], head: list[str]) -> dict:
+    if len(row) != len(head):
+        raise ValueError("another number of cells than columns")
+    probs = {name: float(cell) for name, cell in zip(head[9:], row[9:], strict=True)}
+    return {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
+            "probs": probs}
+
+
+def _finish(path: Path, whole: int, broken: int, what: str) -> None:
+    if not whole:
+        raise SourceError(f"{path} has no line that could be read; a log has {what}")
+    if broken:
+        print(f"{path}: left out {broken:,} broken lines of {whole + broken:,}", file=sys.stderr)

@@ -1,0 +1,235 @@
+"""Checks of the doctor that import the packages the program is built on, and try each at its work.
+
+`fer_live.doctor` runs each in a process of its own, since a broken package may end or hang the process that imports it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fer_live.machine import FAILURE, OK, WARNING, WEIGHTS, Check, Finding, answer, installed, with_pins
+
+PORTRAIT = Path(__file__).parent / "assets" / "portrait.jpg"
+PORTRAIT_BOX = (176, 70, 273, 167)  # xyxy, the face in it
+OPENCV_TODO = "pip uninstall -y opencv-python opencv-python-headless opencv-contrib-python && pip install {opencv-contrib-python}"
+
+
+def opencv() -> Iterator[Finding]:
+    """Its version, whether it is whole, and whether pip and the folder cv2 agree."""
+    import cv2
+
+    todo = with_pins(OPENCV_TODO)
+    if not hasattr(cv2, "__version__") or not hasattr(cv2, "VideoCapture"):
+        yield Finding("opencv", FAILURE, f"what is imported as cv2 is no OpenCV, or a remnant: {cv2!r}", todo)
+        return
+    text, said = f"{cv2.__version__} at {Path(cv2.__file__).parent}", installed("opencv-contrib-python")
+    backends = cv2.videoio_registry.getCameraBackends()
+    text += f"; reads cameras by {', '.join(map(cv2.videoio_registry.getBackendName, backends)) or 'nothing'}"
+    if said and said != "?" and not said.startswith(cv2.__version__):
+        yield Finding("opencv", WARNING, f"{text}; but pip installed {said}, another package has overwritten it", todo)
+    else:
+        yield Finding("opencv", OK, text)
+
+
+def detectors() -> Iterator[Finding]:
+    """Each detector of the program finds the demo portrait's face."""
+    import cv2
+
+    from fer_live.detector import CASCADE, HaarFaceDetector
+
+    folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", "") or "nowhere")
+    if not hasattr(cv2, "CascadeClassifier") or not (folder / CASCADE).is_file():
+        yield Finding("detectors", FAILURE, f"OpenCV {cv2.__version__} has no Haar cascade ({folder / CASCADE}); version 5 left "
+                      "them out", with_pins(OPENCV_TODO))
+        return
+    image = _portrait()
+    detector = HaarFaceDetector()
+    started_s = time.perf_counter()
+    boxes = detector.detect(image)
+    text = f"haar ({CASCADE}), {1000 * (time.perf_counter() - started_s):.0f} ms"
+    x1, y1, x2, y2 = PORTRAIT_BOX
+    if any(x1 < (box[0] + box[2]) / 2 < x2 and y1 < (box[1] + box[3]) / 2 < y2 for box in boxes):
+        yield Finding("detectors", OK, f"{text}: finds the portrait's face")
+    else:
+        yield Finding("detectors", FAILURE, f"{text}: found {boxes.tolist()} in {PORTRAIT.name}, whose face is at "
+                      f"{PORTRAIT_BOX}", with_pins(OPENCV_TODO))
+
+
+def _portrait():
+    """The demo's portrait, (512, 512, 3) BGR."""
+    import cv2
+
+    image = cv2.imread(str(PORTRAIT))
+    if image is None:
+        raise RuntimeError(f"{PORTRAIT} cannot be read")
+    return image
+
+
+def video() -> Iterator[Finding]:
+    """H.264 and AAC, written as the recorder does and read again, in memory."""
+    import av
+    import numpy as np
+
+    versions = ", ".join(f"{name} {'.'.join(map(str, number))}" for name, number in sorted(av.library_versions.items())[:3])
+    yield Finding("video", OK, f"PyAV {av.__version__} ({versions})")
+    missing = [name for name in ("libx264", "aac", "h264") if name not in av.codecs_available]
+    if missing:
+        yield Finding("video", FAILURE, f"PyAV lacks {', '.join(missing)}; it was built with another FFmpeg",
+                      with_pins("pip install --force-reinstall --only-binary av {av}"))
+        return
+    file, shade = io.BytesIO(), 90
+    with av.open(file, "w", format="mp4") as container:
+        pictures, sound = container.add_stream("libx264", rate=30), container.add_stream("aac", rate=44100, layout="mono")
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="bgr24")))
+        for _ in range(10):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 44100
+            container.mux(sound.encode(frame))
+        container.mux(pictures.encode(None))
+        container.mux(sound.encode(None))
+    size = file.tell()
+    file.seek(0)
+    with av.open(file) as container:
+        shades = [frame.to_ndarray(format="bgr24").mean() for frame in container.decode(video=0)]
+    file.seek(0)
+    with av.open(file) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    text = f"libx264 and AAC to MP4 and back: {len(shades)} of 10 pictures, {samples} samples, {size:,} bytes"
+    if len(shades) == 10 and max(abs(s - shade) for s in shades) < 5 and samples >= 10240:
+        yield Finding("video", OK, text)
+    else:
+        yield Finding("video", FAILURE, f"{text}; mean shades {[round(s) for s in shades]}, should be {shade}",
+                      with_pins("pip install --force-reinstall {av}"))
+
+
+def torch() -> Iterator[Finding]:
+    """It computes; on each GPU too."""
+    import torch as t
+
+    t.ones(64, 64) @ t.ones(64, 64)
+    yield Finding("torch", OK, f"{t.__version__}, {t.get_num_threads()} threads, built for "
+                  + (f"CUDA {t.version.cuda}, cuDNN {t.backends.cudnn.version()}" if t.version.cuda else "the CPU"))
+    for i in range(t.cuda.device_count()):
+        about = t.cuda.get_device_properties(i)
+        text = f"cuda:{i} {about.name}, {about.total_memory / 2**30:.0f} GiB, compute capability {about.major}.{about.minor}"
+        try:
+            sums = (t.ones(64, 64, device=f"cuda:{i}") @ t.ones(64, 64, device=f"cuda:{i}")).sum().item()
+        except RuntimeError as error:  # a GPU newer or older than the kernels in this build, or one without memory left
+            yield Finding("cuda", FAILURE, f"{text}; cannot compute: {str(error).splitlines()[0]}",
+                          "free its memory, or install a torch built for it (pytorch.org); until then: --device cpu")
+            continue
+        yield Finding("cuda", OK if sums == 64**3 else FAILURE, f"{text}; computes", "" if sums == 64**3 else "--device cpu")
+    if not t.cuda.device_count():
+        yield _no_cuda(t.version.cuda)
+
+
+def _no_cuda(build: str | None) -> Finding:
+    driver = Path("/proc/driver/nvidia/version")
+    if not driver.exists() and not shutil.which("nvidia-smi"):
+        return Finding("cuda", OK, "no NVIDIA GPU: the program computes on the CPU")
+    if build:
+        return Finding("cuda", WARNING, f"there is an NVIDIA driver, but torch for CUDA {build} finds no GPU with it",
+                       "look at nvidia-smi; update the driver, or give the container its GPU (--gpus all)")
+    return Finding("cuda", WARNING, "there is an NVIDIA driver, but this torch is built for the CPU",
+                   with_pins("pip install --force-reinstall {torch} {torchvision}"))
+
+
+def torchvision() -> Iterator[Finding]:
+    """Its compiled part fits torch: a mismatch shows at the first operator."""
+    import torch as t
+    import torchvision as v
+
+    kept = v.ops.nms(t.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8]]), t.tensor([0.9, 0.8]), 0.5).tolist()
+    yield Finding("torchvision", OK if kept == [0] else FAILURE, f"{v.__version__}, with torch {t.__version__}",
+                  "" if kept == [0] else with_pins("pip install --force-reinstall {torch} {torchvision}"))
+
+
+def timm() -> Iterator[Finding]:
+    import timm as m
+
+    yield Finding("timm", OK, m.__version__)
+
+
+def onnx() -> Iterator[Finding]:
+    if importlib.util.find_spec("onnxruntime") is None:
+        yield Finding("onnxruntime", OK, "not installed; only exported .onnx models need it")
+        return
+    import onnxruntime
+
+    yield Finding("onnxruntime", OK, f"{onnxruntime.__version__}, providers {', '.join(onnxruntime.get_available_providers())}")
+
+
+def model() -> Iterator[Finding]:
+    """The shipped weights load and name the portrait's smile."""
+    import numpy as np
+
+    from fer_live.classifier import EmotionClassifier
+    from models.preprocess import crop_faces
+
+    started_s = time.perf_counter()
+    classify = EmotionClassifier(WEIGHTS / "best_model.pt", "cpu")
+    loaded_s = time.perf_counter()
+    probs = classify(crop_faces(_portrait(), np.array([PORTRAIT_BOX]), classify.spec))[0]
+    done_s = time.perf_counter()
+    label, confidence = classify.spec.labels[int(probs.argmax())], float(probs.max())
+    text = (f"{classify.describe}; loaded in {loaded_s - started_s:.1f} s, the portrait in {1000 * (done_s - loaded_s):.0f} ms: "
+            f"{label} {confidence:.0%}")
+    if label == "happy" and confidence > 0.5:
+        yield Finding("model", OK, text)
+    else:
+        yield Finding("model", FAILURE, f"{text}, should be happy",
+                      with_pins("pip install --force-reinstall {torch} {timm}, or install the program again"))
+
+
+def program() -> Iterator[Finding]:
+    """All parts of a live run import, and cv2 comes before av."""
+    import fer_live.live
+
+    names = list(sys.modules)  # in the order of their import
+    if names.index("cv2") > names.index("av"):
+        yield Finding("program", FAILURE, "av was imported before cv2, after which OpenCV's windows hang (PyAV issue 978)",
+                      "look for an import of av in sitecustomize, usercustomize and .pth files, or in changes to fer_live")
+    else:
+        yield Finding("program", OK, f"{Path(fer_live.live.__file__).parent} imports, cv2 before av")
+
+
+def window() -> Iterator[Finding]:
+    """OpenCV can open windows, and does where there is a display."""
+    import cv2
+
+    import fer_live.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
+    from fer_live.window import missing_display
+
+    interface = next((line.split(":")[1].strip() for line in cv2.getBuildInformation().splitlines() if " GUI:" in line), "?")
+    if interface in ("NONE", "NO"):
+        yield Finding("window", WARNING, "this OpenCV has no windows (a headless package)", with_pins(OPENCV_TODO))
+        return
+    missing = missing_display()
+    if missing:
+        level = WARNING if os.environ.get("DISPLAY") else OK  # without one the check `display` has said it
+        todo = "set DISPLAY to a display that answers, or log in there" if level != OK else ""
+        yield Finding("window", level, f"{interface}, not tried: {missing}", todo)
+        return
+    cv2.namedWindow("fer_live doctor", cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+    cv2.imshow("fer_live doctor", _portrait())
+    cv2.waitKey(100)
+    is_open = cv2.getWindowProperty("fer_live doctor", cv2.WND_PROP_VISIBLE) >= 1
+    cv2.destroyAllWindows()
+    yield Finding("window", OK if is_open else WARNING, f"{interface}, a window {'opened' if is_open else 'did not open'}",
+                  "" if is_open else "run it in a desktop session, or with --no-window")
+
+
+ALL = (opencv, detectors, video, torch, torchvision, timm, onnx, model, program, window)
+CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
+
+if __name__ == "__main__":
+    sys.exit(answer(CHECKS, sys.argv[1:]))

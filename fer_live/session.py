@@ -1,0 +1,251 @@
+"""What a log says of a session, counted in one pass: who was seen how long, with which expressions, and when nobody was.
+
+Time is counted by the intervals between logged frames, since live frames are dropped: what a frame shows holds until the next
+one. Memory does not grow with the log but for the runs of a label (17 bytes each) of the people that are kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
+GAP_S = 1.0  # the shortest time without a face that is told as a gap
+FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
+KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
+OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed
+LABELS = 24  # distinct labels; what comes after them is called OTHER
+OTHER = "(other)"
+BINS = 240  # the overview has between half as many and as many
+LISTED = 1000  # events told one by one
+LONG = 40  # letters of a label or an event; what is longer is cut
+
+
+@dataclass(slots=True)
+class Person:
+    """A track: one face followed, as far as it could be. Times in seconds since the log's first frame."""
+
+    name: str
+    first_s: float
+    last_s: float
+    seen_s: float = 0.0
+    frames: int = 0
+    changes: int = 0
+    seconds: dict[int, float] = field(default_factory=dict)  # label -> how long it was shown
+    labels: array = field(default_factory=lambda: array("B"))  # the runs of a label, in order
+    starts: array = field(default_factory=lambda: array("d"))
+    ends: array = field(default_factory=lambda: array("d"))
+    best: tuple | None = None  # (score, time_s in the log, box xyxy, label) of the clearest moment
+
+
+@dataclass(slots=True)
+class Session:
+    """A whole log. Labels are numbers, positions in `labels`. Times are seconds since the log's first frame."""
+
+    labels: list[str] = field(default_factory=list)
+    frames: int = 0
+    faces: int = 0
+    span_s: float = 0.0  # from the first frame to the end of the last
+    logged_s: float = 0.0  # of that, how long frames were logged without a hole
+    someone_s: float = 0.0  # of that, how long at least one face was seen
+    face_s: float = 0.0  # summed over faces
+    changes: int = 0  # of a face's label from one frame to the next
+    seconds: Counter = field(default_factory=Counter)  # label -> summed over faces
+    counts: Counter = field(default_factory=Counter)  # label -> faces, one a frame
+    runs: Counter = field(default_factory=Counter)  # label -> times that it began
+    shown_by: Counter = field(default_factory=Counter)  # label -> people
+    people: list[Person] = field(default_factory=list)  # at most KEPT, by first sight
+    dwells_s: array = field(default_factory=lambda: array("d"))  # of all people, from first to last sight
+    gaps: list[tuple[float, float]] = field(default_factory=list)  # nobody was seen
+    holes: list[tuple[float, float]] = field(default_factory=list)  # nothing was logged
+    events: list[tuple[float, str]] = field(default_factory=list)
+    event_counts: Counter = field(default_factory=Counter)
+    bins: list[dict[int, float]] = field(default_factory=list)  # label -> face-seconds in each bin_s of the span
+    bin_s: float = 0.1
+    parts: int = 1  # logs that were put together, told by their times beginning anew
+    stills: bool = False  # pictures, which have no times: only `counts` say anything
+    most: int = 0  # faces in one frame
+    skipped: int = 0  # lines that are no frame of a log
+    skipped_faces: int = 0  # faces without a track, a label or with impossible numbers
+
+
+def summarize(entries: Iterable[dict]) -> Session:
+    """Count the objects of a log, as `fer_live.logread.read_log` gives them. What is broken is skipped and counted."""
+    counter = _Counter()
+    for entry in entries:
+        counter.take(entry)
+    return counter.finish()
+
+
+class _Counter:
+    """Holds back one frame, since how long it lasts is known when the next one comes."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self.numbers: dict[str, int] = {}  # label -> position
+        self.open: dict[tuple[int, int], Person] = {}  # (run, track_id) -> person
+        self.kept: list[tuple[float, int, Person]] = []  # a heap, the shortest first
+        self.closed = self.run = 0
+        self.offset_s: float | None = None  # from the log's times to the session's
+        self.held: tuple[float, float, list] | None = None  # time_s, time_s in the log, faces
+        self.usual_s = 0.0  # the last interval that was no hole
+        self.empty_s: float | None = None  # since when nobody is seen
+
+    def take(self, entry: dict) -> None:
+        log_s, faces = _number(entry.get("time_s")), entry.get("faces")
+        if isinstance(entry.get("event"), str):
+            self._event(entry["event"][:LONG], log_s)
+            return
+        if log_s is None or abs(log_s) > FAR_S or not isinstance(faces, list):
+            self.session.skipped += 1
+            return
+        if self.offset_s is None:
+            self.offset_s = -log_s
+        if self.held is not None and log_s < self.held[1] - HOLE_S:  # logs that were put together: a new run, new people
+            self.run, self.session.parts = self.run + 1, self.session.parts + 1
+            self.offset_s = self.held[0] + self.usual_s - log_s
+        now_s = log_s + self.offset_s
+        if self.held is not None:
+            now_s = max(now_s, self.held[0])
+            self._count(*self.held, now_s)
+        self.held = now_s, log_s, self._faces(faces)
+
+    def finish(self) -> Session:
+        session = self.session
+        if self.held is not None:
+            self._count(*self.held, self.held[0] + self.usual_s)
+            session.span_s = self.held[0] + self.usual_s
+            self._end_gap(session.span_s)
+        for person in self.open.values():
+            self._close(person)
+        session.people = sorted((person for _, _, person in self.kept), key=lambda p: (p.first_s, p.last_s))
+        session.stills = session.logged_s == 0
+        return session
+
+    def _event(self, name: str, log_s: float | None) -> None:
+        session = self.session
+        session.event_counts[name if name in session.event_counts or len(session.event_counts) < LABELS else OTHER] += 1
+        if len(session.events) < LISTED and log_s is not None and self.offset_s is not None:
+            session.events.append((max(0.0, log_s + self.offset_s), name))
+
+    def _faces(self, faces: list) -> list:
+        good = [face for face in map(self._face, faces) if face is not None]
+        self.session.skipped_faces += len(faces) - len(good)
+        return good
+
+    def _face(self, face: object) -> tuple | None:
+        """(track_id, label, score, box) of a logged face; None if it is none."""
+        if not isinstance(face, dict) or not isinstance(face.get("label"), str):
+            return None
+        track, confidence = face.get("track_id"), _number(face.get("confidence"))
+        if type(track) is not int or abs(track) > 1 << 53 or confidence is None or not 0 <= confidence <= 1:
+            return None
+        label, box = self._label(face["label"][:LONG]), face.get("box")
+        box = [_number(v) for v in box] if isinstance(box, list) and len(box) == 4 else []
+        if not box or None in box or not (box[0] < box[2] and box[1] < box[3]):
+            return track, label, 0.0, None
+        return track, label, confidence * min(box[2] - box[0], box[3] - box[1]), tuple(box)
+
+    def _label(self, name: str) -> int:
+        if name not in self.numbers:
+            if len(self.numbers) >= LABELS and name != OTHER:
+                return self._label(OTHER)
+            self.numbers[name] = len(self.numbers)
+            self.session.labels.append(name)
+        return self.numbers[name]
+
+    def _count(self, time_s: float, log_s: float, faces: list, next_s: float) -> None:
+        """A frame and its faces, which hold until `next_s`, or as long as usual if that is a hole."""
+        session, weight_s = self.session, next_s - time_s
+        if weight_s > HOLE_S:
+            weight_s = self.usual_s or HOLE_S
+            session.holes.append((time_s + weight_s, next_s))
+        elif weight_s > 0:
+            self.usual_s = weight_s
+        session.frames += 1
+        session.faces += len(faces)
+        session.most = max(session.most, len(faces))
+        session.logged_s += weight_s
+        if faces:
+            session.someone_s += weight_s
+            self._end_gap(time_s)
+        elif self.empty_s is None:
+            self.empty_s = time_s
+        for track, label, score, box in faces:
+            self._see(self._person(track, time_s), label, time_s, weight_s, (score, log_s, box, label))
+        if faces:
+            self._bin(time_s, weight_s, faces)
+
+    def _person(self, track: int, time_s: float) -> Person:
+        person = self.open.get((self.run, track))
+        if person is None:
+            if len(self.open) >= OPEN:
+                for key in sorted(self.open, key=lambda k: self.open[k].last_s)[: OPEN // 2]:
+                    self._close(self.open.pop(key))
+            name = f"{track}" if not self.run else f"{self.run + 1}.{track}"
+            person = self.open[self.run, track] = Person(name, time_s, time_s)
+        return person
+
+    def _see(self, person: Person, label: int, time_s: float, weight_s: float, moment: tuple) -> None:
+        session, end_s = self.session, time_s + weight_s
+        follows = bool(person.labels) and time_s - person.ends[-1] <= HOLE_S
+        if follows and person.labels[-1] == label:
+            person.ends[-1] = end_s
+        else:
+            if follows:
+                person.changes += 1
+                session.changes += 1
+            session.runs[label] += 1
+            person.labels.append(label)
+            person.starts.append(time_s)
+            person.ends.append(end_s)
+        person.last_s = end_s
+        person.frames += 1
+        person.seen_s += weight_s
+        person.seconds[label] = person.seconds.get(label, 0.0) + weight_s
+        session.face_s += weight_s
+        session.seconds[label] += weight_s
+        session.counts[label] += 1
+        if moment[2] is not None and (person.best is None or moment[0] > person.best[0]):
+            person.best = moment
+
+    def _close(self, person: Person) -> None:
+        self.session.dwells_s.append(person.last_s - person.first_s)
+        self.session.shown_by.update(person.seconds.keys())
+        self.closed += 1
+        heapq.heappush(self.kept, (person.seen_s, -self.closed, person))
+        if len(self.kept) > KEPT:
+            heapq.heappop(self.kept)
+
+    def _end_gap(self, time_s: float) -> None:
+        start_s, self.empty_s = self.empty_s, None
+        if start_s is not None and time_s - start_s >= GAP_S:
+            self.session.gaps.append((start_s, time_s))
+
+    def _bin(self, time_s: float, weight_s: float, faces: list) -> None:
+        session = self.session
+        while (number := int(time_s / session.bin_s)) >= BINS:
+            session.bins = [_sum(session.bins[i : i + 2]) for i in range(0, len(session.bins), 2)]
+            session.bin_s *= 2
+        while len(session.bins) <= number:
+            session.bins.append({})
+        for _, label, _, _ in faces:
+            session.bins[number][label] = session.bins[number].get(label, 0.0) + weight_s
+
+
+def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
+    total: Counter = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
+
+
+def _number(value: object) -> float | None:
+    """A finite number of sensible size as float, else None."""
+    if type(value) not in (int, float) or not -1e12 < value < 1e12:  # NaN compares false
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,75 @@
+"""Pictures of faces out of a video, as small JPEGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+
+# isort: split
+import av
+import numpy as np
+
+from fer_live.types import SourceError
+
+SIDE = 128  # pixels
+MARGIN = 0.2  # of the box, around it
+NEAR_S = 4.0  # up to here it costs less to decode on than to jump to the key frame before
+Moment = tuple[float, tuple[float, float, float, float]]  # time_s in the video, box xyxy in its pixels
+
+
+def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
+    """A JPEG of SIDE by SIDE pixels for each moment; None where the video has no such time or place, or is damaged there.
+
+    Raises SourceError if the file cannot be opened as video.
+    """
+    pictures: list[bytes | None] = [None] * len(moments)
+    order = sorted(range(len(moments)), key=lambda i: moments[i][0])
+    try:
+        with av.open(str(video)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            images = _images(container, stream, [moments[i][0] for i in order])
+            for i, image in zip(order, images, strict=False):  # fewer images than moments: the video is shorter
+                pictures[i] = _cut(image, moments[i][1])
+    except IndexError:
+        raise SourceError(f"{video} holds no video; give the one that the log was made from") from None
+    except (av.FFmpegError, OSError) as error:
+        if not any(pictures):
+            reason = getattr(error, "strerror", "") or error
+            raise SourceError(f"{video} cannot be opened as video ({reason}); is it whole, and a video?") from None
+    return pictures
+
+
+def _images(container: av.container.InputContainer, stream, times_s: list[float]) -> Iterator[np.ndarray]:
+    """The upright pictures (H, W, 3) BGR at these times, which must ascend; ends where the video does."""
+    half_s = 0.5 / float(stream.average_rate or stream.guessed_rate or 30)
+    frames, last = container.decode(stream), None
+    for time_s in times_s:
+        if last is None or time_s > last.time + NEAR_S:
+            container.seek(max(0, round(time_s / stream.time_base)), stream=stream)
+            frames, last = container.decode(stream), None
+        while last is None or last.time < time_s - half_s:
+            last = next((frame for frame in frames if frame.time is not None), None)
+            if last is None:
+                return
+        yield np.rot90(last.to_ndarray(format="bgr24"), round(last.rotation / 90) % 4)
+
+
+def _cut(image: np.ndarray, box: tuple[float, float, float, float]) -> bytes | None:
+    """The square around a box with MARGIN, as JPEG; None if less than half of the box lies in the picture."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    inside = max(0.0, min(x2, width) - max(x1, 0)) * max(0.0, min(y2, height) - max(y1, 0))
+    if inside < 0.5 * (x2 - x1) * (y2 - y1):
+        return None
+    side = max(x2 - x1, y2 - y1) * (1 + 2 * MARGIN)
+    left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
+    crop = image[max(0, top) : top + round(side), max(0, left) : left + round(side)]
+    if not crop.size:
+        return None
+    scale = SIDE / max(crop.shape[:2])
+    size_wh = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))
+    small = cv2.resize(crop, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

@@ -1,0 +1,315 @@
+"""The report: what is read from a log, what is counted, and that the page is safe and whatever the log holds."""
+
+import base64
+import html.parser
+import json
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live import overlay, session
+from fer_live.charts import PALETTE, clock, strip
+from fer_live.log import Log
+from fer_live.logread import read_log
+from fer_live.report import main, make_report
+from fer_live.session import summarize
+from fer_live.types import Analysis, Face, Frame, SourceError
+from models.checkpoint import EMOTIONS
+from tests.conftest import ROOT
+
+
+def face(track_id=1, label="happy", confidence=0.9, box=(10, 20, 60, 70)):
+    return {"track_id": track_id, "box": list(box), "label": label, "confidence": confidence, "probs": {label: confidence}}
+
+
+def frames(*items, step_s=0.1):
+    """Entries of a log: each item is the faces of one frame, or a number: seconds without a line."""
+    time_s, entries = 0.0, []
+    for item in items:
+        if isinstance(item, float):
+            time_s += item
+        else:
+            entries.append({"frame": len(entries), "time_s": round(time_s, 6), "faces": item})
+            time_s += step_s
+    return entries
+
+
+def write(path, entries):
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return path
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects tags and attributes, and asserts that what is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.stack = set(), [], "", []
+        self.feed(text)
+        self.close()
+        assert not self.stack
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img", "br"):
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data if self.stack[-1:] != ["style"] else ""
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def written(path, count=5):
+    """A log by the program's own sink: one face, then two, then none, and so on."""
+    probs = np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32)
+    with Log(path, EMOTIONS) as sink:
+        for i in range(count):
+            faces = tuple(Face((10, 12, 40, 42 + j), j + 1, probs, "happy", 0.6) for j in range((1, 2, 0)[i % 3]))
+            sink.write(None, Analysis(Frame(None, i, i / 4), faces))
+    return path
+
+
+def test_csv_and_jsonl_give_the_same_objects(tmp_path):
+    lines, rows = (list(read_log(written(tmp_path / name))) for name in ("a.jsonl", "a.csv"))
+    assert len(lines) == 5 and [entry for entry in lines if entry["faces"]] == rows
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_log_torn_anywhere_is_read_up_to_there(tmp_path, name, capsys):
+    whole = written(tmp_path / name).read_bytes()
+    entries = list(read_log(tmp_path / name))
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    for end in range(last, len(whole)):
+        (tmp_path / name).write_bytes(whole[:end] + (b"\0" * 512 if end % 2 else b""))
+        found = list(read_log(tmp_path / name))
+        assert [e["frame"] for e in found] in ([e["frame"] for e in entries], [e["frame"] for e in entries][:-1])
+        assert all(len(e["faces"]) <= 2 for e in found)
+    assert capsys.readouterr().err == "", "a torn end is nothing to speak of"
+
+
+def test_broken_lines_are_counted_and_the_rest_is_read(tmp_path, capsys):
+    good = json.dumps(frames([face()])[0])
+    evil = ["garbage", "[1, 2]", "[" * 100_000, '{"a": ' + "1" * 6000 + "}", '"' + "x" * (3 << 20) + '"', "\udcff"]
+    content = "\n".join([evil[0], good, *evil[1:], good]) + "\n"
+    (tmp_path / "a.jsonl").write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert len(list(read_log(tmp_path / "a.jsonl"))) == 2
+    assert f"left out {len(evil)} broken lines of {len(evil) + 2}" in capsys.readouterr().err
+    rows = written(tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join([*rows[:2], "1,2", 'x,"', "9" * 200_000, "1,nan,x", *rows[2:]]) + "\n")
+    assert len(list(read_log(tmp_path / "a.csv"))) >= 2
+    assert "broken" in capsys.readouterr().err
+
+
+def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):
+    video = tmp_path / "no.mp4"
+    video.write_text("no video")
+    log = write(tmp_path / "a.jsonl", frames([face()], [face()]))
+    for name, text in (("empty.jsonl", ""), ("text.jsonl", "hello\n"), ("other.csv", "a,b\n1,2\n"), ("log.txt", "x"),
+                       ("frames.jsonl", '{"a": 1}\n'), ("nan.jsonl", '{"frame": 1, "time_s": NaN, "faces": []}\n'),
+                       ("zeros.jsonl", "\0" * 100)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "folder.jsonl").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    bad = [path for path in tmp_path.iterdir() if path not in (log, video)]
+    assert len(bad) == 8
+    cases = [[str(path)] for path in [*bad, tmp_path / "no.jsonl"]]
+    cases += [[str(log), "--output", str(tmp_path / "x.pdf")], [str(log), "--output", str(tmp_path / "no" / "x.html")],
+              [str(log), "--video", str(tmp_path / "nothing.mp4")], [str(log), "--video", str(video)]]
+    for arguments in cases:
+        assert main(arguments) == 2, arguments
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and said.startswith("error: ") and len(said) < 400, said
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+
+
+# ------------------------------------------------------------------------------------------------ counting
+
+
+def test_time_between_frames_is_the_weight():
+    """Twice the frames in the same time are the same time: live frames are dropped."""
+    result = summarize(frames(*[[face(label="happy")]] * 10, *[[face(label="sad")], 0.1] * 5, []))
+    by_label = {result.labels[n]: s for n, s in result.seconds.items()}
+    assert by_label == {"happy": pytest.approx(1.0), "sad": pytest.approx(1.0)}
+    assert {result.labels[n]: c for n, c in result.counts.items()} == {"happy": 10, "sad": 5}
+    assert result.span_s == pytest.approx(2.2) and result.someone_s == pytest.approx(2.0)
+    assert result.changes == 1 and list(result.dwells_s) == pytest.approx([2.0])
+
+
+def test_a_hole_is_not_counted_as_anybodys_time():
+    result = summarize(frames([face()], [face()], 30.0, [face(label="sad")], [face(label="sad")]))
+    assert result.face_s == pytest.approx(0.4) and result.span_s == pytest.approx(30.4)
+    assert result.holes == [(pytest.approx(0.2), pytest.approx(30.2))] and result.changes == 0
+    (person,) = result.people
+    assert person.seen_s == pytest.approx(0.4) and list(person.starts) == pytest.approx([0.0, 30.2])
+
+
+def test_gaps_people_and_runs():
+    empty, long = [], [[]] * 15
+    result = summarize(frames([face(1)], empty, [face(1, "sad"), face(2)], *long, [face(3)], [face(3, "sad")], [face(3)]))
+    assert result.gaps == [(pytest.approx(0.3), pytest.approx(1.8))], "a frame without a face is no gap"
+    assert [p.name for p in result.people] == ["1", "2", "3"] and result.most == 2
+    assert result.runs == {result.labels.index("happy"): 4, result.labels.index("sad"): 2}
+    assert result.shown_by == {result.labels.index("happy"): 3, result.labels.index("sad"): 2}
+    assert [p.changes for p in result.people] == [1, 0, 2]
+
+
+def test_gaps_at_both_ends_and_a_session_without_faces():
+    result = summarize(frames(*[[]] * 15, [face()], *[[]] * 15))
+    assert [pytest.approx(t) for gap in result.gaps for t in gap] == [0.0, 1.5, 1.6, 3.1]
+    result = summarize(frames(*[[]] * 15))
+    assert result.gaps == [(0.0, pytest.approx(1.5))] and not result.people and result.frames == 15
+
+
+def test_logs_put_together_are_parts_with_their_own_people():
+    part = frames(*[[face(1)]] * 30)
+    result = summarize([*part, *part])
+    assert result.parts == 2 and [p.name for p in result.people] == ["1", "2.1"]
+    assert result.span_s == pytest.approx(6.0) and result.face_s == pytest.approx(6.0)
+
+
+def test_pictures_are_counted_not_timed(tmp_path):
+    entries = [{"frame": i, "time_s": 0.0, "faces": [face(label="happy" if i else "sad")], "file": f"{i}.png"} for i in range(4)]
+    result = summarize(entries)
+    assert result.stills and {result.labels[n]: c for n, c in result.counts.items()} == {"happy": 3, "sad": 1}
+    text = make_report(write(tmp_path / "a.jsonl", entries)).read_text()
+    assert "75.0%" in text and "pictures" in text and "Nobody in view" not in text
+
+
+def test_events_are_told():
+    entries = frames(*[[face()]] * 5)
+    entries[2:2] = [{"event": "camera_lost", "time_s": 0.15}, {"event": "camera_lost"}, {"event": "back", "time_s": 0.2}]
+    result = summarize(entries)
+    assert result.event_counts == {"camera_lost": 2, "back": 1} and result.skipped == 0
+    assert result.events == [(0.15, "camera_lost"), (0.2, "back")] and result.frames == 5
+
+
+def test_what_is_broken_is_skipped_and_counted():
+    nan, inf = float("nan"), float("inf")
+    good = frames(*[[face()]] * 4)
+    bad = [{}, {"time_s": 0.3}, {"time_s": nan, "faces": []}, {"time_s": inf, "faces": []}, {"time_s": 10**400, "faces": []},
+           {"time_s": 1e11, "faces": []}, {"time_s": "0.3", "faces": []}, {"time_s": True, "faces": []},
+           {"time_s": 1, "faces": {}}]
+    faces = [None, 7, {}, {"track_id": 1, "label": "x"}, face(confidence=nan), face(confidence=2.0), face(label=3), face("1"),
+             face(10**400), face(True)]
+    result = summarize([bad[5], *good, *bad, {"time_s": 0.4, "faces": faces}])
+    assert (result.skipped, result.skipped_faces, result.frames) == (len(bad) + 1, len(faces), 5)
+    assert result.face_s == pytest.approx(0.4)
+    for box in ([1, 2], None, [nan] * 4, [9, 9, 1, 1], "abcd", [1e300, 0, 1e301, 1]):
+        result = summarize(frames([{**face(), "box": box}], []))
+        assert result.faces == 1 and result.people[0].best is None, "a face without a place is still a face"
+
+
+def test_a_flood_of_names_stays_small():
+    entries = frames(*[[face(i, label=f"label {i}" + "x" * 500)] for i in range(6000)])
+    entries += [{"event": f"e{i}", "time_s": 1.0} for i in range(5000)]
+    result = summarize(entries)
+    assert len(result.labels) == session.LABELS + 1 and result.labels[-1] == session.OTHER
+    assert len(result.people) == session.KEPT and len(result.dwells_s) == 6000 and len(result.bins) <= session.BINS
+    assert max(map(len, result.labels)) <= session.LONG and sum(result.event_counts.values()) == 5000
+    assert len(result.events) == session.LISTED and len(result.event_counts) <= session.LABELS + 1
+    assert sum(result.seconds.values()) == pytest.approx(600, abs=0.2) == sum(sum(b.values()) for b in result.bins)
+
+
+def test_a_long_log_needs_little_memory(tmp_path):
+    code = ("import resource, sys; from fer_live.session import summarize\n"
+            "def entries():\n"
+            "    for i in range(60_000):\n"
+            "        face = {'track_id': i, 'label': 'happy', 'confidence': 0.5, 'box': [0, 0, 9, 9]}\n"
+            "        yield {'time_s': i / 30, 'faces': [face]}\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "summarize(entries())\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)")
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert int(out) < 30_000, "kilobytes; people are forgotten as they go"  # 7,000 measured; were all kept, about 90,000
+
+
+# ------------------------------------------------------------------------------------------------ the page
+
+
+def test_the_page_tells_what_was_counted(tmp_path):
+    log = write(tmp_path / "a.jsonl", frames(*[[face(1)]] * 30, *[[]] * 20, *[[face(2, "sad"), face(3, "unsure")]] * 10))
+    assert main([str(log)]) == 0
+    page = Tags((tmp_path / "a.html").read_text())
+    for words in ("Person 1", "Person 3", "60.0%", "20.0%", "6.0 s", "67%", "stay 3.0 s", "3.0 s to 5.0 s", "mainly happy 100%"):
+        assert words in page.text, words
+    assert page.text.count("unsure") >= 3 and "img" not in page.tags
+    assert main([str(log)]) == 0 and (tmp_path / "a-2.html").exists(), "nothing is overwritten"
+
+
+def test_a_csv_says_what_it_cannot_tell(tmp_path):
+    text = make_report(written(tmp_path / "a.csv", 60)).read_text()
+    assert "There was always somebody" in text
+    log = tmp_path / "b.csv"
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    log.write_text("\n".join([*rows[:5], *rows[40:]]) + "\n")
+    assert "a CSV log has none while nobody is seen" in make_report(log).read_text()
+
+
+def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
+    evil = ["<script>alert(1)</script>", "\"' onload=alert(1) x='", "</style><img src=http://evil/>", "&lt;b",
+            "\ud800\u202e\x00\x1b[31m"]
+    entries = frames(*[[face(i, label)] for i, label in enumerate(evil)] * 9)
+    entries.append({"event": evil[0], "time_s": 0.2})
+    log = tmp_path / "<b>&a'\".jsonl"
+    text = make_report(write(log, entries)).read_text(encoding="utf-8")
+    page = Tags(text)
+    assert "script" not in page.tags and "img" not in page.tags and "a" not in page.tags
+    assert evil[0] in page.text and "<b>&a'\".jsonl" in page.text, "it is shown as what it is"
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
+    assert "http" not in text.replace("http-equiv=", "").replace("src=http://evil/", "") and "default-src 'none'" in text
+    assert "\u202e" not in text and "\x1b" not in text
+
+
+def test_colours_are_the_overlays_and_patterns_tell_them_apart():
+    for name, (blue, green, red) in overlay.COLOURS.items():
+        assert PALETTE[name] == f"#{red:02x}{green:02x}{blue:02x}"
+    from fer_live.charts import patterns
+
+    marks = re.findall(r'<path d="([^"]*)"', patterns(list(PALETTE)))[:-1]
+    assert len(marks) == len(PALETTE) == len(set(marks))
+
+
+def test_a_row_of_very_many_parts_is_thinned():
+    runs = [(i / 10, (i + 1) / 10, int(i % 10 == 0)) for i in range(20_000)]
+    drawn = strip(runs, (0.0, 2000.0), ["happy", "sad"], "x")
+    assert drawn.count("<rect") < 900 and "happy, 0.0 s to" in drawn
+    assert [clock(t) for t in (0, 0.04, 59.94, 59.96)] == ["0.0 s", "0.04 s", "59.9 s", "1:00"]
+    assert [clock(t) for t in (125, 3600, 86401)] == ["2:05", "1:00:00", "24:00:01"]
+
+
+def test_pictures_are_of_the_clearest_moment_and_only_with_a_video(tmp_path, make_clip):
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, sound=None)
+    with_face = [[face(1, confidence=0.5 + i / 200, box=(83 + 2 * i, 33, 128 + 2 * i, 78))] for i in range(40)]
+    entries = frames(*with_face, [face(2, box=(900, 900, 950, 950))], *[[]] * 100, [face(3)], [face(3)], step_s=1001 / 30000)
+    log = write(tmp_path / "a.jsonl", entries)
+    assert "data:image" not in make_report(log).read_text()
+    assert summarize(entries).people[0].best[1] == pytest.approx(39 * 1001 / 30000, abs=1e-5)
+    pictures = re.findall(r'alt="Person (\d)" src="data:image/jpeg;base64,([^"]+)"', make_report(log, clip).read_text())
+    assert [name for name, _ in pictures] == ["1"], "a place outside the picture and a time after the end have none"
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0][1]), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (128, 128, 3)
+    import av
+
+    with av.open(str(clip)) as container:
+        image = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)][39]
+    wanted = cv2.resize(image[33 - 9 : 78 + 9, 83 + 78 - 9 : 128 + 78 + 9], (128, 128), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(picture.astype(int) - wanted).mean() < 6
+
+
+def test_read_log_raises_what_the_command_line_tells(tmp_path):
+    with pytest.raises(SourceError, match="no log at"):
+        list(read_log(tmp_path / "no.csv"))
