@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from fer_live import cameras, doctor, machine, probes
-from fer_live.machine import FAILURE, OK, WARNING
+from fer_live.doctor import __main__ as doctor
+from fer_live.doctor import cameras, machine, probes
+from fer_live.doctor.machine import FAILURE, OK, WARNING
 from tests.conftest import ROOT
 
 
@@ -65,10 +66,10 @@ def test_it_answers_when_everything_is_broken(tmp_path):
 def test_a_crash_in_the_middle_keeps_what_was_found_before(tmp_path, monkeypatch):
     (tmp_path / "torchvision.py").write_text("import os; os.kill(os.getpid(), 11)")
     shutil.copytree(ROOT / "fer_live", tmp_path / "fer_live", ignore=shutil.ignore_patterns("__pycache__", "assets"))
-    text = (tmp_path / "fer_live" / "machine.py").read_text()
+    text = (tmp_path / "fer_live" / "doctor" / "machine.py").read_text()
     text = text.replace("def display() -> Iterator[Finding]:", "def display():\n    yield Finding('display', OK, 'first')\n"
                         "    os.kill(os.getpid(), 11)")
-    (tmp_path / "fer_live" / "machine.py").write_text(text)
+    (tmp_path / "fer_live" / "doctor" / "machine.py").write_text(text)
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     first, second = doctor.run_check("machine", "display", "do this", 20.0)

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live import overlay, session
-from fer_live.charts import PALETTE, clock, strip
+from fer_live import overlay
 from fer_live.log import Log
 from fer_live.logread import read_log
-from fer_live.report import main, make_report
-from fer_live.session import summarize
+from fer_live.report import session
+from fer_live.report.__main__ import main, make_report
+from fer_live.report.charts import PALETTE, clock, strip
+from fer_live.report.session import summarize
 from fer_live.types import Analysis, Face, Frame, SourceError
 from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
@@ -225,7 +226,7 @@ def test_a_flood_of_names_stays_small():
 
 
 def test_a_long_log_needs_little_memory(tmp_path):
-    code = ("import resource, sys; from fer_live.session import summarize\n"
+    code = ("import resource, sys; from fer_live.report.session import summarize\n"
             "def entries():\n"
             "    for i in range(60_000):\n"
             "        face = {'track_id': i, 'label': 'happy', 'confidence': 0.5, 'box': [0, 0, 9, 9]}\n"
@@ -277,7 +278,7 @@ def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
 def test_colours_are_the_overlays_and_patterns_tell_them_apart():
     for name, (blue, green, red) in overlay.COLOURS.items():
         assert PALETTE[name] == f"#{red:02x}{green:02x}{blue:02x}"
-    from fer_live.charts import patterns
+    from fer_live.report.charts import patterns
 
     marks = re.findall(r'<path d="([^"]*)"', patterns(list(PALETTE)))[:-1]
     assert len(marks) == len(PALETTE) == len(set(marks))

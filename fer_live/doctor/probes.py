@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer_live.machine import FAILURE, OK, WARNING, WEIGHTS, Check, Finding, answer, installed, with_pins
+from fer_live.doctor.machine import FAILURE, OK, WARNING, WEIGHTS, Check, Finding, answer, installed, with_pins
 
-PORTRAIT = Path(__file__).parent / "assets" / "portrait.jpg"
+PORTRAIT = Path(__file__).parent.parent / "assets" / "portrait.jpg"
 PORTRAIT_BOX = (176, 70, 273, 167)  # xyxy, the face in it
 OPENCV_TODO = "pip uninstall -y opencv-python opencv-python-headless opencv-contrib-python && pip install {opencv-contrib-python}"
 
@@ -42,7 +42,7 @@ def detectors() -> Iterator[Finding]:
     """Each detector of the program finds the demo portrait's face."""
     import cv2
 
-    from fer_live.detector import CASCADE, HaarFaceDetector
+    from models.haar import CASCADE, HaarFaceDetector
 
     folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", "") or "nowhere")
     if not hasattr(cv2, "CascadeClassifier") or not (folder / CASCADE).is_file():

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fer_live.machine import FAILURE, OK, WARNING, Finding, answer
+from fer_live.doctor.machine import FAILURE, OK, WARNING, Finding, answer
 
 QUERYCAP, ENUM_FMT, ENUM_SIZES, ENUM_INTERVALS = 0x80685600, 0xC0405602, 0xC02C564A, 0xC034564B
 CAPTURE, HAS_DEVICE_CAPS = 0x1, 0x80000000

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from fer_live.logread import read_log
-from fer_live.session import Session, summarize
-from fer_live.session_page import session_page
+from fer_live.report.page import session_page
+from fer_live.report.session import Session, summarize
 from fer_live.types import OutputError, SourceError
 from models.checkpoint import write_atomically
 
@@ -55,7 +55,7 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
 
 def _pictures(video: Path, session: Session) -> dict[str, bytes]:
     """A JPEG of each person whose face has a box in the log and a place in the video, by the person's name."""
-    from fer_live.thumbnails import thumbnails
+    from fer_live.report.thumbnails import thumbnails
 
     people = [person for person in session.people if person.best]
     found = thumbnails(video, [person.best[1:3] for person in people])

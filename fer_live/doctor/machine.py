@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 OK, WARNING, FAILURE = LEVELS = ("ok", "warning", "failure")  # the program runs; runs with less; does not run
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
 NEEDED = ("torch", "torchvision", "timm", "opencv-contrib-python", "numpy", "av", "tqdm")
 OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")

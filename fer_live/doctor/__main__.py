@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from fer_live.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
+from fer_live.doctor.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
 
 # What is checked, in the order of the answers: the module that checks it, the check, what to do if it dies.
 CHECKS = (
@@ -116,7 +116,7 @@ def run_check(module: str, name: str, todo: str, timeout_s: float) -> list[Findi
         started_s = time.monotonic()
         with open(said, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"fer_live.{module}", name, str(answers)], stdin=subprocess.DEVNULL, stdout=output,
+                [sys.executable, "-m", f"fer_live.doctor.{module}", name, str(answers)], stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, env={**os.environ, "PYTHONPATH": path})
             try:
                 with suppress(subprocess.TimeoutExpired):

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from fer_live.charts import axis, clock, marks, overview, patterns, place, plain, share, strip, swatch
-from fer_live.session import GAP_S, HOLE_S, KEPT, Person, Session
+from fer_live.report.charts import axis, clock, marks, overview, patterns, place, plain, share, strip, swatch
+from fer_live.report.session import GAP_S, HOLE_S, KEPT, Person, Session
 
 STYLE = """
 :root{color-scheme:light dark;--page:#fff;--text:#1c1c1c;--soft:#5a5a5a;--line:#ddd;--card:#f5f5f5;--edge:#0006}
