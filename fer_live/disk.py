@@ -1,8 +1,9 @@
-"""The file under a recording: made new, locked while it is written, and brought to the disk itself by a thread of its own."""
+"""Files that are made anew and never overwrite; under a recording, one that a thread brings to the disk itself."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
 from contextlib import suppress
@@ -25,22 +26,31 @@ def unused(path: Path) -> Path:
     return candidate
 
 
-class RecordingFile:
-    """A new file to write to, as PyAV and `open` have it. Raises OSError where it cannot be made, written or brought to the disk.
+def make_new(path: Path) -> tuple[Path, io.FileIO]:
+    """A new file, open to be written without a buffer, and its name: with a number where `path` exists. Raises OSError."""
+    while True:
+        try:
+            return path, open(path, "xb", buffering=0)
+        except FileExistsError:
+            path = unused(path)
 
-    A killed program loses what it had not written, a power cut also what the system had not yet brought to the disk. This
-    takes milliseconds on an SSD and up to a second on a memory card, so a thread does it: the pictures do not wait for it.
+
+def check_still_there(path: Path, file: io.FileIO) -> None:
+    """Raise OSError unless the open file still has its name: to one in a folder that was removed the system goes on writing."""
+    if not os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # another file has the name
+
+
+class RecordingFile:
+    """A new file to write to, as PyAV wants it, locked while it is written. Raises OSError where something fails.
+
+    A killed program loses what it had not written; a power cut takes also what the system had not yet brought to the disk.
+    That takes milliseconds on an SSD and up to a second on a memory card, so a thread does it: the pictures do not wait.
     path: where the file is; with a number where another program was quicker with the same name.
     """
 
     def __init__(self, path: Path):
-        while True:
-            try:
-                self.file = open(path, "xb", buffering=0)
-                break
-            except FileExistsError:
-                path = unused(path)
-        self.path = path
+        self.path, self.file = make_new(path)
         if fcntl is not None:  # tells other programs of this kind that clear up that this file is still written
             with suppress(OSError):  # some network drives know no locks
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,9 +97,8 @@ class RecordingFile:
                 if not is_named:
                     _sync_folder(self.path.parent)
                     is_named = True
-                if not os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno())):
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # another file has its name
-            except OSError as error:  # a folder that was removed or a stick that was pulled: the system would go on writing
+                check_still_there(self.path, self.file)
+            except OSError as error:
                 self.error = self.error or error
             if is_last:
                 return

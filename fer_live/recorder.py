@@ -95,10 +95,11 @@ class VideoRecorder:
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         pts = round((time_s - self.start_s) / self.time_base)
         self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
-        frame.time_base, frame.duration = self.time_base, lasting
+        frame.time_base = self.time_base
         if time_s >= self.next_key_s:  # by the clock: a live stream's true rate is not its nominal one
             frame.pict_type, self.next_key_s = PictureType.I, time_s + KEY_S
         for packet in self.stream.encode(frame):
+            packet.duration = lasting  # the encoder knows the nominal rate only
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_until(time_s)
