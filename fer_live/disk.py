@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be deleted anyway
     fcntl = None  # type: ignore[assignment]
 
+LATELY_S = 60.0  # where there are no locks, what was written since may still be written
 UNSYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # file systems that have nothing to synchronise say one of these
 
 
@@ -39,6 +41,20 @@ def check_still_there(path: Path, file: io.FileIO) -> None:
     """Raise OSError unless the open file still has its name: to one in a folder that was removed the system goes on writing."""
     if not os.path.samestat(os.stat(path), os.fstat(file.fileno())):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # another file has the name
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a RecordingFile, of this program or another, has `path` open. Raises OSError where `path` cannot be read."""
+    with open(path, "rb") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a network drive without locks
+        return time.time() - os.fstat(file.fileno()).st_mtime < LATELY_S
 
 
 class RecordingFile:

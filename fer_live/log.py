@@ -34,7 +34,10 @@ class Log:
 
     def __exit__(self, *exception) -> None:
         if self.file is not None:
-            self.file.close()
+            try:
+                self.file.close()
+            except OSError as error:  # a network drive may say only now what it could not keep
+                raise OutputError(f"cannot finish {self.path} ({error.strerror}); its last lines may be missing") from None
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Append one frame. Raises OutputError if it cannot be written."""

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
@@ -16,7 +17,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from fer_live.disk import RecordingFile, unused
-from fer_live.sound import SoundCopy
+from fer_live.sound import MicrophoneTrack, SoundCopy
 from fer_live.types import Analysis, OutputError
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
@@ -38,16 +39,17 @@ class VideoRecorder:
     path: where the recording is; with a number from the first picture on, where that name was taken.
     fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
     live: times count from the first picture, and the last picture lasts until the recording is closed.
-    sound_from: a video file whose sound is copied beside the pictures. comment: stands in the file's metadata.
+    sound_from: a video file whose sound is copied beside the pictures. microphone: a Microphone to be heard beside them.
+    comment: stands in the file's metadata.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
-                 comment: str = ""):
+                 microphone: Any = None, comment: str = ""):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
-        self.sound_from, self.comment = sound_from, comment
+        self.sound_from, self.microphone, self.comment = sound_from, microphone, comment
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
-        self.sound: SoundCopy | None = None
+        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 
@@ -86,6 +88,8 @@ class VideoRecorder:
         self.stream.options = H264
         if self.sound_from:
             self.sound = SoundCopy(self.sound_from, self.container)
+        elif self.microphone:
+            self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
     def _encode(self, image: np.ndarray, time_s: float, lasting: int) -> None:
         """lasting: for how long the picture is to be shown if it is the last, in units of `time_base`."""

@@ -1,15 +1,20 @@
-"""The sound beside recorded pictures: a video file's own, copied."""
+"""The sound beside recorded pictures: a video file's own, copied, or what a microphone hears."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2  # noqa: F401, before av; see fer_live/recorder.py
 
 # isort: split
 import av
+import numpy as np
 
+RATE = 48_000  # samples a second of what a microphone hears
+PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
 MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
 
 
@@ -67,3 +72,45 @@ class SoundCopy:
 
     def close(self) -> None:
         self.input.close()
+
+
+class MicrophoneTrack:
+    """Encodes what a Microphone hears as AAC into an open MP4 that begins at `start_s` of time.monotonic()."""
+
+    def __init__(self, microphone: Any, output: av.container.OutputContainer, start_s: float):
+        self.microphone, self.output = microphone, output
+        self.first = self.next = microphone.number(start_s)
+        self.stream = output.add_stream("aac", rate=RATE, layout=microphone.layout)
+        self.stream.bit_rate = 128_000
+
+    def copy_until(self, time_s: float) -> None:
+        """Write what has been heard up to `time_s`; silence for what should have been heard a second ago and was not."""
+        wanted = self.microphone.number(time_s)
+        known = self.microphone.until(wanted, timeout_s=0.0)
+        stop = min(wanted, max(known, wanted - round(PATIENCE_S * RATE)))
+        size = self.stream.codec_context.frame_size or 1024
+        while stop - self.next >= size:
+            self._encode(size)
+
+    def copy_rest(self, last_s: float) -> None:
+        """Write everything up to `last_s`, waiting a moment for what is still on its way."""
+        wanted = self.microphone.number(last_s)
+        self.microphone.until(wanted, timeout_s=0.3)
+        size = self.stream.codec_context.frame_size or 1024
+        while self.next < wanted:
+            self._encode(min(size, wanted - self.next))
+        self._mux(None)
+
+    def _encode(self, samples: int) -> None:
+        block = self.microphone.read(self.next, self.next + samples)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=self.microphone.layout)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, self.next - self.first, Fraction(1, RATE)
+        self.next += samples
+        self._mux(frame)
+
+    def _mux(self, frame: av.AudioFrame | None) -> None:
+        for packet in self.stream.encode(frame):
+            self.output.mux(packet)
+
+    def close(self) -> None:
+        """The microphone goes on listening."""

@@ -63,6 +63,7 @@ class View:
     help: bool = False
     badge: str = ""  # a word that stays on the picture, such as DEMO
     recording: bool = False
+    notice: str = ""  # a line about what has gone wrong, until it is put right
 
 
 @dataclass(frozen=True, slots=True)

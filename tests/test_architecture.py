@@ -12,7 +12,8 @@ MODULES = sorted(p for folder in ("fer_live", "models", "training") for p in (RO
 NEVER = {"fer_live": {"training"}, "models": {"fer_live", "training"}, "training": {"fer_live"}}
 KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "pipeline"}  # which parts were chosen, and the order of the stages
 # a module too large was cut in two
-PARTS = {"sources": ("demo",), "classifier": ("runtime",), "recorder": ("disk", "sound"), "log": ("disk",), "logread": ("log",)}
+PARTS = {"sources": ("demo",), "classifier": ("runtime",), "recorder": ("disk", "sound"), "log": ("disk",), "logread": ("log",),
+         "segments": ("disk",), "microphone": ("sound",)}
 
 
 def imported(path):
