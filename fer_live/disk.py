@@ -60,7 +60,8 @@ def is_being_written(path: Path) -> bool:
 class RecordingFile:
     """A new file to write to, as PyAV wants it, locked while it is written. Raises OSError where something fails.
 
-    A killed program loses what it had not written; a power cut takes also what the system had not yet brought to the disk.
+    What is given to `write` reaches the file with `pass_on`, in one piece: a fragment that a kill or a full disk cuts in two
+    plays badly. A killed program loses no more; a power cut takes also what the system had not yet brought to the disk.
     That takes milliseconds on an SSD and up to a second on a memory card, so a thread does it: the pictures do not wait.
     path: where the file is; with a number where another program was quicker with the same name.
     """
@@ -70,37 +71,41 @@ class RecordingFile:
         if fcntl is not None:  # tells other programs of this kind that clear up that this file is still written
             with suppress(OSError):  # some network drives know no locks
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.error: OSError | None = None  # once writing has failed nothing more may be put after the gap
-        self._is_dirty, self._is_closed = False, False
+        self.error: OSError | None = None
+        self._waiting, self._is_closed = bytearray(), False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._sync_when_asked, name="recording to disk", daemon=True)
         self._thread.start()
 
     def write(self, content: bytes) -> int:
-        """Write all of it, or raise OSError: also what has gone wrong since in bringing it to the disk."""
+        """Take all of it; `pass_on` writes it."""
+        if self.error is None:  # after a gap nothing more may be put
+            self._waiting += content
+        return len(content)
+
+    def tell(self) -> int:
+        """How much was given to `write`."""
+        return self.file.tell() + len(self._waiting)
+
+    def pass_on(self) -> None:
+        """Write what is there to the file and ask that it be brought to the disk; does not wait for that.
+
+        Raises OSError; also what has gone wrong since the last time in bringing it to the disk. The file then keeps what it had.
+        """
         if self.error is not None:
             raise self.error
-        rest = memoryview(content)
+        if not self._waiting:
+            return
+        whole, rest, self._waiting = self.file.tell(), memoryview(bytes(self._waiting)), bytearray()
         try:
-            while rest:
+            while len(rest):
                 rest = rest[self.file.write(rest) :]
         except OSError as error:
             self.error = error
+            with suppress(OSError):
+                self.file.truncate(whole)
             raise
-        self._is_dirty = True
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def sync_soon(self) -> None:
-        """Ask that what was written be brought to the disk; returns at once. Its failure is raised by the next `write`."""
-        if self._is_dirty:
-            self._is_dirty = False
-            self._wake.set()
+        self._wake.set()
 
     def _sync_when_asked(self) -> None:
         is_named = False
@@ -123,11 +128,16 @@ class RecordingFile:
         """Bring the rest to the disk and close. Raises OSError if that or an earlier write failed."""
         if self._is_closed:
             return
+        with suppress(OSError):  # kept in `error`
+            self.pass_on()
         self._is_closed = True
         self._wake.set()
         self._thread.join(timeout=10.0)  # a drive that hangs must not keep the program
         if not self._thread.is_alive():
+            is_empty = self.error is not None and os.fstat(self.file.fileno()).st_size == 0
             self.file.close()
+            if is_empty:
+                self.path.unlink(missing_ok=True)
         if self.error is not None:
             raise self.error
 

@@ -107,7 +107,7 @@ class VideoRecorder:
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_until(time_s)
-        self.file.sync_soon()
+        self.file.pass_on()
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]

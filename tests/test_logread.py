@@ -67,7 +67,7 @@ FOREIGN = {
     "deep-inside.jsonl": b'{"frame":' + b"[" * 99_999 + b"\n",
     "endless.jsonl": b'{"frame":' + b" " * LONGEST_LINE, "half.jsonl": b'{"frame": 1, "time_s": 0.1}\n',
     "nan.jsonl": b'{"frame": 1, "time_s": NaN, "faces": []}\n', "bool.jsonl": b'{"frame": true, "time_s": 1, "faces": []}\n',
-    "box.jsonl": b'{"frame": 1, "time_s": 1, "faces": [{"track_id": 1, "box": [1], "label": "", "confidence": 1, "probs": {}}]}\n',
+    "box.jsonl": b'{"frame": 1, "time_s": 1, "faces": [{"track_id": 1, "box": [], "label": "", "confidence": 1, "probs": {}}]}\n',
     "huge.jsonl": b'{"frame": ' + b"9" * 4000 + b', "time_s": 1, "faces": []}\n',
     "other.csv": b"a,b,c\n1,2,3\n", "no-classes.csv": b"frame,time_s,track_id,x1,y1,x2,y2,label,confidence\n",
     "one-word.csv": b"hello", "picture.csv": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
