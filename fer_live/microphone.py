@@ -26,10 +26,11 @@ from fer_live.types import SourceError
 
 FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's names of the systems' microphones
 KEEP_S = 30.0  # how long sound waits for pictures
+WARM_UP_S = 0.5  # what a device sends first comes in bursts, from which nothing can be timed
 STEADY_S = 2.0  # arrivals are judged over this long: the earliest is the one that was not held up
 # A microphone's clock and the computer's differ by a few parts in 10,000. Beyond 10 ms the sound is stretched by at most
 # half a per cent, which nobody hears; beyond 100 ms it is cut or filled with silence.
-KEEP_TIME = "async=240:min_comp=0.01:min_hard_comp=0.1"
+KEEP_TIME = "async=240:min_comp=0.01:min_hard_comp=0.1:flags=res"
 ALSA_FOLDERS = {"ALSA_CONFIG_DIR": ("/usr/share/alsa",),
                 "ALSA_PLUGIN_DIR": (f"/usr/lib/{os.uname().machine}-linux-gnu/alsa-lib" if hasattr(os, "uname") else "",
                                     "/usr/lib64/alsa-lib", "/usr/lib/alsa-lib")}
@@ -109,6 +110,8 @@ class Microphone:
             if self._closed.is_set():
                 return
             began_s = clock.began_s(frame.samples, time.monotonic())
+            if time.monotonic() - begun_s < WARM_UP_S:
+                continue
             graph = graph or self._graph(frame)
             frame.pts, frame.time_base = round((began_s - self.start_s) * self.rate), Fraction(1, self.rate)
             graph.push(frame)
