@@ -11,38 +11,41 @@ from pathlib import Path
 
 from fer_live.controls import Controls
 from fer_live.log import Log
+from fer_live.microphone import Microphone
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
 from fer_live.pipeline import Analyzer, mirrored, run_live
 from fer_live.quality import Governor
 from fer_live.recorder import VideoRecorder, unused
+from fer_live.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources import open_source
-from fer_live.types import Analysis, Frame, SourceError, View
+from fer_live.types import Analysis, Frame, Sink, SourceError, View
 from fer_live.window import StatusLines, Window
+
+SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
 
 
 def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, stop: threading.Event, stack: ExitStack) -> None:
     """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
     check_outputs(args, "live", [])
+    microphone = stack.enter_context(Microphone(args.audio)) if args.audio is not None else None
     has_window = wants_window(args)
     analyzer = load(args, model)
     labels = analyzer.classifier.spec.labels
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
-
-    def open_recorder(path: Path) -> VideoRecorder:
-        recorder = VideoRecorder(unused(path), source.fps, live=True)
-        print(f"recording to {recorder.path}", file=sys.stderr)
-        return recorder
-
-    controls = stack.enter_context(Controls(view, save_picture, open_recorder))
+    controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell))
+    stack.enter_context(controls)
+    if microphone is not None:
+        microphone.lost = lambda text: controls.tell("microphone lost", text)
     if args.output:
         controls.record(args.output)
     if args.log:
-        controls.sinks.append(stack.enter_context(Log(unused(args.log), labels, live=True)))
+        controls.add_log(Log(unused(args.log), labels, live=True))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
     analyze = governed(analyzer, args.target_fps, view)
-    run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
+    run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,
+             controls.failed)
 
 
 def governed(analyzer: Analyzer, target_fps: float | None, view: View) -> Callable[[Frame], Analysis]:
@@ -57,6 +60,25 @@ def governed(analyzer: Analyzer, target_fps: float | None, view: View) -> Callab
         return analysis
 
     return analyze
+
+
+def make_recorder(
+    args: argparse.Namespace, path: Path, fps: float, microphone: Microphone | None, tell: Callable[[str, str], None]
+) -> Sink:
+    """A recorder for `path`, in one file or, if the options say so, in many."""
+    is_limited = args.keep_gb is not None or args.keep_days is not None
+    segment_minutes = args.segment_minutes or (SEGMENT_MINUTES if is_limited else None)
+
+    def open_file(path: Path) -> VideoRecorder:
+        recorder = VideoRecorder(unused(path), fps, live=True, microphone=microphone, comment=OWN if segment_minutes else "")
+        print(f"recording to {recorder.path}", file=sys.stderr)
+        return recorder
+
+    if segment_minutes is None:
+        return open_file(path)
+    keep_bytes, keep_s = (args.keep_gb or float("inf")) * 1e9, (args.keep_days or float("inf")) * 86_400
+    quota = Quota(path, keep_bytes, keep_s, lambda text: tell("old recordings", text))
+    return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
 
 
 def enter_source(text: str | None, stack: ExitStack):

@@ -1,56 +1,87 @@
-"""JSONL and CSV logs with time stamps and track ids, flushed line by line."""
+"""JSONL and CSV logs with time stamps and track ids, flushed line by line. `logread.py` reads them again."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import time
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from fer_live.disk import check_still_there, make_new
 from fer_live.types import Analysis, OutputError
+
+FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 
 
 class Log:
     """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face.
 
     labels: class names in the order of the probabilities. live: times count from the first frame.
-    The file is made at the first frame, so that a run that fails before it leaves none behind.
+    The file is made at the first frame, so that a run that fails before it leaves none behind; with a number where another
+    program was quicker with the same name.
     """
 
     def __init__(self, path: Path, labels: tuple[str, ...], live: bool = False):
         self.path, self.labels, self.live = path, labels, live
-        self.start_s = 0.0
-        self.file: IO[str] | None = None
+        self.start_s, self.checked_s = 0.0, 0.0
+        self.file: io.FileIO | None = None
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *exception) -> None:
         if self.file is not None:
-            self.file.close()
+            try:
+                self.file.close()
+            except OSError as error:  # a network drive may say only now what it could not keep
+                raise OutputError(f"cannot finish {self.path} ({error.strerror}); its last lines may be missing") from None
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Append one frame. Raises OutputError if it cannot be written."""
         try:
             if self.file is None:
                 self._open(analysis)
-            assert self.file is not None
             if self.path.suffix.lower() == ".csv":
-                csv.writer(self.file, lineterminator="\n").writerows(self._rows(analysis))
+                self._append(_csv(self._rows(analysis)))
             else:
-                self.file.write(json.dumps(self._entry(analysis)) + "\n")
-            self.file.flush()
+                self._append(json.dumps(self._entry(analysis)) + "\n")
+            self._check()
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
+
+    def event(self, name: str, text: str, time_s: float) -> None:
+        """Append what happened beside the faces: {"event": name, "time_s": ..., "text": text}; a CSV log has no place for it.
+
+        time_s: on the clock of the frames. Nothing is written before the first frame. Raises OutputError.
+        """
+        if self.file is None or self.path.suffix.lower() == ".csv":
+            return
+        try:
+            self._append(json.dumps({"event": name, "time_s": round(time_s - self.start_s, 6), "text": text}) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
 
     def _open(self, analysis: Analysis) -> None:
-        self.file = open(self.path, "w", newline="", encoding="utf-8")
+        self.path, self.file = make_new(self.path)
         self.start_s = analysis.frame.time_s if self.live else 0.0
         if self.path.suffix.lower() == ".csv":
-            fields = ["frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence", *self.labels]
-            csv.writer(self.file, lineterminator="\n").writerow(fields)
+            self._append(_csv([[*FACE_FIELDS, *self.labels]]))
+
+    def _append(self, text: str) -> None:
+        """Hand whole lines to the system at once: whatever kills the program later, they are written."""
+        assert self.file is not None
+        rest = memoryview(text.encode())
+        while rest:
+            rest = rest[self.file.write(rest) :]
+
+    def _check(self) -> None:
+        """Once a second: a folder that was removed takes lines without complaint, and keeps none."""
+        if time.monotonic() - self.checked_s > 1.0:
+            self.checked_s = time.monotonic()
+            check_still_there(self.path, self.file)
 
     def _time_s(self, analysis: Analysis) -> float:
         return round(analysis.frame.time_s - self.start_s, 6)
@@ -73,3 +104,9 @@ class Log:
              *(round(float(p), 4) for p in face.probs)]
             for face in analysis.faces
         ]
+
+
+def _csv(rows: list[list]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -28,6 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     _add_source(parser.add_argument_group("source"))
     _add_results(parser.add_argument_group("results"))
+    _add_recording(parser.add_argument_group("live recordings"))
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
     return parser.parse_args(arguments)
@@ -44,6 +45,16 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--output", type=Path, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of pictures")
     add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
+
+
+def _add_recording(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--audio", nargs="?", const="", metavar="DEVICE", help="record the microphone too: its name (default: the system's), "
+        "or a sound file in its place")
+    add("--segment-minutes", type=_positive, metavar="M", help="begin a new file every M minutes; the time stands in "
+        "its name")
+    add("--keep-gb", type=_positive, metavar="G", help="delete the oldest of these files beyond G gigabytes")
+    add("--keep-days", type=_positive, metavar="D", help="delete those older than D days (with either, M is 10 if not given)")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -97,6 +108,10 @@ def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path])
             raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder")
         if len(source_paths) > 1:
             raise OutputError(f"--output {args.output}: {len(source_paths)} pictures need a folder")
+    if kind != "live":
+        for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
+            if getattr(args, name) is not None:
+                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
     for path in (args.output, args.log):
         if path is not None:
             _check_place(path, source_paths)

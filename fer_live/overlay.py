@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import cv2
 import numpy as np
 
@@ -47,6 +49,8 @@ class Overlay:
             pen.plate("   ".join(corner), pen.gap, pen.gap)
         if self.view.recording:
             self._recording(pen)
+        if self.view.notice:
+            self._notice(pen)
         if self.view.help:
             self._help(pen)
         return image
@@ -93,6 +97,13 @@ class Overlay:
             y = top + round((i + 0.85) * pen.row)
             pen.text(key, 2 * pen.gap, y, WHITE)
             pen.text(what, pen.gap + keys, y, WHITE)
+
+    def _notice(self, pen: Pen) -> None:
+        """At the lower border, in as many lines as it takes."""
+        letters = max(10, (pen.image.shape[1] - 4 * pen.gap) // pen.width("n"))
+        lines = textwrap.wrap(self.view.notice, letters)
+        for i, line in enumerate(lines):
+            pen.plate(line, pen.gap, pen.image.shape[0] - pen.gap - (len(lines) - i) * pen.row)
 
     def _recording(self, pen: Pen) -> None:
         right = pen.image.shape[1] - pen.gap

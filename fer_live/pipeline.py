@@ -19,7 +19,7 @@ from tqdm import tqdm
 from fer_live.detector import EVERY, ScheduledDetector
 from fer_live.links import Ahead, Newest
 from fer_live.tracker import FaceTracker, Smoother
-from fer_live.types import Analysis, Face, FaceDetector, Frame, Rates, Sink, View
+from fer_live.types import Analysis, Face, FaceDetector, Frame, OutputError, Rates, Sink, View
 from models.checkpoint import DEFAULT_WEIGHTS
 from models.haar import MIN_FACE, HaarFaceDetector
 from models.preprocess import crop_faces
@@ -99,10 +99,12 @@ class RateMeter:
 def run_live(
     frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
     sinks: list[Sink], screen: Any, stop: threading.Event, max_seconds: float | None = None,
+    failed: Callable[[Sink, OutputError], None] | None = None,
 ) -> int:
     """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
-    `sinks` may change while it runs. Drawing, showing and writing belong to the calling thread, which must be the main one.
+    `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
+    ends with the sink's error. Drawing, showing and writing belong to the calling thread, which must be the main one.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
@@ -115,13 +117,24 @@ def run_live(
                 rates = Rates(meter.tick(time.monotonic()), captured.dropped + analysed.dropped)
                 image = draw(analysis, rates)
                 for sink in list(sinks):
-                    sink.write(image, analysis)
+                    _write(sink, image, analysis, failed)
                 screen.show(image, analysis, rates)
                 shown += 1
             elif analysed.ended:
                 break
             screen.poll()
     return shown
+
+
+def _write(
+    sink: Sink, image: np.ndarray, analysis: Analysis, failed: Callable[[Sink, OutputError], None] | None
+) -> None:
+    try:
+        sink.write(image, analysis)
+    except OutputError as error:
+        if failed is None:
+            raise
+        failed(sink, error)
 
 
 def run_file(

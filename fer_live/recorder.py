@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
@@ -15,36 +16,41 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from fer_live.disk import RecordingFile, unused
+from fer_live.sound import MicrophoneTrack, SoundCopy
 from fer_live.types import Analysis, OutputError
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
-MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
 KEY_S = 1.0  # seconds from key frame to key frame
-# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame.
-FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
-
-
-def unused(path: Path) -> Path:
-    """`path`, or where that exists already the same name with the first free number from 2 up: nothing is overwritten."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return candidate
+FIRST_KEY_S = 0.2  # the first fragment is short, so that a file plays almost as soon as it is there
+# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame. Pictures wait for
+# sound, or sound for pictures, no longer than a second (in microseconds).
+FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1", "max_interleave_delta": "1000000"}
+# Without "zerolatency" the encoder holds ten pictures and more back, which are lost with it: two seconds at 5 a second.
+# It costs a third in size at the same crf, and gains quality; crf 21 gives both back.
+H264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "21", "g": "600", "forced-idr": "1"}
 
 
 class VideoRecorder:
-    """A sink that writes H.264 (yuv420p) MP4. It opens its file at the first picture, whose size is the recording's.
+    """A sink that writes H.264 (yuv420p) MP4. It makes its file at the first picture, whose size is the recording's.
 
+    A program that is killed or a power cut at any moment leaves a file that plays, less at most the last two seconds.
+
+    path: where the recording is; with a number from the first picture on, where that name was taken.
     fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
     live: times count from the first picture, and the last picture lasts until the recording is closed.
-    sound_from: a video file whose sound is copied beside the pictures.
+    sound_from: a video file whose sound is copied beside the pictures. microphone: a Microphone to be heard beside them.
+    comment: stands in the file's metadata.
     """
 
-    def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None):
-        self.path, self.fps, self.time_base, self.live, self.sound_from = path, fps, time_base, live, sound_from
+    def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
+                 microphone: Any = None, comment: str = ""):
+        self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
+        self.sound_from, self.microphone, self.comment = sound_from, microphone, comment
+        self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
-        self.sound: SoundCopy | None = None
+        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack
+        self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 
     def __enter__(self) -> VideoRecorder:
@@ -56,7 +62,7 @@ class VideoRecorder:
         try:
             if self.container is None:
                 self._open(image, time_s)
-            self._encode(image, time_s)
+            self._encode(image, time_s, round(1 / self.fps / self.time_base))
         except (av.FFmpegError, OSError) as error:
             self.is_broken = True
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was recorded before is kept") from None
@@ -64,8 +70,13 @@ class VideoRecorder:
     def _open(self, image: np.ndarray, time_s: float) -> None:
         height, width = image.shape[:2]
         self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the colour planes: sides must be even
-        self.start_s, self.last_pts, self.key_s = (time_s if self.live else 0.0), -1, time_s
-        self.container = av.open(str(self.path), "w", format="mp4", options=FRAGMENTED)
+        self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
+        self.next_key_s = time_s + FIRST_KEY_S
+        self.file = RecordingFile(self.path)
+        self.path = self.file.path
+        self.container = av.open(self.file, "w", format="mp4", options=FRAGMENTED, buffer_size=1 << 18)
+        if self.comment:
+            self.container.metadata["comment"] = self.comment
         self.stream = self.container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1001))
         self.stream.height, self.stream.width = self.size_hw
         self.stream.pix_fmt = "yuv420p"
@@ -74,24 +85,29 @@ class VideoRecorder:
         # said and used: players take untagged pictures for one or the other matrix by their size, and colours shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = {"preset": "veryfast", "crf": "20", "bf": "0", "g": "600", "forced-idr": "1"}
+        self.stream.options = H264
         if self.sound_from:
             self.sound = SoundCopy(self.sound_from, self.container)
+        elif self.microphone:
+            self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
-    def _encode(self, image: np.ndarray, time_s: float) -> None:
-        assert self.container is not None
+    def _encode(self, image: np.ndarray, time_s: float, lasting: int) -> None:
+        """lasting: for how long the picture is to be shown if it is the last, in units of `time_base`."""
+        assert self.container is not None and self.file is not None
         self.last_image, self.last_time_s = image, time_s
         frame = av.VideoFrame.from_ndarray(self._fit(image), format="bgr24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         pts = round((time_s - self.start_s) / self.time_base)
         self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
         frame.time_base = self.time_base
-        if time_s - self.key_s >= KEY_S:  # by the clock: a live stream's true rate is not its nominal one
-            frame.pict_type, self.key_s = PictureType.I, time_s
+        if time_s >= self.next_key_s:  # by the clock: a live stream's true rate is not its nominal one
+            frame.pict_type, self.next_key_s = PictureType.I, time_s + KEY_S
         for packet in self.stream.encode(frame):
+            packet.duration = lasting  # the encoder knows the nominal rate only
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_until(time_s)
+        self.file.pass_on()
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
@@ -102,84 +118,36 @@ class VideoRecorder:
         return cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_AREA)  # a stream that changed its size
 
     def __exit__(self, *exception) -> None:
-        if self.container is None:
+        if self.file is None:
             return
         try:
-            if not self.is_broken:
-                self._finish()
-            self.container.close()
+            if self.container is not None:
+                if not self.is_broken:
+                    self._finish()
+                self.container.close()
+            self.file.close()
         except (av.FFmpegError, OSError) as error:
             if not self.is_broken:  # else the error that broke it is already on its way
                 raise OutputError(f"cannot finish {self.path} ({error.strerror}); what was recorded before is kept") from None
         finally:
-            self.container = None
-            if self.sound:
-                self.sound.close()
+            self._release()
+
+    def _release(self) -> None:
+        file, self.file, self.container = self.file, None, None
+        if self.sound:
+            self.sound.close()
+        with suppress(OSError):  # told already
+            file.close()
 
     def _finish(self) -> None:
         assert self.container is not None
         if self.live:  # ten seconds on the wall are ten seconds in the file
-            self._encode(self.last_image, max(time.monotonic(), self.last_time_s + 1 / self.fps))
+            end_s = time.monotonic() if self.end_s is None else self.end_s
+            self._encode(self.last_image, max(end_s, self.last_time_s), lasting=1)
         for packet in self.stream.encode(None):
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_rest(self.last_time_s)
-
-
-class SoundCopy:
-    """Copies the first sound track of a file into an open MP4, packet by packet; other codecs are encoded as AAC."""
-
-    def __init__(self, path: Path, output: av.container.OutputContainer):
-        self.input = av.open(str(path))
-        self.output = output
-        self.ahead: av.Packet | None = None
-        video = self.input.streams.video[0]
-        self.video_s = float(video.duration * video.time_base) if video.duration else 0.0
-        tracks = self.input.streams.audio
-        self.packets: Iterator[av.Packet] = iter(())
-        if tracks and tracks[0].codec_context.name in MP4_SOUND:
-            self.packets = self._copied(tracks[0])
-        elif tracks:
-            self.packets = self._encoded(tracks[0])
-
-    def _copied(self, track) -> Iterator[av.Packet]:
-        stream = self.output.add_stream_from_template(track)
-        return self._repacked(track, stream)
-
-    def _repacked(self, track, stream) -> Iterator[av.Packet]:
-        for packet in self.input.demux(track):
-            if packet.dts is not None:  # the last, empty packet only flushes
-                packet.stream = stream
-                yield packet
-
-    def _encoded(self, track) -> Iterator[av.Packet]:
-        context = track.codec_context
-        layout = "mono" if context.layout.nb_channels == 1 else "stereo"  # raw sound often names no layout
-        stream = self.output.add_stream("aac", rate=context.sample_rate, layout=layout)
-        return self._transcoded(track, stream, av.AudioResampler("fltp", layout, context.sample_rate))
-
-    def _transcoded(self, track, stream, resampler: av.AudioResampler) -> Iterator[av.Packet]:
-        for frame in self.input.decode(track):
-            for converted in resampler.resample(frame):  # the encoder takes floating-point planes only
-                yield from stream.encode(converted)
-        yield from stream.encode(None)
-
-    def copy_until(self, time_s: float) -> None:
-        """Mux the packets that begin up to `time_s`."""
-        while True:
-            packet = self.ahead or next(self.packets, None)
-            self.ahead = packet
-            if packet is None or (packet.pts or 0) * packet.time_base > time_s:
-                return
-            self.ahead = None
-            self.output.mux(packet)
-
-    def copy_rest(self, last_s: float) -> None:
-        """Mux what is left: all of it if the pictures went to their end, else only what sounds beside them."""
-        self.copy_until(float("inf") if last_s + 1.0 >= self.video_s else last_s)
-
-    def close(self) -> None:
-        self.input.close()
 
 
 class PictureWriter:

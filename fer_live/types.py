@@ -64,6 +64,7 @@ class View:
     badge: str = ""  # a word that stays on the picture, such as DEMO
     recording: bool = False
     quality: str = ""  # what is given up to hold a rate; stands beside the frames a second
+    notice: str = ""  # a line about what has gone wrong, until it is put right
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ ON_TOP = {"bench", "doctor", "report"}  # commands of their own: they may know a
 PARTS = {  # what was too large for one module, or has one small file for each way to do it
     "sources": ("demo",), "classifier": ("runtime_torch", "runtime_onnx", "runtime_openvino"),
     "runtime_torch": ("runtime_cuda",), "runtime_openvino": ("runtime_onnx",),
+    "recorder": ("disk", "sound"), "log": ("disk",), "segments": ("disk",), "microphone": ("sound",),
 }
 
 

@@ -1,0 +1,145 @@
+"""Long live recordings: one file after another, the oldest deleted when there are too many."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_live.disk import is_being_written, unused
+from fer_live.types import Analysis
+
+OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
+HEAD = 4096  # bytes; our recordings begin with their metadata
+SETTLE_S = 0.5  # after its end a file stays open for the sound that is still on its way
+CLEAR_EVERY_S = 30.0  # the file that is being written grows too
+DATED = r"-\d{8}-\d{6}(-\d+)?"
+
+
+class SegmentedRecorder:
+    """A sink: a live recording in files of `segment_s` seconds. The picture with which one ends is the first of the next.
+
+    path: OUT.mp4 gives OUT-20261122-101500.mp4 and so on, by the time of day at which each begins.
+    open_recorder: makes a VideoRecorder for a path. clear: is told of the files being written, to delete older ones.
+    """
+
+    def __init__(self, path: Path, open_recorder: Callable[[Path], Any], segment_s: float,
+                 clear: Callable[[list[Path]], None] | None = None):
+        self.base = path.with_name(stem(path) + path.suffix)
+        self.open_recorder, self.segment_s, self.clear = open_recorder, segment_s, clear
+        self.current: Any = None
+        self.ending: Any = None
+        self.due_s = self.clear_s = float("inf")
+
+    def __enter__(self) -> SegmentedRecorder:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        with ExitStack() as both:
+            for recorder in (self.current, self.ending):
+                if recorder is not None:
+                    both.enter_context(recorder)
+        self.current = self.ending = None
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Append (H, W, 3) uint8 BGR; in a new file if it is time. Raises OutputError if it cannot be written."""
+        time_s = analysis.frame.time_s
+        if self.ending is not None and (time_s >= self.ending.end_s + SETTLE_S or time_s >= self.due_s):
+            ending, self.ending = self.ending, None
+            ending.__exit__(None, None, None)
+        if self.current is None or time_s >= self.due_s:
+            self._next(time_s)
+        self.current.write(image, analysis)
+        if self.clear is not None and time_s >= self.clear_s:
+            self.clear_s = time_s + CLEAR_EVERY_S
+            self.clear([recorder.path for recorder in (self.current, self.ending) if recorder is not None])
+
+    def _next(self, time_s: float) -> None:
+        if self.current is None:
+            self.due_s = time_s
+        else:
+            self.current.end_s, self.ending = time_s, self.current
+        while self.due_s <= time_s:  # counted from the first, so that an hour has as many files as it should
+            self.due_s += self.segment_s
+        dated = self.base.with_name(f"{self.base.stem}{time.strftime('-%Y%m%d-%H%M%S')}{self.base.suffix}")
+        self.current = self.open_recorder(unused(dated)).__enter__()
+        self.clear_s = time_s
+
+
+def stem(path: Path) -> str:
+    """The name without ending, and without the date that `SegmentedRecorder` gave it."""
+    return re.sub(DATED + "$", "", path.stem)
+
+
+class Quota:
+    """Deletes the program's own oldest live recordings in the folder of `path`, those that bear its name with a date.
+
+    keep_bytes, keep_s: how much and how long to keep; infinity for either. Nothing else is ever deleted: a file must have
+    the name, be marked as ours inside, and not be written by any program. The work is done in a thread: a memory card takes
+    its time. said: is told in words of a file that cannot be deleted.
+    """
+
+    def __init__(self, path: Path, keep_bytes: float, keep_s: float, said: Callable[[str], None]):
+        self.folder, self.keep_bytes, self.keep_s, self.said = path.parent, keep_bytes, keep_s, said
+        self.name = re.compile(re.escape(stem(path)) + DATED + re.escape(path.suffix))
+        self.refused: set[Path] = set()
+        self._thread = threading.Thread()
+
+    def clear_soon(self, written: list[Path]) -> None:
+        """Begin to delete what is too much or too old; returns at once. written: files that must stay."""
+        if not self._thread.is_alive():
+            self._thread = threading.Thread(target=self.clear, args=(written,), name="old recordings", daemon=True)
+            self._thread.start()
+
+    def clear(self, written: list[Path]) -> None:
+        """Delete what is too much or too old. written: files that must stay."""
+        files = sorted(self._own(), key=lambda item: item[1].st_mtime_ns)
+        total = sum(status.st_size for _, status in files)
+        for path, status in files:
+            is_old = time.time() - status.st_mtime > self.keep_s
+            if not (is_old or total > self.keep_bytes):
+                return
+            if path not in written and self._delete(path):
+                total -= status.st_size
+
+    def _own(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if self.name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and _is_marked(entry.path):
+                        found.append((self.folder / entry.name, entry.stat(follow_symlinks=False)))
+        except OSError as error:  # the folder is away; the recording itself will say so
+            print(f"cannot look for old recordings in {self.folder} ({error.strerror})", file=sys.stderr)
+        return found
+
+    def _delete(self, path: Path) -> bool:
+        try:
+            if is_being_written(path):
+                return False
+            path.unlink()
+        except OSError as error:
+            if path not in self.refused:
+                self.refused.add(path)
+                self.said(f"the old recording {path} cannot be deleted ({error.strerror})")
+            return False
+        print(f"deleted the old recording {path}", file=sys.stderr)
+        return True
+
+
+def _is_marked(path: str) -> bool:
+    """Whether the program itself has recorded this file live, by what stands at its beginning."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False  # what cannot be read is not known to be ours
+    return head[4:8] == b"ftyp" and OWN.encode() in head

@@ -1,0 +1,165 @@
+"""The microphone: in time with the pictures, whatever its clock; silence where it is gone; one line where it is not there."""
+
+import time
+import wave
+from types import SimpleNamespace
+
+import cv2  # noqa: F401, before av; see fer_live/sources.py
+
+# isort: split
+import av
+import numpy as np
+import pytest
+
+from fer_live.__main__ import main
+from fer_live.microphone import RATE, ArrivalClock, Microphone
+from fer_live.recorder import VideoRecorder
+from fer_live.segments import SegmentedRecorder
+from fer_live.types import Analysis, Frame, SourceError
+
+
+def beeps(path, seconds: float, rate: int = 44_100, channels: int = 1):
+    """A sound file: 100 ms of 1 kHz at the beginning of each second, silence between."""
+    t = np.arange(int(seconds * rate)) / rate
+    samples = (np.sin(2 * np.pi * 1000 * t) * (t % 1 < 0.1) * 20_000).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.repeat(samples, channels).tobytes())
+    return path
+
+
+def onsets_s(samples: np.ndarray, rate: int = RATE) -> np.ndarray:
+    """When beeps begin, in seconds, in (n,) samples."""
+    loud = np.convolve(np.abs(samples), np.ones(rate // 500), "same") > 0.1 * rate // 500
+    starts = np.flatnonzero(loud[1:] & ~loud[:-1]) / rate
+    return starts[np.diff(starts, prepend=-1.0) > 0.5]
+
+
+def heard(path) -> tuple[np.ndarray, float, float]:
+    """The sound track's first channel, put at its time, its end and that of the pictures in seconds."""
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        frames = [(frame.time, frame.to_ndarray()[0]) for frame in container.decode(audio=0)]
+        video = container.streams.video[0]
+        pictures_s = float(video.duration * video.time_base)
+    samples = np.zeros(round((frames[-1][0] + 1) * RATE), np.float32)
+    for time_s, block in frames:
+        at = max(0, round(time_s * RATE))
+        samples[at : at + len(block)] = block
+    return samples, frames[-1][0] + len(frames[-1][1]) / RATE, pictures_s
+
+
+def record(recorder, seconds: float, fps: float = 15.0) -> float:
+    """Grey pictures for so long; the time at which the first was taken."""
+    image, started = np.full((64, 64, 3), 90, np.uint8), time.monotonic()
+    with recorder:
+        for i in range(round(seconds * fps)):
+            recorder.write(image, Analysis(Frame(image, i, time.monotonic()), ()))
+            time.sleep(max(0.0, started + (i + 1) / fps - time.monotonic()))
+    return started
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sound_is_in_time_with_the_pictures(tmp_path, channels):
+    with Microphone(str(beeps(tmp_path / "b.wav", 9, channels=channels))) as microphone:
+        entered = time.monotonic()
+        time.sleep(0.6)
+        started = record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 3.2)
+    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
+    assert sound_s == pytest.approx(pictures_s, abs=0.05)
+    late = (onsets_s(samples) + started - entered + 0.5) % 1 - 0.5  # beeps come at whole seconds after the first
+    assert len(late) == 3 and np.abs(late).max() < 0.08
+
+
+def test_sound_goes_on_from_one_segment_to_the_next(tmp_path):
+    opened = []
+
+    def open_recorder(path):
+        opened.append(VideoRecorder(tmp_path / f"{len(opened)}.mp4", 30.0, live=True, microphone=microphone))
+        return opened[-1]
+
+    with Microphone(str(beeps(tmp_path / "b.wav", 9))) as microphone:
+        time.sleep(0.6)
+        record(SegmentedRecorder(tmp_path / "o.mp4", open_recorder, 1.3), 3.5)
+    whole, begin = [], 0.0
+    for recorder in opened:
+        samples, _, pictures_s = heard(recorder.path)
+        whole += [samples[: round(pictures_s * RATE)]]
+        begin += pictures_s
+    whole = np.concatenate(whole)
+    assert len(opened) == 3 and begin == pytest.approx(3.5, abs=0.2)
+    assert np.diff(onsets_s(whole)) == pytest.approx([1.0] * (len(onsets_s(whole)) - 1), abs=0.01)
+
+
+def test_a_microphone_that_goes_away_leaves_silence_and_says_so(tmp_path):
+    said = []
+    with Microphone(str(beeps(tmp_path / "b.wav", 1.5))) as microphone:
+        microphone.lost = said.append
+        record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 2.5)
+    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
+    assert len(said) == 1 and "it has ended" in said[0] and "silence" in said[0]
+    assert sound_s == pytest.approx(pictures_s, abs=0.05) and pictures_s > 2.4
+    assert np.abs(samples[RATE : round(1.2 * RATE)]).max() > 0.1 and np.abs(samples[round(1.8 * RATE) :]).max() < 0.01
+
+
+def test_ffmpegs_other_inputs_can_stand_in_for_a_microphone(tmp_path):
+    """A device that does not end and is not a file: FFmpeg's signal generator."""
+    with Microphone("sine=frequency=440:sample_rate=16000,arealtime", "lavfi") as microphone:
+        record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 1.5)
+    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
+    assert sound_s == pytest.approx(pictures_s, abs=0.05)
+    middle = samples[RATE // 2 : RATE]
+    assert np.abs(np.fft.rfft(middle)).argmax() * 2 == pytest.approx(440, abs=4)
+
+
+@pytest.mark.parametrize("off", [-0.001, 0.001])
+def test_a_clock_that_is_wrong_drifts_no_further(monkeypatch, off):
+    """Two minutes on a fake clock: a microphone 0.1% fast or slow, whose sound arrives up to 80 ms late."""
+    chance, seconds, size = np.random.default_rng(0), 120, 2048
+    t = np.arange((seconds + 1) * RATE) / (RATE * (1 + off))  # what its clock takes for RATE samples a second
+    sound = (0.5 * np.sin(2 * np.pi * 1000 * t) * (t % 1 < 0.1)).astype(np.float32)
+    clock = SimpleNamespace(now=100.0)
+
+    def decode(audio):
+        for i in range(int(seconds * RATE / size)):
+            clock.now = 100.0 + t[(i + 1) * size] + chance.uniform(0, 0.08) * (chance.random() < 0.5)
+            frame = av.AudioFrame.from_ndarray(sound[None, i * size : (i + 1) * size], format="fltp", layout="mono")
+            frame.sample_rate = RATE
+            yield frame
+
+    microphone = Microphone("fake", "fake")
+    microphone.container, microphone.rate, microphone.start_s = SimpleNamespace(decode=decode), RATE, 90.0
+    monkeypatch.setattr("fer_live.microphone.time", SimpleNamespace(monotonic=lambda: clock.now))
+    chunks = list(microphone._on_time())
+    numbers = [number for number, _ in chunks]
+    assert all(abs(a + block.shape[1] - b) <= 1 for (a, block), b in zip(chunks, numbers[1:], strict=False)), "without gaps"
+    whole = np.concatenate([block[0] for _, block in chunks])
+    found = onsets_s(whole) + numbers[0] / RATE - 10.0
+    errors = found - np.round(found)
+    assert len(found) == pytest.approx(seconds, abs=2) and found[0] < 1.1 and np.abs(errors).max() < 0.04
+    assert abs(np.median(errors[-30:])) < 0.03  # uncorrected it would be 0.12
+
+
+def test_the_earliest_arrival_counts_and_a_gap_is_followed():
+    clock = ArrivalClock(1000)
+    assert [clock.began_s(100, 0.1 * i + late) for i, late in [(1, 0.05), (2, 0.0), (3, 0.07)]] == pytest.approx([0.05, 0.1, 0.2])
+    for i in range(4, 60):  # from here on the device has lost 300 samples
+        began = clock.began_s(100, 0.1 * i + 0.3)
+    assert began == pytest.approx(0.1 * 58 + 0.3)
+
+
+def test_no_microphone_is_one_line_and_status_2(tmp_path, capfd):
+    (tmp_path / "text.wav").write_text("this is no sound")
+    for device in ("no-such-microphone", str(tmp_path / "text.wav")):
+        assert main(["--source", "demo", "--no-window", "--audio", device, "--output", str(tmp_path / "o.mp4")]) == 2
+        said = capfd.readouterr().err.strip().splitlines()
+        assert len(said) == 1 and f"no microphone {device}" in said[0] and "--audio" in said[0], said
+    with pytest.raises(SourceError, match="no microphone"), Microphone("nothing", "lavfi"):
+        pass
+
+
+def test_options_of_live_recordings_are_refused_for_a_file(tmp_path, make_clip, capsys):
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    for option in (["--audio"], ["--segment-minutes", "5"], ["--keep-gb", "1"], ["--keep-days", "1"]):
+        assert main(["--source", str(clip), "--no-window", "--output", str(tmp_path / "o.mp4"), *option]) == 2
+        assert option[0] in capsys.readouterr().err.splitlines()[-1]
