@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from fer_live.cameras import Camera
+from fer_live.devices import camera_named
 from fer_live.streams import Stream, frame_rate, open_video, reason, upright
 from fer_live.types import Frame, Source, SourceError
 
@@ -24,7 +25,7 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 def open_source(text: str) -> Source:
     """The source that `text` names; it is checked here and opened on entering it.
 
-    "demo"; a camera's number or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
+    "demo"; a camera's number, name or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
     pictures, or a glob of them. Raises SourceError.
     """
     if text == "demo":
@@ -38,11 +39,14 @@ def open_source(text: str) -> Source:
     if any(c in text for c in "*?[") and not Path(text).exists():
         return ImageFiles(sorted(Path(p) for p in glob.glob(text, recursive=True)), text)
     path = Path(text)
+    camera = None if path.exists() else camera_named(text)
+    if camera:
+        return Camera(camera)
     if path.is_dir():
         return ImageFiles(sorted(path.iterdir()), text)
     if not path.is_file():
-        raise SourceError(f"no source {text!r}; give a camera number, a /dev path, an address, a video, a picture, "
-                          "a folder or glob of pictures, or demo")
+        raise SourceError(f"no source {text!r}; give a camera's number or name (see --list-cameras), a /dev path, an address, "
+                          "a video, a picture, a folder or glob of pictures, or demo")
     return ImageFiles([path], text) if path.suffix.lower() in PICTURES else VideoFile(path)
 
 

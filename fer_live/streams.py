@@ -25,13 +25,15 @@ def without_password(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//", address)
 
 
-def open_video(name: str, **options) -> tuple[av.container.InputContainer, av.VideoStream]:
-    """The container at a path or address and its first video track. Raises SourceError."""
+def open_video(
+    name: str, advice: str = "is it whole, and a video?", **options
+) -> tuple[av.container.InputContainer, av.VideoStream]:
+    """The container at a path or address and its first video track. Raises SourceError, which ends with the advice."""
     try:
         container = av.open(name, **options)
     except (av.FFmpegError, OSError) as error:
         name = without_password(name)
-        raise SourceError(f"{name} cannot be opened as video ({reason(error)}); is it whole, and a video?") from None
+        raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
     if not container.streams.video:
         container.close()
         raise SourceError(f"{without_password(name)} holds no video; give a file with pictures in it")
@@ -72,7 +74,8 @@ class Stream:
 
     def __enter__(self) -> Stream:
         options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
-        self.container, stream = open_video(self.address, options=options, timeout=(self.open_s, self.read_s))
+        self.container, stream = open_video(self.address, "is the address right, and does it send?", options=options,
+                                            timeout=(self.open_s, self.read_s))
         stream.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         self.fps, self.ends = frame_rate(stream), bool(self.container.duration)
@@ -91,7 +94,7 @@ class Stream:
                 yield Frame(upright(frame), index, time.monotonic())
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
-                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); start again when it is back") from None
+                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
 
     def _paced(self) -> Iterator[av.VideoFrame]:
         """Every picture, at its time."""
