@@ -24,7 +24,7 @@ class Patience:
     shortest_s: float = 1.0  # before opening again; doubled after each failure ...
     longest_s: float = 10.0  # ... up to this
     steady_s: float = 10.0  # a camera that worked this long is opened again after the shortest wait
-    slate_s: float = 0.5  # from slate to slate
+    slate_s: float = 1.0  # from slate to slate: drawn and recorded, each costs the processor something
 
 
 class Connection:

@@ -26,6 +26,8 @@ class FaultyCamera:
         self.server = None
         self.port = 0
         self.rng = np.random.default_rng(0)
+        self.scene = self.rng.integers(60, 190, (9, 16, 3), np.uint8)  # soft, with a sensor's noise, as cameras see
+        self.noise = self.rng.integers(0, 9, size_wh[0] * size_wh[1] * 3, np.uint8)
         self.last = self.picture(0, size_wh)
         self.connections: set[socket.socket] = set()
 
@@ -71,7 +73,8 @@ class FaultyCamera:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def picture(self, number, size_wh):
-        image = self.rng.integers(60, 190, (size_wh[1], size_wh[0], 3), np.uint8)
+        scene = cv2.resize(self.scene, size_wh, interpolation=cv2.INTER_LINEAR)
+        image = cv2.add(scene, np.roll(self.noise, self.rng.integers(self.noise.size))[: scene.size].reshape(scene.shape))
         side = size_wh[0] // 16
         for bit in range(16):
             image[:side, bit * side : (bit + 1) * side] = 255 if number >> bit & 1 else 0

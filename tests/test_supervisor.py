@@ -1,10 +1,13 @@
 """Cameras that fail, as real streams on loopback: noticed, stood in for, opened again; nothing ends and nothing leaks."""
 
+import contextlib
+import ctypes
 import gc
 import itertools
 import json
 import os
 import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -89,21 +92,23 @@ def watched(camera, patience=QUICK, wait=False):
 
 
 def resources():
-    """Threads and open handles of this process, and its resident megabytes."""
+    """Threads and open handles of this process, and its resident megabytes without what the allocator merely keeps."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), resident / 2**20
 
 
-def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys, record_property):
+def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys):
     """Every kind in turn; each is noticed, and each time the picture comes back."""
     kinds = itertools.cycle(("stall", "die", "freeze", "garbage", "damage", "unplug", "refuse", "mute", "resize", "die"))
     noticed, returned, before = {}, [], None
     with watched(camera) as watcher:
         wait_until(watcher.sees_picture)
-        for count, kind in enumerate(itertools.islice(kinds, 110)):
-            if count == 10 and os.path.exists("/proc/self"):  # everything was used once
+        for count, kind in enumerate(itertools.islice(kinds, 120)):
+            if count == 20 and os.path.exists("/proc/self"):  # everything was used, and the allocator is warm
                 wait_until(lambda: not watcher.source.hung)
-                gc.collect()
                 before = resources()
             if kind == "unplug":
                 camera.stop()
@@ -118,10 +123,9 @@ def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys, record_pr
             if kind == "unplug":
                 camera.start()
             returned.append(wait_until(lambda: watcher.sees_picture() and watcher.newest.image.shape == (240, 320, 3)))
-        assert watcher.error is None and watcher.source.faults >= 99
+        assert watcher.error is None and watcher.source.faults >= 108
         if before:
             wait_until(lambda: not watcher.source.hung)
-            gc.collect()
             wait_until(lambda: resources()[:2] <= before[:2])
             assert resources()[2] - before[2] < 12
     losses = [event for event, _ in watcher.events]
@@ -154,7 +158,7 @@ def test_frozen_seconds_zero_lets_a_still_picture_stay(camera):
         assert not watcher.slates
 
 
-def test_waits_grow_from_one_second_to_ten(monkeypatch):
+def test_waits_grow_from_one_second_to_ten():
     """The attempts' times, with seconds of a hundredth: opening always fails."""
     at = []
 
@@ -195,7 +199,7 @@ class OnePicture:
         self.gate.wait()
 
 
-def test_reads_that_hang_for_ever_are_left_counted_and_released(camera):
+def test_reads_that_hang_for_ever_are_left_counted_and_released():
     gate, opened = threading.Event(), []
 
     def connect():
@@ -213,13 +217,10 @@ def test_reads_that_hang_for_ever_are_left_counted_and_released(camera):
 
 def test_an_error_of_our_own_is_not_taken_for_a_lost_camera():
     def connect():
-        source = OnePicture()
-        source.fps = property()
-        source.__class__ = type("Broken", (OnePicture,), {"__iter__": lambda self: iter([Frame(None, 0, 0.0)])})
-        return source
+        raise ZeroDivisionError
 
-    with pytest.raises(TypeError), Supervised("test", connect, draw_slate, None, QUICK) as source:
-        list(source)
+    with pytest.raises(ZeroDivisionError), Supervised("test", connect, draw_slate, None, QUICK, wait=True):
+        pass
 
 
 def test_not_there_at_the_start(camera, capsys):
@@ -305,10 +306,10 @@ def processor_s(pid):
 def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrained):
     python = shlex.quote(sys.executable)
     hook = f"{python} -c \"import os; print(os.environ['FER_LIVE_EVENT'], os.environ['FER_LIVE_CAMERA'])\" 2>&1"
-    with FaultyCamera(size_wh=(1280, 720), rate=15) as camera:
+    with FaultyCamera(size_wh=(640, 360), rate=15) as camera:
         process = subprocess.Popen(
             [sys.executable, "-m", "fer_live", "--source", camera.address, "--no-window", "--output", tmp_path / "o.mp4",
-             "--log", tmp_path / "o.jsonl", "--model", untrained, "--max-seconds", "8", "--on-camera-lost", hook,
+             "--log", tmp_path / "o.jsonl", "--model", untrained, "--on-camera-lost", hook,
              "--on-camera-found", hook, "--no-mirror"],
             cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         try:
@@ -321,6 +322,9 @@ def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrai
             time.sleep(2.0)
             share = (processor_s(process.pid) - before_s) / (time.monotonic() - started_s)
             camera.start()
+            wait_until(lambda: "camera_lost" not in log.read_text().splitlines()[-1])
+            time.sleep(1.0)
+            process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=30)[1]
         finally:
             process.kill()
@@ -330,11 +334,11 @@ def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrai
     assert share < 0.05
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     gone = [entry["time_s"] for entry in entries if entry.get("camera_lost")]
-    assert 2.5 < gone[-1] - gone[0] < 8 and len(gone) < len(entries) and "camera_lost" not in entries[-1]
+    assert 1.9 < gone[-1] - gone[0] < 8 and len(gone) < len(entries) and "camera_lost" not in entries[-1]
     with av.open(str(tmp_path / "o.mp4")) as container:
         frames = [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
-    assert frames[-1][0] == pytest.approx(8, abs=0.5)
-    dark = [time_s for time_s, image in frames if image[600:].std() < 5]  # a slate is plain there, the camera's noise is not
+    assert frames[-1][0] == pytest.approx(entries[-1]["time_s"], abs=0.5)
+    dark = [time_s for time_s, image in frames if image[300:].std() < 5]  # a slate is plain there, the camera's noise is not
     assert len(dark) == pytest.approx(len(gone), abs=1) and dark[0] == pytest.approx(gone[0], abs=0.1)
 
 
