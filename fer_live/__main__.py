@@ -26,6 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Open the source, check what can be checked cheaply, load the model, and go. Returns the exit status."""
+    if args.list_cameras:
+        from fer_live.devices import describe_cameras
+
+        print(describe_cameras())
+        return 0
     from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
     from models.device import check_device_name
 
@@ -39,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     caught = catch_signals(stop)
     with ExitStack() as stack:
-        source, is_demo = enter_source(args.source, stack)
+        source, is_demo = enter_source(args, stack)
         if source.is_live:
             run_camera(args, source, is_demo, model, stop, stack)
             return 0  # a live run ends when it is told to

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fer_live.controls import Controls
+from fer_live.devices import stable_path
+from fer_live.hooks import Hooks
 from fer_live.log import Log
 from fer_live.microphone import Microphone
 from fer_live.options import check_outputs
@@ -19,7 +21,10 @@ from fer_live.pipeline import Analyzer, mirrored, run_live
 from fer_live.quality import Governor
 from fer_live.recorder import VideoRecorder, unused
 from fer_live.segments import OWN, Quota, SegmentedRecorder
+from fer_live.slate import draw_slate
 from fer_live.sources import open_source
+from fer_live.streams import without_password
+from fer_live.supervisor import Patience, Supervised
 from fer_live.types import Analysis, Frame, Sink, SourceError, View
 from fer_live.window import StatusLines, Window
 
@@ -81,12 +86,35 @@ def make_recorder(
     return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
 
 
-def enter_source(text: str | None, stack: ExitStack):
+def enter_source(args: argparse.Namespace, stack: ExitStack):
     """The opened source, and whether it is the demo. Without a choice it is camera 0, else the demo."""
-    if text is not None:
-        return stack.enter_context(open_source(text)), text == "demo"
+    if args.source is not None:
+        return stack.enter_context(make_source(args.source, args)), args.source == "demo"
     try:
-        return stack.enter_context(open_source("0")), False
+        return stack.enter_context(make_source("0", args)), False
     except SourceError as error:
         print(f"{error}: showing the built-in demo", file=sys.stderr)
         return stack.enter_context(open_source("demo")), True
+
+
+def make_source(text: str, args: argparse.Namespace):
+    """The source that `text` names; cameras and streams come supervised. Raises SourceError."""
+    try:
+        source = open_source(text)
+    except SourceError:
+        if not args.wait_for_camera:
+            raise
+    else:
+        if not source.is_live or text == "demo":
+            return source
+    name = f"camera {text}" if text.isdigit() else without_password(text)
+    known = text
+
+    def connect():
+        nonlocal known
+        known = stable_path(known)  # plugged in again, a camera may get another number, but not another link
+        return open_source(known)
+
+    hooks = Hooks({"lost": args.on_camera_lost, "found": args.on_camera_found}, name)
+    patience = Patience(frozen_s=args.frozen_seconds)
+    return Supervised(name, connect, draw_slate, hooks, patience, args.wait_for_camera)

@@ -88,6 +88,8 @@ class Log:
 
     def _entry(self, analysis: Analysis) -> dict:
         entry: dict = {"frame": analysis.frame.index, "time_s": self._time_s(analysis), "faces": []}
+        if analysis.frame.is_slate:
+            entry["camera_lost"] = True  # nobody was looked for, which differs from nobody being there
         if analysis.frame.name:
             entry["file"] = analysis.frame.name
         for face in analysis.faces:

@@ -27,6 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_source(parser.add_argument_group("source"))
+    _add_supervision(parser.add_argument_group("when the camera is lost"))
     _add_results(parser.add_argument_group("results"))
     _add_recording(parser.add_argument_group("live recordings"))
     _add_model(parser.add_argument_group("faces and expressions"))
@@ -36,9 +37,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--source", help="camera number or /dev path, video file, picture, folder or glob of pictures, rtsp:// or http:// "
+    add("--source", help="camera number, name or /dev path, video file, picture, folder or glob of pictures, rtsp:// or http:// "
         "address, or demo (default: camera 0, or the demo where there is none)")
+    add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
     add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
+
+
+def _add_supervision(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--wait-for-camera", action="store_true", help="where there is no camera at the start, wait for it instead of ending")
+    add("--frozen-seconds", type=_not_negative, default=4.0, metavar="S", help="the same picture for this long is a fault; 0: it "
+        "never is (default: 4)")
+    add("--on-camera-lost", metavar="CMD", help="a shell command to run when the camera is lost; it finds FER_LIVE_CAMERA and "
+        "FER_LIVE_REASON in its environment")
+    add("--on-camera-found", metavar="CMD", help="a shell command to run when it is back")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
@@ -87,6 +99,10 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def _not_negative(text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0.0") else _positive(text)
 
 
 def _shown(text: str) -> set[str]:

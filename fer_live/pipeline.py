@@ -66,6 +66,9 @@ class Analyzer:
         return self._analyze(frame, self.still_detector, FaceTracker(confirm_hits=1), Smoother(self.classifier.spec.labels))
 
     def _analyze(self, frame: Frame, detector: FaceDetector, tracker: FaceTracker, smoother: Smoother) -> Analysis:
+        if frame.is_slate:  # who comes after it need not be who was there before
+            tracker.tracks.clear()
+            return Analysis(frame, ())
         boxes = detector.detect(frame.image)  # (N, 4)
         tracks = tracker.update(boxes, frame.time_s, frame.image)
         fresh = [track for track in tracks if track.fresh]  # a remembered face is shown as it was, not guessed anew
@@ -168,4 +171,5 @@ def run_file(
 def mirrored(frames: Iterable[Frame], view: View) -> Iterator[Frame]:
     """The frames, flipped left to right while `view.mirror` says so; boxes and log then speak of the flipped picture."""
     for frame in frames:
-        yield replace(frame, image=cv2.flip(frame.image, 1)) if view.mirror else frame
+        flips = view.mirror and not frame.is_slate  # a slate is to be read
+        yield replace(frame, image=cv2.flip(frame.image, 1)) if flips else frame

@@ -32,6 +32,7 @@ class Frame:
     index: int  # counts captured frames from 0; a gap means frames were dropped
     time_s: float  # capture time: time.monotonic() when live, presentation time in a file
     name: str = ""  # file name, for pictures only
+    is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
 
 
 @dataclass(frozen=True, slots=True)

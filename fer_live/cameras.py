@@ -1,0 +1,66 @@
+"""A webcam, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from fer_live.types import Frame, SourceError
+
+
+class Camera:
+    """A webcam through OpenCV. index_or_path: its number, or a path such as /dev/video0."""
+
+    is_live, ends = True, False
+
+    def __init__(self, index_or_path: int | str, size_wh: tuple[int, int] = (1280, 720), fps: float = 30.0):
+        self.name, self.size_wh, self.fps = index_or_path, size_wh, fps
+        self.capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> Camera:
+        self._check_exists()
+        backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # seconds until OpenCV gives up a read; it waits ten
+        self.capture = cv2.VideoCapture(os.path.realpath(self.name) if isinstance(self.name, str) else self.name, backend)
+        self.capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # raw 720p does not fit through USB 2
+        self.capture.set(cv2.CAP_PROP_FRAME_WIDTH, self.size_wh[0])
+        self.capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self.size_wh[1])
+        self.capture.set(cv2.CAP_PROP_FPS, self.fps)
+        self.capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        if not self.capture.isOpened():
+            self.capture.release()
+            raise SourceError(f"camera {self.name} cannot be opened; is it in use by another program, or not permitted?")
+        self.fps = self.capture.get(cv2.CAP_PROP_FPS) or self.fps
+        return self
+
+    def _check_exists(self) -> None:
+        """Refuse what is plainly not there, before OpenCV prints its own pages about it."""
+        if not sys.platform.startswith("linux"):
+            return
+        path = Path(f"/dev/video{self.name}" if isinstance(self.name, int) else self.name)
+        if not path.exists():
+            found = " ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
+            raise SourceError(f"no camera {self.name} ({path} is missing); cameras here: {found}")
+
+    def __exit__(self, *exception) -> None:
+        if self.capture is not None:
+            self.capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self.capture is not None
+        index = 0
+        while True:
+            try:
+                ok, image = self.capture.read()
+            except cv2.error:  # a picture so damaged that OpenCV gives up
+                ok, image = False, None
+            if not ok or image is None or not image.size:
+                what = "stopped giving pictures; was it unplugged?" if index else "gives no picture; is it in use elsewhere?"
+                raise SourceError(f"camera {self.name} {what}")
+            yield Frame(image, index, time.monotonic())
+            index += 1

@@ -1,0 +1,121 @@
+"""One opening of a camera or stream, and how long to wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fer_live.types import Frame, SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what, in seconds."""
+
+    silent_s: float = 4.0  # for the next picture
+    frozen_s: float = 4.0  # for a picture that differs from the last; 0: the same one may stay for ever
+    open_s: float = 15.0  # for the first picture after opening
+    shortest_s: float = 1.0  # before opening again; doubled after each failure ...
+    longest_s: float = 10.0  # ... up to this
+    steady_s: float = 10.0  # a camera that worked this long is opened again after the shortest wait
+    slate_s: float = 1.0  # from slate to slate: drawn and recorded, each costs the processor something
+
+
+class Connection:
+    """The source, opened and read by a thread of its own, which is left behind where it hangs and closes it when it returns.
+
+    connect: gives a live source that also has `ends`. changed: notified of all that happens. known: digest of a picture at
+    which the camera was frozen; only another one counts.
+    """
+
+    def __init__(self, connect: Callable[[], Any], changed: threading.Condition, known: int | None, is_watched: bool):
+        self.connect, self.changed, self.digest, self.is_watched = connect, changed, known, is_watched
+        self.source: Any = None
+        self.frame: Frame | None = None  # the newest one that was not yet taken
+        self.seen_s = self.changed_s = float("inf")  # when the last picture came, and the last that differed from the one before
+        self.error: BaseException | None = None
+        self.is_done = False
+        self.left, self.wanted = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            with self.connect() as source:
+                if not source.is_live:
+                    raise SourceError("the source is a file; only a camera or a stream can be waited for")
+                with self.changed:
+                    self.source = source
+                    self.changed.notify_all()
+                self._read(source)
+        except BaseException as caught:  # raised again where the frames are taken, unless it is only a lost camera
+            error = caught
+        with self.changed:
+            self.error, self.is_done = error, True
+            self.changed.notify_all()
+
+    def _read(self, source: Any) -> None:
+        if self.ends:  # a film begins when somebody watches
+            self.wanted.wait()
+        for frame in source:
+            digest = zlib.crc32(np.ascontiguousarray(frame.image[::8])) if self.is_watched else None
+            with self.changed:
+                if self.left.is_set():
+                    return
+                now_s = time.monotonic()
+                if digest != self.digest or digest is None:
+                    self.digest, self.changed_s = digest, now_s
+                self.frame, self.seen_s = frame, now_s
+                self.changed.notify_all()
+        if not self.ends and not self.left.is_set():
+            raise SourceError("it ended")
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is a film served as a stream, which comes to an end."""
+        return self.source is not None and self.source.ends
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture came, and not only the one at which the camera was frozen before."""
+        return self.changed_s != float("inf")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it works, as far as can be told before anybody watches."""
+        return self.has_picture or self.ends
+
+    def frozen_at(self, patience: Patience) -> int | None:
+        """The digest of the picture at which it stands still, if it does."""
+        return self.digest if patience.frozen_s and time.monotonic() >= self.changed_s + patience.frozen_s else None
+
+    def due_s(self, patience: Patience) -> float:
+        """When it will be lost unless something comes."""
+        if self.ends:
+            return float("inf")
+        return min(self.seen_s + patience.silent_s, self.changed_s + (patience.frozen_s or float("inf")))
+
+    def fault(self, patience: Patience) -> str | None:
+        """What is wrong with it, if anything is. Raises what is no fault of the camera's."""
+        if self.error is not None and (self.ends or not isinstance(self.error, SourceError)):
+            raise self.error
+        if self.error is not None:
+            return str(self.error)
+        now_s = time.monotonic()
+        if now_s < self.due_s(patience):
+            return None
+        if now_s >= self.seen_s + patience.silent_s:
+            return f"no picture for {patience.silent_s:g} s"
+        return f"the same picture for {patience.frozen_s:g} s"
+
+    def leave(self) -> None:
+        """Have the thread close the source as soon as it returns from it."""
+        self.left.set()
+        self.wanted.set()

@@ -1,0 +1,179 @@
+"""A camera on the network, through PyAV; and how PyAV opens and turns pictures, which video files need as well."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+
+# isort: split
+import av
+import numpy as np
+
+from fer_live.types import Frame, SourceError
+
+MOST_PIXELS = 50_000_000  # more than 8K; a damaged header must not take the memory
+MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
+
+
+def without_password(address: str) -> str:
+    """The address as it may be shown and logged: rtsp://user:secret@host is rtsp://host."""
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
+def open_video(
+    name: str, advice: str = "is it whole, and a video?", **options
+) -> tuple[av.container.InputContainer, av.VideoStream]:
+    """The container at a path or address and its first video track. Raises SourceError, which ends with the advice."""
+    try:
+        container = av.open(name, **options)
+    except (av.FFmpegError, OSError) as error:
+        name = without_password(name)
+        raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
+    if not container.streams.video:
+        container.close()
+        raise SourceError(f"{without_password(name)} holds no video; give a file with pictures in it")
+    return container, container.streams.video[0]
+
+
+def frame_rate(stream: av.VideoStream) -> float:
+    """Nominal frames a second; 30 where nothing is said of it."""
+    return float(stream.average_rate or stream.guessed_rate or 30.0)
+
+
+def upright(frame: av.VideoFrame) -> np.ndarray:
+    """The picture as (H, W, 3) uint8 BGR."""
+    image = frame.to_ndarray(format="bgr24")
+    turns = round(frame.rotation / 90) % 4  # telephones store the picture lying and say how it is to be turned
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg says went wrong, in one line."""
+    return str(getattr(error, "strerror", "") or error).splitlines()[0]
+
+
+class Stream:
+    """A camera on the network, or, then `ends` is True, a file served over http, paced by its own time stamps.
+
+    A camera's delay does not grow: what has arrived is drawn at once, and a decoder that falls behind goes on at the newest
+    key frame. open_s, read_s: how long to wait for an answer, and for more of what was begun.
+    """
+
+    is_live = True
+
+    def __init__(self, address: str, open_s: float = 10.0, read_s: float = 5.0):
+        self.address, self.open_s, self.read_s, self.fps, self.ends = address, open_s, read_s, 30.0, False
+        self.name = without_password(address)
+        self.container: av.container.InputContainer | None = None
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Stream:
+        options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
+        self.container, stream = open_video(self.address, "is the address right, and does it send?", options=options,
+                                            timeout=(self.open_s, self.read_s))
+        stream.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        self.fps, self.ends = frame_rate(stream), bool(self.container.duration)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._closed.set()
+        if self.container is not None:
+            self.container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self.container is not None
+        in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
+        try:
+            for index, frame in enumerate(self._paced() if self.ends or in_bursts else self._newest()):
+                yield Frame(upright(frame), index, time.monotonic())
+        except (av.FFmpegError, OSError) as error:
+            if not self._closed.is_set():
+                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
+
+    def _paced(self) -> Iterator[av.VideoFrame]:
+        """Every picture, at its time."""
+        assert self.container is not None
+        time_s, first_at_s = 0.0, None
+        for frame in self.container.decode(video=0):
+            time_s = frame.time if frame.time is not None else time_s + 1 / self.fps
+            first_at_s = time.monotonic() - time_s if first_at_s is None else first_at_s
+            if self._closed.wait(max(0.0, first_at_s + time_s - time.monotonic())):
+                return
+            yield frame
+
+    def _newest(self) -> Iterator[av.VideoFrame]:
+        """The newest picture of what has arrived, again and again."""
+        assert self.container is not None
+        with Arrived(self.container.demux(video=0)) as arrived:
+            for packets in arrived:
+                frames: list[av.VideoFrame] = []
+                for packet in packets:
+                    with contextlib.suppress(av.FFmpegError):  # damaged on the way: the next may be whole
+                        frames = packet.decode() or frames
+                yield from frames[-1:]  # the others were only decoded because this one builds on them
+
+
+class Arrived:
+    """Draws packets in a thread of its own, so that no buffer on the way ever fills; gives all that wait, in order.
+
+    A key frame makes what waits before it superfluous. Leaving the context waits until the thread has ended, since the
+    container must not be closed under it: at most as long as reading may take.
+    """
+
+    def __init__(self, packets: Iterable[av.Packet]):
+        self.packets = packets
+        self.waiting: list[av.Packet] = []
+        self.skipped = 0
+        self._error: Exception | None = None
+        self._ended = self._left = self._needs_key = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._draw, name="packets", daemon=True)
+
+    def __enter__(self) -> Arrived:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._left = True
+        self._thread.join()
+
+    def _draw(self) -> None:
+        error = None
+        try:
+            for packet in self.packets:
+                if self._left:
+                    break
+                with self._changed:
+                    self._add(packet)
+                    self._changed.notify_all()
+        except (av.FFmpegError, OSError) as caught:  # raised again where the packets are taken
+            error = caught
+        with self._changed:
+            self._error, self._ended = error, True
+            self._changed.notify_all()
+
+    def _add(self, packet: av.Packet) -> None:
+        if packet.is_keyframe or len(self.waiting) >= MOST_PACKETS:
+            self.skipped += len(self.waiting)
+            self.waiting.clear()
+            self._needs_key = not packet.is_keyframe
+        if not self._needs_key:
+            self.waiting.append(packet)
+
+    def __iter__(self) -> Iterator[list[av.Packet]]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self.waiting or self._ended)
+                packets, self.waiting = self.waiting, []
+            if packets:
+                yield packets
+            elif self._error:
+                raise self._error
+            else:
+                return

@@ -1,0 +1,156 @@
+"""Keeps a camera or stream going: notices that it is lost, shows a slate meanwhile, and opens it again."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fer_live.connection import Connection, Patience
+from fer_live.types import Frame, SourceError
+
+MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
+
+
+class Supervised:
+    """A live source that does not end: while the camera is lost its frames are slates, marked `is_slate`.
+
+    name: for messages. connect: gives the source anew, not yet entered; it is live and has `ends`. draw_slate: maps
+    (height, width) and a text to a picture. tell: called with "lost" or "found" and what there is to say of it.
+    wait: begin with a slate where there is no camera yet; otherwise entering raises SourceError.
+    """
+
+    is_live = True
+
+    def __init__(self, name: str, connect: Callable[[], Any], draw_slate: Callable[[tuple[int, int], str], np.ndarray],
+                 tell: Callable[[str, str], None] | None = None, patience: Patience | None = None, wait: bool = False):
+        self.name, self.connect, self.draw_slate, self.tell, self.wait = name, connect, draw_slate, tell, wait
+        self.patience = patience or Patience()
+        self.fps, self.size_hw = 30.0, (720, 1280)
+        self.faults = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._hung: list[Connection] = []
+        self._slate_due_s, self._wait_s, self._reason = 0.0, self.patience.shortest_s, ""
+        self._fault: str | None = None
+
+    def __enter__(self) -> Supervised:
+        connection = self._open(None)
+        with self._changed:
+            self._changed.wait_for(lambda: connection.is_done or connection.is_up, self.patience.open_s)
+        self.fps = connection.source.fps if connection.source else self.fps
+        if not connection.is_up:
+            connection.leave()
+            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; is it sending?"
+            if not self.wait or not isinstance(connection.error, SourceError | None):
+                raise connection.error or SourceError(self._fault)
+            self._fault = str(connection.error or self._fault)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._connection.leave()
+        self._connection.thread.join(timeout=2.0)  # what hangs longer is a daemon and ends with the program
+
+    @property
+    def hung(self) -> int:
+        """How many threads have not yet returned from a source that was given up."""
+        self._hung = [connection for connection in self._hung if connection.thread.is_alive()]
+        return len(self._hung)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, frame in enumerate(self._frames()):
+            yield replace(frame, index=index)
+
+    def _frames(self) -> Iterator[Frame]:
+        fault, began_s = self._fault, time.monotonic()
+        while True:
+            if fault is None:
+                fault = yield from self._live()
+            if fault is None:
+                return
+            if time.monotonic() - began_s >= self.patience.steady_s:
+                self._wait_s = self.patience.shortest_s
+            yield from self._lost(fault)
+            fault, began_s = None, time.monotonic()
+
+    def _live(self) -> Generator[Frame, None, str | None]:
+        """The camera's frames; returns what is wrong with it, or None when the source was closed or a film has ended."""
+        connection, patience = self._connection, self.patience
+        connection.wanted.set()
+        while not self._closed:
+            with self._changed:
+                self._wait(lambda: connection.frame is not None or connection.is_done, connection.due_s(patience))
+                frame, connection.frame = connection.frame, None
+                is_over = connection.is_done and frame is None
+            if is_over and connection.error is None:
+                return None
+            fault = connection.fault(patience) if is_over or not connection.is_done else None
+            if fault is not None:
+                return fault
+            if frame is not None:
+                self.size_hw = frame.image.shape[:2]
+                yield frame
+        return None
+
+    def _lost(self, fault: str) -> Iterator[Frame]:
+        """Slates, until the camera has been opened again and has given a picture."""
+        lost_s, frozen_at = time.monotonic(), self._connection.frozen_at(self.patience)
+        self.faults, self._slate_due_s = self.faults + 1, 0.0
+        self._say("lost", fault)
+        self._give_up(self._connection)
+        while not self._closed:
+            yield from self._slates(lost_s, time.monotonic() + self._wait_s)
+            self._wait_s = min(2 * self._wait_s, self.patience.longest_s)
+            if self._closed or self.hung >= MOST_HUNG:
+                continue
+            connection = self._open(frozen_at)
+            connection.wanted.set()
+            yield from self._slates(lost_s, time.monotonic() + self.patience.open_s, connection)
+            if connection.has_picture:
+                self._say("found", f"after {time.monotonic() - lost_s:.1f} s")
+                return
+            self._say("", str(connection.fault(self.patience) or "it gives no new picture"))
+            self._give_up(connection)
+
+    def _slates(self, lost_s: float, until_s: float, connection: Connection | None = None) -> Iterator[Frame]:
+        """Slates until a time, or until the connection has something to say."""
+        def is_settled() -> bool:
+            return connection is not None and (connection.has_picture or connection.is_done)
+
+        while not self._closed and not is_settled() and time.monotonic() < until_s:
+            now_s = time.monotonic()
+            if now_s >= self._slate_due_s:
+                self._slate_due_s = now_s + self.patience.slate_s
+                yield Frame(self.draw_slate(self.size_hw, f"{now_s - lost_s:.0f} s"), 0, now_s, is_slate=True)
+            with self._changed:
+                self._wait(is_settled, min(self._slate_due_s, until_s))
+
+    def _wait(self, condition: Callable[[], bool], until_s: float) -> None:
+        """Wait for the condition, a time, or the end; the lock is held."""
+        wait_s = max(0.0, until_s - time.monotonic())
+        self._changed.wait_for(lambda: condition() or self._closed, None if wait_s == float("inf") else wait_s)
+
+    def _open(self, frozen_at: int | None) -> Connection:
+        self._connection = Connection(self.connect, self._changed, frozen_at, self.patience.frozen_s > 0)
+        return self._connection
+
+    def _give_up(self, connection: Connection) -> None:
+        connection.leave()
+        self._hung.append(connection)
+
+    def _say(self, event: str, reason: str) -> None:
+        """One line for each event, and for each new reason why opening fails."""
+        words = {"lost": f"{self.name} is lost ({reason}); reconnecting", "found": f"{self.name} is back {reason}"}
+        if event or reason != self._reason:
+            print(words.get(event, f"{self.name} is still lost ({reason})"), file=sys.stderr)
+        self._reason = reason
+        if event and self.tell:
+            self.tell(event, reason)

@@ -1,0 +1,115 @@
+"""An MJPEG camera on loopback whose faults a test commands: it stalls, dies, freezes, changes its size, sends garbage."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+import time
+
+import cv2
+import numpy as np
+
+
+class FaultyCamera:
+    """A context manager. `mode`, one of MODES, may be changed at any time; `sent` counts the pictures of all connections.
+
+    Each picture carries its number in 16 squares along its upper edge, see `number_in`. A frozen camera gives
+    the same picture on new connections too.
+    """
+
+    MODES = ("ok", "stall", "die", "freeze", "resize", "garbage", "damage", "refuse", "mute")
+
+    def __init__(self, size_wh=(320, 240), rate=30.0):
+        self.size_wh, self.rate, self.mode, self.sent = size_wh, rate, "ok", 0
+        self.server = None
+        self.port = 0
+        self.rng = np.random.default_rng(0)
+        self.scene = self.rng.integers(60, 190, (9, 16, 3), np.uint8)  # soft, with a sensor's noise, as cameras see
+        self.noise = self.rng.integers(0, 9, size_wh[0] * size_wh[1] * 3, np.uint8)
+        self.last = self.picture(0, size_wh)
+        self.connections: set[socket.socket] = set()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self):
+        camera = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                camera.connections.add(self.connection)
+                with contextlib.suppress(OSError):
+                    camera.serve(self)
+                camera.connections.discard(self.connection)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads, block_on_close = True, False
+
+        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def stop(self):
+        """Pull the plug: nobody listens, and all connections break."""
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def picture(self, number, size_wh):
+        scene = cv2.resize(self.scene, size_wh, interpolation=cv2.INTER_LINEAR)
+        image = cv2.add(scene, np.roll(self.noise, self.rng.integers(self.noise.size))[: scene.size].reshape(scene.shape))
+        side = size_wh[0] // 16
+        for bit in range(16):
+            image[:side, bit * side : (bit + 1) * side] = 255 if number >> bit & 1 else 0
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+    def serve(self, handler):
+        if self.mode == "mute":  # it listens but does not answer
+            self._while("mute")
+            return
+        if self.mode == "refuse":
+            handler.send_error(503)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        handler.end_headers()
+        while self.server is not None and self.mode not in ("die", "mute", "refuse"):
+            self._while("stall")
+            if self.mode == "garbage":
+                handler.wfile.write(self.rng.bytes(20_000))
+            else:
+                small = self.mode == "resize" and self.sent // 5 % 2
+                if self.mode != "freeze":
+                    self.sent += 1
+                    self.last = self.picture(self.sent, tuple(side // 2 for side in self.size_wh) if small else self.size_wh)
+                part = self.last[:600] + self.rng.bytes(len(self.last) - 600) if self.mode == "damage" else self.last
+                handler.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(part))
+                handler.wfile.write(part + b"\r\n")
+            time.sleep(1 / self.rate)
+
+    def _while(self, mode):
+        while self.mode == mode and self.server is not None:
+            time.sleep(0.01)
+
+
+def number_in(image):
+    """The number that a picture of FaultyCamera carries."""
+    side = image.shape[1] // 16
+    return sum(1 << bit for bit in range(16) if image[side // 2, bit * side + side // 2].mean() > 127)
