@@ -6,17 +6,19 @@ import argparse
 import sys
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fer_live.controls import Controls
-from fer_live.log import Log
+from fer_live.log import Log, entry
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
-from fer_live.pipeline import mirrored, run_live
+from fer_live.pipeline import RateMeter, mirrored, run_live
 from fer_live.recorder import VideoRecorder, unused
 from fer_live.sources import open_source
-from fer_live.types import SourceError
+from fer_live.types import OutputError, SourceError
+from fer_live.web import Place, WebView, take_place
 from fer_live.window import StatusLines, Window
 
 
@@ -24,6 +26,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
     check_outputs(args, "live", [])
     has_window = wants_window(args)
+    place = open_port(args, stack)
     analyzer = load(args, model)
     labels = analyzer.classifier.spec.labels
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
@@ -38,8 +41,21 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
         controls.record(args.output)
     if args.log:
         controls.sinks.append(stack.enter_context(Log(unused(args.log), labels, live=True)))
+    if place:
+        controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
     run_live(mirrored(source, view), analyzer, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
+
+
+def open_port(args: argparse.Namespace, stack: ExitStack) -> Place | None:
+    """The port of --serve, taken before the model is loaded: one that is in use is said at once."""
+    if args.serve is None:
+        if args.token:
+            raise OutputError("--token is for --serve [HOST:]PORT; give both")
+        return None
+    place = take_place(*args.serve, args.token)
+    stack.callback(place.socket.close)
+    return place
 
 
 def enter_source(text: str | None, stack: ExitStack):

@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   python -m fer_live --source picture.jpg --output annotated.png
   python -m fer_live --source 'photos/*.jpg' --output annotated/
   python -m fer_live --source demo --max-seconds 20
+  python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
 keys in the window: q or Esc quits, r records, s saves a picture, b bars, m mirror, f full screen, h help"""
 
 
@@ -29,6 +30,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_results(parser.add_argument_group("results"))
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
+    _add_web(parser.add_argument_group("web view"))
     return parser.parse_args(arguments)
 
 
@@ -62,6 +64,23 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
     add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
         "(default: fps)")
+
+
+def _add_web(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--serve", type=_address, metavar="[HOST:]PORT", help="show a live run to browsers (default host: 127.0.0.1); "
+        "also /snapshot.jpg, /events, /healthz, /metrics. Plain HTTP: for a network you trust")
+    add("--token", help="what viewers must know, 12 characters or more; also the variable FER_LIVE_TOKEN "
+        "(default: made and printed for any host but 127.0.0.1)")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (colon and not host) or ("[" + host + "]:" not in text
+                                                                                                 and ":" in host):
+        raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
+    return host or "127.0.0.1", int(port)
 
 
 def _positive(text: str) -> float:
