@@ -481,11 +481,11 @@ def malformed(rng: random.Random, port: int) -> bytes:
         lambda: b"GET / HTTP/1.1\r\n" + host.encode() + noise + b"\r\n\r\n",
         lambda: f"{rng.choice(['GE T', 'get', 'BREW', 'PRI', 'CONNECT', chr(0), ''])} {path} HTTP/1.1\r\n{host}\r\n".encode(),
         lambda: f"GET {path} HTTP/{rng.choice(['0.9', '9.9', '1.', 'x', '2.0', '1.1 x'])}\r\n{host}\r\n".encode(),
-        lambda: f"POST / HTTP/1.1\r\n{host}Content-Length: {rng.choice(['-1', '1e9', '9' * 20, '5, 6', ''])}\r\n\r\n".encode() + noise,
+        lambda: f"PUT / HTTP/1.1\r\n{host}Content-Length: {rng.choice(['-1', '1e9', '9' * 20, ''])}\r\n\r\n".encode() + noise,
         lambda: f"POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n{rng.choice(['zz', '-1', 'fffffffffffffffff'])}\r\n"
                 .encode() + noise,
         lambda: f"GET / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode(),
-        lambda: f"GET / HTTP/1.1\r\n{host}{rng.choice(['A' * 9000 + ':b', ':b', 'a b: c', 'a: ' + chr(0), 'a'])}\r\n\r\n".encode(),
+        lambda: f"GET / HTTP/1.1\r\n{host}{rng.choice(['A' * 9000 + ':b', ':b', 'a b: c', 'a:' + chr(0), 'a'])}\r\n\r\n".encode(),
         lambda: f"GET / HTTP/1.1\r\nHost: {rng.choice(['', 'a b', '[', '%', '127.0.0.1:-1', 'x' * 3000])}\r\n\r\n".encode(),
         lambda: f"GET / HTTP/1.1\r\n{host}Cookie: {'=;' * rng.randrange(400)}\x7f\r\n\r\n".encode("latin1"),
         lambda: f"GET /events HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n".encode() + noise,

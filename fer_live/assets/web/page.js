@@ -9,7 +9,7 @@ const timeline = new Timeline(by("timeline"), by("legend"), by("summary"));
 const status = { pictures: "closed", events: "closed", camera: "starting", paused: false, shownAt: 0 };
 const rows = new Map(); // track id -> its elements
 
-export const colour = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
+const colour = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
 const percent = (p) => `${Math.round(100 * p)}%`;
 
 function element(parent, name, className = "", text = "") {
@@ -71,7 +71,6 @@ function showState(state) {
     ? `${state.fps.toFixed(0)} fps, ${(1000 * state.latency_s).toFixed(0)} ms, ${state.dropped} dropped, ${viewers}` : viewers;
   const labels = [...rows.values()].map((row) => row.label.textContent).join(", ");
   canvas.setAttribute("aria-label", `Live picture: ${labels || "nobody in view"}`);
-  if (state.camera !== "ok") showFaces({ faces: [] });
 }
 
 function describe() { // [what the dot shows, the words]
@@ -91,8 +90,9 @@ function refresh() {
   line.dataset.state = kind;
   veil.hidden = kind === "live";
   veil.textContent = words;
-  if (kind === "lost") for (const row of rows.values()) row.item.remove();
-  if (kind === "lost") { rows.clear(); by("nobody").hidden = false; }
+  if (kind !== "live") showFaces({ faces: [] }); // what was true then need not be now
+  if (status.events !== "open") by("figures").textContent = "";
+  by("nobody").textContent = kind === "live" ? "Nobody in view." : "Nothing to show.";
   timeline.draw();
 }
 
