@@ -652,7 +652,7 @@ async def browser(folder, scheme="light"):
         await process.wait()
 
 
-LIVE = "document.getElementById('state').textContent === 'Live'"
+LIVE = "document.getElementById('state')?.textContent === 'Live'"
 FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 
 
