@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -75,12 +76,10 @@ def _add_web(group: argparse._ArgumentGroup) -> None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (colon and not host) or ("[" + host + "]:" not in text
-                                                                                                 and ":" in host):
+    found = re.fullmatch(r"(?:(?:\[([^][]+)\]|([^][:]+)):)?([0-9]{1,5})", text)  # an IPv6 address stands in brackets
+    if not found or int(found[3]) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
-    return host or "127.0.0.1", int(port)
+    return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
 def _positive(text: str) -> float:
