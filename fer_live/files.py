@@ -24,6 +24,8 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
     """A video or pictures: every frame, in order."""
     stills = isinstance(source, ImageFiles)
     check_outputs(args, "pictures" if stills else "video", source.paths if stills else [source.path])
+    if args.serve or args.token:
+        raise OutputError("--serve shows live sources: a camera, a stream or the demo; leave it out for files")
     has_window = wants_window(args)
     if not (args.output or args.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")

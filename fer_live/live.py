@@ -7,17 +7,18 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fer_live.controls import Controls
 from fer_live.devices import stable_path
 from fer_live.hooks import Hooks
-from fer_live.log import Log
+from fer_live.log import Log, entry
 from fer_live.microphone import Microphone
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
-from fer_live.pipeline import Analyzer, mirrored, run_live
+from fer_live.pipeline import Analyzer, RateMeter, mirrored, run_live
 from fer_live.quality import Governor
 from fer_live.recorder import VideoRecorder, unused
 from fer_live.segments import OWN, Quota, SegmentedRecorder
@@ -25,7 +26,8 @@ from fer_live.slate import draw_slate
 from fer_live.sources import open_source
 from fer_live.streams import without_password
 from fer_live.supervisor import Patience, Supervised
-from fer_live.types import Analysis, Frame, Sink, SourceError, View
+from fer_live.types import Analysis, Frame, OutputError, Sink, SourceError, View
+from fer_live.web import Place, WebView, take_place
 from fer_live.window import StatusLines, Window
 
 SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
@@ -36,6 +38,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     check_outputs(args, "live", [])
     microphone = stack.enter_context(Microphone(args.audio)) if args.audio is not None else None
     has_window = wants_window(args)
+    place = open_port(args, stack)
     analyzer = load(args, model)
     labels = analyzer.classifier.spec.labels
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
@@ -47,6 +50,8 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
         controls.record(args.output)
     if args.log:
         controls.add_log(Log(unused(args.log), labels, live=True))
+    if place:
+        controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
     analyze = governed(analyzer, args.target_fps, view)
     run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,
@@ -84,6 +89,17 @@ def make_recorder(
     keep_bytes, keep_s = (args.keep_gb or float("inf")) * 1e9, (args.keep_days or float("inf")) * 86_400
     quota = Quota(path, keep_bytes, keep_s, lambda text: tell("old recordings", text))
     return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
+
+
+def open_port(args: argparse.Namespace, stack: ExitStack) -> Place | None:
+    """The port of --serve, taken before the model is loaded: one that is in use is said at once."""
+    if args.serve is None:
+        if args.token:
+            raise OutputError("--token is for --serve [HOST:]PORT; give both")
+        return None
+    place = take_place(*args.serve, args.token)
+    stack.callback(place.socket.close)
+    return place
 
 
 def enter_source(args: argparse.Namespace, stack: ExitStack):

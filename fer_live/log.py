@@ -16,6 +16,29 @@ from fer_live.types import Analysis, OutputError
 FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 
 
+def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> dict:
+    """The object that stands for one frame: a line of a .jsonl log, an event of the web view.
+
+    labels: class names in the order of the probabilities. start_s: the frame time from which times count.
+    """
+    made: dict = {"frame": analysis.frame.index, "time_s": _time_s(analysis, start_s), "faces": []}
+    if analysis.frame.is_slate:
+        made["camera_lost"] = True  # nobody was looked for, which differs from nobody being there
+    if analysis.frame.name:
+        made["file"] = analysis.frame.name
+    for face in analysis.faces:
+        made["faces"].append({
+            "track_id": face.track_id, "box": list(face.box), "label": face.label,
+            "confidence": round(face.confidence, 4),
+            "probs": {name: round(float(p), 4) for name, p in zip(labels, face.probs, strict=True)},
+        })
+    return made
+
+
+def _time_s(analysis: Analysis, start_s: float) -> float:
+    return round(analysis.frame.time_s - start_s, 6)
+
+
 class Log:
     """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face.
 
@@ -47,7 +70,7 @@ class Log:
             if self.path.suffix.lower() == ".csv":
                 self._append(_csv(self._rows(analysis)))
             else:
-                self._append(json.dumps(self._entry(analysis)) + "\n")
+                self._append(json.dumps(entry(analysis, self.labels, self.start_s)) + "\n")
             self._check()
         except OSError as error:
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
@@ -83,27 +106,10 @@ class Log:
             self.checked_s = time.monotonic()
             check_still_there(self.path, self.file)
 
-    def _time_s(self, analysis: Analysis) -> float:
-        return round(analysis.frame.time_s - self.start_s, 6)
-
-    def _entry(self, analysis: Analysis) -> dict:
-        entry: dict = {"frame": analysis.frame.index, "time_s": self._time_s(analysis), "faces": []}
-        if analysis.frame.is_slate:
-            entry["camera_lost"] = True  # nobody was looked for, which differs from nobody being there
-        if analysis.frame.name:
-            entry["file"] = analysis.frame.name
-        for face in analysis.faces:
-            entry["faces"].append({
-                "track_id": face.track_id, "box": list(face.box), "label": face.label,
-                "confidence": round(face.confidence, 4),
-                "probs": {name: round(float(p), 4) for name, p in zip(self.labels, face.probs, strict=True)},
-            })
-        return entry
-
     def _rows(self, analysis: Analysis) -> list[list]:
         return [
-            [analysis.frame.index, self._time_s(analysis), face.track_id, *face.box, face.label, round(face.confidence, 4),
-             *(round(float(p), 4) for p in face.probs)]
+            [analysis.frame.index, _time_s(analysis, self.start_s), face.track_id, *face.box, face.label,
+             round(face.confidence, 4), *(round(float(p), 4) for p in face.probs)]
             for face in analysis.faces
         ]
 

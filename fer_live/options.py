@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   python -m fer_live --source picture.jpg --output annotated.png
   python -m fer_live --source 'photos/*.jpg' --output annotated/
   python -m fer_live --source demo --max-seconds 20
+  python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
 keys in the window: q or Esc quits, r records, s saves a picture, b bars, m mirror, f full screen, h help"""
 
 
@@ -32,6 +34,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_recording(parser.add_argument_group("live recordings"))
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
+    _add_web(parser.add_argument_group("web view"))
     return parser.parse_args(arguments)
 
 
@@ -89,6 +92,21 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
     add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
         "(default: fps)")
+
+
+def _add_web(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--serve", type=_address, metavar="[HOST:]PORT", help="show a live run to browsers (default host: 127.0.0.1); "
+        "also /snapshot.jpg, /events, /healthz, /metrics. Plain HTTP: for a network you trust")
+    add("--token", help="what viewers must know, 12 characters or more; also the variable FER_LIVE_TOKEN "
+        "(default: made and printed for any host but 127.0.0.1)")
+
+
+def _address(text: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:(?:\[([^][]+)\]|([^][:]+)):)?([0-9]{1,5})", text)  # an IPv6 address stands in brackets
+    if not found or int(found[3]) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
+    return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
 def _positive(text: str) -> float:

@@ -17,8 +17,11 @@ PARTS = {  # what was too large for one module, or has one small file for each w
     "sources": ("demo", "cameras", "streams", "devices"), "supervisor": ("connection",),
     "classifier": ("runtime_torch", "runtime_onnx", "runtime_openvino"),
     "runtime_torch": ("runtime_cuda",), "runtime_openvino": ("runtime_onnx",),
+    "web": ("webfeed", "webguard", "webconnections", "webroutes"), "webroutes": ("webfeed", "webguard", "webconnections"),
+    "webconnections": ("webguard",),
     "recorder": ("disk", "sound"), "log": ("disk",), "segments": ("disk",), "microphone": ("sound",),
 }
+
 
 
 def imported(path):

@@ -1,0 +1,157 @@
+"""What the web view shows, made once for all viewers: the newest picture as JPEG, the log's objects, the figures.
+
+`put` belongs to the camera's thread and only hands over; all else belongs to the thread of the web view's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fer_live.types import Analysis
+
+LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the pictures that are sent: about 40 KB each
+STALE_S = 5.0  # without a frame for this long the camera counts as lost
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A live run at its newest frame."""
+
+    frames: int = 0  # shown so far
+    dropped: int = 0  # captured, but never shown
+    faces: int = 0
+    fps: float = 0.0
+    latency_s: float = 0.0  # from capture to here
+    shown_s: float = float("-inf")  # time.monotonic() of the newest frame
+
+
+class Channel:
+    """The newest item for any number of readers. Who is slow misses items and delays nobody."""
+
+    def __init__(self) -> None:
+        self.item, self.number, self.readers = b"", 0, 0
+        self._changed = asyncio.Event()
+
+    def publish(self, item: bytes) -> None:
+        """Hand `item` to all who wait."""
+        self.item, self.number = item, self.number + 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def after(self, number: int) -> tuple[int, bytes]:
+        """The newest item, waited for until it is newer than `number`; and its own number."""
+        while self.number <= number:
+            await self._changed.wait()
+        return self.number, self.item
+
+
+class Feed:
+    """entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second. camera_is_up: as in `WebView`."""
+
+    def __init__(self, entry: Callable[..., dict], meter: Callable[[float], float], camera_is_up: Callable[[], bool]):
+        self.entry, self.meter, self.camera_is_up = entry, meter, camera_is_up
+        self.figures = Figures()
+        self.newest: tuple[np.ndarray, Analysis] | None = None
+        self.start_s, self.index = 0.0, -1
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.pictures, self.entries = Channel(), Channel()
+        self.snapshots = 0  # requests that wait for a picture
+        self._is_called = False  # the loop has been told of a frame that it has not yet taken
+        self._fresh = asyncio.Event()
+
+    def put(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Hand over the newest picture (H, W, 3) uint8 BGR and what it shows. Takes microseconds; never waits."""
+        now_s, frame, old = time.monotonic(), analysis.frame, self.figures
+        if self.newest is None:
+            self.start_s = frame.time_s
+        gap = max(0, frame.index - self.index - 1)
+        self.index = frame.index
+        self.figures = Figures(old.frames + 1, old.dropped + gap, len(analysis.faces), self.meter(now_s),
+                               max(0.0, now_s - frame.time_s), now_s)
+        self.newest = image, analysis
+        if self.loop is not None and self.is_watched and not self._is_called:
+            self._is_called = True
+            self.loop.call_soon_threadsafe(self._take)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self.pictures.readers or self.entries.readers or self.snapshots)
+
+    def _take(self) -> None:
+        self._is_called = False
+        assert self.newest is not None
+        if self.entries.readers:
+            text = json.dumps(self.entry(self.newest[1], start_s=self.start_s))
+            self.entries.publish(f"data: {text}\n\n".encode())
+        self._fresh.set()
+
+    async def encode(self) -> None:
+        """Encode, for ever, the newest picture for all who look; in a thread of its own, at a limited rate."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "web-jpeg") as pool:
+            while True:
+                await self._fresh.wait()
+                self._fresh.clear()
+                if self.newest is None or not (self.pictures.readers or self.snapshots):
+                    continue
+                due_s = loop.time() + 1.0 / PICTURES_PER_S
+                self.pictures.publish(await loop.run_in_executor(pool, encode_jpeg, self.newest[0]))
+                await asyncio.sleep(due_s - loop.time())
+
+    def camera(self) -> str:
+        """"starting", "ok" or "lost"."""
+        if not self.figures.frames:
+            return "starting"
+        return "ok" if time.monotonic() - self.figures.shown_s < STALE_S and self.camera_is_up() else "lost"
+
+    def state(self) -> dict:
+        """The figures as an object; fps are 0 while the camera is lost."""
+        camera, now = self.camera(), self.figures
+        is_up = camera == "ok"
+        return {"camera": camera, "fps": round(now.fps, 1) if is_up else 0.0, "faces": now.faces if is_up else 0,
+                "latency_s": round(now.latency_s, 4), "frames": now.frames, "dropped": now.dropped,
+                "viewers": self.pictures.readers}
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 BGR, made no larger than LONGEST_SIDE -> JPEG."""
+    scale = LONGEST_SIDE / max(image.shape[:2])
+    if scale < 1.0:
+        way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA  # as good down to a half, and ten times as fast at 0.75
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=way)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+
+METRICS = (  # name, kind, what it is, key of Feed.state()
+    ("fer_live_fps", "gauge", "Frames shown a second.", "fps"),
+    ("fer_live_faces", "gauge", "Faces in the newest frame.", "faces"),
+    ("fer_live_latency_seconds", "gauge", "From the capture of the newest frame to its picture.", "latency_s"),
+    ("fer_live_frames_total", "counter", "Frames shown.", "frames"),
+    ("fer_live_dropped_frames_total", "counter", "Frames captured, but dropped for newer ones.", "dropped"),
+    ("fer_live_viewers", "gauge", "Clients that watch the picture.", "viewers"),
+)
+
+
+def metrics_text(state: dict, event_readers: int, refused: Counter[str]) -> str:
+    """The state in Prometheus' text format, version 0.0.4."""
+    lines = []
+    for name, kind, text, key in METRICS:
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {state[key]}"]
+    lines += ["# HELP fer_live_camera_state 1 for the state the camera is in.", "# TYPE fer_live_camera_state gauge"]
+    lines += [f'fer_live_camera_state{{state="{s}"}} {int(state["camera"] == s)}' for s in ("starting", "ok", "lost")]
+    lines += ["# HELP fer_live_event_readers Clients that read the events.", "# TYPE fer_live_event_readers gauge",
+              f"fer_live_event_readers {event_readers}",
+              "# HELP fer_live_web_refused_total Connections and requests refused, by reason.",
+              "# TYPE fer_live_web_refused_total counter"]
+    lines += [f'fer_live_web_refused_total{{reason="{why}"}} {count}' for why, count in sorted(refused.items())]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,217 @@
+"""The addresses of the web view, and the checks that each request passes before it is answered (aiohttp)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from fer_live.webconnections import Connection, Connections
+from fer_live.webfeed import Channel, Feed, metrics_text
+from fer_live.webguard import Guard
+
+ASSETS = Path(__file__).parent / "assets" / "web"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+                               "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()", "Cache-Control": "no-store", "Server": "fer_live",
+}
+ANYONE = {"/style.css", "/icon.svg"}  # what the page that asks for the token is made of
+SNAPSHOT_S = 3.0  # to wait for a picture
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Routes:
+    """What is answered at which address. `app` is the aiohttp application."""
+
+    def __init__(self, feed: Feed, guard: Guard, connections: Connections):
+        self.feed, self.guard, self.connections = feed, guard, connections
+        self.viewers = connections.limits.viewers
+        self.files = {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in ASSETS.iterdir()}
+        self.reported: set[str] = set()
+        self.app = web.Application(middlewares=[self.check], client_max_size=1)
+        self.app.on_response_prepare.append(_add_headers)
+        add = self.app.router.add_get
+        for name in self.files:  # read once: no request ever leads to the disk
+            add("/" if name == "index.html" else f"/{name}", self.file)
+        add("/snapshot.jpg", self.snapshot)
+        add("/healthz", self.health)
+        add("/metrics", self.metrics)
+        add("/stream.mjpg", self.stream, allow_head=False)
+        add("/events", self.events, allow_head=False)
+        self.places = {resource.canonical for resource in self.app.router.resources()}
+
+    # -------------------------------------------------------------------------------------------- checks
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The middleware: refuse, or answer; and let no mistake of ours pass unseen, or end more than one request."""
+        connection = self.connections.open.get(request.transport)
+        if connection is None:
+            raise ConnectionResetError("the client has gone")
+        connection.begin()
+        try:
+            answer = self._refuse(request, connection.address) or await handler(request)
+        except web.HTTPException as error:  # 404, 405
+            answer = _text(error.status, error.reason)
+        except (ConnectionError, asyncio.CancelledError):  # the client has gone
+            raise
+        except Exception as error:
+            self.report(error)
+            answer = _text(500, "this is a mistake in the program")
+        finally:
+            connection.end()
+        if answer.status >= 400 and answer.status != 404:
+            answer.force_close()
+        return answer
+
+    def _refuse(self, request: web.Request, address: str) -> web.Response | None:
+        """Why not, or None. The order matters: what costs least comes first, and the token is compared last."""
+        if not self.guard.requests.take(address):
+            return self._refused("request_rate", 429, "too many requests; wait a moment")
+        hosts = request.headers.getall("Host", [])
+        if not self.guard.allows_host(hosts):
+            return self._refused("host", 421, "this name is not served here; use the address that the program printed")
+        if not self.guard.allows_origin(request.headers, hosts[0]):
+            return self._refused("origin", 403, "requests from other sites are refused")
+        if request.body_exists:
+            return self._refused("too_large", 413, "requests have no body here")
+        return self._ask_token(request, address)
+
+    def _ask_token(self, request: web.Request, address: str) -> web.Response | None:
+        if self.guard.token is None or request.path in ANYONE:
+            return None
+        if self.guard.wrong.left(address) < 1.0:
+            return self._refused("token_rate", 429, "too many wrong tokens; wait a moment")
+        name = self.cookie_name(request)
+        given, cookie, bearer = request.query.get("token"), request.cookies.get(name), request.headers.get("Authorization")
+        if given is not None and self.guard.opens(given):
+            answer = web.Response(status=303, headers={"Location": request.path if request.path in self.places else "/"})
+            answer.set_cookie(name, self.guard.session, httponly=True, samesite="Strict", path="/", max_age=30 * 24 * 3600)
+            return answer
+        if given is None and self.guard.knows(cookie, bearer):
+            return None
+        if given is not None or cookie is not None or bearer is not None:
+            self.guard.wrong.take(address)
+        self.connections.refused["token"] += 1
+        body, kind = self.files["locked.html"] if "text/html" in request.headers.get("Accept", "") else (b"token needed\n", None)
+        return web.Response(status=401, body=body, content_type=kind or "text/plain", charset="utf-8",
+                            headers={"WWW-Authenticate": "Bearer"})
+
+    def _refused(self, why: str, status: int, text: str) -> web.Response:
+        self.connections.refused[why] += 1
+        return _text(status, text)
+
+    def cookie_name(self, request: web.Request) -> str:
+        """With the port, since browsers share cookies among the ports of a host."""
+        assert request.transport is not None
+        return f"fer_live_{request.transport.get_extra_info('sockname')[1]}"
+
+    def report(self, error: BaseException) -> None:
+        """A line on stderr for a mistake of ours, once for each place; without its text, which may hold the request."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
+        if line not in self.reported:
+            self.reported.add(line)
+            print(f"web view: {line}; one request was not answered", file=sys.stderr)
+
+    # -------------------------------------------------------------------------------------------- answers
+
+    async def file(self, request: web.Request) -> web.Response:
+        """A part of the page."""
+        body, kind = self.files[request.path[1:] or "index.html"]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def health(self, request: web.Request) -> web.Response:
+        """200 while frames come, 503 while none do."""
+        state = self.feed.state()
+        return web.json_response({"status": "ok" if state["camera"] == "ok" else "failing", **state},
+                                 status=200 if state["camera"] == "ok" else 503)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """For Prometheus."""
+        text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused)
+        return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        """The picture that comes next."""
+        self.feed.snapshots += 1
+        try:
+            async with asyncio.timeout(SNAPSHOT_S):
+                _, jpeg = await self.feed.pictures.after(self.feed.pictures.number)
+        except TimeoutError:
+            return _text(503, "no picture comes from the camera")
+        finally:
+            self.feed.snapshots -= 1
+        return web.Response(body=jpeg, content_type="image/jpeg")
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Pictures without end, the newest each time the client can take one."""
+        async with self._seat(self.feed.pictures, request, "multipart/x-mixed-replace; boundary=frame") as (answer, connection):
+            number = self.feed.pictures.number
+            while answer.status == 200:
+                number, jpeg = await self.feed.pictures.after(number)
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                await answer.write(head + jpeg + b"\r\n")
+                await connection.writable.wait()
+        return answer
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """The log's objects as they come, or at most `?rate=` a second; and an event "state" each second."""
+        try:
+            gap_s = 1.0 / min(1000.0, max(0.1, float(request.query.get("rate", 1000.0))))
+        except ValueError:
+            return _text(400, "rate is a number of events a second")
+        loop = asyncio.get_running_loop()
+        async with self._seat(self.feed.entries, request, "text/event-stream") as (answer, connection):
+            number, due_s = self.feed.entries.number, 0.0
+            while answer.status == 200:
+                if loop.time() >= due_s:
+                    await answer.write(f"event: state\ndata: {json.dumps(self.feed.state())}\n\n".encode())
+                    due_s = loop.time() + 1.0
+                try:
+                    async with asyncio.timeout(max(0.0, due_s - loop.time())):
+                        number, event = await self.feed.entries.after(number)
+                        await answer.write(event)
+                        await connection.writable.wait()
+                except TimeoutError:
+                    continue
+                if gap_s > 0.001:
+                    await asyncio.sleep(gap_s)
+        return answer
+
+    @asynccontextmanager
+    async def _seat(
+        self, channel: Channel, request: web.Request, kind: str
+    ) -> AsyncIterator[tuple[web.StreamResponse, Connection]]:
+        """An answer without end for one of at most `viewers` readers of a channel; status 503 where there is no seat."""
+        connection = self.connections.open[request.transport]
+        if channel.readers >= self.viewers:
+            answer = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
+            answer.headers["Retry-After"] = "5"
+            yield answer, connection
+            return
+        answer = web.StreamResponse(headers={"Content-Type": kind, "X-Accel-Buffering": "no"})
+        channel.readers += 1
+        try:
+            await answer.prepare(request)
+            yield answer, connection
+        finally:
+            channel.readers -= 1
+
+
+async def _add_headers(request: web.Request, answer: web.StreamResponse) -> None:
+    answer.headers.update(HEADERS)
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")
