@@ -51,7 +51,8 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     if args.log:
         controls.add_log(Log(unused(args.log), labels, live=True))
     if place:
-        controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick)))
+        is_up = lambda: not getattr(source, "is_lost", False)  # noqa: E731
+        controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick, is_up)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
     analyze = governed(analyzer, args.target_fps, view)
     run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,

@@ -32,7 +32,7 @@ class Supervised:
         self.name, self.connect, self.draw_slate, self.tell, self.wait = name, connect, draw_slate, tell, wait
         self.patience = patience or Patience()
         self.fps, self.size_hw = 30.0, (720, 1280)
-        self.faults = 0
+        self.faults, self.is_lost = 0, False
         self._changed = threading.Condition()
         self._closed = False
         self._hung: list[Connection] = []
@@ -103,7 +103,7 @@ class Supervised:
     def _lost(self, fault: str) -> Iterator[Frame]:
         """Slates, until the camera has been opened again and has given a picture."""
         lost_s, frozen_at = time.monotonic(), self._connection.frozen_at(self.patience)
-        self.faults, self._slate_due_s = self.faults + 1, 0.0
+        self.faults, self.is_lost, self._slate_due_s = self.faults + 1, True, 0.0
         self._say("lost", fault)
         self._give_up(self._connection)
         while not self._closed:
@@ -115,6 +115,7 @@ class Supervised:
             connection.wanted.set()
             yield from self._slates(lost_s, time.monotonic() + self.patience.open_s, connection)
             if connection.has_picture:
+                self.is_lost = False
                 self._say("found", f"after {time.monotonic() - lost_s:.1f} s")
                 return
             self._say("", str(connection.fault(self.patience) or "it gives no new picture"))

@@ -20,6 +20,7 @@ from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
 from fer_live.bench.settings import Settings
 from fer_live.files import run_files
 from fer_live.options import parse
+from fer_live.pipeline import run_file
 from fer_live.recorder import VideoRecorder
 from fer_live.sources import VideoFile
 from fer_live.types import Analysis, Frame
@@ -79,12 +80,11 @@ def _run(clip: Path, folder: Path, scene: Scene, model: Path, device: str, frame
 
 
 def floor_s(clip: Path, output: Path) -> float:
-    """Seconds to decode the clip and encode it again, as the program does both."""
-    with VideoFile(clip) as source:
+    """Seconds to decode the clip and encode it again as the program does both, in the same threads, with nothing in between."""
+    with VideoFile(clip) as source, redirect_stderr(io.StringIO()):
         started_s = time.monotonic()
         with VideoRecorder(output, source.fps, source.time_base) as recorder:
-            for frame in source:
-                recorder.write(frame.image, Analysis(frame, ()))
+            run_file(source, lambda frame: Analysis(frame, ()), lambda analysis: analysis.frame.image, [recorder], threading.Event())
         return time.monotonic() - started_s
 
 
