@@ -84,8 +84,12 @@ def floor_s(clip: Path, output: Path) -> float:
     with VideoFile(clip) as source, redirect_stderr(io.StringIO()):
         started_s = time.monotonic()
         with VideoRecorder(output, source.fps, source.time_base) as recorder:
-            run_file(source, lambda frame: Analysis(frame, ()), lambda analysis: analysis.frame.image, [recorder], threading.Event())
+            run_file(source, lambda frame: Analysis(frame, ()), _as_it_is, [recorder], threading.Event())
         return time.monotonic() - started_s
+
+
+def _as_it_is(analysis: Analysis) -> np.ndarray:
+    return analysis.frame.image
 
 
 def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
