@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fer_live.controls import Controls
 from fer_live.devices import stable_path
+from fer_live.grid import Grid
 from fer_live.hooks import Hooks
 from fer_live.log import Log, entry
 from fer_live.microphone import Microphone
@@ -39,7 +40,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     microphone = stack.enter_context(Microphone(args.audio)) if args.audio is not None else None
     has_window = wants_window(args)
     place = open_port(args, stack)
-    analyzer = load(args, model)
+    analyzer = load(args, model, source.rows if isinstance(source, Grid) else 1)
     labels = analyzer.classifier.spec.labels
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
     controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell))
@@ -55,7 +56,9 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
         controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick, is_up)))
     screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
     analyze = governed(analyzer, args.target_fps, view)
-    run_live(mirrored(source, view), analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,
+    each = partial(mirrored, view=view)
+    frames = source.frames(each) if isinstance(source, Grid) else each(source)
+    run_live(frames, analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,
              controls.failed)
 
 
@@ -105,13 +108,24 @@ def open_port(args: argparse.Namespace, stack: ExitStack) -> Place | None:
 
 def enter_source(args: argparse.Namespace, stack: ExitStack):
     """The opened source, and whether it is the demo. Without a choice it is camera 0, else the demo."""
-    if args.source is not None:
-        return stack.enter_context(make_source(args.source, args)), args.source == "demo"
+    if args.source and len(args.source) > 1:
+        return stack.enter_context(make_grid(args.source, args)), "demo" in args.source
+    if args.source:
+        return stack.enter_context(make_source(args.source[0], args)), args.source == ["demo"]
     try:
         return stack.enter_context(make_source("0", args)), False
     except SourceError as error:
         print(f"{error}: showing the built-in demo", file=sys.stderr)
         return stack.enter_context(open_source("demo")), True
+
+
+def make_grid(texts: list[str], args: argparse.Namespace) -> Grid:
+    """Several live sources side by side. Raises SourceError."""
+    sources = [make_source(text, args) for text in texts]
+    for text, source in zip(texts, sources, strict=True):
+        if not source.is_live:
+            raise SourceError(f"{text} is a file; several sources are for cameras, streams and the demo: run files one by one")
+    return Grid(sources)
 
 
 def make_source(text: str, args: argparse.Namespace):

@@ -40,8 +40,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--source", help="camera number, name or /dev path, video file, picture, folder or glob of pictures, rtsp:// or http:// "
-        "address, or demo (default: camera 0, or the demo where there is none)")
+    add("--source", action="append", help="camera number, name or /dev path, video file, picture, folder or glob of pictures, "
+        "rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be given several times: "
+        "live ones are shown side by side")
     add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
     add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
 

@@ -12,11 +12,15 @@ from fer_live.pipeline import Analyzer
 from fer_live.recorder import unused, write_picture
 from fer_live.types import View
 from fer_live.window import missing_display
+from models.haar import MIN_FACE
 
 
-def load(args: argparse.Namespace, model: Path) -> Analyzer:
-    """The analyzer; says once where it computes."""
-    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime)
+def load(args: argparse.Namespace, model: Path, rows: int = 1) -> Analyzer:
+    """The analyzer; says once where it computes. rows: of pictures that stand above each other in a frame."""
+    min_face = args.min_face
+    if rows > 1 and (min_face or MIN_FACE) < 1:  # a share of the height, which is now that of several pictures
+        min_face = (min_face or MIN_FACE) / rows
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, min_face, args.runtime)
     print(analyzer.classifier.describe, file=sys.stderr)
     return analyzer
 

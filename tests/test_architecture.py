@@ -14,7 +14,7 @@ KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "pipeline"}  # whi
 ON_TOP = {"bench", "doctor", "report"}  # commands of their own: they may know all parts, and no part knows of them
 
 PARTS = {  # what was too large for one module, or has one small file for each way to do it
-    "sources": ("demo", "cameras", "streams", "devices"), "supervisor": ("connection",),
+    "sources": ("demo", "cameras", "streams", "devices"), "supervisor": ("connection",), "grid": ("links",),
     "classifier": ("runtime_torch", "runtime_onnx", "runtime_openvino"),
     "runtime_torch": ("runtime_cuda",), "runtime_openvino": ("runtime_onnx",),
     "web": ("webfeed", "webguard", "webconnections", "webroutes"), "webroutes": ("webfeed", "webguard", "webconnections"),

@@ -1,0 +1,84 @@
+"""Several cameras as one picture: side by side, analysed and shown together, so that one classifier sees all faces at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+
+from fer_live.links import Newest
+from fer_live.types import Frame, Source
+
+
+class Grid:
+    """A live source made of live sources. The first camera's first picture sets the size of every tile.
+
+    A picture is given as soon as each camera has a new one, or when the fastest of them should have had one; the others
+    then stand as they were. It ends when all have ended. Boxes are pixels of the whole picture.
+    """
+
+    is_live = True
+
+    def __init__(self, sources: list[Source]):
+        self.sources = sources
+        self.fps = 30.0
+        self.columns = math.ceil(math.sqrt(len(sources)))
+        self.rows = math.ceil(len(sources) / self.columns)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Grid:
+        with ExitStack() as stack:
+            for source in self.sources:
+                stack.enter_context(source)
+            self._stack = stack.pop_all()
+        self.fps = max(source.fps for source in self.sources)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._stack.__exit__(*exception)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether all of the cameras are away."""
+        return all(getattr(source, "is_lost", False) for source in self.sources)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, through: Callable[[Iterable[Frame]], Iterable[Frame]] = iter) -> Iterator[Frame]:
+        """The pictures; each camera's frames go through `through` first, for what must not be done to all of them at once."""
+        with ExitStack() as stack:
+            cameras = [stack.enter_context(Newest(through(source))) for source in self.sources]
+            last: list[Frame | None] = [None] * len(cameras)
+            index = 0
+            while True:
+                due_s = time.monotonic() + 1.0 / self.fps
+                fresh = [camera.get(max(0.0, due_s - time.monotonic())) for camera in cameras]
+                last = [new or old for new, old in zip(fresh, last, strict=True)]
+                if any(fresh):
+                    yield Frame(self._compose(last), index, max(frame.time_s for frame in fresh if frame),
+                                is_slate=all(frame.is_slate for frame in last if frame))
+                    index += 1
+                elif all(camera.ended for camera in cameras):
+                    return
+
+    def _compose(self, frames: list[Frame | None]) -> np.ndarray:
+        """The pictures in rows, each in a tile of the first one's size, as large as it fits; (H, W, 3) uint8 BGR."""
+        height, width = next(frame for frame in frames if frame).image.shape[:2]
+        picture = np.zeros((self.rows * height, self.columns * width, 3), np.uint8)
+        for i, frame in enumerate(frames):
+            if frame is None:
+                continue
+            image = frame.image
+            scale = min(height / image.shape[0], width / image.shape[1])
+            if scale != 1:
+                how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
+            h, w = min(height, image.shape[0]), min(width, image.shape[1])
+            top, left = i // self.columns * height + (height - h) // 2, i % self.columns * width + (width - w) // 2
+            picture[top : top + h, left : left + w] = image[:h, :w]
+        return picture

@@ -1,0 +1,96 @@
+"""Several cameras side by side."""
+
+import json
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.__main__ import main
+from fer_live.grid import Grid
+from fer_live.types import Frame, SourceError
+
+
+class Still:
+    """A live source that shows one picture, `n` times, at its own rate."""
+
+    is_live = True
+
+    def __init__(self, image, n=6, fps=50.0, open_error=None):
+        self.image, self.n, self.fps, self.open_error = image, n, fps, open_error
+        self.entered = self.left = 0
+
+    def __enter__(self):
+        if self.open_error:
+            raise self.open_error
+        self.entered += 1
+        return self
+
+    def __exit__(self, *exception):
+        self.left += 1
+
+    def __iter__(self):
+        for i in range(self.n):
+            time.sleep(1 / self.fps)
+            yield Frame(self.image, i, time.monotonic())
+
+
+def filled(value, size_wh=(64, 48)):
+    return np.full((size_wh[1], size_wh[0], 3), value, np.uint8)
+
+
+def test_every_camera_has_its_tile_and_its_shape():
+    cameras = [Still(filled(50)), Still(filled(100, (128, 48))), Still(filled(150, (32, 24)))]
+    with Grid(cameras) as grid:
+        frames = list(grid)
+    assert [c.entered for c in cameras] == [c.left for c in cameras] == [1, 1, 1]
+    image = frames[-1].image
+    assert image.shape == (96, 128, 3)
+    assert image[24, 32, 0] == 50 and image[24, 96, 0] == 100 and image[72, 32, 0] == 150
+    assert image[2, 96, 0] == 0, "a wider picture keeps its shape, with bars above and below"
+    assert image[72, 96, 0] == 0, "there is no fourth camera"
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def test_a_slow_camera_delays_nobody_and_the_grid_ends_with_the_last():
+    quick, slow = Still(filled(10), n=20, fps=100), Still(filled(20), n=2, fps=8)
+    with Grid([quick, slow]) as grid:
+        started_s = time.monotonic()
+        frames = list(grid)
+        took_s = time.monotonic() - started_s
+    assert len(frames) >= 12 and took_s < 1.0
+    assert frames[-1].image[0, 0, 0] == 10 and frames[-1].image[0, -1, 0] == 20
+
+
+def test_what_is_done_to_a_camera_is_done_to_its_tile_alone():
+    half = filled(0)
+    half[:, 32:] = 200
+    with Grid([Still(half), Still(half)]) as grid:
+        flipped = list(grid.frames(lambda frames: (Frame(cv2.flip(f.image, 1), f.index, f.time_s) for f in frames)))[-1].image
+    assert flipped[0, 0, 0] == 200 and flipped[0, 63, 0] == 0 and flipped[0, 64, 0] == 200 and flipped[0, 127, 0] == 0
+
+
+def test_cameras_that_are_open_are_closed_when_the_next_cannot_be():
+    first = Still(filled(1))
+    with pytest.raises(SourceError, match="in use"), Grid([first, Still(filled(2), open_error=SourceError("in use"))]):
+        pass
+    assert first.left == 1
+
+
+def test_two_demos_are_one_picture_with_two_faces(tmp_path, untrained, capsys):
+    log, out = tmp_path / "o.jsonl", tmp_path / "o.mp4"
+    arguments = ["--source", "demo", "--source", "demo", "--model", str(untrained), "--no-window", "--max-seconds", "4",
+                 "--log", str(log), "--output", str(out)]
+    assert main(arguments) == 0
+
+
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    boxes = [face["box"] for entry in entries for face in entry["faces"]]
+    assert any(box[2] <= 1280 for box in boxes) and any(box[0] >= 1280 for box in boxes), "a face in each tile"
+
+
+def test_files_are_not_put_side_by_side(tmp_path, portrait, capsys):
+    cv2.imwrite(str(tmp_path / "a.png"), portrait)
+    assert main(["--source", "demo", "--source", str(tmp_path / "a.png")]) == 2
+    assert "is a file" in capsys.readouterr().err
