@@ -16,7 +16,7 @@ import torch
 
 from fer_live.bench.measure import percentiles_ms
 from fer_live.bench.settings import Settings
-from fer_live.classifier import EmotionClassifier
+from fer_live.classifier import PACKAGES, EmotionClassifier
 from models.checkpoint import load_checkpoint
 from models.preprocess import normalize
 
@@ -71,21 +71,22 @@ def present(model: Path, onnx: Path | None) -> tuple[list[Candidate], list[str]]
         for threads in sorted({1, cores} if device == "cpu" else {1}):
             name = f"plain eager fp32 torch on {device}" + f", {threads} thread{'s' * (threads > 1)}" * (device == "cpu")
             candidates.append(Candidate(name, device, network, threads, is_plain=True))
-        candidates.append(_ours(model, device))
+        candidates.append(_ours(model, device, "torch"))
     if devices == ["cpu"]:
         notes.append("no CUDA GPU was found: not measured there")
     onnx = onnx or (beside if (beside := model.with_suffix(".onnx")).is_file() else None)
-    if importlib.util.find_spec("onnxruntime") is None:
-        notes.append("ONNX Runtime is not installed: not measured; pip install onnxruntime")
-    elif onnx is None:
-        notes.append("ONNX Runtime not measured, for want of a file: python -m training.export --format onnx, then --onnx FILE")
-    else:
-        candidates.append(_ours(onnx, "cpu"))
+    for runtime, package in PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
+            notes.append(f"{package} is not installed: not measured; pip install {package}")
+        elif onnx is None:
+            notes.append(f"{package} not measured, for want of a file: python -m training.export --format onnx, then --onnx FILE")
+        else:
+            candidates.append(_ours(onnx, "cpu", runtime))
     return candidates, notes
 
 
-def _ours(model: Path, device: str) -> Candidate:
-    classifier = EmotionClassifier(model, device)
+def _ours(model: Path, device: str, runtime: str) -> Candidate:
+    classifier = EmotionClassifier(model, device, runtime=runtime)
     return Candidate(f"fer_live: {classifier.describe.rsplit(': ', 1)[0]}", device, classifier, torch.get_num_threads())
 
 
