@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Open the source, check what can be checked cheaply, load the model, and go. Returns the exit status."""
     if args.list_cameras:
-        from fer_live.devices import describe_cameras
+        from fer_live.sources.devices import describe_cameras
 
         print(describe_cameras())
         return 0

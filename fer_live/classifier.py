@@ -65,7 +65,7 @@ def open_network(path: Path, device: str, head: str | None, runtime: str, thread
     found = _installed()
     if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(twin, path):
         return _open_export(twin, head, found, threads), "as asked" if device == "cpu" else "no CUDA GPU was found"
-    from fer_live.runtime_torch import TorchNetwork
+    from fer_live.runtimes.torch_network import TorchNetwork
 
     network = TorchNetwork(path, device, head, threads)
     return network, network.why
@@ -77,7 +77,7 @@ def _installed() -> str | None:
 
 
 def _is_export_of(export: Path, weights: Path) -> bool:
-    from fer_live.runtime_onnx import is_export_of
+    from fer_live.runtimes.onnx_network import is_export_of
 
     return is_export_of(export, weights)
 
@@ -86,9 +86,9 @@ def _open_export(path: Path, head: str | None, runtime: str, threads: int) -> Ne
     if find_spec(PACKAGES[runtime]) is None:
         raise CheckpointError(f"{path} needs {PACKAGES[runtime]}; pip install {PACKAGES[runtime]}, or give a best_model.pt")
     if runtime == "openvino":
-        from fer_live.runtime_openvino import OpenVinoNetwork
+        from fer_live.runtimes.openvino_network import OpenVinoNetwork
 
         return OpenVinoNetwork(path, head, threads)
-    from fer_live.runtime_onnx import OnnxNetwork
+    from fer_live.runtimes.onnx_network import OnnxNetwork
 
     return OnnxNetwork(path, head, threads)

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fer_live.controls import Controls
-from fer_live.log import Log
 from fer_live.options import check_outputs, output_is_folder
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
 from fer_live.pipeline import mirrored, run_file
-from fer_live.recorder import PictureWriter, VideoRecorder, unused
+from fer_live.sinks.log import Log
+from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
 from fer_live.sources import ImageFiles
 from fer_live.types import OutputError
 from fer_live.window import Window

@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 
 from fer_live.controls import Controls
-from fer_live.devices import stable_path
-from fer_live.grid import Grid
-from fer_live.hooks import Hooks
-from fer_live.log import Log, entry
-from fer_live.microphone import Microphone
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
 from fer_live.parts import load, make_view, save_picture, wants_window
 from fer_live.pipeline import Analyzer, RateMeter, mirrored, run_live
 from fer_live.quality import Governor
-from fer_live.recorder import VideoRecorder, unused
-from fer_live.segments import OWN, Quota, SegmentedRecorder
-from fer_live.slate import draw_slate
+from fer_live.sinks.log import Log, entry
+from fer_live.sinks.microphone import Microphone
+from fer_live.sinks.recorder import VideoRecorder, unused
+from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources import open_source
-from fer_live.streams import without_password
-from fer_live.supervisor import Patience, Supervised
+from fer_live.sources.devices import stable_path
+from fer_live.sources.grid import Grid
+from fer_live.sources.hooks import Hooks
+from fer_live.sources.slate import draw_slate
+from fer_live.sources.stream import without_password
+from fer_live.sources.supervisor import Patience, Supervised
 from fer_live.types import Analysis, Frame, OutputError, Sink, SourceError, View
 from fer_live.web import Place, WebView, take_place
 from fer_live.window import StatusLines, Window

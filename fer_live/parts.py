@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_live.pipeline import Analyzer
-from fer_live.recorder import unused, write_picture
+from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import View
 from fer_live.window import missing_display
 from models.haar import MIN_FACE

@@ -13,15 +13,8 @@ NEVER = {"fer_live": {"training"}, "models": {"fer_live", "training"}, "training
 KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "pipeline"}  # which parts were chosen, and the order of the stages
 ON_TOP = {"bench", "doctor", "report"}  # commands of their own: they may know all parts, and no part knows of them
 
-PARTS = {  # what was too large for one module, or has one small file for each way to do it
-    "sources": ("demo", "cameras", "streams", "devices"), "supervisor": ("connection",), "grid": ("links",),
-    "classifier": ("runtime_torch", "runtime_onnx", "runtime_openvino"),
-    "runtime_torch": ("runtime_cuda",), "runtime_openvino": ("runtime_onnx",),
-    "web": ("webfeed", "webguard", "webconnections", "webroutes"), "webroutes": ("webfeed", "webguard", "webconnections"),
-    "webconnections": ("webguard",),
-    "recorder": ("disk", "sound"), "log": ("disk",), "segments": ("disk",), "microphone": ("sound",),
-}
-
+# A leaf imports fer_live.types and what stands in its own package; beyond that only:
+ALSO = {"classifier": "runtimes", "grid": "links"}
 
 
 def imported(path):
@@ -36,12 +29,12 @@ def imported(path):
 def test_imports_follow_the_architecture(path):
     for name in imported(path):
         assert name.split(".")[0] not in NEVER[path.relative_to(ROOT).parts[0]], f"{path.name} imports {name}"
-        leaf = path.parent.name == "fer_live" and path.stem not in KNOW_ALL
-        if leaf and name.startswith("fer_live."):
-            allowed = {"fer_live.types", *(f"fer_live.{part}" for part in PARTS.get(path.stem, ()))}
-            assert name in allowed, f"the leaf {path.name} imports {name}"
-        command = name.split(".")[1] if name.startswith("fer_live.") else ""
-        assert command not in ON_TOP or command == path.parent.name, f"{path.name} imports {name}"
+        package, *_ = path.relative_to(ROOT / "fer_live").parts if path.is_relative_to(ROOT / "fer_live") else ("",)
+        part = name.split(".")[1] if name.startswith("fer_live.") else ""
+        is_leaf = package and path.stem not in KNOW_ALL - {"__init__"} and package not in ON_TOP
+        if is_leaf and part:
+            assert part in {"types", package.removesuffix(".py"), ALSO.get(path.stem)}, f"the leaf {path} imports {name}"
+        assert part not in ON_TOP or part == package, f"{path.name} imports {name}"
         if path.stem == "peer_script":  # runs in another program's environment
             assert name.split(".")[0] not in ("fer_live", "models"), f"{path.name} imports {name}"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_live.classifier import EmotionClassifier
-from fer_live.runtime_cuda import in_sizes
+from fer_live.runtimes.cuda_network import in_sizes
 from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
 from models.device import DeviceError
 from tests.conftest import ROOT

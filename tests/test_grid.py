@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
-from fer_live.grid import Grid
+from fer_live.sources.grid import Grid
 from fer_live.types import Frame, SourceError
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
-from fer_live.microphone import RATE, ArrivalClock, Microphone
-from fer_live.recorder import VideoRecorder
-from fer_live.segments import SegmentedRecorder
+from fer_live.sinks.microphone import RATE, ArrivalClock, Microphone
+from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sinks.segments import SegmentedRecorder
 from fer_live.types import Analysis, Frame, SourceError
 
 
@@ -129,7 +129,7 @@ def test_a_clock_that_is_wrong_drifts_no_further(monkeypatch, off):
 
     microphone = Microphone("fake", "fake")
     microphone.container, microphone.rate, microphone.start_s = SimpleNamespace(decode=decode), RATE, 90.0
-    monkeypatch.setattr("fer_live.microphone.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("fer_live.sinks.microphone.time", SimpleNamespace(monotonic=lambda: clock.now))
     chunks = list(microphone._on_time())
     numbers = [number for number, _ in chunks]
     assert all(abs(a + block.shape[1] - b) <= 1 for (a, block), b in zip(chunks, numbers[1:], strict=False)), "without gaps"

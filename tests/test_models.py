@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fer_live.classifier import EmotionClassifier
-from fer_live.runtime_torch import fuse
+from fer_live.runtimes.torch_network import fuse
 from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, save_checkpoint
 from models.device import DeviceError, choose_device
 from models.networks import build_model

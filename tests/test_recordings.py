@@ -18,14 +18,14 @@ import av
 import numpy as np
 import pytest
 
-from fer_live import disk
 from fer_live.__main__ import main
 from fer_live.controls import Controls
-from fer_live.log import Log
-from fer_live.logread import read_log
 from fer_live.overlay import Overlay
-from fer_live.recorder import VideoRecorder
-from fer_live.segments import OWN, Quota, SegmentedRecorder
+from fer_live.sinks import disk
+from fer_live.sinks.log import Log
+from fer_live.sinks.logread import read_log
+from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.types import Analysis, Frame, OutputError, View
 from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
@@ -67,8 +67,8 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from contextlib import nullcontext
-from fer_live.microphone import Microphone
-from fer_live.recorder import VideoRecorder
+from fer_live.sinks.microphone import Microphone
+from fer_live.sinks.recorder import VideoRecorder
 from tests.test_recordings import analysis, numbered
 fps, sound = float(sys.argv[2]), sys.argv[3]
 with Microphone(sound) if sound else nullcontext() as microphone:

@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from fer_live.log import Log
-from fer_live.recorder import PictureWriter, VideoRecorder, unused
+from fer_live.sinks.log import Log
+from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
 from fer_live.types import Analysis, Face, Frame, OutputError
 from models.checkpoint import EMOTIONS
 

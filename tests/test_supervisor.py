@@ -22,15 +22,16 @@ import av
 import numpy as np
 import pytest
 
-from fer_live import Analyzer, Frame, devices, open_source
+from fer_live import Analyzer, Frame, open_source
 from fer_live.__main__ import main
-from fer_live.cameras import Camera
-from fer_live.connection import Patience
-from fer_live.hooks import Hooks
 from fer_live.pipeline import mirrored
-from fer_live.slate import TITLE, draw_slate
-from fer_live.streams import Arrived, Stream
-from fer_live.supervisor import MOST_HUNG, Supervised
+from fer_live.sources import devices
+from fer_live.sources.camera import Camera
+from fer_live.sources.connection import Patience
+from fer_live.sources.hooks import Hooks
+from fer_live.sources.slate import TITLE, draw_slate
+from fer_live.sources.stream import Arrived, Stream
+from fer_live.sources.supervisor import MOST_HUNG, Supervised
 from fer_live.types import SourceError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera, number_in

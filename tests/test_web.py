@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.log import Log, entry
 from fer_live.options import parse
 from fer_live.pipeline import RateMeter
+from fer_live.sinks.log import Log, entry
 from fer_live.types import Analysis, Face, Frame, OutputError
 from fer_live.web import WebView, take_place
-from fer_live.webguard import Buckets, Guard, Limits, network
+from fer_live.web.guard import Buckets, Guard, Limits, network
 from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 
@@ -202,8 +202,8 @@ def test_the_stream_is_pictures_and_only_made_while_somebody_looks():
 
 
 def test_a_camera_that_stops_is_seen_and_comes_back(monkeypatch):
-    monkeypatch.setattr("fer_live.webfeed.STALE_S", 0.4)
-    monkeypatch.setattr("fer_live.webroutes.SNAPSHOT_S", 0.3)
+    monkeypatch.setattr("fer_live.web.feed.STALE_S", 0.4)
+    monkeypatch.setattr("fer_live.web.routes.SNAPSHOT_S", 0.3)
     place = take_place("127.0.0.1", 0)
     with WebView(place, partial(entry, labels=EMOTIONS), RateMeter().tick, limits=LOOSE) as view:
         port = place.bound[1]
@@ -296,7 +296,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch):
     import hmac
 
     right = hmac.compare_digest
-    monkeypatch.setattr("fer_live.webguard.hmac.compare_digest", lambda a, b: calls.append((a, b)) or right(a, b))
+    monkeypatch.setattr("fer_live.web.guard.hmac.compare_digest", lambda a, b: calls.append((a, b)) or right(a, b))
     guard = Guard("10.0.0.1", "box", TOKEN, Limits())
     assert guard.opens(TOKEN) and not guard.opens("x") and not guard.opens("ä\udcff") and not guard.knows("x", "Bearer y")
     assert len(calls) == 5, "each comparison goes through hmac, the cookie's and the program's both"
@@ -612,7 +612,7 @@ FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_the_page_in_a_browser(tmp_path, monkeypatch):
     """At two widths: the picture moves, the bars stand, it says so when the server stops, and goes on when it returns."""
-    monkeypatch.setattr("fer_live.webfeed.STALE_S", 1.0)
+    monkeypatch.setattr("fer_live.web.feed.STALE_S", 1.0)
     asyncio.run(_watch_in_browser(tmp_path))
 
 

@@ -21,7 +21,7 @@ from fer_live.bench.settings import Settings
 from fer_live.files import run_files
 from fer_live.options import parse
 from fer_live.pipeline import run_file
-from fer_live.recorder import VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources import VideoFile
 from fer_live.types import Analysis, Frame
 

@@ -92,10 +92,10 @@ def resident_mb() -> float:
 
 def run(model: Path, device: str, marks: list[int]) -> None:
     """The run that is measured: one face at 1280x720, everything on."""
-    from fer_live.log import Log
     from fer_live.overlay import Overlay
     from fer_live.pipeline import Analyzer, mirrored, run_live
-    from fer_live.recorder import VideoRecorder
+    from fer_live.sinks.log import Log
+    from fer_live.sinks.recorder import VideoRecorder
 
     analyzer, view = Analyzer.from_checkpoint(model, device), View(mirror=True, bars=True, recording=True)
     steps, labels = Steps(Scene(1), marks), analyzer.classifier.spec.labels

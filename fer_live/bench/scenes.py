@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_live.demo import PORTRAIT
-from fer_live.recorder import VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sources.demo import PORTRAIT
 from fer_live.types import Analysis, Frame, SourceError
 
 FACE_XY, FACE_SIDE = (222, 118), 95  # centre and side of the face's box in the portrait, in pixels

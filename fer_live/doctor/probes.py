@@ -206,7 +206,7 @@ def window() -> Iterator[Finding]:
     """OpenCV can open windows, and does where there is a display."""
     import cv2
 
-    import fer_live.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
+    import fer_live.sinks.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
     from fer_live.window import missing_display
 
     interface = next((line.split(":")[1].strip() for line in cv2.getBuildInformation().splitlines() if " GUI:" in line), "?")

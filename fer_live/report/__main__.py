@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from fer_live.logread import read_log
 from fer_live.report.page import session_page
 from fer_live.report.session import Session, summarize
+from fer_live.sinks.logread import read_log
 from fer_live.types import OutputError, SourceError
 from models.checkpoint import write_atomically
 
@@ -42,7 +42,7 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
     if not session.frames:
         raise SourceError(f"{log} holds no frame of a log ({session.skipped:,} lines left out); give a file written with --log")
     pictures = _pictures(video, session) if video else {}
-    from fer_live.recorder import unused  # not before it is needed: it loads OpenCV and FFmpeg
+    from fer_live.sinks.recorder import unused  # not before it is needed: it loads OpenCV and FFmpeg
 
     path = unused(path)
     try:

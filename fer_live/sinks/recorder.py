@@ -16,8 +16,8 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from fer_live.disk import RecordingFile, unused
-from fer_live.sound import MicrophoneTrack, SoundCopy
+from fer_live.sinks.disk import RecordingFile, unused
+from fer_live.sinks.sound import MicrophoneTrack, SoundCopy
 from fer_live.types import Analysis, OutputError
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own

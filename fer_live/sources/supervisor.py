@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_live.connection import Connection, Patience
+from fer_live.sources.connection import Connection, Patience
 from fer_live.types import Frame, SourceError
 
 MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever

@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_live.types import Frame, SourceError
 
-PORTRAIT = Path(__file__).parent / "assets" / "portrait.jpg"
+PORTRAIT = Path(__file__).parents[1] / "assets" / "portrait.jpg"
 CYCLE_S = 16.0  # the portrait leaves the picture once in a cycle, so that a frame without a face is seen too
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from fer_live.webconnections import Connection, Connections
-from fer_live.webfeed import Channel, Feed, metrics_text
-from fer_live.webguard import Guard
+from fer_live.web.connections import Connection, Connections
+from fer_live.web.feed import Channel, Feed, metrics_text
+from fer_live.web.guard import Guard
 
-ASSETS = Path(__file__).parent / "assets" / "web"
+ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_live.disk import is_being_written, unused
+from fer_live.sinks.disk import is_being_written, unused
 from fer_live.types import Analysis
 
 OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.runtime_onnx import read_spec
+from fer_live.runtimes.onnx_network import read_spec
 from models.checkpoint import CheckpointError
 
 

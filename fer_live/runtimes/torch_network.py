@@ -28,7 +28,7 @@ class TorchNetwork:
         fuse(model)
         self.model = model.to(memory_format=torch.channels_last)
         if self.device.type == "cuda":
-            from fer_live.runtime_cuda import CudaNetwork
+            from fer_live.runtimes.cuda_network import CudaNetwork
 
             self.run = CudaNetwork(self.model, self.spec, self.device)
             self.describe = f"{self.device} ({torch.cuda.get_device_name(self.device)}, {self.run.how}), 16 bits"

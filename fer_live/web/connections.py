@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from fer_live.webguard import Buckets, Limits, network
+from fer_live.web.guard import Buckets, Limits, network
 
 NOT_SENT = 32 * 1024  # bytes the kernel holds for a client beyond what is on the way: a slow one misses pictures, not seconds
 

@@ -14,9 +14,9 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 import av
 import numpy as np
 
-from fer_live.cameras import Camera
-from fer_live.devices import camera_named
-from fer_live.streams import Stream, frame_rate, open_video, reason, upright
+from fer_live.sources.camera import Camera
+from fer_live.sources.devices import camera_named
+from fer_live.sources.stream import Stream, frame_rate, open_video, reason, upright
 from fer_live.types import Frame, Source, SourceError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -29,7 +29,7 @@ def open_source(text: str) -> Source:
     pictures, or a glob of them. Raises SourceError.
     """
     if text == "demo":
-        from fer_live.demo import Demo
+        from fer_live.sources.demo import Demo
 
         return Demo()
     if text.isdigit() or text.startswith("/dev/"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.disk import check_still_there, make_new
+from fer_live.sinks.disk import check_still_there, make_new
 from fer_live.types import Analysis, OutputError
 
 FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_live.types import Analysis, OutputError
-from fer_live.webfeed import Feed
-from fer_live.webguard import Guard, Limits, choose_token
+from fer_live.web.feed import Feed
+from fer_live.web.guard import Guard, Limits, choose_token
 
 TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read options, not this
 NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
@@ -117,8 +117,8 @@ class WebView:
     async def _serve(self) -> None:
         from aiohttp.web import AppRunner
 
-        from fer_live.webconnections import Connection, Connections
-        from fer_live.webroutes import Routes
+        from fer_live.web.connections import Connection, Connections
+        from fer_live.web.routes import Routes
 
         loop = asyncio.get_running_loop()
         connections = Connections(self.limits)

@@ -21,7 +21,7 @@ import av.filter
 import numpy as np
 from av.device import enumerate_input_devices
 
-from fer_live.sound import RATE
+from fer_live.sinks.sound import RATE
 from fer_live.types import SourceError
 
 FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's names of the systems' microphones
