@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-EVERY = 6  # frames from one search of the whole picture to the next while all known faces are found again
+EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
 MEMORY = 12  # frames through which a lost face is still looked for where it was
 

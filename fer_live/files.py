@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fer_live.controls import Controls
@@ -38,7 +39,8 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
         controls.sinks += [opened.enter_context(sink) for sink in sinks]
         screen = opened.enter_context(Window(controls.keys(stop.set), stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        run_file(mirrored(source, view), analyzer.analyze_still if stills else analyzer, Overlay(labels, view).draw,
+        analyze_all = partial(map, analyzer.analyze_still) if stills else analyzer.analyze_all
+        run_file(mirrored(source, view), analyze_all, Overlay(labels, view).draw,
                  controls.sinks, stop, source.frames, args.max_seconds, screen, pace)
     written = [str(sink.path) for sink in sinks if sink.path.exists()]
     if written:

@@ -110,3 +110,20 @@ class Ahead(Generic[T]):
             yield item
         if self._error is not None:
             raise self._error
+
+
+def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter. An error in the stream is raised after what came before it."""
+    group: list[T] = []
+    error: BaseException | None = None
+    stream = iter(items)
+    while error is None:
+        try:
+            group.append(next(stream))
+        except BaseException as caught:  # the end is one, too
+            error = caught
+        if group and (len(group) == size or error is not None):
+            yield group
+            group = []
+    if not isinstance(error, StopIteration):
+        raise error

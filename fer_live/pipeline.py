@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ import numpy as np
 from tqdm import tqdm
 
 from fer_live.detector import EVERY, ScheduledDetector
-from fer_live.links import Ahead, Newest
+from fer_live.links import Ahead, Newest, grouped
 from fer_live.tracker import FaceTracker, Smoother
 from fer_live.types import Analysis, Face, FaceDetector, Frame, OutputError, Rates, Sink, View
-from models.checkpoint import DEFAULT_WEIGHTS
+from models.checkpoint import DEFAULT_WEIGHTS, ModelSpec
 from models.haar import MIN_FACE, HaarFaceDetector
 from models.preprocess import crop_faces
 
+FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
 
@@ -59,29 +60,56 @@ class Analyzer:
         """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone."""
         if isinstance(frame, np.ndarray):
             return self.analyze_still(Frame(frame, 0, 0.0))
-        return self._analyze(frame, self.detector, self.tracker, self.smoother)
+        located = locate(frame, self.detector, self.tracker, self.classifier.spec)
+        return name(located, self.classifier(located.crops), self.smoother)
 
     def analyze_still(self, frame: Frame) -> Analysis:
         """Analyse a picture that has nothing to do with those before it."""
-        return self._analyze(frame, self.still_detector, FaceTracker(confirm_hits=1), Smoother(self.classifier.spec.labels))
+        spec = self.classifier.spec
+        located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
+        return name(located, self.classifier(located.crops), Smoother(spec.labels))
 
-    def _analyze(self, frame: Frame, detector: FaceDetector, tracker: FaceTracker, smoother: Smoother) -> Analysis:
-        if frame.is_slate:  # who comes after it need not be who was there before
-            tracker.tracks.clear()
-            return Analysis(frame, ())
-        boxes = detector.detect(frame.image)  # (N, 4)
-        tracks = tracker.update(boxes, frame.time_s, frame.image)
-        fresh = [track for track in tracks if track.fresh]  # a remembered face is shown as it was, not guessed anew
-        boxes = np.array([track.box for track in fresh]).reshape(-1, 4).round().astype(np.int32)
-        probs = self.classifier(crop_faces(frame.image, boxes, self.classifier.spec))  # (N, 7)
-        found = {track.track_id: p for track, p in zip(fresh, probs, strict=True)}
-        faces = []
-        for track in tracks:
-            smoothed, label, confidence = smoother.update(track.track_id, found.get(track.track_id), frame.time_s)
-            box = tuple(int(v) for v in track.box.round())
-            faces.append(Face(box, track.track_id, smoothed, label, confidence))
-        smoother.forget(frame.time_s)
-        return Analysis(frame, tuple(faces))
+    def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
+        """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
+        those of several frames are classified as one batch."""
+        located = (locate(frame, self.detector, self.tracker, self.classifier.spec) for frame in frames)
+        with Ahead(located, 2 * FRAMES_A_BATCH) as ahead:
+            for group in grouped(ahead, FRAMES_A_BATCH):
+                probs = self.classifier(np.concatenate([one.crops for one in group]))
+                ends = np.cumsum([len(one.crops) for one in group])[:-1]
+                for one, own in zip(group, np.split(probs, ends), strict=True):
+                    yield name(one, own, self.smoother)
+
+
+@dataclass(frozen=True)
+class Located:
+    """The faces of a frame, with their crops, before it is known what they express."""
+
+    frame: Frame
+    places: tuple[tuple[int, tuple[int, int, int, int], bool], ...]  # (track id, box, found in this very frame) of each face
+    crops: np.ndarray  # (M, S, S, C) uint8, of the faces that were found; one that is only remembered is not guessed anew
+
+
+def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
+    """Find the faces and follow them."""
+    if frame.is_slate:  # who comes after it need not be who was there before
+        tracker.tracks.clear()
+        return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
+    boxes = detector.detect(frame.image)  # (N, 4)
+    tracks = tracker.update(boxes, frame.time_s, frame.image)
+    places = tuple((track.track_id, tuple(int(v) for v in track.box.round()), track.fresh) for track in tracks)
+    fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
+    return Located(frame, places, crop_faces(frame.image, fresh, spec))
+
+
+def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:
+    """Say what the faces express. probs: (M, 7), of the crops."""
+    time_s, found, faces = located.frame.time_s, iter(probs), []
+    for track_id, box, is_fresh in located.places:
+        smoothed, label, confidence = smoother.update(track_id, next(found) if is_fresh else None, time_s)
+        faces.append(Face(box, track_id, smoothed, label, confidence))
+    smoother.forget(time_s)
+    return Analysis(located.frame, tuple(faces))
 
 
 class RateMeter:
@@ -141,8 +169,9 @@ def _write(
 
 
 def run_file(
-    frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis], np.ndarray], sinks: list[Sink],
-    stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: Any = None, pace: float = 0.0,
+    frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
+    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: Any = None,
+    pace: float = 0.0,
 ) -> int:
     """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
@@ -153,7 +182,7 @@ def run_file(
     done, started_s = 0, time.monotonic()
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
-    with bar, Ahead(wanted) as decoded, Ahead(map(analyze, decoded)) as analysed:
+    with bar, Ahead(wanted) as decoded, Ahead(analyze_all(decoded)) as analysed:
         for analysis in analysed:
             if stop.is_set():
                 break

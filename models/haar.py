@@ -10,8 +10,8 @@ import numpy as np
 # alt2 gives, on our two clips, the same true faces as frontalface_default with fewer false ones, in two thirds of the time.
 CASCADE = "haarcascade_frontalface_alt2.xml"
 BASE = 20  # pixels; the side of the cascade's own window, the smallest face that it can find
-NEAR = 0.4  # how far around a known face it is looked for again, in sides of its box
-NEAR_SIZE = 1.35  # how much larger or smaller it may have become
+NEAR = 0.3  # how far around a known face it is looked for again, in sides of its box
+NEAR_SIZE = 1.25  # how much larger or smaller it may have become
 NONE = np.empty((0, 4))
 MIN_FACE = 0.14  # of the frame's shorter side
 # The votes of the cascade's last stage: no hit had fewer than 54. On our clips about a third of the false and doubled faces lie

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
 from fer_live import Analyzer, Frame
-from fer_live.links import Ahead, Newest
+from fer_live.links import Ahead, Newest, grouped
 from fer_live.pipeline import RateMeter, run_file, run_live
 from fer_live.types import Analysis
 
@@ -136,16 +138,17 @@ def draw(analysis, *_):
 def test_a_file_run_takes_every_frame_in_order_however_slow():
     sink = Recorded()
     slow = lambda frame: (time.sleep(0.002), plain(frame))[1]  # noqa: E731
-    assert run_file(paced(20, 1000), slow, draw, [sink], threading.Event()) == 20
+    assert run_file(paced(20, 1000), partial(map, slow), draw, [sink], threading.Event()) == 20
     assert sink.indices == list(range(20))
 
 
 def test_a_file_run_ends_with_the_sinks_error_and_with_stop():
     with pytest.raises(OSError, match="disk full"):
-        run_file(paced(20, 1000), plain, draw, [Recorded(fail_at=3)], threading.Event())
+        run_file(paced(20, 1000), partial(map, plain), draw, [Recorded(fail_at=3)], threading.Event())
     stop = threading.Event()
     seen = []
-    run_file(paced(50, 1000), lambda f: (seen.append(f), stop.set() if f.index == 4 else None, plain(f))[2], draw, [], stop)
+    stop_at_4 = partial(map, lambda f: (seen.append(f), stop.set() if f.index == 4 else None, plain(f))[2])
+    run_file(paced(50, 1000), stop_at_4, draw, [], stop)
     assert len(seen) == 5
 
 
@@ -205,3 +208,34 @@ def test_ahead_hands_on_errors_after_what_came_before_and_ends_its_thread():
     with Ahead(iter(int, 1), depth=1) as endless:  # a reader that leaves early
         pass
     assert not endless._thread.is_alive()
+
+
+def test_groups_end_with_what_came_before_an_error():
+    assert list(grouped(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]] and list(grouped([], 3)) == []
+
+    def torn():
+        yield from range(4)
+        raise ValueError("film torn")
+
+    got = []
+    with pytest.raises(ValueError, match="torn"):
+        for group in grouped(torn(), 3):
+            got.append(group)
+    assert got == [[0, 1, 2], [3]]
+
+
+def test_many_frames_are_analysed_as_one_by_one(untrained, portrait):
+    def frames():
+        for i in range(21):
+            scene = np.full((240, 320, 3), 90, np.uint8)
+            if i % 7 != 5:
+                scene[:180, 3 * i : 3 * i + 180] = cv2.resize(portrait, (180, 180))
+            yield Frame(scene, i, i / 30)
+
+    one, many = (Analyzer.from_checkpoint(untrained, device="cpu") for _ in range(2))
+    singly, together = [one(frame) for frame in frames()], list(many.analyze_all(frames()))
+    assert sum(len(analysis.faces) for analysis in together) > 10
+    for a, b in zip(singly, together, strict=True):
+        assert a.frame.index == b.frame.index and [f.box for f in a.faces] == [f.box for f in b.faces]
+        assert [f.label for f in a.faces] == [f.label for f in b.faces]
+        assert all(np.allclose(f.probs, g.probs, atol=1e-4) for f, g in zip(a.faces, b.faces, strict=True))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,12 @@ def floor_s(clip: Path, output: Path) -> float:
     with VideoFile(clip) as source, redirect_stderr(io.StringIO()):
         started_s = time.monotonic()
         with VideoRecorder(output, source.fps, source.time_base) as recorder:
-            run_file(source, lambda frame: Analysis(frame, ()), _as_it_is, [recorder], threading.Event())
+            run_file(source, _without_faces, _as_it_is, [recorder], threading.Event())
         return time.monotonic() - started_s
+
+
+def _without_faces(frames: Iterable[Frame]) -> Iterator[Analysis]:
+    return (Analysis(frame, ()) for frame in frames)
 
 
 def _as_it_is(analysis: Analysis) -> np.ndarray:
