@@ -63,6 +63,7 @@ class Analyzer:
     def _analyze(self, frame: Frame, detector: FaceDetector, tracker: FaceTracker, smoother: Smoother) -> Analysis:
         boxes = detector.detect(frame.image)  # (N, 4)
         tracks = tracker.update(boxes, frame.time_s, frame.image)
+        seen = [tuple(int(v) for v in box) for box in (*boxes, *(track.box.round() for track in tracker.tracks))]
         fresh = [track for track in tracks if track.fresh]  # a remembered face is shown as it was, not guessed anew
         boxes = np.array([track.box for track in fresh]).reshape(-1, 4).round().astype(np.int32)
         probs = self.classifier(crop_faces(frame.image, boxes, self.classifier.spec))  # (N, 7)
@@ -73,7 +74,12 @@ class Analyzer:
             box = tuple(int(v) for v in track.box.round())
             faces.append(Face(box, track.track_id, smoothed, label, confidence))
         smoother.forget(frame.time_s)
-        return Analysis(frame, tuple(faces))
+        return Analysis(frame, tuple(faces), tuple(seen))
+
+    def forget(self) -> None:
+        """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
+        self.tracker.tracks.clear()
+        self.smoother.moods.clear()
 
 
 class Newest(Generic[T]):
