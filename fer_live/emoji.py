@@ -11,7 +11,7 @@ ALIKE = {"positive": "happy", "negative": "sad", "surprised": "surprise"}  # cla
 
 
 def draw_emoji(image: np.ndarray, centre: tuple[int, int], radius: int, label: str) -> None:
-    """Cover the disc of this `radius` in pixels on (H, W, 3) uint8 BGR with the face of `label`; unknown ones get a plain face."""
+    """Cover the disc of this `radius` in pixels on (H, W, 3) uint8 BGR with the face of `label`; of others with a plain one."""
     label = ALIKE.get(label, label)
     face = _Face(image, centre, radius)
     face.disc(0, 0, 1.0, DARK)

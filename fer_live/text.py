@@ -1,6 +1,6 @@
 """Writes text of any script into pictures: OpenCV's own letters are ASCII only.
 
-The font that comes with the program has Latin, Turkish, kana and the commoner kanji; for other characters the system is asked for one.
+The font that comes with the program has Latin, Turkish, kana and the commoner kanji; for others the system is asked for one.
 Every string is drawn once by Pillow and kept, so that to write it again costs a few microseconds a thousand pixels.
 """
 
@@ -124,8 +124,9 @@ def _others(characters: str) -> tuple[str, ...]:
         found.append(str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"))
     if shutil.which("fc-list"):
         codes = " ".join(f"{ord(c):x}" for c in characters)
-        listed = subprocess.run(["fc-list", "--format=%{file}\n", f":charset={codes}"], capture_output=True, text=True, check=False)
-        files = [file for file in listed.stdout.splitlines() if file.endswith((".ttf", ".otf", ".ttc"))]
+        command = ["fc-list", "--format=%{file}\n", f":charset={codes}"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        files = [file for file in listed.splitlines() if file.endswith((".ttf", ".otf", ".ttc"))]
         found += sorted(files, key=lambda file: ("Sans" not in file and "othic" not in file, "Bold" not in file, file))
     return tuple(file for file in (*found, *NAMES))
 
