@@ -74,11 +74,15 @@ class Reduction:
     def __call__(self, analysis: Analysis) -> Analysis:
         """The faces of `analysis` with (G,) probabilities, label and confidence of the smaller set."""
         if self.stills:
-            self.steady = self.make(self.labels)
+            self.forget()
         time_s = analysis.frame.time_s
         faces = tuple(self._reduced(face, time_s) for face in analysis.faces)
         self.steady.forget(time_s)
         return replace(analysis, faces=faces)
+
+    def forget(self) -> None:
+        """Forget everyone's label."""
+        self.steady = self.make(self.labels)
 
     def _reduced(self, face: Face, time_s: float) -> Face:
         probs, label, confidence = self.steady.update(face.track_id, face.probs @ self.matrix, time_s)

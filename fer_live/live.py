@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from fer_live.booth import set_up_kiosk
 from fer_live.controls import Controls
 from fer_live.log import Log
+from fer_live.notify import Heartbeat
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
-from fer_live.parts import load, make_view, save_picture, wants_window
+from fer_live.parts import Chain, dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import mirrored, run_live
 from fer_live.recorder import VideoRecorder, unused
 from fer_live.sources import open_source
@@ -24,8 +27,8 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
     check_outputs(args, "live", [])
     has_window = wants_window(args)
-    analyzer = load(args, model)
-    labels = analyzer.classifier.spec.labels
+    words = screen_words(args)
+    analyze = Chain(args, load(args, model))
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
 
     def open_recorder(path: Path) -> VideoRecorder:
@@ -34,12 +37,21 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
         return recorder
 
     controls = stack.enter_context(Controls(view, save_picture, open_recorder))
-    if args.output:
+    if args.output and not args.record_on_consent:
         controls.record(args.output)
     if args.log:
-        controls.sinks.append(stack.enter_context(Log(unused(args.log), labels, live=True)))
-    screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
-    run_live(mirrored(source, view), analyzer, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds)
+        controls.sinks.append(stack.enter_context(Log(unused(args.log), analyze.labels, live=True)))
+    controls.sinks.append(stack.enter_context(Heartbeat()))
+    if args.kiosk:
+        analyze, draw, screen = set_up_kiosk(args, analyze, words, view, controls, stop, stack)
+    else:
+        draw = Overlay(analyze.labels, view, words, dead_keys(args)).draw
+        keys = live_keys(args, controls.keys(stop.set))
+        screen = stack.enter_context(Window(keys, stop.set) if has_window else StatusLines())
+    started_s = time.monotonic()
+    run_live(mirrored(source, view), analyze, draw, controls.sinks, screen, stop, args.max_seconds)
+    if args.kiosk and not stop.is_set() and time.monotonic() - started_s < (args.max_seconds or float("inf")):
+        raise SourceError("the source has come to its end; a kiosk's should not: start it again")
 
 
 def enter_source(text: str | None, stack: ExitStack):

@@ -6,6 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from fer_live.kiosk_options import add_kiosk, add_privacy, add_words
 from fer_live.types import OutputError
 
 SHOW = ("fps", "bars", "help")
@@ -29,6 +30,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_results(parser.add_argument_group("results"))
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
+    add_words(parser.add_argument_group("words"))
+    add_privacy(parser.add_argument_group("privacy"))
+    add_kiosk(parser.add_argument_group("kiosk"))
     return parser.parse_args(arguments)
 
 
