@@ -28,7 +28,8 @@ def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], 
     """What a live run needs: how to analyse, how to draw, and where to show."""
     presence = Presence(args.idle_seconds, chain.forget)
     hold = stack.enter_context(ScreenHold())
-    layout = Layout(canvas(hold.xywh), chain.labels, words, view, make_notice(args, words), lambda: presence.idle,
+    tongues = [words, *(read_words(language) for language in args.language[1:])]
+    layout = Layout(canvas(hold.xywh), chain.labels, tongues, view, make_notice(args, tongues), lambda: presence.idle,
                     args.record_on_consent)
     consent = ask_consent(args, controls, stack) if args.record_on_consent else None
 
@@ -62,14 +63,13 @@ def canvas(xywh: tuple[int, int, int, int] | None) -> tuple[int, int]:
     return (longer, SHORTER) if aspect >= 1 else (SHORTER, longer)
 
 
-def make_notice(args: argparse.Namespace, words: dict[str, str]) -> Notice | None:
+def make_notice(args: argparse.Namespace, tongues: list[dict[str, str]]) -> Notice | None:
     """The notice that is true of this run, or None if it was turned off."""
     if not args.notice:
         return None
     if not args.operator:
         print("no --operator: the notice does not say who is responsible", file=sys.stderr)
-    others = [read_words(language) for language in args.language[1:]]
-    return Notice([words, *others], Facts(stored(args), bool(args.mask), args.operator, args.policy_url))
+    return Notice(tongues, Facts(stored(args), bool(args.mask), args.operator or "", args.policy_url or ""))
 
 
 def stored(args: argparse.Namespace) -> tuple[str, ...]:

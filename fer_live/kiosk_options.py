@@ -30,8 +30,8 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
         "screen and forgets the last visitor (default: 8)")
     add("--notice", action=argparse.BooleanOptionalAction, default=True, help="tell a kiosk's visitors what it does "
         "(default: yes)")
-    add("--operator", type=_operator, default="", metavar="NAME", help="who is responsible, for the notice")
-    add("--policy-url", type=_url, default="", metavar="URL", help="address of the privacy policy, for the notice's QR code")
+    add("--operator", type=_operator, metavar="NAME", help="who is responsible, for the notice")
+    add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, for the notice's QR code")
     add("--record-on-consent", action="store_true", help="a kiosk records only after a visitor presses the button shown (click, "
         "touch, Enter or space); --output names the first recording")
     add("--consent-seconds", type=_seconds, default=30.0, metavar="S", help="such a recording lasts no longer (default: 30)")

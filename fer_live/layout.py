@@ -26,19 +26,19 @@ BARS = {1: 7, 2: 3, 3: 2}  # visitors -> bars on a card
 class Layout:
     """Draws the kiosk's screen of `size_wh`, wide or tall.
 
-    words: what classes and phrases are called. is_idle: tells whether nobody has been there for a while. asks: whether there
-    is a button that records.
+    words: what classes and phrases are called; the idle screen's phrases in each language of the notice, all else in the
+    first. is_idle: tells whether nobody has been there for a while. asks: whether there is a button that records.
     """
 
-    def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], words: dict[str, str], view: View,
+    def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], words: list[dict[str, str]], view: View,
                  notice: Notice | None = None, is_idle: Callable[[], bool] = lambda: False, asks: bool = False):
-        self.labels, self.words, self.view, self.notice, self.is_idle, self.asks = labels, words, view, notice, is_idle, asks
+        self.labels, self.words, self.tongues, self.view, self.notice = labels, words[0], words, view, notice
+        self.is_idle, self.asks = is_idle, asks
         self.w, self.h = size_wh
         self.unit = min(self.w, self.h) / 720
         self.grounds: dict[tuple[bool, int], np.ndarray] = {}
         self.slots: list[int] = []  # track ids by card; 0 is free
         self.button: Box | None = None  # where to press, while it is shown
-        text.check([*(words.get(name, name) for name in labels), *(words[key] for key in ("invite", "title", "record", "stop"))])
         self._place()
 
     def _place(self) -> None:
@@ -88,8 +88,8 @@ class Layout:
             m = self.px(24)
             if idle:
                 half = self.h // 2 if self.notice else self.h
-                self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.words["title"], 84)
-                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.words["invite"], 52, GREY)
+                self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.tongues[turn]["title"], 84)
+                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.tongues[turn]["invite"], 52, GREY)
                 if self.notice:
                     self.notice.draw(screen, (m, half, self.w - m, self.h - m), turn, self.px(46))
             elif self.notice:
@@ -189,10 +189,11 @@ class Layout:
         high = self.px(104)
         self.button = x1, y2 - high, x2, y2
         cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED, cv2.FILLED)
-        self._middle(screen, self.button, self.words["stop" if self.view.recording else "record"], 48)
+        words = self.words["stop" if self.view.recording else "record"]
+        self._middle(screen, self.button, words, text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit)
         return x1, y1, x2, y2 - high - self.px(16)
 
-    def _middle(self, screen: np.ndarray, box: Box, words: str, size: int, colour=WHITE) -> None:
+    def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, colour=WHITE) -> None:
         """Words in the middle of a box, in two lines where they do not fit into one."""
         x1, y1, x2, y2 = box
         px = self.px(size)

@@ -8,6 +8,8 @@ import numpy as np
 
 from fer_live.types import Analysis
 
+REPEAT_S = 0.7  # a press this soon after the last is the same one
+
 
 class Presence:
     """Analysis -> the same Analysis; notes when nobody has been there for `idle_s`, and then has everything forgotten.
@@ -47,6 +49,7 @@ class Consent:
         self.is_over = False
         self.people, self.agreed = 0, 0  # how many are there; how many were at the press, 0 while nothing is recorded
         self.now_s = self.since_s = self.seen_s = self.alone_s = 0.0
+        self.pressed_s = float("-inf")
 
     def __enter__(self) -> Consent:
         return self
@@ -55,7 +58,10 @@ class Consent:
         self.end()
 
     def press(self) -> None:
-        """The button: begins a recording if somebody is there, or ends it."""
+        """The button: begins a recording if somebody is there, or ends it. Held down, it repeats itself and counts once."""
+        held, self.pressed_s = self.now_s - self.pressed_s < REPEAT_S, self.now_s
+        if held:
+            return
         if self.agreed:
             self.end()
         elif self.people:

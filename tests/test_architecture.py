@@ -13,8 +13,9 @@ NEVER = {"fer_live": {"training"}, "models": {"fer_live", "training"}, "training
 KNOW_ALL = {"__init__", "__main__", "live", "files", "parts", "booth", "pipeline"}  # the parts chosen, the order of the stages
 # A module too large was cut in two; text, overlay's colours and the notice are what drawing is made of; kiosk is a command.
 PARTS = {
-    "sources": {"demo"}, "classifier": {"runtime"}, "overlay": {"text"}, "notice": {"text"}, "layout": {"text", "notice", "overlay"},
-    "privacy": {"emoji"}, "options": {"kiosk_options"}, "kiosk_options": {"labels"}, "kiosk": {"options", "kiosk_options"},
+    "sources": {"demo"}, "classifier": {"runtime"}, "overlay": {"text"}, "notice": {"text"},
+    "layout": {"text", "notice", "overlay"}, "privacy": {"emoji"}, "options": {"kiosk_options"}, "kiosk_options": {"labels"},
+    "kiosk": {"options", "kiosk_options"},
 }
 
 
