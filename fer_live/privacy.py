@@ -12,7 +12,7 @@ from fer_live.emoji import draw_emoji
 from fer_live.types import Analysis
 
 MASKS = ("blur", "pixelate", "emoji")
-CELLS_WH = 6, 7  # what is left of a face: so many patches of mean colour
+PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean colours; smooth ones tell more than patches do
 MARGIN, ABOVE = 0.3, 0.45  # of the box's side: a Haar box ends at brows, chin and cheeks, a head does not
 MEMORY_S = 1.0  # a face that is lost stays covered for so long
 GROWTH = 0.5  # of the side in a second: where a lost face may have gone
@@ -23,7 +23,7 @@ BASE = 20  # pixels; the side of the cascades' own windows
 class Mask:
     """Analysis -> the same Analysis whose frame has every face covered.
 
-    kind: "blur" and "pixelate" leave CELLS_WH patches of mean colour, which no sharpening brings back, "emoji" draws the
+    kind: "blur" and "pixelate" leave a few mean colours, from which no sharpening brings a face back, "emoji" draws the
     expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
     believe it, what is remembered, and what a second, laxer look finds, from the front or in profile. look: whether to take it.
     memory_s: 0 for pictures that stand alone.
@@ -126,11 +126,11 @@ def _near(lost: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> bo
 
 
 def _coarsen(image: np.ndarray, box: tuple[int, int, int, int], smooth: bool) -> None:
-    """Leave CELLS_WH mean colours of this part of the picture, as patches or, if `smooth`, run into each other."""
+    """Leave a few mean colours of this part of the picture, as patches or, if `smooth`, run into each other."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     if x1 >= x2 or y1 >= y2:
         return
     part = image[y1:y2, x1:x2]
-    few = cv2.resize(part, CELLS_WH, interpolation=cv2.INTER_AREA)
+    few = cv2.resize(part, SMOOTH_WH if smooth else PATCHES_WH, interpolation=cv2.INTER_AREA)
     part[:] = cv2.resize(few, (x2 - x1, y2 - y1), interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)
