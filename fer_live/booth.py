@@ -41,7 +41,7 @@ def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], 
 
     screen = KioskWindow(Chord(args.exit_chord, stop.set), press, lambda x, y: press((x, y)),
                          lambda: layout.idle_screen(time.monotonic()), max(3.0, args.idle_seconds), hold.xywh,
-                         [hold.poll, consent.poll] if consent else [hold.poll])
+                         hold.is_blank, [hold.poll, consent.poll] if consent else [hold.poll])
     return lambda frame: presence(chain(frame)), layout.draw, stack.enter_context(screen)
 
 

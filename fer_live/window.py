@@ -16,6 +16,7 @@ import numpy as np
 from fer_live.types import Analysis, Rates
 
 TITLE = "fer_live"
+SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
 
 
 def missing_display() -> str | None:
@@ -116,13 +117,15 @@ class KioskWindow:
 
     enter: what Enter and the space bar do; all other keys are dead but for the chord. press: told where (x, y) in the picture
     is clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
-    if it is known. between: called between pictures.
+    if it is known. is_blank: whether a window of this name is all black. between: called between pictures.
     """
 
     def __init__(self, chord: Chord, enter: Callable[[], None], press: Callable[[int, int], None], rest: Callable[[], np.ndarray],
-                 still_s: float, screen_xywh: tuple[int, int, int, int] | None, between: list[Callable[[], None]]):
+                 still_s: float, screen_xywh: tuple[int, int, int, int] | None, is_blank: Callable[[str], bool],
+                 between: list[Callable[[], None]]):
         self.chord, self.enter, self.press, self.rest = chord, enter, press, rest
-        self.still_s, self.screen_xywh, self.between = still_s, screen_xywh, between
+        self.still_s, self.screen_xywh, self.is_blank, self.between = still_s, screen_xywh, is_blank, between
+        self.tries, self.look_s = 0, 0.0
         self.due_s = time.monotonic() + still_s
 
     def __enter__(self) -> KioskWindow:
@@ -140,6 +143,7 @@ class KioskWindow:
             cv2.resizeWindow(TITLE, w, h)
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
         cv2.setMouseCallback(TITLE, self._mouse)
+        self.look_s = time.monotonic() + SETTLE_S
 
     def _mouse(self, event: int, x: int, y: int, flags: int, _) -> None:
         if event == cv2.EVENT_LBUTTONDOWN:
@@ -153,8 +157,18 @@ class KioskWindow:
     def _show(self, image: np.ndarray) -> None:
         if not _is_open():  # closed by the window manager, or lost with it
             print("the window was lost: opened again", file=sys.stderr)
+            self.tries = 0
             self._open()
         cv2.imshow(TITLE, image)
+
+    def _look(self, now_s: float) -> None:
+        """Open it anew if it stayed black: Qt leaves about every fifth window unpainted that takes the place of a closed one."""
+        if self.look_s and now_s >= self.look_s:
+            self.look_s = 0.0
+            if self.tries < TRIES and self.is_blank(TITLE):
+                self.tries += 1
+                cv2.destroyWindow(TITLE)
+                self._open()
 
     def poll(self) -> None:
         """Answer the few keys there are; returns at once."""
@@ -166,6 +180,7 @@ class KioskWindow:
         if now_s >= self.due_s:  # the camera gives nothing: the last visitor must not stay on the screen
             self.due_s = now_s + 1.0
             self._show(self.rest())
+        self._look(now_s)
         for act in self.between:
             act()
 

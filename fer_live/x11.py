@@ -18,6 +18,7 @@ class ScreenHold:
         self.xywh: tuple[int, int, int, int] | None = None
         self.close: Callable[[], None] = lambda: None
         self.poll: Callable[[], None] = lambda: None
+        self.is_blank: Callable[[str], bool] = lambda title: False  # whether the window of this name is all black
 
     def __enter__(self) -> ScreenHold:
         if sys.platform.startswith("linux"):
@@ -55,6 +56,36 @@ class ScreenHold:
                 server.next_event()
 
         self.poll = poll
+        self.is_blank = lambda title: _is_blank(_window(root, title))
+
+
+def _window(parent, title: str):
+    """The mapped window of this name below `parent`; a window manager puts it into one of its own."""
+    from Xlib.error import XError
+
+    try:
+        for child in parent.query_tree().children:
+            if child.get_wm_name() == title:
+                return child
+            if (found := _window(child, title)) is not None:
+                return found
+    except XError:  # gone meanwhile
+        pass
+    return None
+
+
+def _is_blank(window) -> bool:
+    from Xlib import X
+    from Xlib.error import XError
+
+    if window is None:
+        return False
+    try:
+        size = window.get_geometry()
+        line = window.get_image(0, size.height // 2, size.width, 1, X.ZPixmap, 0xFFFFFFFF).data
+    except XError:  # not on the screen now
+        return False
+    return not any(line[i::4].strip(b"\0") for i in range(3))  # the fourth byte is padding
 
 
 def _monitor(server, root) -> tuple[int, int, int, int]:
