@@ -10,7 +10,7 @@ imports neither torch nor timm.
 from typing import Any
 
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
-_HOMES = {"Analyzer": "pipeline", "open_source": "sources"}
+_HOMES = {"Analyzer": "analyzer", "open_source": "sources"}
 
 
 def __getattr__(name: str) -> Any:

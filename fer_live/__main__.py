@@ -8,11 +8,16 @@ import sys
 import threading
 from contextlib import ExitStack
 
+if "--no-store" in sys.argv:
+    sys.dont_write_bytecode = True  # before anything is imported that Python would keep compiled
+
+from fer_live.kiosk_options import check
 from fer_live.options import parse
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    sys.dont_write_bytecode |= args.no_store
     from fer_live.types import OutputError, SourceError
     from models.checkpoint import CheckpointError
     from models.device import DeviceError
@@ -31,15 +36,18 @@ def run(args: argparse.Namespace) -> int:
 
         print(describe_cameras())
         return 0
+    from fer_live.types import SourceError
     from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
     from models.device import check_device_name
 
     check_device_name(args.device)
+    check(args)
     model = args.model or DEFAULT_WEIGHTS
     if not model.is_file():
         raise CheckpointError(f"no model file at {model}; give one with --model, or train one with python -m training")
+    from fer_live.entrance import enter_source
     from fer_live.files import run_files
-    from fer_live.live import enter_source, run_camera
+    from fer_live.live import run_camera
 
     stop = threading.Event()
     caught = catch_signals(stop)
@@ -47,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
         source, is_demo = enter_source(args, stack)
         if source.is_live:
             run_camera(args, source, is_demo, model, stop, stack)
-            return 0  # a live run ends when it is told to
+            # a live run ends when it is told to; whoever starts a kiosk anew must know that nobody there has ended it
+            return 128 + caught[0] if caught and args.kiosk else 0
+        if args.kiosk:
+            raise SourceError("a kiosk shows a camera, a stream or the demo; leave out --kiosk to watch a file")
         run_files(args, source, model, stop, stack)
         return 128 + caught[0] if caught else 0
 

@@ -6,13 +6,13 @@ import argparse
 import sys
 import threading
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
+from fer_live.chain import Chain
 from fer_live.controls import Controls
 from fer_live.options import check_outputs, output_is_folder
 from fer_live.overlay import Overlay
-from fer_live.parts import load, make_view, save_picture, wants_window
+from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import mirrored, run_file
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
@@ -30,18 +30,18 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
     has_window = wants_window(args)
     if not (args.output or args.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")
-    analyzer = load(args, model)
-    labels = analyzer.classifier.spec.labels
+    words = screen_words(args)
+    analyze = Chain(args, load(args, model), stills=stills)
+    labels = analyze.labels
     view = make_view(args, args.mirror is True, "")
     controls = stack.enter_context(Controls(view, save_picture))
     sinks = file_sinks(args, source, stills, labels)
     with ExitStack() as opened:
         controls.sinks += [opened.enter_context(sink) for sink in sinks]
-        screen = opened.enter_context(Window(controls.keys(stop.set), stop.set)) if has_window else None
+        screen = opened.enter_context(Window(live_keys(args, controls.keys(stop.set)), stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        analyze_all = partial(map, analyzer.analyze_still) if stills else analyzer.analyze_all
-        run_file(mirrored(source, view), analyze_all, Overlay(labels, view).draw,
-                 controls.sinks, stop, source.frames, args.max_seconds, screen, pace)
+        run_file(mirrored(source, view), analyze.all, Overlay(labels, view, words, dead_keys(args)).draw, controls.sinks,
+                 stop, source.frames, args.max_seconds, screen, pace)
     written = [str(sink.path) for sink in sinks if sink.path.exists()]
     if written:
         print("wrote " + " and ".join(written), file=sys.stderr)

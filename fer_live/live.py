@@ -5,29 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from fer_live.booth import set_up_kiosk
+from fer_live.chain import Chain
 from fer_live.controls import Controls
+from fer_live.notify import Heartbeat
 from fer_live.options import check_outputs
 from fer_live.overlay import Overlay
-from fer_live.parts import load, make_view, save_picture, wants_window
-from fer_live.pipeline import Analyzer, RateMeter, mirrored, run_live
-from fer_live.quality import Governor
+from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
+from fer_live.pipeline import RateMeter, mirrored, run_live
 from fer_live.sinks.log import Log, entry
 from fer_live.sinks.microphone import Microphone
 from fer_live.sinks.recorder import VideoRecorder, unused
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
-from fer_live.sources import open_source
-from fer_live.sources.devices import stable_path
 from fer_live.sources.grid import Grid
-from fer_live.sources.hooks import Hooks
-from fer_live.sources.slate import draw_slate
-from fer_live.sources.stream import without_password
-from fer_live.sources.supervisor import Patience, Supervised
-from fer_live.types import Analysis, Frame, OutputError, Sink, SourceError, View
+from fer_live.types import OutputError, Sink, SourceError
 from fer_live.web import Place, WebView, take_place
 from fer_live.window import StatusLines, Window
 
@@ -40,40 +37,39 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     microphone = stack.enter_context(Microphone(args.audio)) if args.audio is not None else None
     has_window = wants_window(args)
     place = open_port(args, stack)
-    analyzer = load(args, model, source.rows if isinstance(source, Grid) else 1)
-    labels = analyzer.classifier.spec.labels
+    words = screen_words(args)
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
+    analyze = Chain(args, load(args, model, source.rows if isinstance(source, Grid) else 1), view)
     controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell))
     stack.enter_context(controls)
     if microphone is not None:
         microphone.lost = lambda text: controls.tell("microphone lost", text)
-    if args.output:
+    add_sinks(args, source, controls, analyze.labels, place, stack)
+    if args.kiosk:
+        analyze, draw, screen = set_up_kiosk(args, analyze, words, view, controls, stop, stack)
+    else:
+        draw = Overlay(analyze.labels, view, words, dead_keys(args)).draw
+        keys = live_keys(args, controls.keys(stop.set))
+        screen = stack.enter_context(Window(keys, stop.set) if has_window else StatusLines())
+    each, started_s = partial(mirrored, view=view), time.monotonic()
+    frames = source.frames(each) if isinstance(source, Grid) else each(source)
+    run_live(frames, analyze, draw, controls.sinks, screen, stop, args.max_seconds, controls.failed)
+    if args.kiosk and not stop.is_set() and time.monotonic() - started_s < (args.max_seconds or float("inf")):
+        raise SourceError("the source has come to its end; a kiosk's should not: start it again")
+
+
+def add_sinks(
+    args: argparse.Namespace, source, controls: Controls, labels: tuple[str, ...], place: Place | None, stack: ExitStack
+) -> None:
+    """Where the results go besides the screen: recording, log, web view, and the sign of life for systemd."""
+    if args.output and not args.record_on_consent:
         controls.record(args.output)
     if args.log:
         controls.add_log(Log(unused(args.log), labels, live=True))
     if place:
-        is_up = lambda: not getattr(source, "is_lost", False)  # noqa: E731
-        controls.sinks.append(stack.enter_context(WebView(place, partial(entry, labels=labels), RateMeter().tick, is_up)))
-    screen = stack.enter_context(Window(controls.keys(stop.set), stop.set) if has_window else StatusLines())
-    analyze = governed(analyzer, args.target_fps, view)
-    each = partial(mirrored, view=view)
-    frames = source.frames(each) if isinstance(source, Grid) else each(source)
-    run_live(frames, analyze, Overlay(labels, view).draw, controls.sinks, screen, stop, args.max_seconds,
-             controls.failed)
-
-
-def governed(analyzer: Analyzer, target_fps: float | None, view: View) -> Callable[[Frame], Analysis]:
-    """The analyzer; where a rate is asked for, one that holds it and says in the view what it gives up."""
-    if target_fps is None:
-        return analyzer
-    governor = Governor(analyzer, analyzer.detector, target_fps)
-
-    def analyze(frame: Frame) -> Analysis:
-        analysis = governor(frame)
-        view.quality = governor.note
-        return analysis
-
-    return analyze
+        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False))
+        controls.sinks.append(stack.enter_context(view))
+    controls.sinks.append(stack.enter_context(Heartbeat()))
 
 
 def make_recorder(
@@ -104,48 +100,3 @@ def open_port(args: argparse.Namespace, stack: ExitStack) -> Place | None:
     place = take_place(*args.serve, args.token)
     stack.callback(place.socket.close)
     return place
-
-
-def enter_source(args: argparse.Namespace, stack: ExitStack):
-    """The opened source, and whether it is the demo. Without a choice it is camera 0, else the demo."""
-    if args.source and len(args.source) > 1:
-        return stack.enter_context(make_grid(args.source, args)), "demo" in args.source
-    if args.source:
-        return stack.enter_context(make_source(args.source[0], args)), args.source == ["demo"]
-    try:
-        return stack.enter_context(make_source("0", args)), False
-    except SourceError as error:
-        print(f"{error}: showing the built-in demo", file=sys.stderr)
-        return stack.enter_context(open_source("demo")), True
-
-
-def make_grid(texts: list[str], args: argparse.Namespace) -> Grid:
-    """Several live sources side by side. Raises SourceError."""
-    sources = [make_source(text, args) for text in texts]
-    for text, source in zip(texts, sources, strict=True):
-        if not source.is_live:
-            raise SourceError(f"{text} is a file; several sources are for cameras, streams and the demo: run files one by one")
-    return Grid(sources)
-
-
-def make_source(text: str, args: argparse.Namespace):
-    """The source that `text` names; cameras and streams come supervised. Raises SourceError."""
-    try:
-        source = open_source(text)
-    except SourceError:
-        if not args.wait_for_camera:
-            raise
-    else:
-        if not source.is_live or text == "demo":
-            return source
-    name = f"camera {text}" if text.isdigit() else without_password(text)
-    known = text
-
-    def connect():
-        nonlocal known
-        known = stable_path(known)  # plugged in again, a camera may get another number, but not another link
-        return open_source(known)
-
-    hooks = Hooks({"lost": args.on_camera_lost, "found": args.on_camera_found}, name)
-    patience = Patience(frozen_s=args.frozen_seconds)
-    return Supervised(name, connect, draw_slate, hooks, patience, args.wait_for_camera)

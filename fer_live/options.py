@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from fer_live.kiosk_options import add_kiosk, add_privacy, add_words
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
@@ -35,6 +36,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
     _add_web(parser.add_argument_group("web view"))
+    add_words(parser.add_argument_group("words"))
+    add_privacy(parser.add_argument_group("privacy"))
+    add_kiosk(parser.add_argument_group("kiosk"))
     return parser.parse_args(arguments)
 
 

@@ -7,26 +7,32 @@ import textwrap
 import cv2
 import numpy as np
 
+from fer_live import text
 from fer_live.types import UNSURE, Analysis, Face, Rates, View
 
 # Okabe and Ito's palette, told apart with any common colour blindness (jfly.uni-koeln.de/color); BGR.
 COLOURS = {
     "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
     "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
+    "positive": (66, 228, 240), "negative": (0, 94, 213), "surprised": (233, 180, 86),  # the smaller set of classes
 }
 Box = tuple[int, int, int, int]  # xyxy
 PLATE = (24, 24, 24)
 WHITE = (255, 255, 255)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 HELP = (("q, Esc", "quit"), ("r", "record"), ("s", "save a picture"), ("b", "bars"), ("m", "mirror"), ("f", "full screen"),
         ("h", "help"))
 
 
 class Overlay:
-    """Draws what the view asks for. labels: class names in the order of the probabilities."""
+    """Draws what the view asks for.
 
-    def __init__(self, labels: tuple[str, ...], view: View):
-        self.labels, self.view = labels, view
+    labels: class names in the order of the probabilities. words: what they are called on the screen, if not by their names.
+    dead: keys of HELP that do nothing in this run.
+    """
+
+    def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str] | None = None, dead: str = ""):
+        self.labels, self.view, self.words = labels, view, words or {}
+        self.help = [(key, what) for key, what in HELP if key not in dead]
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
         """A new picture (H, W, 3) uint8 BGR: the frame with its faces, and the HUD when rates are given."""
@@ -59,19 +65,23 @@ class Overlay:
         """Where the face's label goes: above it, or below it at the upper border."""
         pen = Pen(image, face.box)
         x1, y1, _, y2 = face.box
-        return pen.place(x1, y1 - pen.row if y1 >= pen.row else y2, pen.width(_words(face)) + 3 * pen.gap, pen.row)
+        return pen.place(x1, y1 - pen.row if y1 >= pen.row else y2, pen.width(self._said(face)) + 3 * pen.gap, pen.row)
 
     def _face(self, pen: Pen, face: Face, plate: Box) -> None:
         x1, y1, x2, y2 = face.box
         colour = COLOURS.get(face.label, WHITE)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), PLATE, pen.line * 3, cv2.LINE_AA)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), colour, pen.line, cv2.LINE_AA)
-        pen.plate(_words(face), plate[0], plate[1], colour)
+        pen.plate(self._said(face), plate[0], plate[1], colour)
+
+    def _said(self, face: Face) -> str:
+        word = self.words.get(face.label, face.label)
+        return word if face.label == UNSURE else f"{word} {face.confidence:.0%}"
 
     def _bars(self, pen: Pen, face: Face, taken: list[Box]) -> None:
         """All probabilities as bars, beside the face or under it; left out where they would cover a face or a label."""
         row, length = round(pen.row * 0.72), pen.row * 3
-        names = max(pen.width(name, 0.7) for name in self.labels) + 2 * pen.gap
+        names = max(pen.width(self.words.get(name, name), 0.7) for name in self.labels) + 2 * pen.gap
         w, h = names + length + pen.gap, row * len(self.labels) + pen.gap
         x1, y1, x2, y2 = face.box
         spots = [(x2 + pen.gap, y1), (x1 - w - pen.gap, y1), (x1, y2 + pen.gap), (x1, y1 - pen.row - h)]
@@ -83,17 +93,17 @@ class Overlay:
         pen.shade(left, top, right - left, bottom - top)
         for i, (name, prob) in enumerate(zip(self.labels, face.probs, strict=True)):
             y = top + pen.gap // 2 + i * row
-            pen.text(name, left + pen.gap, y + round(row * 0.75), WHITE, 0.7)
+            pen.text(self.words.get(name, name), left + pen.gap, y + round(row * 0.75), WHITE, 0.7)
             start = left + names
             end = start + max(1, round(float(prob) * length))
             cv2.rectangle(pen.image, (start, y + row // 5), (end, y + row - row // 5), COLOURS.get(name, WHITE), cv2.FILLED)
 
     def _help(self, pen: Pen) -> None:
-        keys = max(pen.width(key) for key, _ in HELP) + 3 * pen.gap
-        width = keys + max(pen.width(what) for _, what in HELP) + 2 * pen.gap
+        keys = max(pen.width(key) for key, _ in self.help) + 3 * pen.gap
+        width = keys + max(pen.width(what) for _, what in self.help) + 2 * pen.gap
         top = 2 * pen.gap + pen.row
-        pen.shade(pen.gap, top, width, len(HELP) * pen.row + pen.gap)
-        for i, (key, what) in enumerate(HELP):
+        pen.shade(pen.gap, top, width, len(self.help) * pen.row + pen.gap)
+        for i, (key, what) in enumerate(self.help):
             y = top + round((i + 0.85) * pen.row)
             pen.text(key, 2 * pen.gap, y, WHITE)
             pen.text(what, pen.gap + keys, y, WHITE)
@@ -113,10 +123,6 @@ class Overlay:
         cv2.circle(pen.image, (left - radius - pen.gap, pen.gap + pen.row // 2), radius, (0, 0, 230), cv2.FILLED, cv2.LINE_AA)
 
 
-def _words(face: Face) -> str:
-    return face.label if face.label == UNSURE else f"{face.label} {face.confidence:.0%}"
-
-
 def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
@@ -129,20 +135,18 @@ class Pen:
         unit = min(image.shape[0], image.shape[1] * 9 / 16) / 480  # 1 at 854x480
         if box is not None:
             unit *= min(1.0, max(0.5, (box[2] - box[0]) / (110 * unit)))
-        self.size = max(0.35, 0.62 * unit)
+        self.px = max(10, round(18 * unit))
         self.line = max(1, round(2 * unit))
-        self.thick = max(1, round(1.4 * unit))
         self.gap = max(3, round(7 * unit))
         self.row = max(14, round(28 * unit))
 
-    def width(self, text: str, share: float = 1.0) -> int:
-        """Pixels that `text` takes."""
-        return cv2.getTextSize(text, FONT, self.size * share, self.thick)[0][0]
+    def width(self, words: str, share: float = 1.0) -> int:
+        """Pixels that `words` take."""
+        return text.width(words, max(9, round(self.px * share)))
 
-    def text(self, text: str, x: int, y: int, colour: tuple[int, int, int], share: float = 1.0) -> None:
+    def text(self, words: str, x: int, y: int, colour: tuple[int, int, int], share: float = 1.0) -> None:
         """Write with the left end of the baseline at (x, y)."""
-        thick = max(1, round(self.thick * share * 0.9))  # small letters in thick strokes run together
-        cv2.putText(self.image, text, (x, y), FONT, self.size * share, colour, thick, cv2.LINE_AA)
+        text.write(self.image, words, x, y, max(9, round(self.px * share)), colour)
 
     def place(self, x: int, y: int, w: int, h: int) -> Box:
         """A rectangle of this size at (x, y), moved into the picture; xyxy."""
@@ -150,15 +154,15 @@ class Pen:
         x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
         return x, y, x + w, y + h
 
-    def plate(self, text: str, x: int, y: int, colour: tuple[int, int, int] | None = None) -> None:
+    def plate(self, words: str, x: int, y: int, colour: tuple[int, int, int] | None = None) -> None:
         """White text on a dark plate with its upper left corner at (x, y), moved into the picture; a strip in `colour`."""
-        w = self.width(text) + 2 * self.gap + (self.gap if colour else 0)
+        w = self.width(words) + 2 * self.gap + (self.gap if colour else 0)
         x, y, _, _ = self.place(x, y, w, self.row)
         cv2.rectangle(self.image, (x, y), (x + w - 1, y + self.row - 1), PLATE, cv2.FILLED)
         if colour:
             cv2.rectangle(self.image, (x, y), (x + self.gap - 1, y + self.row - 1), colour, cv2.FILLED)
             x += self.gap
-        self.text(text, x + self.gap, y + round(self.row * 0.72), WHITE)
+        self.text(words, x + self.gap, y + round(self.row * 0.72), WHITE)
 
     def shade(self, x: int, y: int, w: int, h: int) -> None:
         """Darken a rectangle, so that what is written on it can be read on any background."""

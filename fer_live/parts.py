@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from fer_live.pipeline import Analyzer
+from fer_live import text
+from fer_live.analyzer import Analyzer
+from fer_live.labels import read_words
 from fer_live.sinks.recorder import unused, write_picture
-from fer_live.types import View
+from fer_live.types import OutputError, View
 from fer_live.window import missing_display
 from models.haar import MIN_FACE
 
@@ -28,9 +31,31 @@ def load(args: argparse.Namespace, model: Path, rows: int = 1) -> Analyzer:
 def wants_window(args: argparse.Namespace) -> bool:
     """Whether to open a window; says so in a line where there should be one and cannot."""
     missing = None if args.no_window else missing_display()
+    if missing and args.kiosk:
+        raise OutputError(f"{missing}: a kiosk needs one; start it in the desktop session, or leave out --kiosk")
     if missing:
         print(f"{missing}: running without a window", file=sys.stderr)
     return not (args.no_window or missing)
+
+
+def screen_words(args: argparse.Namespace) -> dict[str, str]:
+    """What classes and phrases are called on the screen. Raises OutputError where they cannot be read or written."""
+    words = read_words(args.language[0], args.labels)
+    text.check(words.values())
+    return words
+
+
+DEAD_WITHOUT_STORE = "rs"  # keys that write
+
+
+def live_keys(args: argparse.Namespace, keys: dict[str, Callable[[], None]]) -> dict[str, Callable[[], None]]:
+    """The keys that do something in this run."""
+    return {key: act for key, act in keys.items() if not (args.no_store and key in DEAD_WITHOUT_STORE)}
+
+
+def dead_keys(args: argparse.Namespace) -> str:
+    """The keys that do nothing in this run."""
+    return DEAD_WITHOUT_STORE if args.no_store else ""
 
 
 def save_picture(path: Path, image: np.ndarray) -> Path:

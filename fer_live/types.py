@@ -52,6 +52,7 @@ class Analysis:
 
     frame: Frame
     faces: tuple[Face, ...]
+    seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of all that may be a face: found, not yet believed, or remembered
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The two ways to watch a live run: a desktop window with keys, or a line of text a second where there is no display."""
+"""The ways to watch a live run: a desktop window with keys, a kiosk's without, or a line of text a second without a display."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from fer_live.types import Analysis, Rates
 
 TITLE = "fer_live"
+SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
 
 
 def missing_display() -> str | None:
@@ -92,6 +94,95 @@ def _is_open() -> bool:
         return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
     except cv2.error:  # OpenCV's Qt has ended together with its last window
         return False
+
+
+class Chord:
+    """Letters and digits that, typed one after the other within `within_s`, do something; upper and lower case are one."""
+
+    def __init__(self, keys: str, act: Callable[[], None]):
+        self.keys, self.act = keys.lower(), act
+        self.within_s = max(2.0, 0.7 * len(keys))
+        self.typed: deque[tuple[str, float]] = deque(maxlen=len(keys))
+
+    def take(self, key: str, now_s: float) -> None:
+        """Take a key pressed at this time of time.monotonic()."""
+        self.typed.append((key.lower(), now_s))
+        if "".join(k for k, _ in self.typed) == self.keys and now_s - self.typed[0][1] <= self.within_s:
+            self.typed.clear()
+            self.act()
+
+
+class KioskWindow:
+    """A window over the whole screen that a visitor can neither close nor leave. Belongs to the main thread.
+
+    enter: what Enter and the space bar do; all other keys are dead but for the chord. press: told where (x, y) in the picture
+    is clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
+    if it is known. is_blank: whether a window of this name is all black. between: called between pictures.
+    """
+
+    def __init__(self, chord: Chord, enter: Callable[[], None], press: Callable[[int, int], None], rest: Callable[[], np.ndarray],
+                 still_s: float, screen_xywh: tuple[int, int, int, int] | None, is_blank: Callable[[str], bool],
+                 between: list[Callable[[], None]]):
+        self.chord, self.enter, self.press, self.rest = chord, enter, press, rest
+        self.still_s, self.screen_xywh, self.is_blank, self.between = still_s, screen_xywh, is_blank, between
+        self.tries, self.look_s = 0, 0.0
+        self.due_s = time.monotonic() + still_s
+
+    def __enter__(self) -> KioskWindow:
+        self._open()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        cv2.destroyAllWindows()
+
+    def _open(self) -> None:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        if self.screen_xywh:  # a bare X server, without a window manager, does not know what a full screen is
+            x, y, w, h = self.screen_xywh
+            cv2.moveWindow(TITLE, x, y)
+            cv2.resizeWindow(TITLE, w, h)
+        cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
+        cv2.setMouseCallback(TITLE, self._mouse)
+        self.look_s = time.monotonic() + SETTLE_S
+
+    def _mouse(self, event: int, x: int, y: int, flags: int, _) -> None:
+        if event == cv2.EVENT_LBUTTONDOWN:
+            self.press(x, y)
+
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Show the kiosk's screen (H, W, 3) uint8 BGR."""
+        self.due_s = time.monotonic() + self.still_s
+        self._show(image)
+
+    def _show(self, image: np.ndarray) -> None:
+        if not _is_open():  # closed by the window manager, or lost with it
+            print("the window was lost: opened again", file=sys.stderr)
+            self.tries = 0
+            self._open()
+        cv2.imshow(TITLE, image)
+
+    def _look(self, now_s: float) -> None:
+        """Open it anew if it stayed black: Qt leaves about every fifth window unpainted that takes the place of a closed one."""
+        if self.look_s and now_s >= self.look_s:
+            self.look_s = 0.0
+            if self.tries < TRIES and self.is_blank(TITLE):
+                self.tries += 1
+                cv2.destroyWindow(TITLE)
+                self._open()
+
+    def poll(self) -> None:
+        """Answer the few keys there are; returns at once."""
+        code, now_s = cv2.pollKey(), time.monotonic()
+        if code in (10, 13, 32):
+            self.enter()
+        elif 32 < code < 127:
+            self.chord.take(chr(code), now_s)
+        if now_s >= self.due_s:  # the camera gives nothing: the last visitor must not stay on the screen
+            self.due_s = now_s + 1.0
+            self._show(self.rest())
+        self._look(now_s)
+        for act in self.between:
+            act()
 
 
 class StatusLines:

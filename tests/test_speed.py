@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.analyzer import Analyzer
 from fer_live.detector import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
-from fer_live.pipeline import Analyzer
 from fer_live.quality import LEVELS, PATIENCE, Governor
 from fer_live.sources.demo import Demo
 from fer_live.types import Frame

@@ -1,0 +1,113 @@
+"""Picture -> Analysis: find the faces, follow them, cut them out, name what they express, steady it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_live.detector import EVERY, ScheduledDetector
+from fer_live.links import Ahead, grouped
+from fer_live.tracker import FaceTracker, Smoother
+from fer_live.types import Analysis, Face, FaceDetector, Frame
+from models.checkpoint import DEFAULT_WEIGHTS, ModelSpec
+from models.haar import MIN_FACE, HaarFaceDetector
+from models.preprocess import crop_faces
+
+Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
+FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
+STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
+
+
+class Analyzer:
+    """Picture -> Analysis. The only place where the order of the stages is written.
+
+    classifier: an EmotionClassifier, or anything that maps crops (N, S, S, C) uint8 to probabilities (N, 7) and has `spec`.
+    """
+
+    def __init__(self, classifier: Any, detector: FaceDetector, still_detector: FaceDetector):
+        self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
+        self.tracker = FaceTracker()
+        self.smoother = Smoother(classifier.spec.labels)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
+        runtime: str = "auto", search_every: int = EVERY,
+    ) -> Analyzer:
+        """The shipped model, or the one at `path`, behind the Haar detector. Raises CheckpointError, DeviceError.
+
+        min_face: side of the smallest face, in pixels or, below 1, as a share of the frame's shorter side.
+        runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
+        picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
+        """
+        from fer_live.classifier import EmotionClassifier
+
+        live = ScheduledDetector(HaarFaceDetector(min_face or MIN_FACE), search_every)
+        still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often
+        return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head, runtime), live, still)
+
+    def __call__(self, frame: Frame | np.ndarray) -> Analysis:
+        """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone."""
+        if isinstance(frame, np.ndarray):
+            return self.analyze_still(Frame(frame, 0, 0.0))
+        located = locate(frame, self.detector, self.tracker, self.classifier.spec)
+        return name(located, self.classifier(located.crops), self.smoother)
+
+    def analyze_still(self, frame: Frame) -> Analysis:
+        """Analyse a picture that has nothing to do with those before it."""
+        spec = self.classifier.spec
+        located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
+        return name(located, self.classifier(located.crops), Smoother(spec.labels))
+
+    def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
+        """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
+        those of several frames are classified as one batch."""
+        located = (locate(frame, self.detector, self.tracker, self.classifier.spec) for frame in frames)
+        with Ahead(located, 2 * FRAMES_A_BATCH) as ahead:
+            for group in grouped(ahead, FRAMES_A_BATCH):
+                probs = self.classifier(np.concatenate([one.crops for one in group]))
+                ends = np.cumsum([len(one.crops) for one in group])[:-1]
+                for one, own in zip(group, np.split(probs, ends), strict=True):
+                    yield name(one, own, self.smoother)
+
+    def forget(self) -> None:
+        """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
+        self.tracker.tracks.clear()
+        self.smoother.moods.clear()
+
+
+@dataclass(frozen=True)
+class Located:
+    """The faces of a frame, with their crops, before it is known what they express."""
+
+    frame: Frame
+    places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
+    crops: np.ndarray  # (M, S, S, C) uint8, of the faces that were found; one that is only remembered is not guessed anew
+    seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
+
+
+def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
+    """Find the faces and follow them."""
+    if frame.is_slate:  # who comes after it need not be who was there before
+        tracker.tracks.clear()
+        return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
+    boxes = detector.detect(frame.image)  # (N, 4)
+    tracks = tracker.update(boxes, frame.time_s, frame.image)
+    places = tuple((track.track_id, tuple(int(v) for v in track.box.round()), track.fresh) for track in tracks)
+    seen = tuple(tuple(int(v) for v in box) for box in (*boxes, *(track.box.round() for track in tracker.tracks)))
+    fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
+    return Located(frame, places, crop_faces(frame.image, fresh, spec), seen)
+
+
+def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:
+    """Say what the faces express. probs: (M, 7), of the crops."""
+    time_s, found, faces = located.frame.time_s, iter(probs), []
+    for track_id, box, is_fresh in located.places:
+        smoothed, label, confidence = smoother.update(track_id, next(found) if is_fresh else None, time_s)
+        faces.append(Face(box, track_id, smoothed, label, confidence))
+    smoother.forget(time_s)
+    return Analysis(located.frame, tuple(faces), located.seen)

@@ -1,0 +1,139 @@
+"""python -m fer_live.kiosk install | uninstall: a systemd user unit that keeps the kiosk running from login on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from fer_live.options import parse
+from fer_live.types import OutputError
+
+NAME = "fer_live-kiosk.service"
+ROOT = Path(__file__).resolve().parent.parent
+# Status 0 means that it was ended at the screen or had been told how long to run; anything else, a lost camera for one, is
+# started again. A stray SIGTERM ends the program with 143, which only `systemctl stop` counts as success.
+UNIT = """[Unit]
+Description=fer_live kiosk
+After=graphical-session.target
+PartOf=graphical-session.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+WorkingDirectory={root}
+ExecStart={command}
+Restart=always
+RestartSec=5
+RestartPreventExitStatus=0
+SuccessExitStatus=143
+WatchdogSec=30
+TimeoutStartSec=180
+TimeoutStopSec=15
+
+[Install]
+WantedBy=graphical-session.target
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    own, passed = arguments[:cut], arguments[cut + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="python -m fer_live.kiosk", description="Starts the kiosk after login, by a systemd user unit.",
+        epilog="example: python -m fer_live.kiosk install -- --source 0 --language de,en --operator 'City Museum'",
+        usage="%(prog)s install|uninstall [--dry-run] [-- options of python -m fer_live]",
+    )
+    parser.add_argument("action", choices=("install", "uninstall"))
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
+    args = parser.parse_args(own)
+    try:
+        return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
+    except OutputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def unit_path() -> Path:
+    """Where systemd looks for the user's own units."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user" / NAME
+
+
+def unit(options: list[str]) -> str:
+    """The unit's text for these options of `python -m fer_live`, which are checked first."""
+    from fer_live.kiosk_options import check
+
+    if "--source" not in options and not any(option.startswith("--source=") for option in options):
+        options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
+    options = ["--kiosk", *(option for option in options if option != "--kiosk")]
+    check(parse(options))
+    command = [sys.executable, "-m", "fer_live", *options]
+    return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command))
+
+
+def _escaped(text: str) -> str:
+    if any(ord(c) < 32 for c in text):
+        raise OutputError("a unit cannot hold line breaks; leave them out of the options")
+    return text.replace("%", "%%")
+
+
+def _quoted(word: str) -> str:
+    """One word of ExecStart (systemd.service(5), "Command lines")."""
+    word = _escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{word}"'
+
+
+def install(options: list[str], dry_run: bool) -> int:
+    """Write the unit and have systemd start it from the next login on. Returns the exit status."""
+    text, path = unit(options), unit_path()
+    if dry_run:
+        print(f"# {path}\n{text}", end="")
+        return 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror})") from None
+    print(f"wrote {path}")
+    if _systemctl(["daemon-reload"], ["enable", NAME]):
+        print(f"it starts after the next login, or now with: systemctl --user start {NAME}")
+    return 0
+
+
+def uninstall(dry_run: bool) -> int:
+    """Stop the unit and remove it. Returns the exit status."""
+    path = unit_path()
+    if dry_run:
+        print(f"would stop and disable {NAME} and remove {path}" if path.exists() else f"nothing to remove: no {path}")
+        return 0
+    if not path.exists():
+        print(f"nothing to remove: no {path}")
+        return 0
+    _systemctl(["disable", "--now", NAME])
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {path} ({error.strerror})") from None
+    _systemctl(["daemon-reload"])
+    print(f"removed {path}")
+    return 0
+
+
+def _systemctl(*commands: list[str]) -> bool:
+    """Run systemctl --user; says what to run by hand where it does not answer."""
+    for i, command in enumerate(commands):
+        whole = ["systemctl", "--user", *command]
+        if not shutil.which("systemctl") or subprocess.run(whole, capture_output=True, check=False).returncode:
+            rest = " && ".join("systemctl --user " + " ".join(left) for left in commands[i:])
+            print(f"systemd's user manager did not answer; in the desktop session run: {rest}", file=sys.stderr)
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The options of the kiosk, of privacy and of the words on the screen, and which of them exclude each other."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fer_live.labels import LABEL_SETS, LANGUAGES
+from fer_live.types import OutputError
+
+LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read
+
+
+def add_words(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--language", type=_languages, default=["en"], metavar="L,M", help=f"of labels: {', '.join(LANGUAGES)}; a kiosk's notice "
+        "is shown in all that are given, in turn (default: en)")
+    add("--labels", type=Path, metavar="FILE", help='your own words for the screen: JSON in UTF-8, {"happy": "joyful", ...}')
+    add("--label-set", choices=("full", *LABEL_SETS), default="full", help="basic: positive, neutral, negative, surprised "
+        "(default: full, the model's seven)")
+
+
+def add_kiosk(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--kiosk", action="store_true", help="full screen for visitors: no frame, pointer or keys, large type, a notice")
+    add("--exit-chord", type=_chord, default="qqq", metavar="KEYS", help="letters and digits that end a kiosk when typed within "
+        "two seconds (default: qqq)")
+    add("--idle-seconds", type=_seconds, default=8.0, metavar="S", help="with nobody there for so long, a kiosk shows its idle "
+        "screen and forgets the last visitor (default: 8)")
+    add("--notice", action=argparse.BooleanOptionalAction, default=True, help="tell a kiosk's visitors what it does "
+        "(default: yes)")
+    add("--operator", type=_operator, metavar="NAME", help="who is responsible, for the notice")
+    add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, for the notice's QR code")
+    add("--record-on-consent", action="store_true", help="a kiosk records only after a visitor presses the button shown (click, "
+        "touch, Enter or space); --output names the first recording")
+    add("--consent-seconds", type=_seconds, default=30.0, metavar="S", help="such a recording lasts no longer (default: 30)")
+
+
+def add_privacy(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--no-store", action="store_true", help="open no file for writing")
+    masks = group.add_mutually_exclusive_group()
+    masks.add_argument("--blur-faces", dest="mask", action="store_const", const="blur", help="blur faces in all that is shown, "
+                       "recorded, saved or sent")
+    masks.add_argument("--mask", choices=("emoji", "pixelate"), help="cover them with emoji, or pixelate them")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises OutputError where options exclude each other."""
+    writers = {"--output": args.output, "--log": args.log, "--record-on-consent": args.record_on_consent}
+    given = [name for name, value in writers.items() if value]
+    if args.no_store and given:
+        raise OutputError(f"--no-store and {given[0]} exclude each other; leave one out")
+    if args.kiosk and args.no_window:
+        raise OutputError("--kiosk and --no-window exclude each other; leave one out")
+    for name in ("record_on_consent", "operator", "policy_url"):
+        if getattr(args, name) and not args.kiosk:
+            raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+
+
+def _languages(text: str) -> list[str]:
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    wrong = [name for name in names if name not in LANGUAGES]
+    if wrong or not names:
+        raise argparse.ArgumentTypeError(f"no language {', '.join(wrong) or text!r}; there are: {', '.join(LANGUAGES)}")
+    return list(dict.fromkeys(names))
+
+
+def _chord(text: str) -> str:
+    if not (2 <= len(text) <= 20 and text.isascii() and text.isalnum()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 2 to 20 letters and digits")
+    return text.lower()
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _operator(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST_OPERATOR:
+        raise argparse.ArgumentTypeError(f"give a name of at most {LONGEST_OPERATOR} characters, in one line")
+    return text.strip()
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// address")
+    if len(text) > LONGEST_URL:
+        raise argparse.ArgumentTypeError(f"the address has over {LONGEST_URL} characters; give a shorter one")
+    return text

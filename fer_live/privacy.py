@@ -1,0 +1,136 @@
+"""Covers faces in the picture itself, before anything is drawn, shown, written or sent: what comes after never has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_live.emoji import draw_emoji
+from fer_live.types import Analysis
+
+MASKS = ("blur", "pixelate", "emoji")
+PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean colours; smooth ones tell more than patches do
+MARGIN, ABOVE = 0.3, 0.45  # of the box's side: a Haar box ends at brows, chin and cheeks, a head does not
+MEMORY_S = 1.0  # a face that is lost stays covered for so long
+GROWTH = 0.5  # of the side in a second: where a lost face may have gone
+SEARCHED = 0.14  # of the shorter side: the smallest face that the second look finds
+BASE = 20  # pixels; the side of the cascades' own windows
+
+
+class Mask:
+    """Analysis -> the same Analysis whose frame has every face covered.
+
+    kind: "blur" and "pixelate" leave a few mean colours, from which no sharpening brings a face back, "emoji" draws the
+    expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
+    believe it, what is remembered, and what a second, laxer look finds, from the front or in profile. look: whether to take it.
+    memory_s: 0 for pictures that stand alone.
+    """
+
+    def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True):
+        assert kind in MASKS
+        self.kind, self.memory_s = kind, memory_s
+        self.look = SecondLook(thorough=memory_s == 0) if look else None
+        self.lost: list[Lost] = []
+
+    def __call__(self, analysis: Analysis) -> Analysis:
+        frame = analysis.frame
+        boxes = [*analysis.seen, *(face.box for face in analysis.faces)]
+        if self.look:
+            boxes += self.look(frame.image)
+        image = frame.image.copy()
+        for box in (*boxes, *self._remembered(boxes, frame.time_s)):
+            _coarsen(image, widened(box), smooth=self.kind == "blur")
+        if self.kind == "emoji":
+            for face in sorted(analysis.faces, key=lambda face: face.box[2] - face.box[0]):  # the nearest in front
+                x1, y1, x2, y2 = face.box
+                radius = round(0.8 * max(x2 - x1, y2 - y1))  # half the box's diagonal is 0.71 sides
+                draw_emoji(image, ((x1 + x2) // 2, (y1 + y2) // 2), radius, face.label)
+        return replace(analysis, frame=replace(frame, image=image))
+
+    def forget(self) -> None:
+        """Uncover the places where nobody is found any more."""
+        self.lost.clear()
+
+    def _remembered(self, boxes: list[tuple[int, int, int, int]], time_s: float) -> list[tuple[int, int, int, int]]:
+        """Where faces were that are not among `boxes` any more, the wider the longer ago."""
+        kept = [lost for lost in self.lost if time_s - lost.seen_s < self.memory_s and not any(_near(lost.box, b) for b in boxes)]
+        self.lost = kept + [Lost(box, time_s) for box in boxes] if self.memory_s else []
+        return [_grown(lost.box, GROWTH * (time_s - lost.seen_s)) for lost in kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A place where a face was seen, and when."""
+
+    box: tuple[int, int, int, int]
+    seen_s: float
+
+
+class SecondLook:
+    """Looks for faces where a mask errs on the safe side: every hit of the frontal cascade counts, and profiles do too.
+
+    Profiles cost twice as much as the front. Every fourth picture is searched for each of them, well within a mask's memory,
+    unless `thorough`.
+    """
+
+    def __init__(self, thorough: bool = False):
+        folder = Path(cv2.data.haarcascades)
+        self.front = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_alt2.xml"))
+        self.side = cv2.CascadeClassifier(str(folder / "haarcascade_profileface.xml"))
+        if self.front.empty() or self.side.empty():
+            raise RuntimeError(f"OpenCV {cv2.__version__} has no cascades; install opencv-contrib-python==4.14.0.94")
+        self.thorough, self.turn = thorough, 0
+
+    def __call__(self, image: np.ndarray) -> list[tuple[int, int, int, int]]:
+        """(H, W, 3) uint8 BGR -> boxes xyxy."""
+        height, width = image.shape[:2]
+        scale = min(1.0, BASE / (SEARCHED * min(height, width)))
+        size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale > 0.5 else cv2.INTER_LINEAR)
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        found = self._hits(self.front, grey, 1)
+        self.turn = (self.turn + 1) % 4
+        if self.thorough or self.turn == 0:
+            found += self._hits(self.side, grey, 2)
+        if self.thorough or self.turn == 2:  # the cascade knows only faces that look to one side
+            found += [(size_wh[0] - x - w, y, w, h) for x, y, w, h in self._hits(self.side, cv2.flip(grey, 1), 2)]
+        return [(int(x / scale), int(y / scale), round((x + w) / scale), round((y + h) / scale)) for x, y, w, h in found]
+
+    def _hits(self, cascade: cv2.CascadeClassifier, grey: np.ndarray, neighbours: int) -> list:
+        if min(grey.shape) < BASE:
+            return []
+        return list(cascade.detectMultiScale(grey, scaleFactor=1.15, minNeighbors=neighbours, minSize=(BASE, BASE)))
+
+
+def widened(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The box of a head around the box of a face."""
+    x1, y1, x2, y2 = box
+    w, h = x2 - x1, y2 - y1
+    return round(x1 - MARGIN * w), round(y1 - ABOVE * h), round(x2 + MARGIN * w), round(y2 + MARGIN * h)
+
+
+def _grown(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = box
+    dx, dy = round(share * (x2 - x1)), round(share * (y2 - y1))
+    return x1 - dx, y1 - dy, x2 + dx, y2 + dy
+
+
+def _near(lost: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> bool:
+    """Whether `box` is where the lost face has moved: its centre lies in it, and it is of like size."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    like = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
+    return like and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
+
+
+def _coarsen(image: np.ndarray, box: tuple[int, int, int, int], smooth: bool) -> None:
+    """Leave a few mean colours of this part of the picture, as patches or, if `smooth`, run into each other."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
+    if x1 >= x2 or y1 >= y2:
+        return
+    part = image[y1:y2, x1:x2]
+    few = cv2.resize(part, SMOOTH_WH if smooth else PATCHES_WH, interpolation=cv2.INTER_AREA)
+    part[:] = cv2.resize(few, (x2 - x1, y2 - y1), interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)

@@ -1,0 +1,142 @@
+"""Writes text of any script into pictures: OpenCV's own letters are ASCII only.
+
+The font that comes with the program has Latin, Turkish, kana and the commoner kanji; for others the system is asked for one.
+Every string is drawn once by Pillow and kept, so that to write it again costs a few microseconds a thousand pixels.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fer_live.types import OutputError
+
+Colour = tuple[int, int, int]  # BGR
+SHIPPED = Path(__file__).parent / "assets" / "mplus1-bold-subset.otf"
+# Tried by name where fontconfig does not answer: what Windows and macOS bring along.
+NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
+         "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
+KEPT = 600  # strings; the largest of a kiosk takes half a megabyte, most a few kilobytes
+
+
+def check(texts: Iterable[str]) -> None:
+    """Raises OutputError where no font of this machine has all characters of one of the texts."""
+    for text in texts:
+        font_file(text)
+
+
+def width(text: str, px: int) -> int:
+    """Pixels that `text` takes at `px` pixels an em."""
+    return round(_font(font_file(text), px).getlength(text))
+
+
+def cap_height(px: int) -> int:
+    """Height in pixels of a capital letter of the shipped font."""
+    return round(0.73 * px)
+
+
+def fit(text: str, px: int, most: int) -> int:
+    """The largest size up to `px` at which `text` is no wider than `most` pixels."""
+    wide = width(text, px)
+    return px if wide <= most else max(6, px * most // wide)
+
+
+def write(image: np.ndarray, text: str, x: int, y: int, px: int, colour: Colour) -> None:
+    """Write into (H, W, 3) uint8 BGR with the left end of the baseline at (x, y); what lies outside is cut off."""
+    if not text.strip():
+        return
+    left, top, keep, ink = _drawn(text, px, colour)
+    x, y = x + left, y + top
+    height, wide = image.shape[:2]
+    x1, y1, x2, y2 = max(0, x), max(0, y), min(wide, x + ink.shape[1]), min(height, y + ink.shape[0])
+    if x1 >= x2 or y1 >= y2:
+        return
+    inner = slice(y1 - y, y2 - y), slice(x1 - x, x2 - x)
+    part = image[y1:y2, x1:x2]
+    part[:] = cv2.add(cv2.multiply(part, keep[inner], scale=1 / 255), ink[inner])
+
+
+def wrap(text: str, px: int, most: int) -> list[str]:
+    """Lines no wider than `most` pixels. Breaks at spaces; within a word only where it is too long, as Japanese sentences are."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if width(joined, px) <= most:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while width(line, px) > most and len(line) > 1:
+            cut = next(n for n in range(len(line) - 1, 0, -1) if n == 1 or width(line[:n], px) <= most)
+            if line[cut] in "、。，．！？」）ー" and cut > 1:  # these must not begin a line
+                cut -= 1
+            lines.append(line[:cut])
+            line = line[cut:]
+    return [*lines, line] if line else lines
+
+
+@lru_cache(KEPT)
+def _drawn(text: str, px: int, colour: Colour) -> tuple[int, int, np.ndarray, np.ndarray]:
+    """Offset from the baseline's left end, and two pictures (h, w, 3): how much is kept of what lies below, and what is added."""
+    font = _font(font_file(text), px)
+    left, top, right, bottom = (int(v) for v in font.getbbox(text, anchor="ls"))
+    sheet = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(sheet).text((-left, -top), text, fill=255, font=font, anchor="ls")
+    alpha = np.asarray(sheet)[..., None]
+    ink = (alpha * (np.array(colour, np.float32) / 255)).round().astype(np.uint8)
+    return left, top, np.ascontiguousarray(np.repeat(255 - alpha, 3, axis=2)), ink
+
+
+@lru_cache(64)
+def _font(file: str, px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, px)
+
+
+@lru_cache(KEPT)
+def font_file(text: str) -> str:
+    """The font to write `text` in. Raises OutputError where there is none."""
+    absent = _absent(str(SHIPPED), text)
+    if not absent:
+        return str(SHIPPED)
+    for file in _others("".join(sorted(set(text) - {" "}))):
+        if not _absent(file, text):
+            return file
+    raise OutputError(f"no font here has {' '.join(sorted(absent)[:8])}; install one that does "
+                      "(Debian, Ubuntu: apt install fonts-noto-cjk fonts-noto-core)")
+
+
+@lru_cache(KEPT)
+def _others(characters: str) -> tuple[str, ...]:
+    """Fonts that may have these characters, the likeliest first."""
+    found = []
+    spec = find_spec("matplotlib")  # not imported: only its DejaVu Sans is of use, for Greek, Cyrillic and the like
+    if spec and spec.origin:
+        found.append(str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"))
+    if shutil.which("fc-list"):
+        codes = " ".join(f"{ord(c):x}" for c in characters)
+        command = ["fc-list", "--format=%{file}\n", f":charset={codes}"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        files = [file for file in listed.splitlines() if file.endswith((".ttf", ".otf", ".ttc"))]
+        found += sorted(files, key=lambda file: ("Sans" not in file and "othic" not in file, "Bold" not in file, file))
+    return tuple(file for file in (*found, *NAMES))
+
+
+@lru_cache(KEPT)
+def _absent(file: str, text: str) -> frozenset[str]:
+    """The characters of `text` that the font draws as it draws one that does not exist; all of them if it cannot be read."""
+    try:
+        font = _font(file, 24)
+    except OSError:
+        return frozenset(text)
+    nothing = bytes(font.getmask("\U0010ffff"))
+    return frozenset(c for c in text if not c.isspace() and bytes(font.getmask(c)) == nothing)

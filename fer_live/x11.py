@@ -1,0 +1,98 @@
+"""What OpenCV cannot do to an X11 screen: tell its size, hide the pointer, keep the mouse wheel from enlarging the picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+WHEEL = (4, 5, 6, 7)  # X11's buttons for the wheel, up, down, left and right
+
+
+class ScreenHold:
+    """Hides the pointer and takes the wheel while the context lasts; the server gives both back when the program ends.
+
+    xywh: the first monitor, or the one called primary; None where it cannot be known.
+    """
+
+    def __init__(self) -> None:
+        self.xywh: tuple[int, int, int, int] | None = None
+        self.close: Callable[[], None] = lambda: None
+        self.poll: Callable[[], None] = lambda: None
+        self.is_blank: Callable[[str], bool] = lambda title: False  # whether the window of this name is all black
+
+    def __enter__(self) -> ScreenHold:
+        if sys.platform.startswith("linux"):
+            try:
+                self._hold()
+            except ImportError:
+                print("the pointer stays on the screen: hiding it needs python-xlib; pip install python-xlib", file=sys.stderr)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _hold(self) -> None:
+        from Xlib import X
+        from Xlib.display import Display
+        from Xlib.error import XError
+
+        server = Display()
+        self.close = server.close
+        root = server.screen().root
+        self.xywh = _monitor(server, root)
+        if server.has_extension("XFIXES"):
+            server.xfixes_query_version()
+            root.xfixes_hide_cursor()
+        else:
+            print("the pointer stays on the screen: this X server has no XFIXES", file=sys.stderr)
+        refused: list[XError] = []
+        for button in WHEEL:  # a window manager may have taken it already
+            root.grab_button(button, X.AnyModifier, False, 0, X.GrabModeAsync, X.GrabModeAsync, X.NONE, X.NONE,
+                             onerror=lambda error, _: refused.append(error))
+        server.sync()
+
+        def poll() -> None:
+            while server.pending_events():
+                server.next_event()
+
+        self.poll = poll
+        self.is_blank = lambda title: _is_blank(_window(root, title))
+
+
+def _window(parent, title: str):
+    """The mapped window of this name below `parent`; a window manager puts it into one of its own."""
+    from Xlib.error import XError
+
+    try:
+        for child in parent.query_tree().children:
+            if child.get_wm_name() == title:
+                return child
+            if (found := _window(child, title)) is not None:
+                return found
+    except XError:  # gone meanwhile
+        pass
+    return None
+
+
+def _is_blank(window) -> bool:
+    from Xlib import X
+    from Xlib.error import XError
+
+    if window is None:
+        return False
+    try:
+        size = window.get_geometry()
+        line = window.get_image(0, size.height // 2, size.width, 1, X.ZPixmap, 0xFFFFFFFF).data
+    except XError:  # not on the screen now
+        return False
+    return not any(line[i::4].strip(b"\0") for i in range(3))  # the fourth byte is padding
+
+
+def _monitor(server, root) -> tuple[int, int, int, int]:
+    if server.has_extension("RANDR"):
+        monitors = root.xrandr_get_monitors().monitors
+        for monitor in sorted(monitors, key=lambda monitor: not monitor.primary):
+            if monitor.width_in_pixels and monitor.height_in_pixels:
+                return monitor.x, monitor.y, monitor.width_in_pixels, monitor.height_in_pixels
+    size = root.get_geometry()
+    return 0, 0, size.width, size.height

@@ -1,0 +1,316 @@
+"""What leaves the process: covered faces, nothing stored where nothing may be, words and classes as they were asked for."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2  # before av; see fer_live/sources.py
+
+# isort: split
+import av
+import numpy as np
+import pytest
+
+from fer_live import text
+from fer_live.labels import LANGUAGES, Reduction, read_words
+from fer_live.notice import Facts, Notice, say
+from fer_live.privacy import Mask, widened
+from fer_live.tracker import Smoother
+from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
+from models.checkpoint import EMOTIONS
+from tests.conftest import ROOT
+from tests.test_app import refused, run
+
+BOX = (176, 70, 273, 167)  # of the portrait's face
+
+
+def face(label="happy", box=BOX, track_id=1, probs=None):
+    probs = np.full(7, 1 / 7, np.float32) if probs is None else np.array(probs, np.float32)
+    return Face(box, track_id, probs, label, 0.5)
+
+
+def likeness(before: np.ndarray, after: np.ndarray, box=BOX) -> float:
+    """Correlation of what is finer than a mask's patches in the box: eyes, mouth and brows, which tell faces apart."""
+    x1, y1, x2, y2 = box
+    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y1:y2, x1:x2].astype(np.float32) for image in (before, after)]
+    fine = [cv2.GaussianBlur(part, (0, 0), 1.5) - cv2.GaussianBlur(part, (0, 0), 6) for part in grey]
+    return float(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
+
+
+GONE = 0.35  # measured: the same face 1, softened by 3 pixels 0.93, another person's 0.04; blurred 0.27, patches and emoji 0
+
+
+# --------------------------------------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("kind", ["blur", "pixelate", "emoji"])
+def test_a_covered_face_has_no_detail_left_and_the_camera_s_picture_is_not_touched(portrait, kind):
+    before = portrait.copy()
+    masked = Mask(kind, look=False)(Analysis(Frame(portrait, 0, 0.0), (face(),))).frame.image
+    assert (portrait == before).all() and masked is not portrait
+    x1, y1, x2, y2 = widened(BOX)
+    outside = np.ones(portrait.shape[:2], bool)
+    outside[max(0, y1 - 3) : y2 + 3, x1 - 3 : x2 + 3] = False  # edges are smooth
+    assert (masked[outside] == portrait[outside]).all(), "no more than the head"
+    assert likeness(portrait, portrait) > 0.99 and likeness(portrait, masked) < GONE
+    patches = len(np.unique(masked[max(0, y1) : y2, x1:x2].reshape(-1, 3), axis=0))
+    assert kind != "pixelate" or patches <= 42
+    assert kind != "emoji" or abs(masked[75:160, 180:270].astype(int) - portrait[75:160, 180:270]).mean() > 40
+
+
+def test_whatever_may_be_a_face_is_covered_from_the_first_frame_on(portrait):
+    """The tracker believes a face with its third hit; the mask does not wait for that."""
+    mask = Mask("pixelate", look=False)
+    analysis = mask(Analysis(Frame(portrait, 0, 0.0), (), seen=(BOX,)))
+    assert likeness(portrait, analysis.frame.image) < GONE
+    lone = Mask("pixelate")(Analysis(Frame(portrait, 0, 0.0), ()))
+    assert likeness(portrait, lone.frame.image) < GONE, "the second look finds it by itself"
+
+
+def test_a_face_that_is_lost_stays_covered_for_a_second(portrait):
+    mask = Mask("pixelate", look=False)
+    mask(Analysis(Frame(portrait, 0, 10.0), (face(),)))
+    for time_s, covered in ((10.5, True), (10.95, True), (11.1, False)):
+        image = mask(Analysis(Frame(portrait, 0, time_s), ())).frame.image
+        assert (likeness(portrait, image) < GONE) == covered, time_s
+    mask(Analysis(Frame(portrait, 0, 20.0), (face(),)))
+    mask.forget()
+    assert (mask(Analysis(Frame(portrait, 0, 20.1), ())).frame.image == portrait).all()
+
+
+def test_a_moving_face_does_not_leave_a_trail(portrait):
+    mask = Mask("pixelate", look=False)
+    mask(Analysis(Frame(portrait, 0, 0.0), (face(),)))
+    near = tuple(v + 30 for v in BOX)
+    image = mask(Analysis(Frame(portrait, 1, 0.03), (face(box=near),))).frame.image
+    x1, y1, _, _ = widened(near)
+    assert (image[:, : x1] == portrait[:, : x1]).all() and (image[: max(0, y1)] == portrait[: max(0, y1)]).all()
+
+
+def test_masks_reach_recordings_in_every_frame(tmp_path, make_clip, untrained):
+    """A face that moves: no frame of the recordings shows it, the very first included."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=12, sound=None, size_wh=(640, 480))
+    options = {"plain": [], "blur": ["--blur-faces"], "pixelate": ["--mask", "pixelate"], "emoji": ["--mask", "emoji"]}
+    for name, option in options.items():
+        assert run("--source", clip, "--no-window", "--output", tmp_path / f"{name}.mp4", "--log", tmp_path / f"{name}.jsonl",
+                   "--model", untrained, *option) == 0
+    logs = [(tmp_path / f"{name}.jsonl").read_text() for name in options]
+    assert len(set(logs)) == 1, "a mask changes nothing in what is found"
+    boxes = [[f["box"] for f in json.loads(line)["faces"]] for line in logs[0].splitlines()]
+    known = next(b[0] for b in boxes if b)
+    for name in options:
+        with av.open(str(clip)) as a, av.open(str(tmp_path / f"{name}.mp4")) as b:
+            for i, (before, after) in enumerate(zip(a.decode(video=0), b.decode(video=0), strict=True)):
+                box = boxes[i][0] if boxes[i] else known
+                inner = box[0] + 12, box[1] + 12, box[2] - 12, box[3] - 12
+                like = likeness(before.to_ndarray(format="bgr24"), after.to_ndarray(format="bgr24"), inner)
+                assert like > 0.9 if name == "plain" else like < GONE, (name, i)
+
+
+# ------------------------------------------------------------------------------------------------ no store
+
+HOOK = """
+import os, sys
+written = []
+def hook(event, arguments):
+    if event == "open":
+        path, mode, flags = arguments
+        wants = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+        if (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & wants:
+            written.append(str(path))
+sys.addaudithook(hook)
+import runpy
+sys.argv = ["fer_live", *sys.argv[1:]]
+try:
+    runpy.run_module("fer_live", run_name="__main__")
+finally:
+    open("control", "w").close()
+    print("WRITTEN", *sorted({w for w in written if not w.startswith("/dev/")}), flush=True)
+"""
+
+
+def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
+    """As Python sees it and, where strace is at hand, as the system does: libav, OpenCV and torch open files without Python.
+
+    The file "control", opened after the run, shows that both see what is written.
+    """
+    trace, folder = tmp_path / "trace", tmp_path / "in"
+    folder.mkdir()
+    command = [sys.executable, "-c", HOOK, "--source", "demo", "--max-seconds", "1", "--model", str(untrained), "--no-store",
+               "--blur-faces"]
+    strace = ["strace", "-f", "-qq", "-e", "trace=open,openat,creat,rename", "-o", str(trace)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DISPLAY": ""}
+    out = subprocess.run([*(strace if shutil.which("strace") else []), *command], cwd=folder, capture_output=True, text=True,
+                         check=False, env=environment)
+    if out.returncode and "ptrace" in out.stderr:
+        out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert "fps" in out.stdout and out.stdout.splitlines()[-1] == "WRITTEN control", out.stdout + out.stderr
+    assert [path.name for path in folder.iterdir()] == ["control"]
+    if trace.exists() and trace.stat().st_size:
+        calls = [line for line in trace.read_text().splitlines() if any(w in line for w in ("O_WRONLY", "O_RDWR", "O_CREAT",
+                 "rename("))]
+        stored = [line for line in calls if '"/dev/' not in line and '"/proc/' not in line and " = -1 " not in line]
+        assert len(stored) == 1 and '"control"' in stored[0], stored
+
+
+def test_no_store_kills_the_keys_that_write():
+    from fer_live.options import parse
+    from fer_live.parts import dead_keys, live_keys
+
+    keys = dict.fromkeys("qrsbmh")
+    assert set(live_keys(parse(["--no-store"]), keys)) == set("qbmh") and set(live_keys(parse([]), keys)) == set(keys)
+    assert dead_keys(parse(["--no-store"])) == "rs" and dead_keys(parse([])) == ""
+
+
+def test_options_that_exclude_each_other_are_refused_in_one_line(tmp_path, capsys, untrained):
+    cases = [
+        (["--no-store", "--output", tmp_path / "o.mp4"], "--no-store and --output"),
+        (["--no-store", "--log", tmp_path / "o.csv"], "--no-store and --log"),
+        (["--no-store", "--kiosk", "--record-on-consent"], "--no-store and --record-on-consent"),
+        (["--blur-faces", "--mask", "emoji"], "not allowed with"),
+        (["--mask", "hat"], "emoji"),
+        (["--kiosk", "--no-window"], "--no-window"),
+        (["--record-on-consent"], "add --kiosk"),
+        (["--operator", "X"], "add --kiosk"),
+        (["--kiosk", "--policy-url", "example.org"], "http"),
+        (["--kiosk", "--policy-url", "https://e.org/" + "x" * 300], "shorter"),
+        (["--kiosk", "--operator", "x" * 300], "80"),
+        (["--kiosk", "--exit-chord", "q"], "letters"),
+        (["--kiosk", "--idle-seconds", "0"], "above 0"),
+        (["--language", "en,xx"], "xx"),
+        (["--label-set", "tiny"], "basic"),
+    ]
+    for arguments, words in cases:
+        assert words in refused(capsys, "--source", "demo", "--max-seconds", 1, "--model", untrained, *arguments), arguments
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------- words and sets
+
+
+def test_every_language_has_every_text_in_letters_that_can_be_drawn():
+    assert len({tuple(sorted(read_words(language))) for language in LANGUAGES}) == 1
+    for language in LANGUAGES:
+        words = read_words(language)
+        assert set(EMOTIONS) | {UNSURE, "positive", "negative", "surprised"} <= set(words)
+        assert all(text.font_file(word) == str(text.SHIPPED) for word in words.values()), language
+
+
+def test_text_is_drawn_as_it_is_and_not_as_boxes():
+    drawn = {}
+    for word in ("驚き", "悲み", "şaşkın", "saskin", "überrascht", "uberrascht"):
+        image = np.zeros((80, 400, 3), np.uint8)
+        text.write(image, word, 5, 60, 50, (255, 255, 255))
+        assert image.any() and not image[:, -1].any(), word
+        drawn[word] = image.tobytes()
+    assert len(set(drawn.values())) == len(drawn)
+    image = np.zeros((40, 60, 3), np.uint8)
+    text.write(image, "überrascht", -30, 30, 40, (255, 255, 255))  # cut off at both ends
+    assert image.any()
+    assert text.wrap("one two three", 20, 10_000) == ["one two three"]
+    lines = text.wrap(read_words("ja")["notice"], 30, 300)
+    assert len(lines) > 1 and "".join(lines) == read_words("ja")["notice"] and all(text.width(line, 30) <= 300 for line in lines)
+    with pytest.raises(OutputError, match="install"):
+        text.check(["\U00013000"])  # an Egyptian hieroglyph
+
+
+def test_own_labels(tmp_path, capsys, untrained, portrait):
+    own = tmp_path / "own.json"
+    own.write_text('{"happy": "みんな笑顔", "operator": "© {operator}"}', encoding="utf-8")
+    words = read_words("de", own)
+    assert words["happy"] == "みんな笑顔" and words["sad"] == "traurig"
+    cv2.imwrite(str(tmp_path / "p.png"), portrait)
+    cases = [('{"joy": "x"}', "joy"), ("[1]", "no object"), ("{}", "no object"), ('{"happy": 3}', "line of text"),
+             ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "no JSON"),
+             ('{"happy": "\U00013000"}', "install")]
+    for content, said in cases:
+        own.write_text(content, encoding="utf-8")
+        assert said in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png", "--labels",
+                               own, "--model", untrained), content
+    own.write_bytes(b'{"happy": "fr\xf6hlich"}')
+    assert "UTF-8" in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png", "--labels",
+                              own, "--model", untrained)
+    assert "cannot be read" in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png",
+                                       "--labels", tmp_path / "none.json", "--model", untrained)
+
+
+def test_the_smaller_set_sums_and_steadies():
+    reduce = Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    assert reduce.labels == ("positive", "neutral", "negative", "surprised")
+    probs = {"angry": 0.15, "disgust": 0.05, "fear": 0.1, "happy": 0.2, "neutral": 0.2, "sad": 0.2, "surprise": 0.1}
+    given = face(UNSURE, probs=[probs[name] for name in EMOTIONS])
+    out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 0, 0.0), (given,))).faces[0]
+    assert out.probs == pytest.approx([0.2, 0.2, 0.5, 0.1]) and out.probs.dtype == np.float32
+    assert out.label == "negative" and out.confidence == pytest.approx(0.5), "sure in sum, where no class was"
+    close = face(probs=[(0.455 if n == "happy" else 0.5 if n == "neutral" else 0.009) for n in EMOTIONS])
+    out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 1, 1.0), (close,))).faces[0]
+    assert out.label == "neutral"
+    close = face(probs=[(0.5 if n == "happy" else 0.455 if n == "neutral" else 0.009) for n in EMOTIONS])
+    out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 2, 2.0), (close,))).faces[0]
+    assert out.label == "neutral", "a lead this small does not change the label"
+    with pytest.raises(OutputError, match="label-set"):
+        Reduction("basic", ("a", "b"), lambda labels: Smoother(labels))
+
+
+def test_the_smaller_set_holds_for_log_and_picture(tmp_path, make_clip):
+    clip = make_clip(tmp_path / "clip.mp4", frames=12, sound=None)
+    for options in ([], ["--label-set", "basic", "--language", "ja"]):
+        assert run("--source", clip, "--no-window", "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl", *options) == 0
+    full, basic = ([json.loads(line)["faces"] for line in (tmp_path / name).read_text().splitlines()]
+                   for name in ("o.jsonl", "o-2.jsonl"))
+    pairs = [(a[0], b[0]) for a, b in zip(full, basic, strict=True) if a]
+    assert len(pairs) > 5
+    for a, b in pairs:
+        assert list(b["probs"]) == ["positive", "neutral", "negative", "surprised"] and b["label"] == "positive"
+        assert b["probs"]["positive"] == a["probs"]["happy"] and sum(b["probs"].values()) == pytest.approx(1, abs=1e-3)
+    assert (tmp_path / "o.mp4").read_bytes() != (tmp_path / "o-2.mp4").read_bytes()
+
+
+def test_stills_in_the_smaller_set_stand_alone(tmp_path, portrait, untrained):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), portrait if name == "a.png" else portrait[:, ::-1])
+    log = tmp_path / "o.jsonl"
+    assert run("--source", tmp_path / "in", "--no-window", "--log", log, "--label-set", "basic", "--mask", "pixelate",
+               "--output", tmp_path / "out") == 0
+    assert [json.loads(line)["faces"][0]["label"] for line in log.read_text().splitlines()] == ["positive", "positive"]
+    assert likeness(portrait, cv2.imread(str(tmp_path / "out" / "a.png")), (190, 80, 260, 160)) < GONE
+
+
+# -------------------------------------------------------------------------------------------------- notice
+
+
+def test_the_notice_says_what_is_true():
+    words = read_words("en")
+    assert "Nothing is stored." in say(words, Facts()) and "Responsible" not in say(words, Facts())
+    full = say(words, Facts(("values", "consent"), True, "City Museum", "https://example.org"))
+    for part in ("on this device", "results are stored", "press the button", "covered", "Responsible: City Museum.",
+                 "scan the code"):
+        assert part in full
+    assert "Nothing" not in full and "{" not in full
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_notice_fits_and_its_code_is_read_from_the_picture(language):
+    url = "https://museum.example/datenschutz?v=2"
+    notice = Notice([read_words(language)], Facts(("values", "consent"), True, "Museum für Gestaltung, Zürich", url))
+    screen = np.full((720, 1280, 3), 24, np.uint8)
+    notice.draw(screen, (24, 464, 742, 696), 0, 34)
+    assert cv2.QRCodeDetector().detectAndDecode(screen)[0] == url
+    assert (screen[464:696, 24:742] != 24).any() and (screen[:464] == 24).all() and (screen[:, 742:] == 24).all()
+
+
+def test_stored_follows_the_options():
+    from fer_live.booth import canvas, stored
+    from fer_live.options import parse
+
+    cases = {"": (), "--log x.csv": ("values",), "--output x.mp4": ("video",), "--record-on-consent": ("consent",),
+             "--record-on-consent --output x.mp4 --log x.csv": ("values", "consent")}
+    for options, expected in cases.items():
+        assert stored(parse(["--kiosk", *options.split()])) == expected
+    assert canvas(None) == (1280, 720) and canvas((0, 0, 1920, 1080)) == (1280, 720) and canvas((0, 0, 1080, 1920)) == (720, 1280)
+    assert canvas((0, 0, 9000, 10)) == (1728, 720)
+    assert Path(ROOT / "fer_live" / "assets" / "mplus1-bold-subset.LICENSE.txt").is_file()
