@@ -11,14 +11,14 @@ from pathlib import Path
 from fer_live.chain import Chain
 from fer_live.controls import Controls
 from fer_live.options import check_outputs, output_is_folder
-from fer_live.overlay import Overlay
 from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import mirrored, run_file
+from fer_live.screen.overlay import Overlay
+from fer_live.screen.window import Window
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
 from fer_live.sources import ImageFiles
 from fer_live.types import OutputError
-from fer_live.window import Window
 
 
 def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> None:

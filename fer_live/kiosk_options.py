@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fer_live.labels import LABEL_SETS, LANGUAGES
+from fer_live.screen.labels import LABEL_SETS, LANGUAGES
 from fer_live.types import OutputError
 
 LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read

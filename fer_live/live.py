@@ -11,14 +11,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from fer_live.booth import set_up_kiosk
 from fer_live.chain import Chain
 from fer_live.controls import Controls
-from fer_live.notify import Heartbeat
+from fer_live.kiosk.booth import set_up_kiosk
+from fer_live.kiosk.notify import Heartbeat
 from fer_live.options import check_outputs
-from fer_live.overlay import Overlay
 from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import RateMeter, mirrored, run_live
+from fer_live.screen.overlay import Overlay
+from fer_live.screen.window import StatusLines, Window
 from fer_live.sinks.log import Log, entry
 from fer_live.sinks.microphone import Microphone
 from fer_live.sinks.recorder import VideoRecorder, unused
@@ -26,7 +27,6 @@ from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.grid import Grid
 from fer_live.types import OutputError, Sink, SourceError
 from fer_live.web import Place, WebView, take_place
-from fer_live.window import StatusLines, Window
 
 SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
 

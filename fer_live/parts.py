@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live import text
 from fer_live.analyzer import Analyzer
-from fer_live.labels import read_words
+from fer_live.screen import text
+from fer_live.screen.labels import read_words
+from fer_live.screen.window import missing_display
 from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import OutputError, View
-from fer_live.window import missing_display
 from models.haar import MIN_FACE
 
 

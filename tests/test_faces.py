@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.overlay import COLOURS, Overlay
+from fer_live.screen.labels import LABEL_SETS
+from fer_live.screen.overlay import COLOURS, Overlay
 from fer_live.tracker import FaceTracker, Smoother
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 from models.checkpoint import EMOTIONS
@@ -183,9 +184,11 @@ def test_text_is_legible_on_any_background(background):
 def test_colours_differ_for_all_labels_even_in_brightness_or_blue():
     """Pairs are told apart by lightness or by blue against yellow, which every common colour blindness keeps."""
     lab = {name: cv2.cvtColor(np.uint8([[c]]), cv2.COLOR_BGR2LAB)[0, 0].astype(int) for name, c in COLOURS.items()}
-    assert set(COLOURS) == {*EMOTIONS, UNSURE}
-    for a, b in itertools.combinations(lab, 2):
-        assert abs(lab[a][0] - lab[b][0]) + abs(lab[a][2] - lab[b][2]) >= 18, (a, b)
+    together = ({*EMOTIONS, UNSURE}, {*LABEL_SETS["basic"], UNSURE})
+    assert set(COLOURS) == set.union(*together)
+    for names in together:
+        for a, b in itertools.combinations(sorted(names), 2):
+            assert abs(lab[a][0] - lab[b][0]) + abs(lab[a][2] - lab[b][2]) >= 18, (a, b)
 
 
 def test_the_view_decides_what_is_drawn():

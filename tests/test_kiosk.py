@@ -15,14 +15,14 @@ import av
 import numpy as np
 import pytest
 
-from fer_live import kiosk
-from fer_live.labels import LANGUAGES, read_words
-from fer_live.layout import Layout
-from fer_live.notice import Facts, Notice
-from fer_live.notify import Heartbeat
+from fer_live.kiosk import __main__ as kiosk
+from fer_live.kiosk.notify import Heartbeat
+from fer_live.kiosk.visit import Consent, Presence
+from fer_live.screen.labels import LANGUAGES, read_words
+from fer_live.screen.layout import Layout
+from fer_live.screen.notice import Facts, Notice
+from fer_live.screen.window import Chord
 from fer_live.types import Analysis, Face, Frame, View
-from fer_live.visit import Consent, Presence
-from fer_live.window import Chord
 from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 from tests.test_app import refused

@@ -14,10 +14,10 @@ import av
 import numpy as np
 import pytest
 
-from fer_live import text
-from fer_live.labels import LANGUAGES, Reduction, read_words
-from fer_live.notice import Facts, Notice, say
 from fer_live.privacy import Mask, widened
+from fer_live.screen import text
+from fer_live.screen.labels import LANGUAGES, Reduction, read_words
+from fer_live.screen.notice import Facts, Notice, say
 from fer_live.tracker import Smoother
 from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
 from models.checkpoint import EMOTIONS
@@ -304,7 +304,7 @@ def test_the_notice_fits_and_its_code_is_read_from_the_picture(language):
 
 
 def test_stored_follows_the_options():
-    from fer_live.booth import canvas, stored
+    from fer_live.kiosk.booth import canvas, stored
     from fer_live.options import parse
 
     cases = {"": (), "--log x.csv": ("values",), "--output x.mp4": ("video",), "--record-on-consent": ("consent",),

@@ -20,7 +20,7 @@ import pytest
 
 from fer_live.__main__ import main
 from fer_live.controls import Controls
-from fer_live.overlay import Overlay
+from fer_live.screen.overlay import Overlay
 from fer_live.sinks import disk
 from fer_live.sinks.log import Log
 from fer_live.sinks.logread import read_log

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live import overlay
 from fer_live.report import session
 from fer_live.report.__main__ import main, make_report
 from fer_live.report.charts import PALETTE, clock, strip
 from fer_live.report.session import summarize
+from fer_live.screen import overlay
 from fer_live.sinks.log import Log
 from fer_live.sinks.logread import read_log
 from fer_live.types import Analysis, Face, Frame, SourceError

@@ -14,8 +14,8 @@ from fer_live.analyzer import Analyzer
 from fer_live.bench.measure import Stages, Watched, median_of, percentiles_ms, processor_s
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera
 from fer_live.bench.settings import Settings
-from fer_live.overlay import Overlay
 from fer_live.pipeline import mirrored, run_live
+from fer_live.screen.overlay import Overlay
 from fer_live.types import Analysis, Rates, View
 
 FIGURES = ("analysed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",

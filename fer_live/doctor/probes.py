@@ -207,7 +207,7 @@ def window() -> Iterator[Finding]:
     import cv2
 
     import fer_live.sinks.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
-    from fer_live.window import missing_display
+    from fer_live.screen.window import missing_display
 
     interface = next((line.split(":")[1].strip() for line in cv2.getBuildInformation().splitlines() if " GUI:" in line), "?")
     if interface in ("NONE", "NO"):

@@ -13,7 +13,7 @@ import numpy as np
 from fer_live.types import Analysis, Face, OutputError
 
 LANGUAGES = ("en", "de", "fr", "es", "tr", "ja")
-ASSET = Path(__file__).parent / "assets" / "languages.json"
+ASSET = Path(__file__).parents[1] / "assets" / "languages.json"
 LONGEST = 200  # characters of one text
 # class of the smaller set -> the classes whose probabilities are summed for it
 LABEL_SETS = {

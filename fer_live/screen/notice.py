@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fer_live import text
+from fer_live.screen import text
 from fer_live.types import OutputError
 
 INK, PAPER = (30, 30, 30), (255, 255, 255)

@@ -7,7 +7,7 @@ import textwrap
 import cv2
 import numpy as np
 
-from fer_live import text
+from fer_live.screen import text
 from fer_live.types import UNSURE, Analysis, Face, Rates, View
 
 # Okabe and Ito's palette, told apart with any common colour blindness (jfly.uni-koeln.de/color); BGR.

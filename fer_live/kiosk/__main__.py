@@ -13,7 +13,7 @@ from fer_live.options import parse
 from fer_live.types import OutputError
 
 NAME = "fer_live-kiosk.service"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Status 0 means that it was ended at the screen or had been told how long to run; anything else, a lost camera for one, is
 # started again. A stray SIGTERM ends the program with 143, which only `systemctl stop` counts as success.
 UNIT = """[Unit]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from fer_live.chain import Chain
 from fer_live.controls import Controls
-from fer_live.labels import read_words
-from fer_live.layout import Layout
-from fer_live.notice import Facts, Notice
+from fer_live.kiosk.visit import Consent, Presence
+from fer_live.screen.labels import read_words
+from fer_live.screen.layout import Layout
+from fer_live.screen.notice import Facts, Notice
+from fer_live.screen.window import Chord, KioskWindow
+from fer_live.screen.x11 import ScreenHold
 from fer_live.types import Analysis, Frame, View
-from fer_live.visit import Consent, Presence
-from fer_live.window import Chord, KioskWindow
-from fer_live.x11 import ScreenHold
 
 SHORTER = 720  # pixels of the drawn screen's shorter side; the window enlarges it
 

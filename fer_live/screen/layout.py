@@ -12,9 +12,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fer_live import text
-from fer_live.notice import Notice
-from fer_live.overlay import COLOURS
+from fer_live.screen import text
+from fer_live.screen.notice import Notice
+from fer_live.screen.overlay import COLOURS
 from fer_live.types import Analysis, Face, Rates, View
 
 GROUND, CARD, WHITE, GREY, RED = (24, 24, 24), (48, 48, 48), (255, 255, 255), (150, 150, 150), (40, 40, 220)

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fer_live.types import OutputError
 
 Colour = tuple[int, int, int]  # BGR
-SHIPPED = Path(__file__).parent / "assets" / "mplus1-bold-subset.otf"
+SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
 # Tried by name where fontconfig does not answer: what Windows and macOS bring along.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
