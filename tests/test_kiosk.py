@@ -54,8 +54,8 @@ def test_idle_comes_after_a_while_and_everyone_is_forgotten_once():
 
 def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
     from fer_live.analyzer import Analyzer
+    from fer_live.chain import Chain
     from fer_live.options import parse
-    from fer_live.parts import Chain
 
     chain = Chain(parse(["--label-set", "basic", "--blur-faces"]), Analyzer.from_checkpoint(untrained))
     ids = [face.track_id for i in range(4) for face in chain(Frame(portrait, i, i / 30)).faces]
