@@ -57,7 +57,8 @@ def key(display, *keys):
 
 def is_there(display) -> bool:
     """Whether the window exists; on a display without a window manager Qt at times paints it only later."""
-    found = subprocess.run(["xdotool", "search", "--name", "^fer_live$"], env={**os.environ, "DISPLAY": display}, capture_output=True)
+    command = ["xdotool", "search", "--name", "^fer_live$"]
+    found = subprocess.run(command, env={**os.environ, "DISPLAY": display}, capture_output=True)
     return found.returncode == 0
 
 
