@@ -45,7 +45,8 @@ class Chain:
 
     def all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """The analyses of a file's frames, in order."""
-        return map(self._finish, map(self.analyzer.analyze_still, frames) if self.stills else self.analyzer.analyze_all(frames))
+        for analysis in map(self.analyzer.analyze_still, frames) if self.stills else self.analyzer.analyze_all(frames):
+            yield self._finish(analysis)
 
     def _through(self, frame: Frame) -> Analysis:
         return self._finish(self.analyzer(frame))

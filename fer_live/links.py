@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -94,16 +94,21 @@ class Ahead(Generic[T]):
             with contextlib.suppress(queue.Empty):
                 self._items.get(timeout=0.05)
         self._thread.join()
+        with contextlib.suppress(queue.Full):  # a reader in another thread must not wait for what will not come
+            self._items.put_nowait(self.END)
 
     def _draw(self) -> None:
         try:
             for item in self.stream:
                 self._items.put(item)
                 if self._stop.is_set():
-                    return
+                    break
         except BaseException as caught:  # handed to the reader with its traceback
             self._error = caught
-        self._items.put(self.END)
+        finally:
+            if isinstance(self.stream, Generator):
+                self.stream.close()  # here and now: it may have threads of its own to end
+            self._items.put(self.END)
 
     def __iter__(self) -> Iterator[T]:
         while (item := self._items.get()) is not self.END:

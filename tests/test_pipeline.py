@@ -1,5 +1,6 @@
 """The order of the stages, and the threads between them."""
 
+import itertools
 import threading
 import time
 from functools import partial
@@ -239,3 +240,23 @@ def test_many_frames_are_analysed_as_one_by_one(untrained, portrait):
         assert a.frame.index == b.frame.index and [f.box for f in a.faces] == [f.box for f in b.faces]
         assert [f.label for f in a.faces] == [f.label for f in b.faces]
         assert all(np.allclose(f.probs, g.probs, atol=1e-4) for f, g in zip(a.faces, b.faces, strict=True))
+
+
+def test_a_file_run_that_breaks_off_leaves_no_thread(untrained, portrait):
+    before = set(threading.enumerate())
+
+    def endless():
+        for i in itertools.count():
+            yield Frame(portrait, i, i / 30)
+
+    analyzer = Analyzer.from_checkpoint(untrained, device="cpu")
+    with pytest.raises(OSError, match="full"):
+        run_file(endless(), analyzer.analyze_all, draw, [Recorded(fail_at=3)], threading.Event())
+
+    def left():
+        return [thread for thread in threading.enumerate() if thread not in before and "tqdm" not in thread.name]
+
+    deadline = time.monotonic() + 10
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left()

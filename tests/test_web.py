@@ -507,7 +507,8 @@ def test_an_address_in_use_and_bad_ones_are_one_line(capsys, untrained, make_cli
         ]
         for arguments, words in cases:
             with contextlib.suppress(SystemExit):
-                assert main(["--source", "demo", "--no-window", "--model", str(untrained), *arguments]) == 2
+                source = [] if "--source" in arguments else ["--source", "demo"]
+                assert main([*source, "--no-window", "--model", str(untrained), *arguments]) == 2
             said = capsys.readouterr().err.strip().splitlines()
             assert "error: " in said[-1] and words in said[-1] and "short-s" not in said[-1], said
     assert parse(["--serve", "[::1]:80"]).serve == ("::1", 80) and parse(["--serve", "8080"]).serve == ("127.0.0.1", 8080)
