@@ -13,7 +13,7 @@ import pytest
 
 from fer_live.report import session
 from fer_live.report.__main__ import main, make_report
-from fer_live.report.charts import PALETTE, clock, strip
+from fer_live.report.charts import PALETTE, clock, colour, patterns, strip
 from fer_live.report.session import summarize
 from fer_live.screen import overlay
 from fer_live.sinks.log import Log
@@ -277,8 +277,7 @@ def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
 
 def test_colours_are_the_overlays_and_patterns_tell_them_apart():
     for name, (blue, green, red) in overlay.COLOURS.items():
-        assert PALETTE[name] == f"#{red:02x}{green:02x}{blue:02x}"
-    from fer_live.report.charts import patterns
+        assert colour([name], 0) == f"#{red:02x}{green:02x}{blue:02x}"
 
     marks = re.findall(r'<path d="([^"]*)"', patterns(list(PALETTE)))[:-1]
     assert len(marks) == len(PALETTE) == len(set(marks))

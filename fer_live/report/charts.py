@@ -13,6 +13,7 @@ PALETTE = {
     "angry": "#d55e00", "disgust": "#009e73", "fear": "#cc79a7", "happy": "#f0e442", "neutral": "#ebebeb", "sad": "#0072b2",
     "surprise": "#56b4e9", "unsure": "#696969",
 }
+SAME = {"positive": "happy", "negative": "angry", "surprised": "surprise"}  # the smaller set of classes, never beside those
 MORE = ("#44aa99", "#882255", "#ddcc77", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc6677")
 MARKS = (  # drawn on a tile of 8 by 8
     "M-2 10 10 -2M-2 2 2 -2M6 10 10 6", "M2 2h.01M6 6h.01", "M0 0 8 8M0 8 8 0", "M4 2v4M2 4h4", "", "M0 2h8M0 6h8",
@@ -40,7 +41,8 @@ def clock(time_s: float) -> str:
 
 def colour(labels: Sequence[str], number: int) -> str:
     """The colour of a label, as #rrggbb."""
-    return PALETTE.get(labels[number]) or MORE[number % len(MORE)]
+    name = SAME.get(labels[number], labels[number])
+    return PALETTE.get(name) or MORE[number % len(MORE)]
 
 
 def _ink(fill: str) -> str:
@@ -54,7 +56,8 @@ def patterns(labels: Sequence[str]) -> str:
     tiles = []
     for number, name in enumerate(labels):
         fill = colour(labels, number)
-        mark = MARKS[list(PALETTE).index(name) if name in PALETTE else (number * 3 + 8) % len(MARKS)]
+        known = SAME.get(name, name)
+        mark = MARKS[list(PALETTE).index(known) if known in PALETTE else (number * 3 + 8) % len(MARKS)]
         tiles.append(f'<pattern id="p{number}" width="8" height="8" patternUnits="userSpaceOnUse">'
                      f'<rect width="8" height="8" fill="{fill}"/><path d="{mark}" fill="none" stroke="{_ink(fill)}" '
                      f'stroke-opacity=".55" stroke-width="1.4" stroke-linecap="round"/></pattern>')
