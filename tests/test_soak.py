@@ -11,10 +11,12 @@ import weakref
 import numpy as np
 import pytest
 
+from fer_live import open_source
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.connection import Connection
 from fer_live.types import Analysis, Frame, OutputError, SourceError
 from tests.conftest import ROOT
+from tests.faulty import FaultyCamera
 from tests.soak import POINTS, TOLERANCES, growth, judge
 
 FORGETS_NOBODY = """
@@ -127,3 +129,15 @@ def test_a_lost_camera_is_let_go_with_its_last_picture(without_cycles_collected)
         return weakref.ref(connection)
 
     assert lose()() is None
+
+
+def test_a_stream_that_broke_off_is_let_go_with_its_decoder(without_cycles_collected):
+    def lose(camera):
+        with pytest.raises(SourceError), open_source(camera.address) as source:
+            for frame in source:
+                if frame.index == 2:
+                    camera.stop()
+        return weakref.ref(source)
+
+    with FaultyCamera() as camera:
+        assert lose(camera)() is None
