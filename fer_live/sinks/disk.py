@@ -93,7 +93,7 @@ class RecordingFile:
         Raises OSError; also what has gone wrong since the last time in bringing it to the disk. The file then keeps what it had.
         """
         if self.error is not None:
-            raise self.error
+            raise _bare(self.error)
         if not self._waiting:
             return
         whole, rest, self._waiting = self.file.tell(), memoryview(bytes(self._waiting)), bytearray()
@@ -101,7 +101,7 @@ class RecordingFile:
             while len(rest):
                 rest = rest[self.file.write(rest) :]
         except OSError as error:
-            self.error = error
+            self.error = _bare(error)
             with suppress(OSError):
                 self.file.truncate(whole)
             raise
@@ -120,7 +120,7 @@ class RecordingFile:
                     is_named = True
                 check_still_there(self.path, self.file)
             except OSError as error:
-                self.error = self.error or error
+                self.error = self.error or _bare(error)
             if is_last:
                 return
 
@@ -139,7 +139,13 @@ class RecordingFile:
             if is_empty:
                 self.path.unlink(missing_ok=True)
         if self.error is not None:
-            raise self.error
+            raise _bare(self.error)
+
+
+def _bare(error: OSError) -> OSError:
+    """The same without a traceback. Its frames hold who wrote: kept here, it would keep a recorder and its encoder's threads
+    until Python next looks for cycles, which in a steady run is hours."""
+    return OSError(error.errno, error.strerror)
 
 
 def _sync(number: int) -> None:

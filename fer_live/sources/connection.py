@@ -55,7 +55,9 @@ class Connection:
                     self.source = source
                     self.changed.notify_all()
                 self._read(source)
-        except BaseException as caught:  # raised again where the frames are taken, unless it is only a lost camera
+        except SourceError as caught:  # only a lost camera; its frames hold this object with its source and last picture
+            error = caught.with_traceback(None)
+        except BaseException as caught:  # raised again where the frames are taken
             error = caught
         with self.changed:
             self.error, self.is_done = error, True

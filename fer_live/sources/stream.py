@@ -144,7 +144,6 @@ class Arrived:
         self._thread.join()
 
     def _draw(self) -> None:
-        error = None
         try:
             for packet in self.packets:
                 if self._left:
@@ -153,9 +152,9 @@ class Arrived:
                     self._add(packet)
                     self._changed.notify_all()
         except (av.FFmpegError, OSError) as caught:  # raised again where the packets are taken
-            error = caught
+            self._error = caught
         with self._changed:
-            self._error, self._ended = error, True
+            self._ended = True
             self._changed.notify_all()
 
     def _add(self, packet: av.Packet) -> None:
@@ -174,6 +173,9 @@ class Arrived:
             if packets:
                 yield packets
             elif self._error:
-                raise self._error
+                try:
+                    raise self._error
+                finally:  # its traceback holds this object: together they would keep the container and its threads
+                    self._error = None
             else:
                 return

@@ -1,0 +1,143 @@
+"""A day without a leak, in short: what `python -m tests.soak` measures, that it sees a leak, and leaks that were."""
+
+import gc
+import re
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from fer_live import open_source
+from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sources.connection import Connection
+from fer_live.types import Analysis, Frame, OutputError, SourceError
+from tests.conftest import ROOT
+from tests.faulty import FaultyCamera
+from tests.soak import POINTS, TOLERANCES, growth, judge
+
+FORGETS_NOBODY = """
+import sys
+from unittest.mock import patch
+from fer_live.tracker import Smoother
+from tests.soak import main
+with patch.object(Smoother, "forget", lambda *_: None):
+    sys.exit(main(["--frames", "400"]))
+"""
+
+
+def python(*arguments):
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_four_minutes_of_the_day_are_flat_and_a_leak_is_seen(tmp_path):
+    with python("-m", "tests.soak", "--frames", "1300", "--csv", str(tmp_path / "a.csv")) as whole, \
+            python("-c", FORGETS_NOBODY) as leaking:
+        out, err = whole.communicate(timeout=100)
+        told, _ = leaking.communicate(timeout=100)
+    assert whole.returncode == 0, out + err
+    found = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", out[out.index("hours") : out.index("flat:")])}
+    assert found["shown"] == found["logged"] == 1300 and found["dropped"] == 0
+    assert found["slates"] == 40 and found["events"] == 2 and found["cut"] == found["pictures"] == 1 and found["viewed_mb"] > 0
+    assert 0.6 * found["visits"] <= found["tracks"] <= found["visits"] and found["tracks"] > 5
+    assert "deleted the old recording" in err and "recording stopped" in err
+    table = (tmp_path / "a.csv").read_text().splitlines()
+    assert table[0].split(",") == ["frames", "seconds", *TOLERANCES] and len(table) == 1 + POINTS
+    assert leaking.returncode == 1 and "moods grew" in told and "rss_mb grew" not in told
+
+
+# ------------------------------------------------------------------------------------------------ the verdict
+
+
+def rows(**measures):
+    """Measures that stay about 100 but for those given, (1000,) each."""
+    made = 100 + np.random.default_rng(0).normal(0, 1, (1000, 2 + len(TOLERANCES)))
+    made[:, 0] = np.arange(1, 1001) * 500
+    for name, values in measures.items():
+        made[:, 2 + list(TOLERANCES).index(name)] = values
+    return made
+
+
+def test_what_stays_or_falls_is_flat_and_warming_up_is_not_judged():
+    share, noise = np.arange(1000) / 1000, np.random.default_rng(1).normal(0, 2, 1000)
+    assert judge(rows()) == []
+    assert judge(rows(rss_mb=200 + np.minimum(share * 1000, 50) + noise)) == []
+    assert judge(rows(rss_mb=200 - 100 * share, threads=20 - 10 * share)) == []
+
+
+def test_what_grows_steadily_or_by_a_step_late_or_early_is_named():
+    share = np.arange(1000) / 1000
+    assert judge(rows(rss_mb=200 + 9 * share)) == []
+    (line,) = judge(rows(rss_mb=200 + 12 * share))
+    assert line == "rss_mb grew: by 11.39 along the line, by 10.26 from first to last tenth; allowed 10"
+    assert len(judge(rows(rss_mb=200 + 20.0 * (share > 0.93)))) == len(judge(rows(rss_mb=200 + 20.0 * (share > 0.2)))) == 1
+    assert [line.split()[0] for line in judge(rows(handles=16 + 6 * share, events=share))] == ["handles", "events"]
+
+
+def test_the_line_of_least_squares():
+    assert growth(np.array([500.0, 1000, 1500]), np.array([1.0, 1, 4])) == pytest.approx(3)
+
+
+# ------------------------------------------------------------------------------------------------ leaks that were
+
+
+@pytest.fixture
+def without_cycles_collected():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_recording_that_failed_is_let_go_with_its_encoder(tmp_path, without_cycles_collected):
+    """The file kept its error, that its traceback, that the recorder: each full disk left an encoder and its threads behind."""
+    image = np.zeros((120, 160, 3), np.uint8)
+
+    def fail():
+        with pytest.raises(OutputError), VideoRecorder(tmp_path / "o.mp4", 10.0, live=True) as recorder:
+            for i in range(400):
+                recorder.write(image, Analysis(Frame(image, i, i / 10), ()))
+                if i == 20:
+                    recorder.path.unlink()
+                time.sleep(0.001)
+        return weakref.ref(recorder)
+
+    assert fail()() is None
+
+
+def test_a_lost_camera_is_let_go_with_its_last_picture(without_cycles_collected):
+    class Failing:
+        is_live, ends = True, False
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def __iter__(self):
+            yield Frame(np.zeros((120, 160, 3), np.uint8), 0, time.monotonic())
+            raise SourceError("it broke")
+
+    def lose():
+        connection = Connection(Failing, threading.Condition(), None, is_watched=True)
+        connection.thread.join()
+        assert str(connection.error) == "it broke"
+        return weakref.ref(connection)
+
+    assert lose()() is None
+
+
+def test_a_stream_that_broke_off_is_let_go_with_its_decoder(without_cycles_collected):
+    def lose(camera):
+        with pytest.raises(SourceError), open_source(camera.address) as source:
+            for frame in source:
+                if frame.index == 2:
+                    camera.stop()
+        return weakref.ref(source)
+
+    with FaultyCamera() as camera:
+        assert lose(camera)() is None
