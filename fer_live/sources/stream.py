@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_live.types import Frame, SourceError
 
-MOST_PIXELS = 50_000_000  # more than 8K; a damaged header must not take the memory
+MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
 
