@@ -27,14 +27,18 @@ from pathlib import Path
 MOST_S = 10.0
 MOST_BYTES = 2_000_000_000
 ALLOWED = {"SourceError", "OutputError", "DataError", "CheckpointError", "DeviceError"}
+SLOW_TO_START = {"checkpoint", "note", "clip", "picture", "stream", "jsonl_log"}  # imports and seeds count for no case
 ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """A process that runs cases one after the other; started again after one that it did not survive."""
+    """A process that runs cases one after the other; started again after one that it did not survive.
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    kind: the only kind that will be asked for, or None.
+    """
+
+    def __init__(self, seed: int, kind: str | None = None, most_s: float = MOST_S):
+        self.seed, self.kind, self.most_s = seed, kind, most_s
         self.folder = Path(tempfile.mkdtemp(prefix="fer_live_fuzz_"))
         self.process: subprocess.Popen | None = None
 
@@ -56,9 +60,9 @@ class Worker:
         while not select.select([self.process.stdout], [], [], 0.02)[0]:
             peak = max(peak, self._memory())
             seconds = time.monotonic() - began_s
-            if seconds > MOST_S or peak > MOST_BYTES:
+            if seconds > self.most_s or peak > MOST_BYTES:
                 self._end()
-                outcome = "hang" if seconds > MOST_S else "memory"
+                outcome = "hang" if seconds > self.most_s else "memory"
                 return case | {"outcome": outcome, "detail": "", "seconds": seconds, "peak": peak}
         line = self.process.stdout.readline()
         if line:
@@ -76,9 +80,9 @@ class Worker:
 
     def _start(self) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "FUZZ_SEEDS": str(self.folder), "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.fuzz", "--worker", "--seed", str(self.seed)],
-                                        env=environment, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "tests.fuzz", "--worker", "--seed", str(self.seed)]
+        self.process = subprocess.Popen(command + (["--kind", self.kind] if self.kind else []), env=environment, cwd=self.folder,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self.process.stdout is not None
         self.process.stdout.readline()  # it is ready
 
@@ -91,19 +95,20 @@ class Worker:
             self.process = None
 
 
-def work(seed: int) -> None:
+def work(seed: int, only: str | None) -> None:
     """The worker: cases come as lines on stdin, outcomes go as lines to what was stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _limit()
-    from tests.fuzz_kinds import KINDS
+    from tests.fuzz_kinds import KINDS, TRAPS
 
-    for kind in ("checkpoint", "clip", "picture", "stream", "jsonl_log"):  # imports and seeds count for no case
-        attempt(kind, KINDS[kind], seed, -1 & 0xFFFF)
+    kinds = KINDS | TRAPS
+    for kind in SLOW_TO_START & ({only} if only else SLOW_TO_START):
+        attempt(kind, kinds[kind], seed, 65_535)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         case = json.loads(line)
-        result = attempt(case["kind"], KINDS[case["kind"]], seed, case["number"])
+        result = attempt(case["kind"], kinds[case["kind"]], seed, case["number"])
         print(json.dumps(case | result), file=answers, flush=True)
 
 
@@ -169,7 +174,7 @@ def run(count: int, seed: int = 0, kind: str | None = None, said=None) -> list[d
     from tests.fuzz_kinds import counts
 
     results, wanted = [], {kind: count} if kind else counts(count)
-    with Worker(seed) as worker:
+    with Worker(seed, kind) as worker:
         for name, cases in wanted.items():
             began_s = time.monotonic()
             for number in range(cases):
@@ -203,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.worker:
-        work(args.seed)
+        work(args.seed, args.kind)
         return 0
     if args.only is not None:
         from tests.fuzz_kinds import KINDS

@@ -525,6 +525,20 @@ SHARES = {picture: 30, name: 1, clip: 16, recording: 4, dataset: 8, votes: 4, fo
 KINDS = {kind.__name__: kind for kind in SHARES}
 
 
+def _eat(box: Path, rng: np.random.Generator) -> str:
+    return str(np.ones(2_500_000_000, np.uint8).sum())
+
+
+def _leave(box: Path, rng: np.random.Generator) -> str:
+    (box / MARKER).touch()
+    return "read"
+
+
+# What the fuzzer must notice, to be tested with.
+TRAPS = {"crash": lambda box, rng: os.abort(), "hang": lambda box, rng: time.sleep(60), "eat": _eat, "leave": _leave,
+         "raise": lambda box, rng: {}["x"]}
+
+
 def counts(total: int) -> dict[str, int]:
     """How many of each kind make at least `total` in all."""
     return {kind.__name__: math.ceil(total * share / sum(SHARES.values())) for kind, share in SHARES.items()}
