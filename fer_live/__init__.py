@@ -7,7 +7,11 @@
 imports neither torch nor timm.
 """
 
+import os
 from typing import Any
+
+# A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
 
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
 _HOMES = {"Analyzer": "analyzer", "open_source": "sources"}

@@ -36,7 +36,10 @@ class EmotionClassifier:
         self.network, why = open_network(Path(path), device, head, runtime, threads)
         self.spec = self.network.spec
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
-        self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
+        probs = self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
+        if probs.shape != (1, len(self.spec.labels)) or not np.isfinite(probs).all():
+            raise CheckpointError(f"{path}: the network does not answer with probabilities of {len(self.spec.labels)} classes; "
+                                  "its weights are damaged: train, export or download it again")
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""

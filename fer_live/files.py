@@ -41,7 +41,7 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
         screen = opened.enter_context(Window(live_keys(args, controls.keys(stop.set)), stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
         run_file(mirrored(source, view), analyze.all, Overlay(labels, view, words, dead_keys(args)).draw, controls.sinks,
-                 stop, source.frames, args.max_seconds, screen, pace)
+                 stop, source.frames, args.max_seconds, screen, pace, 1 if stills else 4)
     written = [str(sink.path) for sink in sinks if sink.path.exists()]
     if written:
         print("wrote " + " and ".join(written), file=sys.stderr)

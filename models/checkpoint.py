@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ def load_checkpoint(
     content = read_checkpoint(path)
     try:
         spec = parse_spec(content["spec"]).for_head(head)
+        _check_shapes(spec, content["state_dict"])
         model = build_model(spec)
         model.load_state_dict(content["state_dict"], strict=True)  # copies 16-bit weights into 32-bit parameters
     except CheckpointError:
@@ -113,6 +115,21 @@ def load_checkpoint(
     return model.to(device).eval(), spec
 
 
+def _check_shapes(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
+    """Refuse weights that do not fit, before memory is taken for the network: a small file can name one of gigabytes."""
+    import torch
+
+    from models.networks import build_model
+
+    with torch.device("meta"):  # shapes only
+        wanted = build_model(spec).state_dict()
+    for name in [*wanted, *state]:
+        there = tuple(state[name].shape) if name in state else None
+        here = tuple(wanted[name].shape) if name in wanted else None
+        if there != here:
+            raise ValueError(f"{name:.80} is {there} there, {here} in {spec.arch:.80}")
+
+
 def read_checkpoint(path: str | Path) -> dict:
     """The dictionary inside a checkpoint file, on the CPU, without running any code from it."""
     import torch
@@ -120,6 +137,7 @@ def read_checkpoint(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
+    _check_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -133,10 +151,59 @@ def read_checkpoint(path: str | Path) -> dict:
     return content
 
 
+def _check_size(path: Path) -> None:
+    """Refuse a zip file that unpacks to more than itself: torch stores as it is, so this one is made to fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # torch will say what it is
+        return
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(f"{path} claims to hold {unpacked:,} bytes, more than it has; use a best_model.pt as written")
+
+
 def parse_spec(fields: dict) -> ModelSpec:
-    """A ModelSpec from its stored dictionary; tuples come back as lists and are restored."""
+    """A ModelSpec from its stored dictionary; tuples come back as lists and are restored. Raises CheckpointError."""
     known = {f.name for f in dataclasses.fields(ModelSpec)}
     if not isinstance(fields, dict) or set(fields) - known or "arch" not in fields:
         raise CheckpointError("the checkpoint's spec has unknown or missing fields; it needs another version of fer_live")
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return ModelSpec(**fields)
+    spec = ModelSpec(**fields)
+    for name, is_good in CHECKS.items():
+        if not is_good(spec):
+            raise CheckpointError(f"the spec's {name} cannot be {getattr(spec, name)!r:.80}; train, export or download it again")
+    return spec
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high  # NaN compares false
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _planes(values: object, spec: ModelSpec, low: float, high: float) -> bool:
+    """Whether these are numbers for one plane each: three of a colour crop, one or three of a grey one."""
+    if not isinstance(values, tuple) or len(values) not in (1, 3) or (spec.channels == 3 and len(values) != 3):
+        return False
+    return all(_number(value, low, high) for value in values)
+
+
+# What a spec may say, in the order in which it is checked. It comes from a file: sizes beyond these would fill the memory.
+CHECKS = {
+    "arch": lambda s: isinstance(s.arch, str) and 0 < len(s.arch) < 200,
+    "labels": lambda s: isinstance(s.labels, tuple) and len(s.labels) == len(EMOTIONS)
+    and all(isinstance(label, str) and 0 < len(label) < 40 and label.isprintable() for label in s.labels)
+    and len(set(s.labels)) == len(EMOTIONS),
+    "input_size": lambda s: _whole(s.input_size, 8, 512),
+    "resolution": lambda s: _whole(s.resolution, 8, 1024),
+    "channels": lambda s: s.channels in (1, 3) and type(s.channels) is int,
+    "mean": lambda s: _planes(s.mean, s, -10, 10),
+    "std": lambda s: _planes(s.std, s, 1e-6, 100) and len(s.std) == len(s.mean),
+    "crop_margin": lambda s: _number(s.crop_margin, -0.9, 10),
+    "temperature": lambda s: _number(s.temperature, 1e-3, 1e3),
+    "heads": lambda s: isinstance(s.heads, dict) and len(s.heads) > 0
+    and all(isinstance(name, str) and _number(value, 1e-3, 1e3) for name, value in s.heads.items()),
+    "head": lambda s: isinstance(s.head, str) and s.head in s.heads,
+}

@@ -5,3 +5,8 @@
 `python -m training --help` trains; `python -m training.evaluate --help` measures a checkpoint.
 This package imports `models` and never `fer_live`.
 """
+
+import os
+
+# A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")

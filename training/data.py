@@ -10,14 +10,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from models.checkpoint import EMOTIONS
+from models.pictures import read_picture
 from models.preprocess import resize_face
 
 CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6; not alphabetical
@@ -52,7 +54,13 @@ class Dataset:
 
 def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 48) -> Dataset:
     """Read any of the layouts. `votes` is FER+'s fer2013new.csv. Raises DataError for what cannot be read."""
-    path = Path(path)
+    try:
+        return _load(Path(path), None if votes is None else Path(votes), size)
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read ({error.strerror}); is it yours to read?") from None
+
+
+def _load(path: Path, votes: Path | None, size: int) -> Dataset:
     if path.is_file():
         images, labels, rows, usage = _read_csv(path, size)
         splits = _official(usage) if usage is not None else _hash_split(images)
@@ -62,7 +70,7 @@ def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 
         raise DataError(f"no data at {path}; give a folder of class folders, or a fer2013.csv")
     counts = None
     if votes is not None:
-        counts, usage = _read_votes(Path(votes), rows)
+        counts, usage = _read_votes(votes, rows)
         splits = {**splits, **_official(usage)}
     elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's re-shuffle of all of it
         splits = {**splits, **_official(np.repeat(OFFICIAL, OFFICIAL_SIZES)[rows])}
@@ -126,10 +134,19 @@ def fingerprints(images: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- fer2013.csv
 
 
+@contextmanager
+def _table(path: Path) -> Iterator[csv.DictReader]:
+    """The rows of a CSV file by its first line. Raises DataError for what is no such text."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            yield csv.DictReader(handle)
+    except (csv.Error, UnicodeError) as error:
+        raise DataError(f"{path} is no CSV text in UTF-8 ({error}); download it again") from None
+
+
 def _read_csv(path: Path, size: int):
     images, codes, usage = [], [], []
-    with open(path, newline="") as handle:
-        rows = csv.DictReader(handle)
+    with _table(path) as rows:
         if not rows.fieldnames or not {"emotion", "pixels"} <= set(rows.fieldnames):
             raise DataError(f"{path} has no columns 'emotion' and 'pixels' in its first line; is it fer2013.csv?")
         for row in tqdm(rows, desc=f"reading {path.name}", unit=" rows", leave=False, disable=not sys.stderr.isatty()):
@@ -149,7 +166,7 @@ def _read_csv(path: Path, size: int):
 def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
     try:
         values = np.array((text or "").split(), dtype=np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(f"{where}: a pixel is not a number; mend or delete the line")
     side = int(len(values) ** 0.5)
     if side < 8 or side * side != len(values):
@@ -179,7 +196,7 @@ def _read_folders(path: Path, size: int):
             where += [split] * len(found)
     images, kept = _read_pictures(files, size)
     stems = [files[i].stem for i in kept]
-    rows = np.array([int(s) if s.isascii() and s.isdigit() else -1 for s in stems], dtype=np.int64)
+    rows = np.array([int(s) if s.isascii() and s.isdigit() and len(s) < 10 else -1 for s in stems], dtype=np.int64)
     where = np.array([where[i] for i in kept])
     splits = {name: np.flatnonzero(where == name) for name in ("train", "validation")} if parts else _hash_split(images)
     if not len(splits["validation"]):
@@ -189,7 +206,7 @@ def _read_folders(path: Path, size: int):
 
 def _class_files(folder: Path, name: str) -> list[Path]:
     matches = [p for p in folder.iterdir() if p.is_dir() and p.name.lower() == name]
-    files = sorted(p for p in matches[0].iterdir() if p.suffix.lower() in PICTURES) if matches else []
+    files = sorted(p for p in matches[0].iterdir() if p.suffix.lower() in PICTURES and p.is_file()) if matches else []
     if not files:
         what = "has no pictures" if matches else "is missing"
         raise DataError(f"the class folder {folder / name} {what}; seven are needed: {', '.join(EMOTIONS)}")
@@ -200,9 +217,9 @@ def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]
     """Pictures as (N, S, S) grey, and which of the files they are: broken ones are named, skipped and counted."""
     images, kept = [], []
     for i, file in enumerate(tqdm(files, desc="reading pictures", leave=False, disable=not sys.stderr.isatty())):
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_GRAYSCALE) if file.stat().st_size else None
+        image = read_picture(file, grey=True)
         if image is None:
-            print(f"skipped a broken picture: {file}", file=sys.stderr)
+            print(f"skipped a picture that is broken or beyond 64 megapixels: {file}", file=sys.stderr)
             continue
         images.append(resize_face(image, size))
         kept.append(i)
@@ -226,8 +243,7 @@ def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """FER+ counts (N, 10) and the official usage (N,) of the pictures with these row numbers."""
     if not path.is_file():
         raise DataError(f"no FER+ votes at {path}; get fer2013new.csv from github.com/microsoft/FERPlus")
-    with open(path, newline="") as handle:
-        table = csv.DictReader(handle)
+    with _table(path) as table:
         columns = (*VOTE_ORDER, *VOTE_OTHER)
         if not table.fieldnames or not {"Usage", *columns} <= set(table.fieldnames):
             raise DataError(f"{path} has not FER+'s columns; it needs Usage, {', '.join(columns)}")
@@ -237,6 +253,8 @@ def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 counts.append([float(row[name]) for name in columns])
             except (TypeError, ValueError):
                 raise DataError(f"{path}, line {table.line_num}: a vote is not a number; mend the line")
+            if not all(0 <= count <= 1000 for count in counts[-1]):
+                raise DataError(f"{path}, line {table.line_num}: a vote is not from 0 to 1000; mend the line")
             usage.append(row["Usage"])
     if (rows < 0).any() or rows.max() >= len(counts):
         raise DataError(f"{path} has {len(counts):,} rows, but the pictures' file names are not row numbers within them; "

@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, load_checkpoint
+from models.pictures import read_picture
 from models.preprocess import crop_faces
 from training.evaluate import predict_heads, softmax
 
@@ -22,8 +22,7 @@ from training.evaluate import predict_heads, softmax
 def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray]:
     """The crop (S, S) uint8 that the network sees and its probabilities (7,). Raises CheckpointError, FileNotFoundError."""
     model, spec = load_checkpoint(model_path, "cpu", head)
-    content = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    image = read_picture(path)
     if image is None:
         raise FileNotFoundError(f"{path} is no picture that can be read")
     height, width = image.shape[:2]

@@ -27,7 +27,7 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
     pictures: list[bytes | None] = [None] * len(moments)
     order = sorted(range(len(moments)), key=lambda i: moments[i][0])
     try:
-        with av.open(str(video)) as container:
+        with av.open(str(video), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             images = _images(container, stream, [moments[i][0] for i in order])

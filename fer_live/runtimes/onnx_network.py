@@ -24,6 +24,7 @@ class OnnxNetwork:
         options.log_severity_level = 3  # errors only; it warns of shapes that are meant to vary
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # fits its spec?
         except Exception as error:  # ONNX Runtime has a kind of its own for each fault, and no base class for them
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{path} cannot be run by ONNX Runtime ({reason}); export it again") from None
@@ -57,5 +58,5 @@ def _note(path: Path) -> dict:
     try:
         note = json.loads(beside.read_text(encoding="utf-8"))
         return {"spec": note["spec"], "source_sha256": note["source_sha256"]}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None

@@ -23,7 +23,8 @@ class OpenVinoNetwork:
                    "INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
         try:
             self.network = core.compile_model(core.read_model(str(path)), "CPU", options)
-        except RuntimeError as error:
+            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # fits its spec?
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise CheckpointError(f"{path} cannot be run by OpenVINO ({reason}); export it again") from None
         version = openvino.__version__.split("-")[0]

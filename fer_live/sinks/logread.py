@@ -68,7 +68,7 @@ def _read_csv(path: Path) -> Iterator[dict]:
     entry: dict | None = None
     with open(path, "rb") as file:
         rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
-        head = next(rows, [])
+        head = _next_row(rows) or []
         if tuple(head[: len(CSV_START)]) != CSV_START:
             raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(CSV_START)},...")
         while (row := _next_row(rows)) is not None:

@@ -165,8 +165,15 @@ class PictureWriter:
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Write (H, W, 3) uint8 BGR. Raises OutputError if it cannot be written."""
-        path = self.path / analysis.frame.name if self.is_folder else self.path
-        write_picture(unused(path), image)
+        name = analysis.frame.name
+        if self.is_folder and (Path(name).name != name or name in ("", "..")):  # it could lead out of the folder
+            raise OutputError(f"cannot write a picture called {name!r} into {self.path}; give frames plain file names")
+        path = self.path / name if self.is_folder else self.path
+        try:
+            path = unused(path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path} ({error.strerror}); rename the picture") from None
+        write_picture(path, image)
         self.written += 1
 
 
@@ -182,3 +189,5 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         raise OutputError(f"{path.suffix} is no kind of picture that can be written; use .png or .jpg") from None
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+    except ValueError:  # a letter that no file system takes
+        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; rename the picture") from None

@@ -22,7 +22,7 @@ class SoundCopy:
     """Copies the first sound track of a file into an open MP4, packet by packet; other codecs are encoded as AAC."""
 
     def __init__(self, path: Path, output: av.container.OutputContainer):
-        self.input = av.open(str(path))
+        self.input = av.open(str(path), metadata_errors="replace")
         self.output = output
         self.ahead: av.Packet | None = None
         video = self.input.streams.video[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
 # isort: split
 import av
@@ -18,6 +18,7 @@ from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_named
 from fer_live.sources.stream import Stream, frame_rate, open_video, reason, upright
 from fer_live.types import Frame, Source, SourceError
+from models.pictures import read_picture
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -138,11 +139,10 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Frame]:
         shown = 0
         for index, path in enumerate(self.paths):
-            content = np.fromfile(path, np.uint8)
-            image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+            image = read_picture(path)
             if image is None:
                 self.skipped += 1
-                print(f"skipped a broken picture: {path}", file=sys.stderr)
+                print(f"skipped a picture that is broken or beyond 64 megapixels: {path}", file=sys.stderr)
                 continue
             yield Frame(image, index, 0.0, path.name)
             shown += 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_live.types import Frame, SourceError
 
-MOST_PIXELS = 50_000_000  # more than 8K; a damaged header must not take the memory
+MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
 
@@ -29,15 +29,21 @@ def open_video(
     name: str, advice: str = "is it whole, and a video?", **options
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """The container at a path or address and its first video track. Raises SourceError, which ends with the advice."""
+    options["options"] = options.get("options", {}) | {"max_pixels": str(MOST_PIXELS)}  # while it looks what is in it ...
     try:
-        container = av.open(name, **options)
+        container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
         name = without_password(name)
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
     if not container.streams.video:
         container.close()
         raise SourceError(f"{without_password(name)} holds no video; give a file with pictures in it")
-    return container, container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        container.close()
+        raise SourceError(f"{without_password(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # ... and when it is decoded
+    return container, stream
 
 
 def frame_rate(stream: av.VideoStream) -> float:
@@ -77,7 +83,6 @@ class Stream:
         self.container, stream = open_video(self.address, "is the address right, and does it send?", options=options,
                                             timeout=(self.open_s, self.read_s))
         stream.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         self.fps, self.ends = frame_rate(stream), bool(self.container.duration)
         return self
 

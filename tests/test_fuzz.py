@@ -1,0 +1,248 @@
+"""Hostile input: a short run of the fuzzer, that it can find, and by name what it has found."""
+
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from fer_live.classifier import EmotionClassifier
+from fer_live.runtimes.onnx_network import read_spec
+from fer_live.sinks.logread import read_log
+from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sources import ImageFiles, VideoFile
+from fer_live.types import Analysis, Frame, OutputError, SourceError
+from models.checkpoint import CheckpointError, load_checkpoint, parse_spec, read_checkpoint
+from tests import fuzz_seeds as seeds
+from tests.conftest import ROOT
+from tests.fuzz import FINE, Worker, run, table
+from tests.fuzz_bytes import png, zeros
+from tests.fuzz_kinds import KINDS, MARKER, Runs
+from training.data import DataError, load_dataset
+
+SPEC = {"arch": "mobilenetv3_small_050", "heads": {"fer2013": 1.0}, "head": "fer2013"}
+
+
+def test_a_short_run_finds_nothing():
+    results = run(60, seed=1)
+    assert {result["kind"] for result in results} == set(KINDS) and len(results) >= 60
+    assert all(result["outcome"] in FINE for result in results), table(results)
+    assert {"read", "refused"} <= {result["outcome"] for result in results}  # it is neither all harmless nor all refused
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is watched on Linux only")
+def test_the_fuzzer_notices_crash_hang_memory_files_and_errors():
+    expected = {"leave": "outside", "raise": "KeyError", "crash": "crash", "hang": "hang", "eat": "memory"}
+    with Worker(0, kind="crash") as worker:
+        found = {}
+        for trap in expected:
+            worker.most_s = 1.0 if trap == "hang" else 30.0
+            found[trap] = worker.run(trap, 0)["outcome"]
+        assert found == expected
+
+
+# ---------------------------------------------------------------------------------------------- pictures and clips
+
+
+def test_a_picture_that_claims_gigabytes_is_skipped_in_little_memory(tmp_path):
+    whole, bomb, impossible, long = (tmp_path / f"{letter}.png" for letter in "abcd")
+    whole.write_bytes(seeds.pictures()[".png"][0])
+    bomb.write_bytes(png(29_000, 29_000, zeros(29_000 * 300)))  # 2.5 GB of pixels, fewer than OpenCV's own limit
+    impossible.write_bytes(png(60_000, 60_000, zeros(100)))  # for which OpenCV raises
+    data = seeds.pictures()[".png"][0]
+    long.write_bytes(data[:33] + b"\xff\xff\xff\x00" + data[37:])  # a chunk that claims 4 GB
+    code = ("import sys; from pathlib import Path; from fer_live.sources import ImageFiles; from tests.fuzz import _peak\n"
+            "print(len(list(ImageFiles([Path(p) for p in sys.argv[1:]], 'x'))), _peak())")
+    files = [whole, bomb, impossible, long]
+    out = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    pictures, peak = map(int, out.stdout.split())
+    assert pictures == 1 and peak < 600_000_000
+    assert out.stderr.count("skipped a picture") == 3
+
+
+def test_the_limit_is_the_same_in_both_packages():
+    code = "import os, {}; print(os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'])"
+    told = {subprocess.run([sys.executable, "-c", code.format(name)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+            for name in ("fer_live", "training")}
+    assert told == {"64000000\n"}
+
+
+def test_a_huge_hole_of_a_file_is_not_read(tmp_path):
+    path = tmp_path / "a.png"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SourceError, match="none of the 1 pictures"):
+        list(ImageFiles([path], "x"))
+
+
+def test_a_clip_that_nothing_can_decode_is_refused(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(seeds.clips()["mp4"].replace(b"avc1", b"zzzz"))
+    with pytest.raises(SourceError), VideoFile(path) as source:
+        list(source)
+
+
+def test_a_clip_with_too_large_pictures_is_refused(tmp_path):
+    size = struct.pack(">HH", 7000, 7000)
+    data, start = bytearray(seeds.clips()["avi"]), 0
+    while (start := data.find(b"\xff\xc0", start) + 1) > 0:
+        data[start + 4 : start + 8] = size
+    path = tmp_path / "a.avi"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="damaged"), VideoFile(path) as source:
+        list(source)
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "..", "", "/evil.png", "a/b.png", "a\0b.png", "\ud800.png", "x" * 300 + ".png"])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    frame = Frame(np.zeros((20, 20, 3), np.uint8), 0, 0.0, name)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(OutputError):
+        PictureWriter(out, True).write(frame.image, Analysis(frame, ()))
+    assert list(tmp_path.rglob("*")) == [out]
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text.encode("utf-16"), lambda text: text.encode() + b"\xff\xfe",
+    lambda text: text.replace(",", "\r,", 1).encode(), lambda text: text.encode() + b"3," + b"1 " * 100_000,
+    lambda text: text.replace(" ", " " + "9" * 30 + " ", 1).encode(),
+], ids=["utf16", "bytes", "return", "long", "digits"])
+def test_a_csv_that_is_none_is_refused(tmp_path, change):
+    path = tmp_path / "fer2013.csv"
+    path.write_bytes(change(seeds.dataset_csv()[0].decode()))
+    with pytest.raises(DataError):
+        load_dataset(path)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    path = tmp_path / "fer2013.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + seeds.dataset_csv()[0])
+    assert len(load_dataset(path).images) == 24
+
+
+@pytest.mark.parametrize("vote", ["nan", "inf", "-1", "1e30"])
+def test_a_vote_is_a_count(tmp_path, vote):
+    path, table_ = tmp_path / "fer2013.csv", tmp_path / "votes.csv"
+    path.write_bytes(seeds.dataset_csv()[0])
+    head, first, rest = seeds.dataset_csv()[1].decode().split("\n", 2)
+    table_.write_text("\n".join([head, first.rsplit(",", 1)[0] + "," + vote, rest]))
+    with pytest.raises(DataError, match="line 2"):
+        load_dataset(path, table_)
+
+
+def test_strange_entries_of_a_class_folder_are_passed_over(face_folders, tmp_path):
+    import shutil
+
+    root = tmp_path / "data"
+    shutil.copytree(face_folders, root)
+    happy = root / "train" / "happy"
+    (happy / "folder.png").mkdir()
+    (happy / "dead.png").symlink_to(tmp_path / "nothing")
+    (happy / "endless.png").symlink_to("/dev/zero")
+    os.mkfifo(happy / "pipe.png")
+    (happy / "bomb.png").write_bytes(png(60_000, 60_000, zeros(100)))
+    (happy / ("9" * 30 + ".png")).write_bytes(seeds.pictures()[".png"][0])
+    data, before = load_dataset(root), load_dataset(face_folders)
+    assert len(data.images) == len(before.images) + 1 and (data.rows == -1).sum() == 1
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize("field, value", [
+    ("input_size", 10**6), ("input_size", "48"), ("input_size", True), ("resolution", None), ("crop_margin", 1e9),
+    ("temperature", float("nan")), ("temperature", 0), ("channels", 2), ("mean", []), ("mean", [None]), ("std", [0.0]),
+    ("labels", ["a"] * 7), ("labels", [1] * 7),
+    ("heads", {}), ("heads", ["fer2013"]), ("heads", {"fer2013": "1"}), ("head", {}), ("head", "x"), ("arch", 5),
+])
+def test_a_spec_of_impossible_values_is_refused(field, value):
+    with pytest.raises(CheckpointError, match=field):
+        parse_spec({**SPEC, field: value})
+
+
+def test_a_few_bytes_cannot_name_a_network_of_gigabytes(untrained, tmp_path):
+    content = torch.load(untrained, weights_only=True)
+    content["spec"]["arch"] = "vit_giant_patch14_dinov2"  # 4.5 GB of parameters
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(tmp_path / "m.pt")
+
+
+def test_a_zip_that_unpacks_to_more_than_itself_is_not_opened(untrained, tmp_path):
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(untrained) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info) if not info.filename.endswith("/data/3") else bytes(200_000_000))
+    with pytest.raises(CheckpointError, match="more than it has"):
+        read_checkpoint(path)
+
+
+def test_a_network_that_answers_with_nan_is_refused(untrained, tmp_path):
+    content = torch.load(untrained, weights_only=True)
+    name = next(name for name in content["state_dict"] if name.endswith("ferplus.weight"))
+    content["state_dict"][name].fill_(float("nan"))
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match="damaged"):
+        EmotionClassifier(tmp_path / "m.pt", "cpu")
+
+
+@pytest.mark.parametrize("how", range(5))
+def test_no_code_is_run_from_a_checkpoint(tmp_path, untrained, how):
+    content = torch.load(untrained, weights_only=True)
+    for i, zipped in enumerate((True, False)):
+        torch.save({**content, "metrics": Runs(tmp_path / MARKER, how)}, tmp_path / f"{i}.pt",
+                   _use_new_zipfile_serialization=zipped)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / f"{i}.pt")
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_a_note_of_endless_brackets_is_refused(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    (tmp_path / "m.onnx.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="no note"):
+        read_spec(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_network_that_does_not_fit_its_note_is_refused(tmp_path, runtime):
+    pytest.importorskip("onnx")
+    pytest.importorskip({"onnx": "onnxruntime"}.get(runtime, runtime))
+    import json
+
+    path = tmp_path / "m.onnx"
+    path.write_bytes(seeds.onnx())
+    fields = {**seeds.spec().__dict__, "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
+    path.with_suffix(".onnx.json").write_text(json.dumps({"spec": fields, "source_sha256": ""}))
+    with pytest.raises(CheckpointError):
+        EmotionClassifier(path, "cpu", None, runtime)
+
+
+def test_tags_that_are_no_text_end_no_recording(tmp_path):
+    path = tmp_path / "a.mkv"
+    data = seeds.clips()["mkv"]
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"\xff\xfe\xff\xff"))
+    with VideoFile(path) as source, VideoRecorder(tmp_path / "b.mp4", 25.0, sound_from=path) as recorder:
+        for frame in source:
+            recorder.write(frame.image, Analysis(frame, ()))
+    assert recorder.path.stat().st_size > 1000
+
+
+# ---------------------------------------------------------------------------------------------- logs
+
+
+def test_a_log_whose_first_line_is_torn_is_refused(tmp_path):
+    path = tmp_path / "l.csv"
+    path.write_bytes(b"frame\r,time_s\n" + zlib.compress(b"x" * 99))
+    with pytest.raises(SourceError, match="no log of fer_live"):
+        list(read_log(path))
