@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -77,5 +78,15 @@ def catch_signals(stop: threading.Event) -> list[int]:
     return caught
 
 
+def leave(status: int) -> None:
+    """End the program. All is closed by now; a thread that hangs in a camera's driver, or is in the middle of OpenCV, is left
+    behind: to unload the libraries under it would abort the program."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if threading.active_count() > 1:
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

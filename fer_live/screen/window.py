@@ -16,6 +16,7 @@ import numpy as np
 from fer_live.types import Analysis, Rates
 
 TITLE = "fer_live"
+LARGEST_WH = 1600, 900  # of a window that opens: several cameras side by side would not fit on a screen
 SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
 
 
@@ -62,7 +63,9 @@ class Window:
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
         """Show one annotated picture (H, W, 3) uint8 BGR."""
         if not self.is_shown:
-            cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
+            height, width = image.shape[:2]
+            scale = min(1.0, LARGEST_WH[0] / width, LARGEST_WH[1] / height)
+            cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
             self.is_shown = True
         cv2.imshow(TITLE, image)
 
