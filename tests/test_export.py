@@ -1,8 +1,10 @@
 """Exported networks, and the app on them."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,11 +12,15 @@ import pytest
 
 from fer_live.classifier import EmotionClassifier
 from fer_live.runtimes.cuda_network import in_sizes
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
 from models.device import DeviceError
 from tests.conftest import ROOT
+from tests.test_training import QUICK, write_votes
+from training.__main__ import main as train_main
 from training.export import main as export_main
 from training.predict import main as predict_main
+from training.recipes import RECIPES
+from training.release import main as release_main
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 onnx = pytest.mark.skipif(not all(find_spec(name) for name in PACKAGES), reason=f"needs {', '.join(PACKAGES)}")
@@ -136,3 +142,20 @@ def test_predict_draws_one_picture(untrained, tmp_path, portrait, capsys):
     out = capsys.readouterr().out
     assert sum(float(line.split()[1].rstrip("%")) for line in out.splitlines()[:7]) == pytest.approx(100, abs=0.5)
     assert predict_main([str(tmp_path / "none.png"), "--model", str(untrained)]) == 2
+
+
+@onnx
+def test_a_release_is_halved_measured_and_exported(tmp_path, face_folders, monkeypatch):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
+    run, out = tmp_path / "run", tmp_path / "out"
+    arguments = ["--data", str(face_folders), "--votes", str(votes)]
+    assert train_main([*arguments, "--recipe", "quick", "--out", str(run), "--pretrained", "none", "--device", "cpu"]) == 0
+    assert release_main([str(run), *arguments, "--out", str(out)]) == 0
+    weights, card = out / "best_model.pt", json.loads((out / "best_model.json").read_text())
+    assert weights.stat().st_size < 0.6 * (run / "best_model.pt").stat().st_size
+    assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest() and "PrivateTest" in card["metrics"]
+    assert card["spec"]["heads"] == load_checkpoint(weights)[1].heads, "the temperatures that were fitted"
+    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    assert "torch" not in EmotionClassifier(weights).describe, "the export beside it is its own"
+    assert release_main([str(tmp_path / "none"), *arguments]) == 2

@@ -22,6 +22,7 @@ from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint,
 from training.calibrate import calibrate
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
+from training.export import ExportError, export
 from training.train import split_names
 
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
@@ -29,7 +30,10 @@ LICENCE = ("weights: for research use, as FER2013, on whose pictures they were t
 
 
 def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
-    """Write best_model.pt (16 bits) and best_model.json into `out`; returns the card. Raises CheckpointError, DataError."""
+    """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`; returns the card.
+
+    Raises CheckpointError, DataError.
+    """
     state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
     model, spec = load_checkpoint(run / "best_model.pt")
     data = load_dataset(data_path, votes, spec.input_size)
@@ -53,6 +57,10 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
         "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch and the temperatures",
         "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
+    try:  # what the app computes with on the CPU, where a runtime for it is installed
+        export(path, "onnx", None, path.with_suffix(".onnx"))
+    except ExportError as error:
+        print(f"not exported: {error}", file=sys.stderr)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(card, indent=1))  # a row a line
     path.with_suffix(".json").write_text(text + "\n")
     for result in metrics[splits[-1]].values():
