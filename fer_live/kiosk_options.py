@@ -26,7 +26,7 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add("--kiosk", action="store_true", help="full screen for visitors: no frame, pointer or keys, large type, a notice")
     add("--exit-chord", type=_chord, default="qqq", metavar="KEYS", help="letters and digits that end a kiosk when typed within "
         "two seconds (default: qqq)")
-    add("--idle-seconds", type=_seconds, default=8.0, metavar="S", help="with nobody there for so long, a kiosk shows its idle "
+    add("--idle-seconds", type=positive, default=8.0, metavar="S", help="with nobody there for so long, a kiosk shows its idle "
         "screen and forgets the last visitor (default: 8)")
     add("--notice", action=argparse.BooleanOptionalAction, default=True, help="tell a kiosk's visitors what it does "
         "(default: yes)")
@@ -34,7 +34,7 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, for the notice's QR code")
     add("--record-on-consent", action="store_true", help="a kiosk records only after a visitor presses the button shown (click, "
         "touch, Enter or space); --output names the first recording")
-    add("--consent-seconds", type=_seconds, default=30.0, metavar="S", help="such a recording lasts no longer (default: 30)")
+    add("--consent-seconds", type=positive, default=30.0, metavar="S", help="such a recording lasts no longer (default: 30)")
 
 
 def add_privacy(group: argparse._ArgumentGroup) -> None:
@@ -72,7 +72,8 @@ def _chord(text: str) -> str:
     return text.lower()
 
 
-def _seconds(text: str) -> float:
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:

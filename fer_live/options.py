@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from fer_live.kiosk_options import add_kiosk, add_privacy, add_words
+from fer_live.kiosk_options import add_kiosk, add_privacy, add_words, positive
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
@@ -48,7 +48,7 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         "rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be given several times: "
         "live ones are shown side by side")
     add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
-    add("--max-seconds", type=_positive, metavar="S", help="stop after this long")
+    add("--max-seconds", type=positive, metavar="S", help="stop after this long")
 
 
 def _add_supervision(group: argparse._ArgumentGroup) -> None:
@@ -71,10 +71,10 @@ def _add_recording(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--audio", nargs="?", const="", metavar="DEVICE", help="record the microphone too: its name (default: the system's), "
         "or a sound file in its place")
-    add("--segment-minutes", type=_positive, metavar="M", help="begin a new file every M minutes; the time stands in "
+    add("--segment-minutes", type=positive, metavar="M", help="begin a new file every M minutes; the time stands in "
         "its name")
-    add("--keep-gb", type=_positive, metavar="G", help="delete the oldest of these files beyond G gigabytes")
-    add("--keep-days", type=_positive, metavar="D", help="delete those older than D days (with either, M is 10 if not given)")
+    add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files beyond G gigabytes")
+    add("--keep-days", type=positive, metavar="D", help="delete those older than D days (with either, M is 10 if not given)")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -86,9 +86,9 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
         "is installed)")
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
-    add("--min-face", type=_positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
+    add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
         "side (default: 0.14, pictures 0.06)")
-    add("--target-fps", type=_positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
+    add("--target-fps", type=positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
 
 
 def _add_view(group: argparse._ArgumentGroup) -> None:
@@ -114,18 +114,8 @@ def _address(text: str) -> tuple[str, int]:
     return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 def _not_negative(text: str) -> float:
-    return 0.0 if text.strip() in ("0", "0.0") else _positive(text)
+    return 0.0 if text.strip() in ("0", "0.0") else positive(text)
 
 
 def _shown(text: str) -> set[str]:
