@@ -96,7 +96,7 @@ def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypat
 
 @onnx
 def test_the_shipped_export_is_of_the_shipped_weights_and_needs_no_torch():
-    code = ("import sys, numpy as np; from fer_live.pipeline import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
+    code = ("import sys, numpy as np; from fer_live.analyzer import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
             "a(np.zeros((240, 320, 3), np.uint8)); print(a.classifier.describe); print('torch' in sys.modules)")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "torch" not in out[0] and out[1] == "False"
