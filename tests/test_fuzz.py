@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 import zlib
 
@@ -16,13 +17,14 @@ from fer_live.runtimes.onnx_network import read_spec
 from fer_live.sinks.logread import read_log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile
+from fer_live.sources.stream import Stream
 from fer_live.types import Analysis, Frame, OutputError, SourceError
 from models.checkpoint import CheckpointError, load_checkpoint, parse_spec, read_checkpoint
 from tests import fuzz_seeds as seeds
 from tests.conftest import ROOT
 from tests.fuzz import FINE, Worker, run, table
 from tests.fuzz_bytes import png, zeros
-from tests.fuzz_kinds import KINDS, MARKER, Runs
+from tests.fuzz_kinds import KINDS, MARKER, Runs, served
 from training.data import DataError, load_dataset
 
 SPEC = {"arch": "mobilenetv3_small_050", "heads": {"fer2013": 1.0}, "head": "fer2013"}
@@ -225,6 +227,19 @@ def test_a_network_that_does_not_fit_its_note_is_refused(tmp_path, runtime):
     path.with_suffix(".onnx.json").write_text(json.dumps({"spec": fields, "source_sha256": ""}))
     with pytest.raises(CheckpointError):
         EmotionClassifier(path, "cpu", None, runtime)
+
+
+def test_a_film_whose_times_jump_does_not_stand_still():
+    data = bytearray(seeds.clips()["avi"])
+    at = data.find(b"strh") + 8 + 20
+    data[at : at + 8] = struct.pack("<II", 1_000_000, 1)  # a picture every eleven days
+    began_s = time.monotonic()
+    with pytest.raises(SourceError), served(bytes(data), "video/x-msvideo") as address, Stream(address) as source:
+        assert source.ends
+        for frame in source:
+            assert time.monotonic() - began_s < 8, "it waits for the next picture"
+            if frame.index == 3:
+                raise SourceError("enough")
 
 
 def test_tags_that_are_no_text_end_no_recording(tmp_path):
