@@ -459,7 +459,7 @@ def _report(box: Path, name: str, data: bytes, rng: np.random.Generator) -> str:
 
 
 @contextlib.contextmanager
-def _served(data: bytes, content_type: str):
+def served(data: bytes, content_type: str):
     """An address on loopback that sends `data` and hangs up."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -498,7 +498,7 @@ def _bad_stream(rng: np.random.Generator) -> tuple[bytes, str]:
 
 def stream(box: Path, rng: np.random.Generator) -> str:
     """A camera on the network that sends damaged bytes and hangs up."""
-    with _served(*_bad_stream(rng)) as address, open_source(address) as source:
+    with served(*_bad_stream(rng)) as address, open_source(address) as source:
         for frame in source:
             assert frame.image.ndim == 3 and frame.image.dtype == np.uint8
     return "read"
@@ -512,7 +512,7 @@ def supervised(box: Path, rng: np.random.Generator) -> str:
 
     patience = Patience(silent_s=0.4, frozen_s=0.4, open_s=1.0, shortest_s=0.05, longest_s=0.1, slate_s=0.05)
     until_s = time.monotonic() + 0.8
-    with (_served(*_bad_stream(rng)) as address,
+    with (served(*_bad_stream(rng)) as address,
           Supervised("camera", lambda: open_source(address), draw_slate, patience=patience, wait=True) as source):
         for _ in source:
             if time.monotonic() > until_s:

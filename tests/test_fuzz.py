@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 import zlib
 
@@ -16,16 +17,23 @@ from fer_live.runtimes.onnx_network import read_spec
 from fer_live.sinks.logread import read_log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile
+from fer_live.sources.stream import Stream
 from fer_live.types import Analysis, Frame, OutputError, SourceError
 from models.checkpoint import CheckpointError, load_checkpoint, parse_spec, read_checkpoint
 from tests import fuzz_seeds as seeds
 from tests.conftest import ROOT
 from tests.fuzz import FINE, Worker, run, table
 from tests.fuzz_bytes import png, zeros
-from tests.fuzz_kinds import KINDS, MARKER, Runs
+from tests.fuzz_kinds import KINDS, MARKER, Runs, served
 from training.data import DataError, load_dataset
 
 SPEC = {"arch": "mobilenetv3_small_050", "heads": {"fer2013": 1.0}, "head": "fer2013"}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A checkpoint of a megabyte."""
+    return seeds.checkpoint(tmp_path_factory.mktemp("weights"))
 
 
 def test_a_short_run_finds_nothing():
@@ -169,25 +177,25 @@ def test_a_spec_of_impossible_values_is_refused(field, value):
         parse_spec({**SPEC, field: value})
 
 
-def test_a_few_bytes_cannot_name_a_network_of_gigabytes(untrained, tmp_path):
-    content = torch.load(untrained, weights_only=True)
+def test_a_few_bytes_cannot_name_a_network_of_gigabytes(small, tmp_path):
+    content = torch.load(small, weights_only=True)
     content["spec"]["arch"] = "vit_giant_patch14_dinov2"  # 4.5 GB of parameters
     torch.save(content, tmp_path / "m.pt")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_checkpoint(tmp_path / "m.pt")
 
 
-def test_a_zip_that_unpacks_to_more_than_itself_is_not_opened(untrained, tmp_path):
+def test_a_zip_that_unpacks_to_more_than_itself_is_not_opened(small, tmp_path):
     path = tmp_path / "m.pt"
-    with zipfile.ZipFile(untrained) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(small) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for info in old.infolist():
-            new.writestr(info.filename, old.read(info) if not info.filename.endswith("/data/3") else bytes(200_000_000))
+            new.writestr(info.filename, old.read(info) if not info.filename.endswith("/data/3") else bytes(20_000_000))
     with pytest.raises(CheckpointError, match="more than it has"):
         read_checkpoint(path)
 
 
-def test_a_network_that_answers_with_nan_is_refused(untrained, tmp_path):
-    content = torch.load(untrained, weights_only=True)
+def test_a_network_that_answers_with_nan_is_refused(small, tmp_path):
+    content = torch.load(small, weights_only=True)
     name = next(name for name in content["state_dict"] if name.endswith("ferplus.weight"))
     content["state_dict"][name].fill_(float("nan"))
     torch.save(content, tmp_path / "m.pt")
@@ -196,8 +204,8 @@ def test_a_network_that_answers_with_nan_is_refused(untrained, tmp_path):
 
 
 @pytest.mark.parametrize("how", range(5))
-def test_no_code_is_run_from_a_checkpoint(tmp_path, untrained, how):
-    content = torch.load(untrained, weights_only=True)
+def test_no_code_is_run_from_a_checkpoint(tmp_path, small, how):
+    content = torch.load(small, weights_only=True)
     for i, zipped in enumerate((True, False)):
         torch.save({**content, "metrics": Runs(tmp_path / MARKER, how)}, tmp_path / f"{i}.pt",
                    _use_new_zipfile_serialization=zipped)
@@ -225,6 +233,19 @@ def test_a_network_that_does_not_fit_its_note_is_refused(tmp_path, runtime):
     path.with_suffix(".onnx.json").write_text(json.dumps({"spec": fields, "source_sha256": ""}))
     with pytest.raises(CheckpointError):
         EmotionClassifier(path, "cpu", None, runtime)
+
+
+def test_a_film_whose_times_jump_does_not_stand_still():
+    data = bytearray(seeds.clips()["avi"])
+    at = data.find(b"strh") + 8 + 20
+    data[at : at + 8] = struct.pack("<II", 1_000_000, 1)  # a picture every eleven days
+    began_s = time.monotonic()
+    with pytest.raises(SourceError), served(bytes(data), "video/x-msvideo") as address, Stream(address) as source:
+        assert source.ends
+        for frame in source:
+            assert time.monotonic() - began_s < 8, "it waits for the next picture"
+            if frame.index == 3:
+                raise SourceError("enough")
 
 
 def test_tags_that_are_no_text_end_no_recording(tmp_path):

@@ -17,6 +17,7 @@ import numpy as np
 from fer_live.types import Frame, SourceError
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
+LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
 
@@ -107,8 +108,10 @@ class Stream:
         time_s, first_at_s = 0.0, None
         for frame in self.container.decode(video=0):
             time_s = frame.time if frame.time is not None else time_s + 1 / self.fps
-            first_at_s = time.monotonic() - time_s if first_at_s is None else first_at_s
-            if self._closed.wait(max(0.0, first_at_s + time_s - time.monotonic())):
+            now_s = time.monotonic()
+            if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
+                first_at_s = now_s - time_s
+            if self._closed.wait(max(0.0, first_at_s + time_s - now_s)):
                 return
             yield frame
 
