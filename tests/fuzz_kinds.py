@@ -17,14 +17,16 @@ import struct
 import threading
 import time
 import zipfile
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from fer_live.overlay import Overlay
 
+from fer_live.analyzer import Analyzer
 from fer_live.classifier import PACKAGES
-from fer_live.pipeline import Analyzer, run_file
+from fer_live.pipeline import run_file
+from fer_live.screen.overlay import Overlay
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile, open_source
@@ -54,8 +56,8 @@ def _run(source, sinks, still: bool) -> str:
     with source, contextlib.ExitStack() as stack:
         for sink in sinks(source):
             stack.enter_context(sink)
-        run_file(source, analyzer.analyze_still if still else analyzer, Overlay(EMOTIONS, View()).draw,
-                 list(sinks.made), threading.Event(), source.frames, ahead=1 if still else 4)
+        analyze_all = partial(map, analyzer.analyze_still) if still else analyzer.analyze_all
+        run_file(source, analyze_all, Overlay(EMOTIONS, View()).draw, list(sinks.made), threading.Event(), source.frames, ahead=1 if still else 4)
     return "read"
 
 

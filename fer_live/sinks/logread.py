@@ -1,4 +1,4 @@
-"""Reads the logs that fer_live/log.py writes, JSONL and CSV, as one kind of object."""
+"""Reads the logs that log.py writes, JSONL and CSV, as one kind of object."""
 
 from __future__ import annotations
 

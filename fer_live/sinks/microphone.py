@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2  # noqa: F401, before av; see fer_live/recorder.py
+import cv2  # noqa: F401, before av; see sinks/recorder.py
 
 # isort: split
 import av
