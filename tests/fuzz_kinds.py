@@ -57,7 +57,8 @@ def _run(source, sinks, still: bool) -> str:
         for sink in sinks(source):
             stack.enter_context(sink)
         analyze_all = partial(map, analyzer.analyze_still) if still else analyzer.analyze_all
-        run_file(source, analyze_all, Overlay(EMOTIONS, View()).draw, list(sinks.made), threading.Event(), source.frames, ahead=1 if still else 4)
+        run_file(source, analyze_all, Overlay(EMOTIONS, View()).draw, list(sinks.made), threading.Event(), source.frames,
+                 ahead=1 if still else 4)
     return "read"
 
 
