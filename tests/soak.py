@@ -336,7 +336,7 @@ def plot(rows: np.ndarray, path: Path) -> None:
         axis.plot(rows[:, 0], rows[:, i], linewidth=0.8)
         axis.axvspan(0, rows[-1, 0] * WARM_UP, color="0.9")
         axis.set_ylabel(name)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.2 * max(1.0, rows[:, i].max()))
     axes[-1].set_xlabel("frames")
     figure.savefig(path, dpi=100)
 
