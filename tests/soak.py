@@ -72,7 +72,7 @@ class Clock:
 
 
 class Day:
-    """The source. A context manager is not needed: it owns nothing."""
+    """The source: a room with three places, at each of which somebody comes and goes, and a camera that is lost at times."""
 
     is_live, fps = True, 1 / STEP_S
 
@@ -123,7 +123,10 @@ class Day:
 
 
 class Screen:
-    """In the window's place: measures, presses keys, has a viewer come and go, and asks the source for the next frame."""
+    """In the window's place: measures, presses keys, has a viewer come and go, and asks the source for the next frame.
+
+    parts: what `run_camera` has made, by name. rows: where to put the measures. report: is given each.
+    """
 
     def __init__(self, day: Day, parts: dict, keys: dict, rows: np.ndarray, report):
         self.day, self.parts, self.keys, self.rows, self.report = day, parts, keys, rows, report
@@ -292,6 +295,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, help="the measures, line by line")
     parser.add_argument("--plot", type=Path, help="their curves, as a picture")
     args = parser.parse_args(arguments)
+    if args.frames < 100:
+        parser.error("--frames: from 100 on there is something to judge")
     points = min(POINTS, args.frames)
     with contextlib.ExitStack() as stack:
         table = csv.writer(stack.enter_context(open(args.csv, "w", buffering=1, newline=""))) if args.csv else None
@@ -331,7 +336,7 @@ def plot(rows: np.ndarray, path: Path) -> None:
         axis.plot(rows[:, 0], rows[:, i], linewidth=0.8)
         axis.axvspan(0, rows[-1, 0] * WARM_UP, color="0.9")
         axis.set_ylabel(name)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.2 * max(1.0, rows[:, i].max()))
     axes[-1].set_xlabel("frames")
     figure.savefig(path, dpi=100)
 
