@@ -33,6 +33,12 @@ def exported(untrained, tmp_path_factory):
     return path
 
 
+@onnx
+def test_an_export_names_no_path_of_the_machine_that_made_it(exported):
+    for path in (exported, DEFAULT_WEIGHTS.with_suffix(".onnx")):
+        assert not [word for word in (b".py", str(ROOT).encode(), b"site-packages") if word in path.read_bytes()]
+
+
 def crops_of(n):
     return np.random.default_rng(n).integers(0, 256, (n, 48, 48, 1), np.uint8)
 

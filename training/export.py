@@ -71,13 +71,19 @@ def _crops(spec: ModelSpec, n: int) -> torch.Tensor:
 
 def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"{error.name} is not installed; pip install onnx onnxscript onnxruntime") from None
     names = {"input_names": ["crops"], "output_names": list(network.spec.heads)}
     torch.onnx.export(network, (example,), str(path), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
                       dynamo=True, external_data=False, verbose=False, **names)
+    made = onnx.load(path)
+    graph = made.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]  # the exporter's notes hold the paths of this machine
+        part.doc_string = ""
+    onnx.save(made, path)
 
 
 def _write_torchscript(network: Exported, example: torch.Tensor, path: Path) -> None:
