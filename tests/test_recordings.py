@@ -1,5 +1,6 @@
 """Recordings that survive: kills, power cuts, full disks; that last as long as reality; in segments, with a quota."""
 
+import contextlib
 import os
 import random
 import resource
@@ -301,22 +302,25 @@ def opened_name(folder: Path, foreign: list[Path]) -> str:
 # ------------------------------------------------------------------------------------------------ disks that fail
 
 
-@pytest.fixture
-def limit():
-    """limit(size): from now on no file can grow beyond this many bytes, as on a disk that is full."""
+@contextlib.contextmanager
+def limit(size):
+    """Inside, no file can grow beyond this many bytes, as on a disk that is full; pytest's own log could not, either."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def run(*arguments) -> int:
     return main(["--no-window", *map(str, arguments)])
 
 
-def test_a_full_disk_stops_a_live_recording_and_not_the_program(tmp_path, untrained, limit, capsys):
-    limit(150_000)
-    assert run("--source", "demo", "--max-seconds", 4, "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl",
-               "--model", untrained) == 0
+def test_a_full_disk_stops_a_live_recording_and_not_the_program(tmp_path, untrained, capsys):
+    with limit(150_000):
+        assert run("--source", "demo", "--max-seconds", 4, "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl",
+                   "--model", untrained) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recording stopped: ")]
     assert len(said) == 1 and "o.mp4" in said[0] and "File too large" in said[0]
     entries = list(read_log(tmp_path / "o.jsonl"))
@@ -326,10 +330,10 @@ def test_a_full_disk_stops_a_live_recording_and_not_the_program(tmp_path, untrai
         assert sum(1 for _ in container.decode(video=0)) > 0
 
 
-def test_a_full_disk_ends_a_run_over_a_file(tmp_path, make_clip, untrained, limit, capsys):
+def test_a_full_disk_ends_a_run_over_a_file(tmp_path, make_clip, untrained, capsys):
     clip = make_clip(tmp_path / "clip.mp4", frames=90, size_wh=(320, 240), sound=None)
-    limit(20_000)
-    assert run("--source", clip, "--output", tmp_path / "o.mp4", "--model", untrained) == 2
+    with limit(20_000):
+        assert run("--source", clip, "--output", tmp_path / "o.mp4", "--model", untrained) == 2
     assert "File too large" in capsys.readouterr().err.splitlines()[-1]
 
 
