@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from models.preprocess import crop_faces
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
+MOST_BYTES = 64 << 20  # that frames of a batch may hold: three times as many wait
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
 
@@ -65,10 +68,16 @@ class Analyzer:
 
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
-        those of several frames are classified as one batch."""
-        located = (locate(frame, self.detector, self.tracker, self.classifier.spec) for frame in frames)
-        with Ahead(located, 2 * FRAMES_A_BATCH) as ahead:
-            for group in grouped(ahead, FRAMES_A_BATCH):
+        those of several frames are classified as one batch. And a face is shown from its first frame on, since it is known
+        a few frames later that it came back."""
+        stream, spec = iter(frames), self.classifier.spec
+        first = next(stream, None)
+        if first is None:
+            return
+        size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first.image.nbytes)))
+        located = (locate(frame, self.detector, self.tracker, spec) for frame in chain([first], stream))
+        with Ahead(with_beginnings(located, spec, size), 2 * size) as ahead:
+            for group in grouped(ahead, size):
                 probs = self.classifier(np.concatenate([one.crops for one in group]))
                 ends = np.cumsum([len(one.crops) for one in group])[:-1]
                 for one, own in zip(group, np.split(probs, ends), strict=True):
@@ -87,6 +96,7 @@ class Located:
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
     crops: np.ndarray  # (M, S, S, C) uint8, of the faces that were found; one that is only remembered is not guessed anew
+    begun: tuple[tuple[int, float, Box], ...] = ()  # (track id, time, box) of faces that are shown from now on, in frames before
     seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
 
 
@@ -97,10 +107,40 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
         return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
     boxes = detector.detect(frame.image)  # (N, 4)
     tracks = tracker.update(boxes, frame.time_s, frame.image)
-    places = tuple((track.track_id, tuple(int(v) for v in track.box.round()), track.fresh) for track in tracks)
-    seen = tuple(tuple(int(v) for v in box) for box in (*boxes, *(track.box.round() for track in tracker.tracks)))
+    places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
+    begun = tuple((track.track_id, time_s, _whole(box)) for track in tracks for time_s, box in track.before)
+    seen = tuple(_whole(box) for box in (*boxes, *(track.box for track in tracker.tracks)))
     fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
-    return Located(frame, places, crop_faces(frame.image, fresh, spec), seen)
+    return Located(frame, places, crop_faces(frame.image, fresh, spec), begun, seen)
+
+
+def _whole(box: np.ndarray) -> Box:
+    return tuple(int(v) for v in np.round(box))
+
+
+def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> Iterator[Located]:
+    """The stream, up to `most` frames late, with the faces that later frames say were there already."""
+    held: deque[Located] = deque()
+    error: Exception | None = None
+    located = iter(stream)
+    while error is None:
+        try:
+            one = next(located)
+        except Exception as caught:  # also its end; what is held comes before it
+            error = caught
+            break
+        for i, old in enumerate(held):
+            for track_id, time_s, box in one.begun:
+                if old.frame.time_s == time_s:
+                    crop = crop_faces(old.frame.image, np.array([box], np.int32), spec)
+                    places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
+                    held[i] = old = replace(old, places=places, crops=crops)
+        held.append(one)
+        if len(held) > most:
+            yield held.popleft()
+    yield from held
+    if not isinstance(error, StopIteration):
+        raise error
 
 
 def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:

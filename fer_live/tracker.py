@@ -16,7 +16,10 @@ ALIKE = 0.5  # correlation below which its place is taken to show something else
 
 @dataclass
 class Track:
-    """A face followed over time. `fresh`: it was found in the frame of the last update, and not only remembered."""
+    """A face followed over time. `fresh`: it was found in the frame of the last update, and not only remembered.
+
+    before: times and boxes of the hits before it was shown; complete in the update that shows it first, empty after it.
+    """
 
     track_id: int
     box: np.ndarray  # (4,) float xyxy, steadied
@@ -24,6 +27,7 @@ class Track:
     look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey
     hits: int = 1
     fresh: bool = True
+    before: list[tuple[float, np.ndarray]] = field(default_factory=list)
 
 
 class FaceTracker:
@@ -47,6 +51,8 @@ class FaceTracker:
         unmatched = set(range(len(boxes)))
         for track in self.tracks:
             track.fresh = False
+            if track.track_id:
+                track.before.clear()
         for track, i in self._pairs(boxes):
             self._follow(track, boxes[i], time_s, image)
             unmatched.discard(i)
@@ -65,6 +71,8 @@ class FaceTracker:
 
     def _follow(self, track: Track, box: np.ndarray, time_s: float, image: np.ndarray | None) -> None:
         """Move the track to the box; Haar's box jumps by a few pixels between frames, so only most of the way."""
+        if not track.track_id:
+            track.before.append((track.seen_s, track.box.copy()))
         elapsed_s = max(time_s - track.seen_s, 1e-3)
         share = 1 - math.exp(-elapsed_s / self.steady_s) if self.steady_s else 1.0
         moved = np.abs(box - track.box).max() / max(1.0, track.box[2] - track.box[0])
