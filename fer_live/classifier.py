@@ -30,10 +30,7 @@ class EmotionClassifier:
     """A checkpoint, or an exported .onnx file, ready to answer. `describe` says where it runs, in what precision, and why."""
 
     def __init__(self, path: str | Path, device: str = "auto", head: str | None = None, runtime: str = "auto"):
-        # One face keeps no more than a core busy, and torch's threads wait for each other by spinning: with a core taken by
-        # another program two threads took 0.66 s for a face, where one thread took a few hundredths.
-        threads = max(1, (os.cpu_count() or 2) // 2)
-        self.network, why = open_network(Path(path), device, head, runtime, threads)
+        self.network, why = open_network(Path(path), device, head, runtime)
         self.spec = self.network.spec
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
         probs = self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
@@ -50,27 +47,30 @@ class EmotionClassifier:
         return powers / powers.sum(1, keepdims=True)
 
 
-def open_network(path: Path, device: str, head: str | None, runtime: str, threads: int) -> tuple[Network, str]:
+def open_network(path: Path, device: str, head: str | None, runtime: str) -> tuple[Network, str]:
     """The network on the runtime that suits, and the reason in words. Raises CheckpointError, DeviceError.
 
     auto: CUDA where there is a GPU; on the CPU OpenVINO or ONNX Runtime where one is installed and the network's export
     lies beside it, else torch. Torch is imported only where it computes: it takes longer to start than all the rest.
     """
     check_device_name(device)
+    cores = os.cpu_count() or 2
     if path.suffix == ".onnx":
         if device not in ("auto", "cpu"):
             raise DeviceError(f"an .onnx model runs on the CPU here, not on {device}; give a best_model.pt, or --device cpu")
-        return _open_export(path, head, runtime if runtime in PACKAGES else _installed() or "onnx", threads), "an .onnx model"
+        return _open_export(path, head, runtime if runtime in PACKAGES else _installed() or "onnx", cores), "an .onnx model"
     twin = path.with_suffix(".onnx")
     if runtime in PACKAGES:
-        return _open_export(twin, head, runtime, threads), "as asked"
+        return _open_export(twin, head, runtime, cores), "as asked"
     wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver())
     found = _installed()
     if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(twin, path):
-        return _open_export(twin, head, found, threads), "as asked" if device == "cpu" else "no CUDA GPU was found"
+        return _open_export(twin, head, found, cores), "as asked" if device == "cpu" else "no CUDA GPU was found"
     from fer_live.runtimes.torch_network import TorchNetwork
 
-    network = TorchNetwork(path, device, head, threads)
+    # Torch's threads wait for each other by spinning: with a core taken by another program two of them took 0.66 s for a face,
+    # where one took a few hundredths. The exports' runtimes are told not to spin, or do not.
+    network = TorchNetwork(path, device, head, max(1, cores // 2))
     return network, network.why
 
 
