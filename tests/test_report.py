@@ -283,6 +283,14 @@ def test_colours_are_the_overlays_and_patterns_tell_them_apart():
     assert len(marks) == len(PALETTE) == len(set(marks))
 
 
+def test_a_frame_that_stands_for_long_fills_all_of_its_time():
+    face = {"track_id": 1, "box": [0, 0, 9, 9], "label": "happy", "confidence": 1.0, "probs": {"happy": 1.0}}
+    times = [0.0, 0.1, 0.2, 0.75, 0.8]  # half a second of dropped frames
+    result = summarize([{"frame": i, "time_s": time_s, "faces": [face]} for i, time_s in enumerate(times)])
+    full = [sum(part.values()) / result.bin_s for part in result.bins]
+    assert max(full) <= 1.001 and all(share == pytest.approx(1.0) for share in full[:8]), "never more faces than there were"
+
+
 def test_a_row_of_very_many_parts_is_thinned():
     runs = [(i / 10, (i + 1) / 10, int(i % 10 == 0)) for i in range(20_000)]
     drawn = strip(runs, (0.0, 2000.0), ["happy", "sad"], "x")

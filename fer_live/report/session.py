@@ -227,14 +227,16 @@ class _Counter:
             self.session.gaps.append((start_s, time_s))
 
     def _bin(self, time_s: float, weight_s: float, faces: list) -> None:
-        session = self.session
-        while (number := int(time_s / session.bin_s)) >= BINS:
+        session, end_s = self.session, time_s + weight_s
+        while (last := int(end_s / session.bin_s)) >= BINS:
             session.bins = [_sum(session.bins[i : i + 2]) for i in range(0, len(session.bins), 2)]
             session.bin_s *= 2
-        while len(session.bins) <= number:
+        while len(session.bins) <= last:
             session.bins.append({})
-        for _, label, _, _ in faces:
-            session.bins[number][label] = session.bins[number].get(label, 0.0) + weight_s
+        for number in range(int(time_s / session.bin_s), last + 1):  # a frame that stood for long fills several
+            share_s = min(end_s, (number + 1) * session.bin_s) - max(time_s, number * session.bin_s)
+            for _, label, _, _ in faces:
+                session.bins[number][label] = session.bins[number].get(label, 0.0) + share_s
 
 
 def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
