@@ -23,11 +23,7 @@ from training.data import (
     CSV_ORDER,
     VOTE_ORDER,
     DataError,
-    clear_votes,
     load_dataset,
-    majority_votes,
-    plurality_votes,
-    vote_targets,
     without_leaks,
 )
 from training.evaluate import calibration_error, fit_temperature, measure, measure_split, softmax
@@ -36,6 +32,7 @@ from training.optim import learning_rate
 from training.recipes import RECIPES, Recipe, varied
 from training.robustness import TABLE
 from training.train import Trainer
+from training.votes import clear_votes, majority_votes, plurality_votes, vote_targets
 
 QUICK = Recipe(about="for tests", phases=((2, 48), (2, 48)), batch_size=14, warmup_steps=2, dropout=0.1, ema=0.9)
 

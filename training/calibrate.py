@@ -8,9 +8,10 @@ import numpy as np
 from torch import nn
 
 from models.checkpoint import EMOTIONS, ModelSpec
-from training.data import Dataset, plurality_votes, vote_targets
+from training.data import Dataset
 from training.evaluate import fit_temperature, predict_heads
 from training.train import split_names
+from training.votes import plurality_votes, vote_targets
 
 
 def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:

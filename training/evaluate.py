@@ -17,7 +17,8 @@ from torch import nn
 from models.checkpoint import EMOTIONS, HEADS, CheckpointError, ModelSpec, load_checkpoint
 from models.device import DeviceError, choose_device
 from models.preprocess import normalize
-from training.data import DataError, Dataset, clear_votes, fingerprints, load_dataset, majority_votes, plurality_votes
+from training.data import DataError, Dataset, fingerprints, load_dataset
+from training.votes import clear_votes, majority_votes, plurality_votes
 
 MEAN = "mean"  # the mean of both heads' probabilities, measured beside them
 

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.checkpoint import CheckpointError, load_checkpoint
-from training.data import Dataset, vote_targets
+from training.data import Dataset
 from training.recipes import Recipe
+from training.votes import vote_targets
 
 Logits = dict[str, torch.Tensor]  # head -> (B, classes)
 SOFTNESS = 2.0  # the temperature at which teachers are imitated
