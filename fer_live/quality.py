@@ -12,8 +12,8 @@ PERIOD_S = 1.0  # between two decisions
 TOO_BUSY, IDLE = 0.9, 0.5  # shares of the time there is for a frame
 PATIENCE = 3  # idle periods before more is tried again: each try that fails costs a second of dropped frames
 # (frames from one search of the whole picture to the next, factor on the smallest face), the best first
-LEVELS = ((2, 1.0), (6, 1.0), (12, 1.0), (12, 1.5), (18, 2.0))
-START = 1
+LEVELS = ((2, 1.0), (8, 1.0), (12, 1.0), (12, 1.5), (18, 2.0))
+START = 1  # what runs without a target rate search, too
 
 
 class Governor:

@@ -4,7 +4,7 @@ import time
 import wave
 from types import SimpleNamespace
 
-import cv2  # noqa: F401, before av; see fer_live/sources.py
+import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av

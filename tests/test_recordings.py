@@ -12,7 +12,7 @@ import time
 import wave
 from pathlib import Path
 
-import cv2  # noqa: F401, before av; see fer_live/sources.py
+import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av

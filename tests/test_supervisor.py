@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-import cv2  # before av; see fer_live/sources.py
+import cv2  # before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av
