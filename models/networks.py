@@ -77,7 +77,8 @@ def _conv(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
 def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: float = 0.0) -> nn.Module:
     """The network that `spec` describes, on the CPU, in channels_last.
 
-    pretrained: False for random weights, True for timm's ImageNet weights (needs its hub), or a file of such weights.
+    pretrained: False for random weights, True for timm's ImageNet weights (needs its hub), a file of such weights, or a
+    checkpoint of this very network, whose heads are taken too.
     drop_path: stochastic depth of the trunk while training. Raises CheckpointError for an unknown arch or an unfit file.
     """
     planes = len(spec.mean)
@@ -85,9 +86,9 @@ def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: flo
         trunk: nn.Module = ResNet9(planes)
     else:
         trunk = _timm_trunk(spec.arch, planes, pretrained is True, drop_path)
-    if isinstance(pretrained, Path):
-        _load_trunk(trunk, pretrained)
     model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.head, spec.resolution)
+    if isinstance(pretrained, Path):
+        _load_weights(model, pretrained)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -108,16 +109,26 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
         raise CheckpointError(f"timm's ImageNet weights of {arch} cannot be had ({reason}); give --pretrained FILE, or none")
 
 
-def _load_trunk(trunk: nn.Module, path: Path) -> None:
-    """Copy ImageNet weights from a file into the trunk: by position where the names differ but order and shapes agree.
-
-    Three colour planes of the first convolution are summed for a one-plane network, which is exact for grey pictures
-    under a mean and deviation that are the same for all planes.
-    """
+def _load_weights(model: EmotionNet, path: Path) -> None:
+    """Copy a checkpoint of this program into the network, or ImageNet weights into its trunk."""
     try:
         source = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
+    if "state_dict" not in source:
+        return _load_trunk(model.trunk, source, path)
+    try:
+        model.load_state_dict(source["state_dict"])
+    except RuntimeError:
+        raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
+
+
+def _load_trunk(trunk: nn.Module, source: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy ImageNet weights into the trunk: by position where the names differ but order and shapes agree.
+
+    Three colour planes of the first convolution are summed for a one-plane network, which is exact for grey pictures
+    under a mean and deviation that are the same for all planes.
+    """
     target = trunk.state_dict()
     for name, tensor in zip(target, source.values(), strict=False):
         if tensor.ndim == 4 and target[name].shape[1] == 1 and tensor.shape[1] == 3:

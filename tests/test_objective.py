@@ -1,5 +1,7 @@
 """What training is asked to learn beside plain labels, what a webcam does to pictures, and the commands that measure it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ from models.checkpoint import ModelSpec, load_checkpoint
 from tests.test_training import QUICK, write_votes
 from training import ablate, speed
 from training.__main__ import main as train_main
-from training.augment import Augmentation, augment, jpeg
+from training.augment import Augmentation, augment, jpeg, views
 from training.boxes import detector_boxes
 from training.data import load_dataset
 from training.distributed import compiled
@@ -154,6 +156,59 @@ def test_the_command_takes_teachers(tmp_path, face_folders, untrained, monkeypat
     assert f"--teacher {untrained}" in (tmp_path / "run" / "report.html").read_text()
     assert train_main([*base, "--out", str(tmp_path / "no"), "--teacher", str(tmp_path / "none.pt")]) == 2
     assert "none.pt" in capsys.readouterr().err
+
+
+def test_the_teachers_crop_is_the_students_in_full_light(grey_face):
+    images = torch.from_numpy(np.stack([grey_face] * 8))
+    moved = replace(STILL, flip=0.5, rotation_degrees=20, scale=0.2)
+    harsh = replace(moved, low_light=1.0, noise=0.2, blur=1.0, jpeg=1.0, erase=1.0, brightness=0.3)
+    crop, plain = views(images, 48, harsh, torch.Generator().manual_seed(0), with_plain=True)
+    assert plain.shape == crop.shape and (plain - crop).abs().mean() > 20
+    crop, plain = views(images, 48, moved, torch.Generator().manual_seed(0), with_plain=True)
+    assert torch.equal(crop, plain) and not torch.equal(plain[0], plain[1]), "moved alike, each its own way"
+    assert torch.equal(augment(images, 48, moved, torch.Generator().manual_seed(0)), crop)
+
+
+def test_teachers_see_what_the_student_does_not(tmp_path, face_folders, untrained, monkeypatch):
+    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
+    dark = replace(QUICK, distill=0.5, augmentation=replace(STILL, low_light=1.0))
+    trainer, seen = Trainer(dark, data, CPU, 0, teachers=[untrained]), []
+    teachers = trainer.teachers
+    monkeypatch.setattr(trainer, "teachers", lambda x: seen.append(x) or teachers(x))
+    x, _, _ = trainer._batch(torch.arange(4), 48, torch.Generator().manual_seed(0))
+    assert seen[0].std() > 1.5 * x.std() and seen[0].mean() > x.mean()
+
+
+def test_training_goes_on_from_a_checkpoint(tmp_path, face_folders, untrained, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),), learning_rate=0.0, ema=0.0))
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3)
+    base = ["--data", str(face_folders), "--votes", str(votes), "--recipe", "quick", "--device", "cpu"]
+    assert train_main([*base, "--pretrained", str(untrained), "--out", str(tmp_path / "run")]) == 0
+    before, after = load_checkpoint(untrained)[0], load_checkpoint(tmp_path / "run" / "best_model.pt")[0]
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)), "heads too"
+    assert f"--pretrained {untrained}" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    assert train_main([*base, "--pretrained", str(untrained), "--arch", "resnet18", "--out", str(tmp_path / "no")]) == 2
+    assert "of another network" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_freed_memory_is_kept():
+    code = """if True:
+        import resource, torch
+        from training.allocator import keep_freed_memory
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                torch.ones(10_000_000)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        usual = faults()
+        print(keep_freed_memory(), faults(), usual)
+    """
+    told, kept, usual = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    if told == "False":
+        pytest.skip("another C library")
+    assert int(kept) < 0.2 * int(usual)
 
 
 # ------------------------------------------------------------------------------------------------ measuring

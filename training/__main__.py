@@ -22,7 +22,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of all chance in the run (default: 0)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE",
-                        help="ImageNet weights: from the installed package or timm's hub, or a file (default: auto)")
+                        help="ImageNet weights: from the installed package or timm's hub, or a file, also a best_model.pt to go "
+                             "on from (default: auto)")
     parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
     parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> None:
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
-        "epochs": args.epochs or "", "teachers": [str(path.resolve()) for path in args.teacher]}
+        "epochs": args.epochs or "", "teachers": [str(path.resolve()) for path in args.teacher],
+        "pretrained": "" if args.pretrained == "auto" else args.pretrained}
     out = args.resume or args.out
     recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
     _check_writable(out)
@@ -123,8 +125,8 @@ def finish(trainer, out: Path, plan: dict) -> None:
 
 def command_line(plan: dict, out: Path) -> str:
     """The command that starts this run."""
-    names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs")
-    options = [f"--{name} {plan[name]}" for name in names if plan[name] != ""]
+    names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs", "pretrained")
+    options = [f"--{name} {plan[name]}" for name in names if plan.get(name, "") != ""]
     options += [f"--teacher {path}" for path in plan.get("teachers", [])]
     return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan["clean"] else [])])
 

@@ -38,7 +38,13 @@ def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator:
 
     boxes: (B, 3) the detector's boxes as centre x, centre y and side, in shares of the picture's side.
     """
-    x = images[:, None].float()  # (B, 1, S, S)
+    return views(images, resolution, how, generator, boxes)[0]
+
+
+def views(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator,
+          boxes: torch.Tensor | None = None, with_plain: bool = False) -> list[torch.Tensor]:
+    """As `augment`, in a list; with_plain: and the same crops, moved alike, with their light and detail left as they are."""
+    x = original = images[:, None].float()  # (B, 1, S, S)
 
     def uniform(*shape: int) -> torch.Tensor:  # -1..1
         return torch.rand(shape, generator=generator, device=x.device) * 2 - 1
@@ -64,7 +70,8 @@ def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator:
         boxes = torch.where(chosen(how.detector_box)[:, :, 0, 0], boxes, whole)
     else:
         boxes = None
-    x = _resample(x, resolution, how, uniform, boxes)
+    grid = _geometry(len(x), x.shape[-1], resolution, how, uniform, boxes)
+    x = _resample(x, grid)
     if how.contrast or how.brightness:
         mean = x.mean((2, 3), keepdim=True)
         x = (x - mean) * (1 + how.contrast * uniform(len(x), 1, 1, 1)) + mean
@@ -74,24 +81,28 @@ def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator:
         x = x + sigma * torch.randn(x.shape, generator=generator, device=x.device)
     if how.erase:
         x = torch.where(_rectangles(len(x), resolution, uniform) & chosen(how.erase), 128.0, x)
-    return x.clamp_(0, 255).permute(0, 2, 3, 1)
+    crops = [x.clamp_(0, 255), _resample(original, grid)] if with_plain else [x.clamp_(0, 255)]
+    return [crop.permute(0, 2, 3, 1) for crop in crops]
 
 
-def _resample(x: torch.Tensor, resolution: int, how: Augmentation, uniform, boxes: torch.Tensor | None = None) -> torch.Tensor:
-    """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R) for all geometry; the edge is mirrored outwards."""
-    n = len(x)
+def _geometry(n: int, side: int, resolution: int, how: Augmentation, uniform, boxes: torch.Tensor | None) -> torch.Tensor:
+    """Where n crops of R x R take their values from in pictures of `side`, for all geometry at once: (n, R, R, 2)."""
     angle = math.radians(how.rotation_degrees) * uniform(n)
     scale = 1 + how.scale * uniform(n)
     mirror = torch.where(uniform(n) * 0.5 + 0.5 < how.flip, -1.0, 1.0)
     shift = 2 * how.shift * uniform(n, 2)  # in grid_sample's units the side is 2
     if how.pixel_shift:
-        shift = shift + (uniform(n, 2) * (how.pixel_shift + 0.5)).round() * 2 / x.shape[-1]
+        shift = shift + (uniform(n, 2) * (how.pixel_shift + 0.5)).round() * 2 / side
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], dim=1)
     if boxes is not None:  # first into the box, then disturbed as any other frame
         rows = rows * boxes[:, 2:3]
         rows[:, [2, 5]] += 2 * boxes[:, :2] - 1
-    grid = F.affine_grid(rows.view(n, 2, 3), [n, 1, resolution, resolution], align_corners=False)
+    return F.affine_grid(rows.view(n, 2, 3), [n, 1, resolution, resolution], align_corners=False)
+
+
+def _resample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R); the edge is mirrored outwards."""
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 

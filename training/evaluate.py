@@ -25,13 +25,14 @@ MEAN = "mean"  # the mean of both heads' probabilities, measured beside them
 
 @torch.inference_mode()
 def predict_heads(
-    model: nn.Module, images: np.ndarray, spec: ModelSpec, flip: bool = False, batch: int = 512
+    model: nn.Module, images: np.ndarray, spec: ModelSpec, flip: bool = False
 ) -> dict[str, np.ndarray]:
     """Logits of every head for pictures (N, S, S) uint8: {"fer2013": (N, 7), ...} float32, temperature not yet applied.
 
     flip: the mean of the logits of a picture and its mirror image.
     """
     device = next(model.parameters()).device
+    batch = 512 if device.type == "cuda" else 64  # a CPU is slowed down by what does not fit its caches
     parts = []
     for start in range(0, len(images), batch):
         crops = torch.from_numpy(images[start : start + batch]).to(device)[..., None]

@@ -63,7 +63,9 @@ def imitation_loss(logits: Logits, taught: Logits) -> torch.Tensor:
 
 
 class Teachers:
-    """Trained networks whose mean answer is imitated. All have the student's pictures before them, augmented as they are."""
+    """Trained networks whose mean answer is imitated. They have the student's crops before them, but in full light and
+    detail: what they can see there, the student learns to see in the disturbed ones (Xie et al. 2020, arXiv:1911.04252).
+    """
 
     def __init__(self, paths: list[Path], device: torch.device, mean: tuple[float, ...], std: tuple[float, ...]):
         self.models: list[nn.Module] = []

@@ -72,6 +72,11 @@ RECIPES = {
         phases=((8, 48), (18, 64), (13, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400, ema=0.998,
         dropout=0.1, augmentation=OURS,
     ),
+    "webcam_cpu": Recipe(
+        about="best_cpu's weights (--pretrained best_model.pt) taught (--teacher) a webcam's light, noise and blur",
+        phases=((1, 64), (4, 80)), learning_rate=4e-4, warmup_steps=100, ema=0.998, dropout=0.1, distill=0.5,
+        augmentation=replace(OURS, **{**WEBCAM, "detector_box": 0.0}),
+    ),
     "ablation": Recipe(
         about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
         phases=((5, 48),), dropout=0.1, distill=0.5, augmentation=OURS,

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from models.checkpoint import ModelSpec, save_checkpoint, write_atomically
 from models.networks import build_model
 from models.preprocess import normalize
-from training.augment import augment
+from training.allocator import keep_freed_memory
+from training.augment import views
 from training.boxes import detector_boxes
 from training.data import Dataset
 from training.distributed import Team, compiled, heads_of
@@ -81,6 +82,8 @@ class Trainer:
         if len(self.train_set.images) < recipe.batch_size:
             raise TrainingError(f"{len(self.train_set.images)} pictures to train on are fewer than one batch of "
                                 f"{recipe.batch_size}; add pictures, or choose a recipe with a smaller batch")
+        if device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(seed)
         self.spec = make_spec(recipe, data)
         self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
@@ -166,15 +169,16 @@ class Trainer:
         recipe, truth, team = self.recipe, self.train_set, self.team
         boxes = None if self.boxes is None else self.boxes[ids]
         # all of the batch in every process, and only then the share: chance is the same everywhere
-        crops, other, share = augment(truth.images[ids], resolution, recipe.augmentation, chance, boxes), None, 1.0
+        taught = self.teachers is not None
+        crops, other, share = views(truth.images[ids], resolution, recipe.augmentation, chance, boxes, taught), None, 1.0
         if recipe.mixup:
             order = torch.randperm(len(ids), generator=chance, device=self.device)
             share = float(np.random.default_rng([self.seed, self.step]).beta(recipe.mixup, recipe.mixup))
-            crops = share * crops + (1 - share) * crops[order]
+            crops = [share * view + (1 - share) * view[order] for view in crops]
             other = truth.pick(team.share(ids[order]))
-        x, truth = normalize(team.share(crops), self.spec), truth.pick(team.share(ids))
-        taught = self.teachers(x) if self.teachers else None
-        return x, truth, objective(recipe, truth, other, share, taught)
+        x, *plain = (normalize(team.share(view), self.spec) for view in crops)
+        truth = truth.pick(team.share(ids))
+        return x, truth, objective(recipe, truth, other, share, self.teachers(*plain) if taught else None)
 
     def slope(self, x: torch.Tensor, loss_of: Callable) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss and the logits; the gradients are left in the parameters."""
