@@ -6,9 +6,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fer_live.classifier import EmotionClassifier
 from fer_live.runtimes.cuda_network import in_sizes
@@ -21,6 +23,7 @@ from training.export import main as export_main
 from training.predict import main as predict_main
 from training.recipes import RECIPES
 from training.release import main as release_main
+from training.soup import main as soup_main
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 onnx = pytest.mark.skipif(not all(find_spec(name) for name in PACKAGES), reason=f"needs {', '.join(PACKAGES)}")
@@ -164,4 +167,30 @@ def test_a_release_is_halved_measured_and_exported(tmp_path, face_folders, monke
     assert card["spec"]["heads"] == load_checkpoint(weights)[1].heads, "the temperatures that were fitted"
     monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
     assert "torch" not in EmotionClassifier(weights).describe, "the export beside it is its own"
+    assert [part["recipe"] for part in card["made_of"]] == ["quick"] and "--votes votes.csv" in card["made_of"][0]["command"]
     assert release_main([str(tmp_path / "none"), *arguments]) == 2
+
+
+@onnx
+def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
+    data = ["--data", str(face_folders), "--votes", str(votes)]
+    runs = [str(tmp_path / name) for name in "ab"]
+    for seed, run in enumerate(runs):
+        assert train_main([*data, "--recipe", "quick", "--out", run, "--seed", str(seed), "--pretrained", str(untrained),
+                           "--device", "cpu"]) == 0
+    assert soup_main([*runs, *data, "--shares", "3,1", "--out", str(tmp_path / "soup")]) == 0
+    a, b, mixed = (load_checkpoint(Path(run) / "best_model.pt")[0].state_dict() for run in [*runs, tmp_path / "soup"])
+    weight = "trunk.conv_stem.weight"
+    assert torch.allclose(mixed[weight], 0.75 * a[weight] + 0.25 * b[weight], atol=1e-6) and not torch.equal(a[weight], b[weight])
+    assert soup_main([str(tmp_path / "soup"), runs[1], *data, "--out", str(tmp_path / "more")]) == 0, "a soup of a soup"
+    assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "out")]) == 0
+    made = json.loads((tmp_path / "out" / "best_model.json").read_text())["made_of"]
+    assert [(part["seed"], part["share"]) for part in made] == [(0, 0.375), (1, 0.125), (1, 0.5)]
+    assert all(f"--pretrained {'/'.join(untrained.parts[-2:])} --out" in part["command"] for part in made), "no whole paths"
+    capsys.readouterr()
+    for shares in ("1", "1,x", "1,-1", "1,nan"):
+        assert soup_main([*runs, *data, "--shares", shares, "--out", str(tmp_path / "no")]) == 2
+        assert "--shares" in capsys.readouterr().err
+    assert soup_main([runs[0], str(tmp_path / "none"), *data, "--out", str(tmp_path / "no")]) == 2

@@ -1,4 +1,5 @@
-"""Turns a finished run into the weights that are shipped: halves them on disk, measures them once, writes their card.
+"""Turns a finished run, or a soup of runs, into the weights that are shipped: halves them on disk, measures them once, writes
+their card.
 
     python -m training.release RUN --data DATA --votes FILE [--out models/weights]
 
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, save_checkpoint
 from training.calibrate import calibrate
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
 from training.export import ExportError, export
+from training.soup import parts_of
 from training.train import split_names
 
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
@@ -34,7 +36,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
 
     Raises CheckpointError, DataError.
     """
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
+    parts = parts_of(run)
     model, spec = load_checkpoint(run / "best_model.pt")
     data = load_dataset(data_path, votes, spec.input_size)
     path = out / DEFAULT_WEIGHTS.name
@@ -46,14 +48,10 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     for split in splits:
         metrics[split] = measure_split(model, spec, data, split)
         metrics[f"{split} with flip"] = measure_split(model, spec, data, split, flip=True)
-    epoch = read_checkpoint(run / "best_model.pt")["metrics"].get("epoch")
-    save_checkpoint(path, model, spec, {"epoch": epoch}, half=True)
-    plan = state["run"]
+    save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
-        "command": f"python -m training --data kaggle --votes fer2013new.csv --recipe {plan['recipe']} --seed {plan['seed']}",
-        "trained": {"epoch": epoch, "epochs": len(state["history"]), "recipe": plan["recipe"], "seed": plan["seed"],
-                    "seconds": round(sum(entry["seconds"] for entry in state["history"])), "torch": torch.__version__},
+        "made_of": parts, "seconds": sum(part["seconds"] for part in parts), "torch": torch.__version__,
         "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch and the temperatures",
         "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
@@ -75,9 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS.parent, help="where the weights go")
     args = parser.parse_args(arguments)
-    if not (args.run / "last.pt").is_file():
-        print(f"error: no finished run in {args.run}; give the --out folder of python -m training", file=sys.stderr)
-        return 2
     try:
         release(args.run, args.data, args.votes, args.out)
     except (CheckpointError, DataError) as error:

@@ -1,0 +1,108 @@
+"""The mean of the weights of runs that went on from one another: what fine-tuning gained, without what it cost elsewhere.
+
+    python -m training.soup RUN RUN ... --data DATA --out DIR [--votes FILE] [--shares A,B,...]
+
+Model soups (Wortsman et al. 2022, arXiv:2203.05482); between a network and its own fine-tuning also arXiv:2109.01903. It
+works for runs that share their beginning; networks that were trained apart have nothing between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint, write_atomically
+from training.__main__ import command_line
+from training.calibrate import calibrate
+from training.data import DataError, load_dataset
+from training.evaluate import describe, measure_split
+from training.train import TrainingError, split_names
+
+RECORD = "soup.json"
+
+
+def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> dict[str, torch.Tensor]:
+    """The weighted mean of state dicts of one network; whole numbers, such as counters, are the first one's."""
+    return {
+        name: sum(share * state[name].float() for share, state in zip(shares, states, strict=True))
+        if first.is_floating_point() else first
+        for name, first in states[0].items()
+    }
+
+
+def parts_of(run: Path) -> list[dict]:
+    """How the best_model.pt in the folder came about: a run's command, epochs and time, or those of all runs of a soup.
+
+    Paths are shortened to their last two names. Raises CheckpointError where neither stands in the folder.
+    """
+    if (run / RECORD).is_file():
+        return json.loads((run / RECORD).read_text())
+    if not (run / "last.pt").is_file():
+        raise CheckpointError(f"no finished run in {run}; give the --out folder of python -m training")
+    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
+    plan, history = state["run"], state["history"]
+    plan = {**plan, **{name: Path(plan[name]).name for name in ("data", "votes") if plan[name]},
+            "teachers": [_short(path) for path in plan.get("teachers", [])]}
+    if plan.get("pretrained", "") not in ("", "none", "timm"):
+        plan["pretrained"] = _short(plan["pretrained"])
+    return [{"command": command_line(plan, Path(_short(run.resolve()))), "recipe": plan["recipe"], "seed": plan["seed"],
+             "epoch": read_checkpoint(run / "best_model.pt")["metrics"].get("epoch"), "epochs": len(history),
+             "seconds": round(sum(entry["seconds"] for entry in history)), "share": 1.0}]
+
+
+def _short(path: str | Path) -> str:
+    return "/".join(Path(path).parts[-2:])
+
+
+def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
+    """Write the mean into `out`; returns its figures on the split that chooses. Raises CheckpointError, DataError."""
+    models, specs = zip(*(load_checkpoint(run / "best_model.pt") for run in runs), strict=True)
+    model, spec = models[0], specs[0]
+    if other := [run for run, one in zip(runs, specs, strict=True) if (one.arch, set(one.heads)) != (spec.arch, set(spec.heads))]:
+        raise CheckpointError(f"{other[0]} is of another network or has other heads than {runs[0]}; mix runs of one network")
+    data = load_dataset(data_path, votes, spec.input_size)
+    model.load_state_dict(mean_state([one.state_dict() for one in models], shares))
+    spec = calibrate(model, spec, data)
+    metrics = measure_split(model, spec, data, split_names(data)[1])
+    parts = [{**part, "share": round(part["share"] * share, 4)}
+             for run, share in zip(runs, shares, strict=True) for part in parts_of(run)]
+    save_checkpoint(out / "best_model.pt", model, spec, metrics)
+    write_atomically(out / RECORD, lambda temporary: temporary.write_text(json.dumps(parts, indent=1) + "\n"))
+    return metrics
+
+
+def read_shares(text: str | None, count: int) -> list[float]:
+    """`count` shares that sum to 1, from text such as "2,1,1"; equal ones without a text. Raises TrainingError."""
+    try:
+        numbers = [float(number) for number in text.split(",")] if text else [1.0] * count
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(0 < number < float("inf") for number in numbers):
+        raise TrainingError(f"--shares {text} are not {count} numbers above 0; give one for each run, such as 2,1,1")
+    return [number / sum(numbers) for number in numbers]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.soup", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the --out folder of a finished run, or of a soup")
+    parser.add_argument("--data", type=Path, required=True, help="the data that they were trained on")
+    parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
+    parser.add_argument("--shares", metavar="A,B,...", help="how much of each (default: equal shares)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where best_model.pt goes")
+    args = parser.parse_args(arguments)
+    try:
+        metrics = cook(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
+    except (CheckpointError, DataError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for result in metrics.values():
+        print(describe(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
