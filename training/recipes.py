@@ -60,6 +60,7 @@ FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 WEBCAM = {"detector_box": 0.5, "low_light": 0.1, "jpeg": 0.15, "noise": 0.1, "detail": 0.35}
 OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                     blur=0.15, noise=0.03, erase=0.4)
+AGAIN = {"phases": ((1, 64), (4, 80)), "learning_rate": 4e-4, "warmup_steps": 100, "dropout": 0.1, "distill": 0.5}
 
 RECIPES = {
     "best": Recipe(
@@ -72,10 +73,13 @@ RECIPES = {
         phases=((8, 48), (18, 64), (13, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400, ema=0.998,
         dropout=0.1, augmentation=OURS,
     ),
+    "again_cpu": Recipe(
+        about="best_cpu's weights (--pretrained best_model.pt) once more, taught by themselves or others (--teacher)",
+        augmentation=OURS, **AGAIN,
+    ),
     "webcam_cpu": Recipe(
-        about="best_cpu's weights (--pretrained best_model.pt) taught (--teacher) a webcam's light, noise and blur",
-        phases=((1, 64), (4, 80)), learning_rate=4e-4, warmup_steps=100, ema=0.998, dropout=0.1, distill=0.5,
-        augmentation=replace(OURS, **{**WEBCAM, "detector_box": 0.0}),
+        about="the same under a webcam's light, noise and blur; training.soup mixes it with what it started from",
+        augmentation=replace(OURS, **{**WEBCAM, "detector_box": 0.0}), **AGAIN,
     ),
     "ablation": Recipe(
         about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
