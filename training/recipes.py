@@ -60,6 +60,7 @@ FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 WEBCAM = {"detector_box": 0.5, "low_light": 0.1, "jpeg": 0.15, "noise": 0.1, "detail": 0.35}
 OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                     blur=0.15, noise=0.03, erase=0.4)
+IN_WEBCAMS = replace(OURS, **{**WEBCAM, "detector_box": 0.0})  # FER2013's pictures are a detector's boxes already
 AGAIN = {"phases": ((1, 64), (4, 80)), "learning_rate": 4e-4, "warmup_steps": 100, "dropout": 0.1, "distill": 0.5}
 
 RECIPES = {
@@ -79,7 +80,11 @@ RECIPES = {
     ),
     "webcam_cpu": Recipe(
         about="the same under a webcam's light, noise and blur; training.soup mixes it with what it started from",
-        augmentation=replace(OURS, **{**WEBCAM, "detector_box": 0.0}), **AGAIN,
+        augmentation=IN_WEBCAMS, **AGAIN,
+    ),
+    "webcam": Recipe(
+        about="the same from best's weights, for a CUDA GPU; several seeds of best may teach it",
+        augmentation=IN_WEBCAMS, **{**AGAIN, "phases": ((20, 112),)}, batch_size=512, drop_path=0.1,
     ),
     "ablation": Recipe(
         about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
