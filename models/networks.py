@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.checkpoint import CheckpointError, ModelSpec
+from models.checkpoint import FORMAT, CheckpointError, ModelSpec
 
 HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth class, after the seven
 
@@ -115,7 +115,9 @@ def _load_weights(model: EmotionNet, path: Path) -> None:
         source = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
-    if "state_dict" not in source:
+    if not isinstance(source, dict):
+        raise CheckpointError(f"{path} holds no weights by name; give a state_dict file")
+    if source.get("format") != FORMAT:
         return _load_trunk(model.trunk, source, path)
     try:
         model.load_state_dict(source["state_dict"])

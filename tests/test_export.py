@@ -14,7 +14,7 @@ import torch
 
 from fer_live.classifier import EmotionClassifier
 from fer_live.runtimes.cuda_network import in_sizes
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint
+from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, save_checkpoint
 from models.device import DeviceError
 from tests.conftest import ROOT
 from tests.test_training import QUICK, write_votes
@@ -194,3 +194,11 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
         assert soup_main([*runs, *data, "--shares", shares, "--out", str(tmp_path / "no")]) == 2
         assert "--shares" in capsys.readouterr().err
     assert soup_main([runs[0], str(tmp_path / "none"), *data, "--out", str(tmp_path / "no")]) == 2
+    model, spec = load_checkpoint(Path(runs[1]) / "best_model.pt")
+    save_checkpoint(Path(runs[1]) / "best_model.pt", model, replace(spec, mean=(0.4,)), {})
+    capsys.readouterr()
+    assert soup_main([*runs, *data, "--out", str(tmp_path / "no")]) == 2 and "sees other pictures" in capsys.readouterr().err
+    (tmp_path / "more" / "soup.json").write_text("{")
+    assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "no")]) == 2
+    (Path(runs[0]) / "last.pt").write_bytes(b"cut")
+    assert release_main([runs[0], *data, "--out", str(tmp_path / "no")]) == 2

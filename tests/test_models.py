@@ -128,6 +128,9 @@ def test_pretrained_weights_load_by_position_and_fold_colours(tmp_path):
         assert torch.allclose(grey.features(x), colour.features(x.expand(-1, 3, -1, -1)), atol=1e-4)
     with pytest.raises(CheckpointError, match="does not fit"):
         build_model(dataclasses.replace(SPEC, arch="resnet18"), pretrained=tmp_path / "weights.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="no weights by name"):
+        build_model(SPEC, pretrained=tmp_path / "list.pth")
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints

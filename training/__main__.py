@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> None:
     from training.data import load_dataset, without_leaks
     from training.distributed import join_team, leave_team
     from training.recipes import RECIPES, varied
+    from training.record import read_last
     from training.train import Trainer, train
 
-    state = _read_last(args.resume) if args.resume else None
+    state = read_last(args.resume) if args.resume else None
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
@@ -109,6 +110,7 @@ def finish(trainer, out: Path, plan: dict) -> None:
     from training.audit import audit
     from training.calibrate import calibrate, head_truths
     from training.evaluate import answer, head_probs, measure_split
+    from training.record import command_line
     from training.train import split_names
 
     model, spec = load_checkpoint(out / "best_model.pt", trainer.device)
@@ -121,14 +123,6 @@ def finish(trainer, out: Path, plan: dict) -> None:
     report.draw_all(out, trainer.history, metrics, images, truths, {head: answer(probs, head) for head in probs})
     page.write_page(out, command_line(plan, out), plan, metrics, audit(trainer.data))
     print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
-
-
-def command_line(plan: dict, out: Path) -> str:
-    """The command that starts this run."""
-    names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs", "pretrained")
-    options = [f"--{name} {plan[name]}" for name in names if plan.get(name, "") != ""]
-    options += [f"--teacher {path}" for path in plan.get("teachers", [])]
-    return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan.get("clean") else [])])
 
 
 def _tensorboard(out: Path):
@@ -177,23 +171,6 @@ def _check_writable(out: Path) -> None:
         (out / ".write-test").unlink()
     except OSError as error:
         raise TrainingError(f"cannot write to {out} ({error.strerror}); choose another --out") from None
-
-
-def _read_last(folder: Path) -> dict:
-    import torch
-
-    from training.train import FORMAT, TrainingError
-
-    path = folder / "last.pt"
-    if not path.is_file():
-        raise TrainingError(f"nothing to resume: no {path}; start the run with --data, --recipe and --out")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise TrainingError(f"{path} cannot be read ({type(error).__name__}); start the run again")
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise TrainingError(f"{path} was not written by this training; start the run again")
-    return state
 
 
 if __name__ == "__main__":

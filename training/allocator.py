@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what is freed; whether it could be told. Elsewhere (macOS, Windows, musl) nothing is done.
 
     By default malloc maps every large block anew and unmaps it when it is freed, and the kernel fills each page with zeros
-    at its first touch. A training step frees and takes the same hundred blocks of some megabytes each: without this, a fifth
+    at its first touch. A training step frees and takes the same hundred blocks of some megabytes each: without this, a third
     of the time went there (mallopt(3); the figures are in RESULTS.md).
     """
     try:

@@ -24,8 +24,8 @@ from training.calibrate import calibrate
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
 from training.export import ExportError, export
-from training.soup import parts_of
-from training.train import split_names
+from training.record import parts_of
+from training.train import TrainingError, split_names
 
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
            "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")
@@ -34,7 +34,7 @@ LICENCE = ("weights: for research use, as FER2013, on whose pictures they were t
 def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`; returns the card.
 
-    Raises CheckpointError, DataError.
+    Raises CheckpointError, DataError, TrainingError.
     """
     parts = parts_of(run)
     model, spec = load_checkpoint(run / "best_model.pt")
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         release(args.run, args.data, args.votes, args.out)
-    except (CheckpointError, DataError) as error:
+    except (CheckpointError, DataError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint, write_atomically
-from training.__main__ import command_line
+from models.checkpoint import CheckpointError, ModelSpec, load_checkpoint, save_checkpoint, write_atomically
 from training.calibrate import calibrate
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
+from training.record import RECORD, parts_of
 from training.train import TrainingError, split_names
-
-RECORD = "soup.json"
 
 
 def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> dict[str, torch.Tensor]:
@@ -34,36 +32,15 @@ def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> di
     }
 
 
-def parts_of(run: Path) -> list[dict]:
-    """How the best_model.pt in the folder came about: a run's command, epochs and time, or those of all runs of a soup.
-
-    Paths are shortened to their last two names. Raises CheckpointError where neither stands in the folder.
-    """
-    if (run / RECORD).is_file():
-        return json.loads((run / RECORD).read_text())
-    if not (run / "last.pt").is_file():
-        raise CheckpointError(f"no finished run in {run}; give the --out folder of python -m training")
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
-    plan, history = state["run"], state["history"]
-    plan = {**plan, **{name: Path(plan[name]).name for name in ("data", "votes") if plan[name]},
-            "teachers": [_short(path) for path in plan.get("teachers", [])]}
-    if plan.get("pretrained", "") not in ("", "none", "timm"):
-        plan["pretrained"] = _short(plan["pretrained"])
-    return [{"command": command_line(plan, Path(_short(run.resolve()))), "recipe": plan["recipe"], "seed": plan["seed"],
-             "epoch": read_checkpoint(run / "best_model.pt")["metrics"].get("epoch"), "epochs": len(history),
-             "seconds": round(sum(entry["seconds"] for entry in history)), "share": 1.0}]
-
-
-def _short(path: str | Path) -> str:
-    return "/".join(Path(path).parts[-2:])
-
-
 def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
-    """Write the mean into `out`; returns its figures on the split that chooses. Raises CheckpointError, DataError."""
+    """Write the mean into `out`; returns its figures on the split that chooses.
+
+    Raises CheckpointError, DataError, TrainingError.
+    """
     models, specs = zip(*(load_checkpoint(run / "best_model.pt") for run in runs), strict=True)
     model, spec = models[0], specs[0]
-    if other := [run for run, one in zip(runs, specs, strict=True) if (one.arch, set(one.heads)) != (spec.arch, set(spec.heads))]:
-        raise CheckpointError(f"{other[0]} is of another network or has other heads than {runs[0]}; mix runs of one network")
+    if other := [run for run, one in zip(runs, specs, strict=True) if _kind(one) != _kind(spec)]:
+        raise CheckpointError(f"{other[0]} is of another network than {runs[0]}, or sees other pictures; mix runs of one network")
     data = load_dataset(data_path, votes, spec.input_size)
     model.load_state_dict(mean_state([one.state_dict() for one in models], shares))
     spec = calibrate(model, spec, data)
@@ -73,6 +50,11 @@ def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | N
     save_checkpoint(out / "best_model.pt", model, spec, metrics)
     write_atomically(out / RECORD, lambda temporary: temporary.write_text(json.dumps(parts, indent=1) + "\n"))
     return metrics
+
+
+def _kind(spec: ModelSpec) -> tuple:
+    """What two networks must share for their mean to be one."""
+    return spec.arch, set(spec.heads), spec.mean, spec.std, spec.input_size
 
 
 def read_shares(text: str | None, count: int) -> list[float]:
