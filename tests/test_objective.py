@@ -202,13 +202,14 @@ def test_freed_memory_is_kept():
             for _ in range(20):
                 torch.ones(10_000_000)
             return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-        usual = faults()
-        print(keep_freed_memory(), faults(), usual)
+        usual, told = faults(), keep_freed_memory()
+        faults()  # the heap grows over the first five to eight rounds
+        print(told, faults(), usual)
     """
     told, kept, usual = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     if told == "False":
         pytest.skip("another C library")
-    assert int(kept) < 0.2 * int(usual)
+    assert int(kept) < 0.05 * int(usual)
 
 
 # ------------------------------------------------------------------------------------------------ measuring

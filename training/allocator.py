@@ -6,6 +6,7 @@ import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT = 2**31 - 1  # bytes, the most that mallopt takes
+OLD_KEPT = 2**25  # bytes, the most that glibc's older versions take for the second
 
 
 def keep_freed_memory() -> bool:
@@ -19,4 +20,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no such function; Windows cannot even open None
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, KEPT)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT))
+    from_heap = mallopt(M_MMAP_THRESHOLD, KEPT) or mallopt(M_MMAP_THRESHOLD, OLD_KEPT)
+    return bool(mallopt(M_TRIM_THRESHOLD, KEPT) and from_heap)
