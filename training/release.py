@@ -21,6 +21,7 @@ import torch
 
 from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, save_checkpoint
 from training.calibrate import calibrate
+from training.commands import ResultsError, check_writable, writing_to
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
 from training.export import ExportError, export
@@ -30,17 +31,21 @@ from training.train import TrainingError, split_names
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
            "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")
 
+AGAIN = "make room, then release again"
+
 
 def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`; returns the card.
 
-    Raises CheckpointError, DataError, TrainingError.
+    Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
+    check_writable(out)
     parts = parts_of(run)
     model, spec = load_checkpoint(run / "best_model.pt")
     data = load_dataset(data_path, votes, spec.input_size)
     path = out / DEFAULT_WEIGHTS.name
-    save_checkpoint(path, model, spec, {}, half=True)
+    with writing_to(out, AGAIN):
+        save_checkpoint(path, model, spec, {}, half=True)
     model, spec = load_checkpoint(path)  # measured as it is shipped, rounded to 16 bits
     spec = calibrate(model, spec, data)
     splits = [name for name in ("validation", "PublicTest", "PrivateTest") if name in data.splits]
@@ -48,7 +53,8 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     for split in splits:
         metrics[split] = measure_split(model, spec, data, split)
         metrics[f"{split} with flip"] = measure_split(model, spec, data, split, flip=True)
-    save_checkpoint(path, model, spec, {}, half=True)
+    with writing_to(out, AGAIN):
+        save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
         "made_of": parts, "seconds": sum(part["seconds"] for part in parts), "torch": torch.__version__,
@@ -60,7 +66,8 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     except ExportError as error:
         print(f"not exported: {error}", file=sys.stderr)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(card, indent=1))  # a row a line
-    path.with_suffix(".json").write_text(text + "\n")
+    with writing_to(out, AGAIN):
+        path.with_suffix(".json").write_text(text + "\n")
     for result in metrics[splits[-1]].values():
         print(describe(result))
     return card
@@ -75,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         release(args.run, args.data, args.votes, args.out)
-    except (CheckpointError, DataError, TrainingError) as error:
+    except (CheckpointError, DataError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

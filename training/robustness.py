@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 
 from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint
 from training.calibrate import head_truths
+from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, load_dataset
 from training.evaluate import predict_heads
 
@@ -112,17 +112,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     try:
+        check_file(args.json)
         model, spec = load_checkpoint(args.model)
         data = load_dataset(args.data, args.votes, spec.input_size)
         ids = data.split(args.split)
-    except (CheckpointError, DataError) as error:
+        truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.heads}
+        table = robustness(model, spec, data.images[ids], truths)
+        print(describe(table))
+        write_json(args.json, table)
+    except (CheckpointError, DataError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.heads}
-    table = robustness(model, spec, data.images[ids], truths)
-    print(describe(table))
-    if args.json:
-        args.json.write_text(json.dumps(table, indent=1) + "\n")
     return 0
 
 

@@ -9,14 +9,14 @@ works for runs that share their beginning; networks that were trained apart have
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import torch
 
-from models.checkpoint import CheckpointError, ModelSpec, load_checkpoint, save_checkpoint, write_atomically
+from models.checkpoint import CheckpointError, ModelSpec, load_checkpoint, save_checkpoint
 from training.calibrate import calibrate
+from training.commands import ResultsError, check_writable, write_json, writing_to
 from training.data import DataError, load_dataset
 from training.evaluate import describe, measure_split
 from training.record import RECORD, parts_of
@@ -35,8 +35,9 @@ def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> di
 def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
     """Write the mean into `out`; returns its figures on the split that chooses.
 
-    Raises CheckpointError, DataError, TrainingError.
+    Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
+    check_writable(out)
     models, specs = zip(*(load_checkpoint(run / "best_model.pt") for run in runs), strict=True)
     model, spec = models[0], specs[0]
     if other := [run for run, one in zip(runs, specs, strict=True) if _kind(one) != _kind(spec)]:
@@ -47,8 +48,9 @@ def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | N
     metrics = measure_split(model, spec, data, split_names(data)[1])
     parts = [{**part, "share": round(part["share"] * share, 4)}
              for run, share in zip(runs, shares, strict=True) for part in parts_of(run)]
-    save_checkpoint(out / "best_model.pt", model, spec, metrics)
-    write_atomically(out / RECORD, lambda temporary: temporary.write_text(json.dumps(parts, indent=1) + "\n"))
+    with writing_to(out, "make room, then mix again"):
+        save_checkpoint(out / "best_model.pt", model, spec, metrics)
+    write_json(out / RECORD, parts)
     return metrics
 
 
@@ -78,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         metrics = cook(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
-    except (CheckpointError, DataError, TrainingError) as error:
+    except (CheckpointError, DataError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for result in metrics.values():

@@ -25,6 +25,7 @@ from torch import nn
 from models.checkpoint import EMOTIONS
 from models.device import DeviceError, choose_device
 from models.preprocess import normalize
+from training.commands import whole_number
 from training.data import DataError, Dataset, load_dataset
 from training.objective import Targets, objective
 from training.recipes import RECIPES, Recipe
@@ -170,9 +171,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv (default: pictures of noise)")
     parser.add_argument("--recipe", default="best", choices=RECIPES, metavar="NAME", help="network and augmentation")
-    parser.add_argument("--resolution", type=int, default=112, help="side in pixels (default: 112)")
-    parser.add_argument("--batch", type=int, default=512, help="pictures a step (default: 512)")
-    parser.add_argument("--steps", type=int, default=20, help="steps that are timed (default: 20)")
+    parser.add_argument("--resolution", type=whole_number, default=112, help="side in pixels (default: 112)")
+    parser.add_argument("--batch", type=whole_number, default=512, help="pictures a step (default: 512)")
+    parser.add_argument("--steps", type=whole_number, default=20, help="steps that are timed (default: 20)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     args = parser.parse_args(arguments)
     try:

@@ -26,6 +26,7 @@ from models.preprocess import normalize
 from training.allocator import keep_freed_memory
 from training.augment import views
 from training.boxes import detector_boxes
+from training.commands import writing_to
 from training.data import Dataset
 from training.distributed import Team, compiled, heads_of
 from training.evaluate import predict_heads
@@ -232,15 +233,12 @@ def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] 
         print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.4f}, accuracy {entry['train_accuracy']:.4f}; "
               f"{trainer.choose_name}: loss {entry['val_loss']:.4f}, accuracy {entry['val_accuracy']:.4f}; "
               f"{entry['images_per_s']:.0f} images/s", flush=True)
-        try:
+        with writing_to(out, "the epoch before is whole: make room, then --resume it"):
             if entry["val_loss"] < trainer.best_loss:
                 trainer.best_loss = entry["val_loss"]
                 save_checkpoint(out / "best_model.pt", trainer.average, trainer.spec, {"epoch": entry["epoch"]})
             trainer.save_last(out / "last.pt", run)
             _write_history(out / "history.csv", trainer.history)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            reason = str(error).splitlines()[0]
-            raise TrainingError(f"cannot write to {out} ({reason}); the epoch before is whole: make room, then --resume it")
         if watch:
             watch(entry)
 

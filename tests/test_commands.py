@@ -1,0 +1,87 @@
+"""What the training commands refuse, in one line, and what is still whole then."""
+
+import importlib
+import resource
+
+import pytest
+import torch
+
+from models.checkpoint import load_checkpoint
+from tests.test_training import write_votes
+from training import page
+from training.__main__ import main as train_main
+from training.train import Trainer
+
+
+def test_wrong_arguments_are_said_in_one_line(tmp_path, face_folders, capsys):
+    base = ["--data", str(face_folders), "--out", str(tmp_path / "out")]
+    (tmp_path / "file").write_text("")
+    cases = [
+        ([*base, "--recipe", "nothing"], "best_cpu"), ([*base, "--recipe", "smoke", "--device", "tpu"], "auto, cpu"),
+        ([*base, "--recipe", "smoke", "--votes", str(tmp_path / "no.csv")], "FERPlus"),
+        ([*base, "--recipe", "best_cpu", "--pretrained", str(tmp_path / "no.pth")], "no file of weights"),
+        (["--resume", str(tmp_path)], "nothing to resume"),
+        (["--data", str(face_folders), "--recipe", "smoke", "--out", str(tmp_path / "file" / "x")], "cannot write"),
+        ([*base, "--recipe", "best", "--pretrained", "none"], "fewer than one batch"),
+    ]
+    for arguments, words in cases:
+        assert train_main(arguments) == 2
+        said = capsys.readouterr().err.strip()
+        assert words in said and said.startswith("error: ") and "\n" not in said, arguments
+    assert train_main(["--list"]) == 0 and "best_cpu" in capsys.readouterr().out
+    unusable = [(["--data", "x"], "give --data, --recipe and --out"), ([*base, "--recipe", "smoke", "--epochs", "0"], "above 0")]
+    for arguments, words in unusable:
+        with pytest.raises(SystemExit) as caught:
+            train_main(arguments)
+        assert caught.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["audit", "evaluate", "robustness", "soup", "release", "ablate"])
+def test_a_place_that_cannot_be_written_is_said_before_the_work(command, tmp_path, face_folders, capsys):
+    (tmp_path / "file").write_text("")
+    data, blocked = ["--data", str(face_folders)], str(tmp_path / "file" / "x")
+    votes = ["--votes", str(write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))]
+    arguments = {
+        "audit": [str(face_folders), "--json", blocked], "evaluate": ["--model", "no.pt", *data, "--json", blocked],
+        "robustness": [*data, "--json", blocked], "soup": ["a", "b", *data, "--out", blocked],
+        "release": ["a", *data, "--out", blocked], "ablate": [*data, *votes, "--out", blocked],
+    }[command]
+    assert importlib.import_module(f"training.{command}").main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: cannot write to") and "choose another place" in said and "\n" not in said
+
+
+def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders, capsys, monkeypatch):
+    write_page = page.write_page
+    arguments = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "1", "--pretrained", "none"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(page, "write_page", full)
+    assert train_main([*arguments, "--device", "cpu", "--out", str(tmp_path)]) == 2
+    assert "No space left on device); the last epoch is whole" in capsys.readouterr().err
+    monkeypatch.setattr(page, "write_page", write_page)
+    assert train_main(["--resume", str(tmp_path), "--device", "cpu"]) == 0 and (tmp_path / "report.html").exists()
+
+
+def test_a_full_disk_ends_with_one_line_and_whole_files(tmp_path, face_folders, capsys, monkeypatch):
+    """The kernel refuses to let files grow past a limit, from the second epoch on."""
+    run_epoch, before = Trainer.run_epoch, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(self):
+        run_epoch(self)
+        if self.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+
+    monkeypatch.setattr(Trainer, "run_epoch", filling)
+    arguments = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "3", "--pretrained", "none", "--device", "cpu"]
+    try:
+        assert train_main([*arguments, "--out", str(tmp_path)]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: cannot write") and not any("Traceback" in line for line in said)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
+    load_checkpoint(tmp_path / "best_model.pt")
+    assert not list(tmp_path.glob("*.part"))
