@@ -111,12 +111,7 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
 
 def _load_weights(model: EmotionNet, path: Path) -> None:
     """Copy a checkpoint of this program into the network, or ImageNet weights into its trunk."""
-    try:
-        source = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
-    if not isinstance(source, dict):
-        raise CheckpointError(f"{path} holds no weights by name; give a state_dict file")
+    source = _read_weights(path)
     if source.get("format") != FORMAT:
         return _load_trunk(model.trunk, source, path)
     try:
@@ -125,18 +120,49 @@ def _load_weights(model: EmotionNet, path: Path) -> None:
         raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
 
 
+def _read_weights(path: Path) -> dict:
+    """A checkpoint of this program, or tensors by name; also out of a .safetensors file, or of what training scripts write."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            source = load_file(path)
+        else:
+            source = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
+    if not isinstance(source, dict):
+        raise CheckpointError(f"{path} holds no weights by name; give a state_dict file")
+    if source.get("format") == FORMAT:
+        return source
+    source = next((source[key] for key in ("state_dict", "model") if isinstance(source.get(key), dict)), source)
+    if not all(isinstance(tensor, torch.Tensor) for tensor in source.values()):
+        raise CheckpointError(f"{path} holds other things than weights by name; give a state_dict file")
+    return source
+
+
 def _load_trunk(trunk: nn.Module, source: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy ImageNet weights into the trunk: by position where the names differ but order and shapes agree.
+    """Copy ImageNet weights into the trunk: by name, or where the names differ by position, if kinds and shapes agree.
 
     Three colour planes of the first convolution are summed for a one-plane network, which is exact for grey pictures
     under a mean and deviation that are the same for all planes.
     """
     target = trunk.state_dict()
-    for name, tensor in zip(target, source.values(), strict=False):
-        if tensor.ndim == 4 and target[name].shape[1] == 1 and tensor.shape[1] == 3:
+    if target.keys() <= source.keys():
+        source = {name: source[name] for name in target}
+    if len(source) < len(target):
+        raise CheckpointError(f"{path} does not fit this network: it holds {len(source)} tensors, the network {len(target)}")
+    for name, (theirs, tensor) in zip(target, source.items(), strict=False):
+        if tensor.ndim == 4 and target[name].ndim == 4 and (target[name].shape[1], tensor.shape[1]) == (1, 3):
             tensor = tensor.sum(1, keepdim=True)
-        if target[name].shape != tensor.shape:
+        # names sorted by the alphabet have the same shapes in another order: a bias would become a weight
+        if target[name].shape != tensor.shape or _kind(name) != _kind(theirs):
             raise CheckpointError(f"{path} does not fit this network: {name} is {tuple(target[name].shape)} here, "
-                                  f"{tuple(tensor.shape)} there")
+                                  f"{theirs} {tuple(tensor.shape)} there")
         target[name] = tensor
     trunk.load_state_dict(target)
+
+
+def _kind(name: str) -> str:
+    """"weight", "bias", "running_mean" ..."""
+    return str(name).rpartition(".")[2]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fer_live.classifier import EmotionClassifier
 from fer_live.runtimes.torch_network import fuse
@@ -120,17 +121,35 @@ def test_unknown_network_is_named():
 def test_pretrained_weights_load_by_position_and_fold_colours(tmp_path):
     torch.manual_seed(0)
     colour = build_model(dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.5,) * 3)).eval()
-    foreign = {f"other.{i}": t for i, t in enumerate(colour.trunk.state_dict().values())}
-    torch.save(foreign, tmp_path / "weights.pth")
-    grey = build_model(SPEC, pretrained=tmp_path / "weights.pth").eval()
+    own = colour.trunk.state_dict()
+    foreign = {f"other.{i}.{name.rpartition('.')[2]}": tensor for i, (name, tensor) in enumerate(own.items())}
+    files = {"position.pth": foreign, "names.pth": dict(sorted(own.items())), "nested.pth": {"epoch": 3, "state_dict": foreign}}
+    for name, content in files.items():
+        torch.save(content, tmp_path / name)
+    save_file({name: tensor.contiguous() for name, tensor in own.items()}, tmp_path / "hub.safetensors")
     x = torch.randn(1, 1, 48, 48)
-    with torch.inference_mode():
-        assert torch.allclose(grey.features(x), colour.features(x.expand(-1, 3, -1, -1)), atol=1e-4)
+    for name in (*files, "hub.safetensors"):  # the last has its names in another order
+        grey = build_model(SPEC, pretrained=tmp_path / name).eval()
+        with torch.inference_mode():
+            assert torch.allclose(grey.features(x), colour.features(x.expand(-1, 3, -1, -1)), atol=1e-4), name
     with pytest.raises(CheckpointError, match="does not fit"):
-        build_model(dataclasses.replace(SPEC, arch="resnet18"), pretrained=tmp_path / "weights.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="no weights by name"):
-        build_model(SPEC, pretrained=tmp_path / "list.pth")
+        build_model(dataclasses.replace(SPEC, arch="resnet18"), pretrained=tmp_path / "position.pth")
+
+
+def test_files_that_are_no_weights_of_this_network_are_refused(tmp_path):
+    own = build_model(SPEC).trunk.state_dict()
+    wrong = {
+        "no weights by name": [1, 2], "other things than weights": {"a": torch.zeros(1), "b": "text"},
+        "it holds 2 tensors": dict(list(own.items())[:2]),
+        "does not fit": {f"x.{name}": own[name] for name in sorted(own)},  # in another order
+    }
+    for words, content in wrong.items():
+        torch.save(content, tmp_path / "weights.pth")
+        with pytest.raises(CheckpointError, match=words):
+            build_model(SPEC, pretrained=tmp_path / "weights.pth")
+    (tmp_path / "weights.safetensors").write_bytes(b"no such thing")
+    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        build_model(SPEC, pretrained=tmp_path / "weights.safetensors")
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints

@@ -24,8 +24,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of all chance in the run (default: 0)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE",
-                        help="ImageNet weights: from the installed package or timm's hub, or a file, also a best_model.pt to go "
-                             "on from (default: auto)")
+                        help="ImageNet weights: from the installed package or timm's hub, a file (.pth, .safetensors), "
+                             "also a best_model.pt to go on from (default: auto)")
     parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
     parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
