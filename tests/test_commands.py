@@ -61,6 +61,13 @@ def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders
     monkeypatch.setattr(page, "write_page", full)
     assert train_main([*arguments, "--device", "cpu", "--out", str(tmp_path)]) == 2
     assert "No space left on device); the last epoch is whole" in capsys.readouterr().err
+
+    def faulty(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(page, "write_page", faulty)
+    with pytest.raises(RuntimeError, match="of ours"):  # not called a full disk
+        train_main(["--resume", str(tmp_path), "--device", "cpu"])
     monkeypatch.setattr(page, "write_page", write_page)
     assert train_main(["--resume", str(tmp_path), "--device", "cpu"]) == 0 and (tmp_path / "report.html").exists()
 

@@ -28,7 +28,9 @@ def writing_to(place: Path, advice: str) -> Iterator[None]:
     """Inside, what cannot be written becomes a ResultsError with the reason and this advice."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise  # a fault of ours; only torch's writer of files reports a full disk as a RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ResultsError(f"cannot write to {place} ({reason}); {advice}") from None
 
