@@ -29,6 +29,7 @@ from training.evaluate import calibration_error, fit_temperature, measure, measu
 from training.evaluate import main as evaluate_main
 from training.optim import learning_rate
 from training.recipes import RECIPES, Recipe, varied
+from training.record import command_line, read_last
 from training.robustness import TABLE
 from training.train import Trainer
 from training.votes import clear_votes, majority_votes, plurality_votes, vote_targets
@@ -240,7 +241,8 @@ def test_one_cycle_is_torchs():
 def test_recipes_vary_by_plan_and_build():
     short = varied(RECIPES["best_cpu"], {"epochs": 4, "arch": "resnet18", "optimizer": "sgd"})
     assert (short.epochs, short.arch, short.optimizer) == (4, "resnet18", "sgd") and short.phases[-1][1] == 80
-    assert varied(RECIPES["best"], {}) == RECIPES["best"]
+    assert varied(RECIPES["best"], {}) == RECIPES["best"] == varied(RECIPES["best"], {"bf16": None})
+    assert [varied(RECIPES["best"], {"bf16": wish}).bf16 for wish in (True, False)] == [True, False]
     for name, recipe in RECIPES.items():
         rates = [learning_rate(recipe, step, 1000) for step in range(1000)]
         assert max(rates) == pytest.approx(recipe.learning_rate) and min(rates) >= 0, name
@@ -319,6 +321,30 @@ def test_the_command_learns_a_few_faces_by_heart_stops_and_goes_on(tmp_path, fac
     assert evaluate_main([*arguments, "--split", "Nowhere"]) == 2
     _, spec = load_checkpoint(out / "best_model.pt")
     assert spec.head == "fer2013" and spec.temperature != 1.0 and spec.labels == EMOTIONS
+
+
+def test_bfloat16_is_used_where_asked_for_and_remembered(tmp_path, face_folders, monkeypatch):
+    seen, run_epoch = [], Trainer.run_epoch
+
+    def watched(self):
+        handle = self.model.heads["fer2013"].register_forward_hook(lambda _, __, y: seen.append(y.dtype))
+        run_epoch(self)
+        handle.remove()
+
+    monkeypatch.setattr(Trainer, "run_epoch", watched)
+    monkeypatch.setattr("training.__main__.finish", lambda *_: None)  # the report is other tests' matter
+    for wish, kind in ((["--bf16"], torch.bfloat16), ([], torch.float32)):
+        seen.clear()
+        out = tmp_path / str(kind)
+        start = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "2", "--out", str(out)]
+        assert train_main([*start, "--device", "cpu", *wish]) == 0
+        assert set(seen) == {kind}
+        state = read_last(out)
+        assert ("--bf16" in command_line(state["run"], out)) == bool(wish)
+        torch.save({**state, "epoch": 1, "history": state["history"][:1]}, out / "last.pt")
+        seen.clear()
+        assert train_main(["--resume", str(out), "--device", "cpu"]) == 0 and set(seen) == {kind}
+        assert all(value.dtype == torch.float32 for value in read_last(out)["model"].values() if value.is_floating_point())
 
 
 def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatch):

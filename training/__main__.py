@@ -35,6 +35,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="a trained best_model.pt to imitate, in recipes that distil; may be given several times")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
                         help="torch.compile the network; where that fails it runs as it is (default: on CUDA)")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction,
+                        help="compute in bfloat16; on a CPU that knows it this helps ResNets, not EfficientNets (default: on CUDA)")
     parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     plan = state["run"] if state else {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
-        "epochs": args.epochs or "", "teachers": [str(path.resolve()) for path in args.teacher],
+        "epochs": args.epochs or "", "bf16": args.bf16, "teachers": [str(path.resolve()) for path in args.teacher],
         "pretrained": "" if args.pretrained == "auto" else args.pretrained}
     out = args.resume or args.out
     recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)

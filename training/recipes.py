@@ -33,6 +33,7 @@ class Recipe:
     mixup: float = 0.0  # alpha of the Beta distribution by which two pictures are mixed; 0: none (arXiv:1710.09412)
     sam_rho: float = 0.0  # radius of sharpness-aware minimisation, which takes every step twice; 0: none (arXiv:2010.01412)
     distill: float = 0.0  # share of the loss that the teachers' answers have, where --teacher gives any (arXiv:1503.02531)
+    bf16: bool | None = None  # compute in bfloat16 where that is safe (torch.autocast); None: on CUDA
     use_votes: bool = True  # without, a single head is trained on FER2013's labels though votes are given
     choose_on: tuple[str, ...] = ()  # the splits that choose the best epoch; empty: validation, or PublicTest
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -133,6 +134,8 @@ def stretched(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def varied(recipe: Recipe, plan: dict) -> Recipe:
-    """The recipe with the plan's own network, optimiser or number of epochs where it names any."""
+    """The recipe with the plan's own network, optimiser, precision or number of epochs where it names any."""
     recipe = replace(recipe, **{name: plan[name] for name in ("arch", "optimizer") if plan.get(name)})
+    if plan.get("bf16") is not None:
+        recipe = replace(recipe, bf16=plan["bf16"])
     return stretched(recipe, plan["epochs"]) if plan.get("epochs") else recipe

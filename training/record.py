@@ -32,6 +32,7 @@ def command_line(plan: dict, out: Path) -> str:
     names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs", "pretrained")
     options = [f"--{name} {plan[name]}" for name in names if plan.get(name, "") != ""]
     options += [f"--teacher {path}" for path in plan.get("teachers", [])]
+    options += {True: ["--bf16"], False: ["--no-bf16"]}.get(plan.get("bf16"), [])
     return " ".join(["python -m training", *options, f"--out {out}", *(["--clean"] if plan.get("clean") else [])])
 
 

@@ -85,6 +85,8 @@ class Trainer:
                                 f"{recipe.batch_size}; add pictures, or choose a recipe with a smaller batch")
         if device.type == "cpu":
             keep_freed_memory()
+        # on a CPU 32 bits were measured twice as fast for EfficientNets, bfloat16 nearly twice for ResNet9
+        self.bf16 = device.type == "cuda" if recipe.bf16 is None else recipe.bf16
         torch.manual_seed(seed)
         self.spec = make_spec(recipe, data)
         self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
@@ -184,8 +186,8 @@ class Trainer:
     def slope(self, x: torch.Tensor, loss_of: Callable) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss and the logits; the gradients are left in the parameters."""
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.heads(x)  # on the CPU 32 bits were measured to be twice as fast as bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.heads(x)
         loss = loss_of(logits)
         loss.backward()
         return loss, logits
