@@ -43,7 +43,31 @@ def test_all_faces_of_a_frame_are_one_batch(analyzer, portrait, monkeypatch):
     monkeypatch.setattr(analyzer, "classifier", type("Spy", (), {
         "spec": classify.spec, "__call__": lambda self, crops: (sizes.append(len(crops)), classify(crops))[1]})())
     analysis = analyzer(np.concatenate([portrait, portrait], axis=1))
-    assert sizes == [2] and len(analysis.faces) == 2
+    assert sizes == [4] and len(analysis.faces) == 2, "of a single picture each face is seen from both sides"
+
+
+class Leaning:
+    """Stands in for a classifier that is wholly of one mind where the left half is the brighter, and of another where not."""
+
+    def __init__(self, spec):
+        self.spec, self.sides = spec, []
+
+    def __call__(self, crops):
+        is_left = crops[:, :, :24].mean((1, 2, 3)) > crops[:, :, 24:].mean((1, 2, 3))
+        self.sides.append(is_left.tolist())
+        return np.eye(7, dtype=np.float32)[np.where(is_left, 3, 5)]
+
+
+def test_a_face_is_seen_from_both_sides(untrained, portrait):
+    plain = Analyzer.from_checkpoint(untrained, device="cpu")
+    analyze = Analyzer(Leaning(plain.classifier.spec), plain.detector, plain.still_detector)
+    probs = analyze(portrait).faces[0].probs
+    assert probs[3] == probs[5] == 0.5 and sorted(analyze.classifier.sides[0]) == [False, True]
+    analyze.classifier.sides.clear()
+    shown = [analyze(Frame(portrait, 2 * i, i / 30)) for i in range(40)][-1].faces[0]  # also where every other frame is dropped
+    sides = [side for frame in analyze.classifier.sides for side in frame]
+    assert len(sides) == 38 and all(a != b for a, b in itertools.pairwise(sides)), "in turn"
+    assert abs(shown.probs[3] - shown.probs[5]) < 0.1, "over time both count alike"
 
 
 # ------------------------------------------------------------------------------------------------ Newest
