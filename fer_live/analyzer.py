@@ -61,7 +61,7 @@ class Analyzer:
         return name(located, self.classifier(located.crops), self.smoother)
 
     def analyze_still(self, frame: Frame) -> Analysis:
-        """Analyse a picture that has nothing to do with those before it: each face is named from its crop and the mirror image."""
+        """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored."""
         spec = self.classifier.spec
         located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)

@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
                         help="torch.compile the network; where that fails it runs as it is (default: on CUDA)")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction,
-                        help="compute in bfloat16; on a CPU that knows it this helps ResNets, not EfficientNets (default: on CUDA)")
+                        help="compute in bfloat16; on a CPU that has it this helps ResNets, not EfficientNets (default: on CUDA)")
     parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
