@@ -21,6 +21,7 @@ from models.preprocess import crop_faces
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
+FEWEST = 3  # frames of a film in which faces are followed; a shorter one is so many pictures
 MOST_BYTES = 64 << 20  # that frames of a batch may hold: three times as many wait
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
@@ -71,12 +72,15 @@ class Analyzer:
         """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
         those of several frames are classified as one batch. And a face is shown from its first frame on, since it is known
         a few frames later that it came back."""
-        stream, spec = iter(frames), self.classifier.spec
-        first = next(stream, None)
-        if first is None:
+        groups, spec = grouped(frames, FEWEST), self.classifier.spec
+        first = next(groups, [])
+        if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
+            yield from map(self.analyze_still, first)
+            next(groups, None)  # raises the error, if there was one
             return
-        size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first.image.nbytes)))
-        located = (locate(frame, self.detector, self.tracker, spec) for frame in chain([first], stream))
+        size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
+        stream = chain(first, chain.from_iterable(groups))
+        located = (locate(frame, self.detector, self.tracker, spec) for frame in stream)
         with Ahead(with_beginnings(located, spec, size), 2 * size) as ahead:
             for group in grouped(ahead, size):
                 probs = self.classifier(np.concatenate([one.crops for one in group]))

@@ -1,8 +1,10 @@
-"""Reads picture files that may be anything: what is no whole picture of sensible size is None, never an error."""
+"""Reads picture files of any kind and any content: what is no whole picture of sensible size is refused with a reason."""
 
 from __future__ import annotations
 
+import os
 import stat
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -10,20 +12,115 @@ import numpy as np
 
 # OpenCV itself refuses pictures of more than OPENCV_IO_MAX_IMAGE_PIXELS before it decodes them, see the packages' __init__.py.
 MOST_BYTES = 400_000_000  # of a file: beyond 64 megapixels in 48 bits
+MOST_PIXELS = 64_000_000
+# What Pillow may try on an untrusted file. TGA is last: it has no signature, so anything may look like it.
+PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM", "ICO", "ICNS", "AVIF", "QOI", "PCX", "SGI",
+          "DDS", "PSD", "TGA")
+# EXIF orientation: quarter turns counterclockwise, then whether left and right are swapped
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+
+
+class PictureError(Exception):
+    """A picture cannot be read. The text is the reason in a few words, without the file's name."""
 
 
 def read_picture(path: Path, grey: bool = False) -> np.ndarray | None:
-    """(H, W, 3) uint8 BGR, or (H, W) uint8 grey; None for what is damaged, no picture, too large, or cannot be read."""
+    """As `load_picture`; None for what is damaged, no picture, too large, or cannot be read."""
+    try:
+        return load_picture(path, grey)
+    except PictureError:
+        return None
+
+
+def load_picture(path: Path, grey: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, or (H, W) uint8 grey, upright; of a file that holds several, the first. Raises PictureError."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= MOST_BYTES:
-            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError("not a file")
+        if not 0 < status.st_size <= MOST_BYTES:
+            raise PictureError("larger than 400 MB" if status.st_size else "the file is empty")
         content = np.fromfile(path, np.uint8)
-        if not _chunks_fit(content):
-            return None
-        return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):  # OpenCV raises for impossible sizes, and gives None for other damage
+    except OSError as error:
+        raise PictureError((error.strerror or str(error)).lower()) from None
+    if not _chunks_fit(content):
+        raise PictureError("damaged")
+    image = _decode(content, grey)
+    if image is None:
+        raise PictureError(_why(content))
+    return image
+
+
+def _decode(content: np.ndarray, grey: bool) -> np.ndarray | None:
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    except cv2.error:  # OpenCV raises for impossible sizes, and gives None for other damage
+        image = None
+    if image is None:
+        return _decode_with_pillow(content, grey)
+    if is_avif(content[:64].tobytes()):  # its own property says how it is turned, which OpenCV leaves out
+        image = _turned(image, _orientation(content))
+    return image
+
+
+def is_avif(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is AVIF."""
+    return head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1", b"miaf") and b"avi" in head[:64]
+
+
+def _orientation(content: np.ndarray) -> int:
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+            return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # a decoder that is given anything raises anything
+        return 1
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    quarters, is_mirrored = TURNS.get(orientation, (0, False))
+    image = np.rot90(image, quarters)
+    return np.ascontiguousarray(image[:, ::-1] if is_mirrored else image)
+
+
+def _decode_with_pillow(content: np.ndarray, grey: bool) -> np.ndarray | None:
+    """Kinds that OpenCV does not know: ICO, TGA, QOI, JPEG 2000 with halved color planes, and more."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I;16"):
+                shades = (np.asarray(upright) >> 8).astype(np.uint8)
+                return shades if grey else cv2.cvtColor(shades, cv2.COLOR_GRAY2BGR)
+            if upright.mode in ("I", "F"):
+                return None
+            if grey:
+                return np.asarray(upright.convert("L")).copy()
+            return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+    except Exception:  # a decoder that is given anything raises anything
         return None
+
+
+def _why(content: np.ndarray) -> str:
+    """Why neither decoder made a picture of it."""
+    from PIL import Image
+
+    if content[4:8].tobytes() == b"ftyp" and not is_avif(content[:64].tobytes()):
+        return "HEIC cannot be read here; convert it to JPEG"
+    try:
+        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+            megapixels = picture.width * picture.height / 1e6
+    except Image.DecompressionBombError:
+        megapixels = float("inf")
+    except Exception:  # a decoder that is given anything raises anything
+        megapixels = 0.0
+    limit = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", MOST_PIXELS))
+    return "more than 64 megapixels" if megapixels * 1e6 > limit else "damaged, or of an unknown kind"
 
 
 def _chunks_fit(content: np.ndarray) -> bool:

@@ -11,6 +11,8 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 import av
 import numpy as np
 
+from fer_live.sources.shown import Shown
+from fer_live.sources.stream import video_track
 from fer_live.types import SourceError
 
 SIDE = 128  # pixels
@@ -28,7 +30,9 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
     order = sorted(range(len(moments)), key=lambda i: moments[i][0])
     try:
         with av.open(str(video), metadata_errors="replace") as container:
-            stream = container.streams.video[0]
+            stream = video_track(container)
+            if stream is None:
+                raise IndexError
             stream.thread_type = "AUTO"
             images = _images(container, stream, [moments[i][0] for i in order])
             for i, image in zip(order, images, strict=False):  # fewer images than moments: the video is shorter
@@ -43,8 +47,8 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
 
 
 def _images(container: av.container.InputContainer, stream, times_s: list[float]) -> Iterator[np.ndarray]:
-    """The upright pictures (H, W, 3) BGR at these times, which must ascend; ends where the video does."""
-    half_s = 0.5 / float(stream.average_rate or stream.guessed_rate or 30)
+    """The shown pictures (H, W, 3) BGR at these times, which must ascend; ends where the video does."""
+    shown, half_s = Shown(stream), 0.5 / float(stream.average_rate or stream.guessed_rate or 30)
     frames, last = container.decode(stream), None
     for time_s in times_s:
         if last is None or time_s > last.time + NEAR_S:
@@ -54,7 +58,7 @@ def _images(container: av.container.InputContainer, stream, times_s: list[float]
             last = next((frame for frame in frames if frame.time is not None), None)
             if last is None:
                 return
-        yield np.rot90(last.to_ndarray(format="bgr24"), round(last.rotation / 90) % 4)
+        yield shown(last)
 
 
 def _cut(image: np.ndarray, box: tuple[float, float, float, float]) -> bytes | None:

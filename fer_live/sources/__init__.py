@@ -16,11 +16,13 @@ import numpy as np
 
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_named
-from fer_live.sources.stream import Stream, frame_rate, open_video, reason, upright
+from fer_live.sources.kinds import PICTURES, kind_of
+from fer_live.sources.shown import Shown
+from fer_live.sources.stream import Stream, frame_rate, open_video, reason
 from fer_live.types import Frame, Source, SourceError
-from models.pictures import read_picture
+from models.pictures import PictureError, load_picture
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+NAMED = 8  # of the files that are left out
 
 
 def open_source(text: str) -> Source:
@@ -48,7 +50,16 @@ def open_source(text: str) -> Source:
     if not path.is_file():
         raise SourceError(f"no source {text!r}; give a camera's number or name (see --list-cameras), a /dev path, an address, "
                           "a video, a picture, a folder or glob of pictures, or demo")
-    return ImageFiles([path], text) if path.suffix.lower() in PICTURES else VideoFile(path)
+    return ImageFiles([path], text) if _is_picture(path) else VideoFile(path)
+
+
+def _is_picture(path: Path) -> bool:
+    """Told from the content; where that says nothing, or cannot be read, from the name."""
+    try:
+        kind = kind_of(path)
+    except OSError:
+        kind = ""
+    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
 
 
 class VideoFile:
@@ -66,7 +77,8 @@ class VideoFile:
         self.declared = self.frames = 0  # how many frames the file says it has, and how many are expected; 0: unknown
 
     def __enter__(self) -> VideoFile:
-        self.container, stream = open_video(self.name)
+        self.container, stream = open_video(str(self.path.absolute()))  # "a:b.mp4" would be taken for a protocol
+        self.track, self.shown = stream, Shown(stream)
         stream.thread_type = "AUTO"
         self.fps = frame_rate(stream)
         self.declared = stream.frames
@@ -93,7 +105,7 @@ class VideoFile:
     def _frames(self) -> Iterator[av.VideoFrame]:
         """All that can be decoded, also beyond damaged places and before a cut; then the error, if there was one."""
         assert self.container is not None
-        stream = self.container.streams.video[0]
+        stream = self.track
         packets, error = self.container.demux(stream), None
         while True:
             try:
@@ -111,12 +123,12 @@ class VideoFile:
             raise error
 
     def _decode(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Pictures (H, W, 3) BGR, upright, with their presentation times in seconds."""
+        """Pictures (H, W, 3) BGR, as a player shows them, with their presentation times in seconds."""
         last_s = -1 / self.fps
         for frame in self._frames():
             time_s = frame.time if frame.time is not None else last_s + 1 / self.fps
             last_s = time_s
-            yield upright(frame), time_s
+            yield self.shown(frame), time_s
 
 
 class ImageFiles:
@@ -125,12 +137,17 @@ class ImageFiles:
     is_live, fps = False, 1.0
 
     def __init__(self, paths: list[Path], name: str):
-        self.paths = [p for p in paths if p.suffix.lower() in PICTURES and p.is_file()]
+        self.paths = [path for path in paths if path.is_file() and _is_picture(path)]
+        self.left_out = [path for path in paths if path not in set(self.paths)]
         self.name, self.frames, self.skipped = name, len(self.paths), 0
         if not self.paths:
             raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES))}")
 
     def __enter__(self) -> ImageFiles:
+        if self.left_out:
+            names = ", ".join(path.name for path in self.left_out[:NAMED]) + (" and more" if len(self.left_out) > NAMED else "")
+            total = len(self.left_out) + len(self.paths)
+            print(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}", file=sys.stderr)
         return self
 
     def __exit__(self, *exception) -> None:
@@ -139,17 +156,18 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Frame]:
         shown = 0
         for index, path in enumerate(self.paths):
-            image = read_picture(path)
-            if image is None:
+            try:
+                image = load_picture(path)
+            except PictureError as error:
                 self.skipped += 1
-                print(f"skipped a picture that is broken or beyond 64 megapixels: {path}", file=sys.stderr)
+                print(f"skipped {path}: {error}", file=sys.stderr)
                 continue
             yield Frame(image, index, 0.0, path.name)
             shown += 1
         if not shown:
             raise SourceError(f"none of the {len(self.paths)} pictures in {self.name} can be read; are they whole?")
         if self.skipped:
-            print(f"{self.skipped} of {len(self.paths)} pictures were broken and skipped", file=sys.stderr)
+            print(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped", file=sys.stderr)
 
 
 def _kept(count: int) -> str:

@@ -1,4 +1,4 @@
-"""A camera on the network, through PyAV; and how PyAV opens and turns pictures, which video files need as well."""
+"""A camera on the network, through PyAV; and how PyAV opens video, which video files need as well."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 
 # isort: split
 import av
-import numpy as np
+from av.stream import Disposition
 
+from fer_live.sources.shown import MOST_PIXELS, Shown
 from fer_live.types import Frame, SourceError
 
-MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
+POLL_S = 0.5  # from one request for a snapshot to the next
+SNAPSHOTS = {"image2", "image2pipe"}  # formats of a single picture, beside those called jpeg_pipe and so on
+NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
 
@@ -29,17 +32,19 @@ def without_password(address: str) -> str:
 def open_video(
     name: str, advice: str = "is it whole, and a video?", **options
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
-    """The container at a path or address and its first video track. Raises SourceError, which ends with the advice."""
+    """The container at a path or address and the video track that players show. Raises SourceError, which ends with the
+    advice."""
     options["options"] = options.get("options", {}) | {"max_pixels": str(MOST_PIXELS)}  # while it looks what is in it ...
     try:
         container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
         name = without_password(name)
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
-    if not container.streams.video:
+    stream = video_track(container)
+    if stream is None:
+        what = "only a cover picture" if container.streams.video else "give a file with pictures in it"
         container.close()
-        raise SourceError(f"{without_password(name)} holds no video; give a file with pictures in it")
-    stream = container.streams.video[0]
+        raise SourceError(f"{without_password(name)} holds no video; {what}")
     if stream.codec_context is None:
         container.close()
         raise SourceError(f"{without_password(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
@@ -52,11 +57,12 @@ def frame_rate(stream: av.VideoStream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 30.0)
 
 
-def upright(frame: av.VideoFrame) -> np.ndarray:
-    """The picture as (H, W, 3) uint8 BGR."""
-    image = frame.to_ndarray(format="bgr24")
-    turns = round(frame.rotation / 90) % 4  # telephones store the picture lying and say how it is to be turned
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The video track that players show: the default one, else the first. None where there are only cover pictures, thumbnails
+    or tiles."""
+    tracks = [track for track in container.streams.video if not track.disposition & NO_FILM]
+    # an animated AVIF has its first picture as a track of its own
+    return max(tracks, key=lambda track: (bool(track.disposition & Disposition.default), track.frames != 1), default=None)
 
 
 def reason(error: Exception) -> str:
@@ -67,8 +73,9 @@ def reason(error: Exception) -> str:
 class Stream:
     """A camera on the network, or, then `ends` is True, a file served over http, paced by its own time stamps.
 
-    A camera's delay does not grow: what has arrived is drawn at once, and a decoder that falls behind goes on at the newest
-    key frame. open_s, read_s: how long to wait for an answer, and for more of what was begun.
+    An address that gives a single picture is polled, twice a second. A camera's delay does not grow: what has arrived is drawn
+    at once, and a decoder that falls behind goes on at the newest key frame. open_s, read_s: how long to wait for an answer,
+    and for more of what was begun.
     """
 
     is_live = True
@@ -77,15 +84,24 @@ class Stream:
         self.address, self.open_s, self.read_s, self.fps, self.ends = address, open_s, read_s, 30.0, False
         self.name = without_password(address)
         self.container: av.container.InputContainer | None = None
+        self.track: av.VideoStream | None = None
+        self.is_snapshot = False
         self._closed = threading.Event()
 
     def __enter__(self) -> Stream:
-        options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
-        self.container, stream = open_video(self.address, "is the address right, and does it send?", options=options,
-                                            timeout=(self.open_s, self.read_s))
-        stream.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
-        self.fps, self.ends = frame_rate(stream), bool(self.container.duration)
+        self._open()
+        assert self.container is not None and self.track is not None
+        self.is_snapshot = self.container.format.name in SNAPSHOTS or self.container.format.name.endswith("_pipe")
+        self.fps = 1 / POLL_S if self.is_snapshot else frame_rate(self.track)
+        self.ends = bool(self.container.duration) and not self.is_snapshot
         return self
+
+    def _open(self) -> None:
+        options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
+        self.container, self.track = open_video(self.address, "is the address right, and does it send?", options=options,
+                                                timeout=(self.open_s, self.read_s))
+        self.track.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
+        self.shown = Shown(self.track)
 
     def __exit__(self, *exception) -> None:
         self._closed.set()
@@ -95,18 +111,33 @@ class Stream:
     def __iter__(self) -> Iterator[Frame]:
         assert self.container is not None
         in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
+        frames = self._polled() if self.is_snapshot else self._paced() if self.ends or in_bursts else self._newest()
         try:
-            for index, frame in enumerate(self._paced() if self.ends or in_bursts else self._newest()):
-                yield Frame(upright(frame), index, time.monotonic())
+            for index, frame in enumerate(frames):
+                yield Frame(self.shown(frame), index, time.monotonic())
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
                 raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
+
+    def _polled(self) -> Iterator[av.VideoFrame]:
+        """An address that answers with one picture is asked again and again."""
+        while not self._closed.is_set():
+            assert self.container is not None
+            begun_s = time.monotonic()
+            yield from self.container.decode(self.track)
+            self.container.close()
+            if self._closed.wait(max(0.0, begun_s + POLL_S - time.monotonic())):
+                return
+            try:
+                self._open()
+            except SourceError as error:
+                raise SourceError(f"the snapshot address {self.name} no longer answers: {error}") from None
 
     def _paced(self) -> Iterator[av.VideoFrame]:
         """Every picture, at its time."""
         assert self.container is not None
         time_s, first_at_s = 0.0, None
-        for frame in self.container.decode(video=0):
+        for frame in self.container.decode(self.track):
             time_s = frame.time if frame.time is not None else time_s + 1 / self.fps
             now_s = time.monotonic()
             if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
@@ -118,7 +149,7 @@ class Stream:
     def _newest(self) -> Iterator[av.VideoFrame]:
         """The newest picture of what has arrived, again and again."""
         assert self.container is not None
-        with Arrived(self.container.demux(video=0)) as arrived:
+        with Arrived(self.container.demux(self.track)) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []
                 for packet in packets:

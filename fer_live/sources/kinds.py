@@ -1,0 +1,75 @@
+"""Whether a file is a picture or a film, told from its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.pictures import PILLOW
+
+# Where the content says nothing, the name decides.
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2",
+            ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".qoi", ".pcx", ".dds", ".sgi", ".psd", ".icns", ".jxl"}
+TGA = {".tga", ".icb", ".vda", ".vst"}
+HEAD = 1 << 16  # bytes
+LONGEST_JPEG = 64 << 20  # bytes in which the first picture of a film of JPEGs ends
+PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"jxl ")
+FILM_BRANDS = (b"avis", b"msf1", b"hevc", b"hevx")
+JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+
+
+def kind_of(path: Path) -> str:
+    """"picture", "film", or "" for what is neither or unknown. Raises OSError where the file cannot be read."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        return ""
+    if head[4:8] == b"ftyp":
+        if head[8:12] in FILM_BRANDS:
+            return "film"
+        return "picture" if head[8:12] in PICTURE_BRANDS else "film"
+    if _is_film(head):
+        return "film"
+    if head.startswith(JXL):
+        return "picture"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "film" if _is_row_of_jpegs(path, head) else "picture"
+    return _asked_of_pillow(path)
+
+
+def _is_film(head: bytes) -> bool:
+    return (
+        head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3", b".RMF",
+                         b"0&\xb2u\x8ef\xcf\x11"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or (head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G")  # MPEG-TS
+        or (head[4:5] == b"G" and head[196:197] == b"G" and head[388:389] == b"G")  # the same with time codes, as cameras write
+        or head[4:8] in (b"moov", b"mdat", b"wide", b"free")
+    )
+
+
+def _is_row_of_jpegs(path: Path, head: bytes) -> bool:
+    """Whether a second JPEG follows at once: motion JPEG without a container. What cameras put behind a picture is declared in
+    its head, as MPF."""
+    if b"MPF\0" in head:
+        return False
+    with open(path, "rb") as file:
+        content = file.read(LONGEST_JPEG)
+    scan = content.find(b"\xff\xda")
+    end = content.find(b"\xff\xd9", scan)
+    return 0 <= scan < end and content[end + 2 : end + 8].lstrip(b"\0\r\n").startswith(b"\xff\xd8\xff")
+
+
+def _asked_of_pillow(path: Path) -> str:
+    from PIL import Image
+
+    formats = [name for name in PILLOW if name != "TGA" or path.suffix.lower() in TGA]
+    try:
+        with Image.open(path, formats=formats) as picture:
+            is_film = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
+    except OSError as error:
+        if error.errno is not None:  # else it is no picture
+            raise
+        return ""
+    except Exception as error:  # a decoder that is given anything raises anything
+        return "picture" if isinstance(error, Image.DecompressionBombError) else ""
+    return "film" if is_film else "picture"
