@@ -33,6 +33,7 @@ class Frame:
     time_s: float  # capture time: time.monotonic() when live, presentation time in a file
     name: str = ""  # file name, for pictures only
     is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
+    segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
 
 
 @dataclass(frozen=True, slots=True)
