@@ -1,7 +1,10 @@
 """Times of film frames: from zero, never back, whatever the file counts."""
 
+import http.server
 import struct
+import threading
 from fractions import Fraction
+from functools import partial
 
 import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
 
@@ -16,7 +19,6 @@ from fer_live.sources import VideoFile, open_source
 from fer_live.sources.stream import Stream
 from fer_live.sources.timeline import Timeline
 from fer_live.types import SourceError
-from tests.test_fuzz import served
 
 RATE = Fraction(25)
 
@@ -141,9 +143,14 @@ def test_an_avi_that_is_cut_is_broken_off(tmp_path, make_clip):
 # ------------------------------------------------------------------------------------------------ over http
 
 
-def test_films_put_together_are_shown_at_their_pace(part):
-    with served(part.read_bytes() * 2, "video/mp2t") as address, Stream(address) as source:
-        source.ends = True
-        frames = list(source)
+def test_films_put_together_are_shown_at_their_pace(part, tmp_path):
+    (tmp_path / "whole.ts").write_bytes(part.read_bytes() * 2)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Stream(f"http://127.0.0.1:{server.server_port}/whole.ts") as source:
+            source.ends = True  # as behind a server that sends parts of a file on demand
+            frames = list(source)
+        server.shutdown()
     assert [frame.segment for frame in frames] == [0] * 10 + [1] * 10
     assert frames[-1].time_s - frames[0].time_s == pytest.approx(19 / 25, abs=0.3)

@@ -75,8 +75,9 @@ class VideoFile:
         stream.thread_type = "AUTO"
         self.fps = frame_rate(stream)
         self.timeline = timeline_of(self.container, self.fps)
-        # an index tells what is there to be shown; the number of frames counts also what an edit list cuts away
-        self.declared = min(stream.frames, len(stream.index_entries) or stream.frames)
+        self.declared = stream.frames
+        if "mp4" in self.container.format.name:  # its index tells what is shown; the number counts what an edit list cuts away
+            self.declared = min(self.declared, len(stream.index_entries))
         self.frames = stream.frames or round((self.container.duration or 0) / av.time_base * self.fps)
         self.time_base = stream.time_base or self.time_base
         self.has_audio = bool(self.container.streams.audio)
