@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named
 
 

@@ -15,9 +15,8 @@ import av
 import numpy as np
 
 from fer_live.sources.timeline import timeline_of
-from fer_live.types import Frame, SourceError
+from fer_live.types import MOST_PIXELS, Frame, SourceError
 
-MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
