@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,16 +77,22 @@ class SoundTrack:
         """The packets in order, until the file ends or breaks off."""
         tracks = [self.track] if self._video is None else [self.track, self._video]
         before_s: Fraction | None = None
-        for packet in self.input.demux(*tracks):
-            if packet.dts is None:  # the last, empty packet only flushes
+        for packet in self._packets(tracks):
+            if not packet.size:  # the last, empty packet only flushes
                 continue
             if packet.stream is self.track:
                 yield packet
+                continue
+            if packet.dts is None:
                 continue
             time_s = packet.dts * packet.time_base
             if before_s is not None and not -STEP_BACK_S < time_s - before_s < JUMP_S:
                 self.places.passed += 1  # jumps of the pictures before the sound that follows
             before_s = time_s
+
+    def _packets(self, tracks: list) -> Iterator[av.Packet]:
+        with contextlib.suppress(IndexError):  # PyAV's at the end, where other tracks have appeared on the way
+            yield from self.input.demux(*tracks)
 
     def can_be_copied(self) -> bool:
         """Whether MP4 takes its packets, with the bitstream filter they need: by trying."""
@@ -96,7 +103,7 @@ class SoundTrack:
                 track = trial.streams[self.track.index]
                 with av.open(io.BytesIO(), "w", format="mp4", options={"movflags": "frag_keyframe+delay_moov"}) as output:
                     stream, filtered = output.add_stream_from_template(track), bitstream_filter(self, track)
-                    packets = (packet for packet in trial.demux(track) if packet.dts is not None)
+                    packets = (packet for packet in trial.demux(track) if packet.size)
                     for _, packet in zip(range(TRIED), packets, strict=False):
                         for made in filtered.filter(packet) if filtered else [packet]:
                             made.stream = stream
@@ -139,6 +146,11 @@ class Places:
                 found = 0  # sound that begins long before or after the pictures
         elif -STEP_BACK_S < source_s - self.end_s < STEP_ON_S:
             found = self.index
+            if self.is_past(self._shown_s(found, source_s)):  # the pictures jumped and the sound does not: a damaged time
+                later = self._segment(found + 1, source_s, now_s, STEP_BACK_S)
+                if later is None and self._shown_s(found, source_s) > now_s:
+                    return None  # the next pictures may be of its time again
+                found = found if later is None else later
         else:
             is_back = source_s < self.end_s
             found = self._segment(max(self.index + is_back, self.passed), source_s, now_s)
@@ -157,10 +169,10 @@ class Places:
     def _end_s(self, index: int, now_s: float) -> float:
         return float(self.segments[index + 1].shown_s) if index + 1 < len(self.segments) else now_s
 
-    def _segment(self, first: int, source_s: Fraction, now_s: float) -> int | None:
+    def _segment(self, first: int, source_s: Fraction, now_s: float, slack_s: float = SLACK_S) -> int | None:
         """The first segment from `first` on that has pictures of this time, as far as they have been shown."""
         for index in range(first, len(self.segments)):
             shown_s = self._shown_s(index, source_s)
-            if self.segments[index].shown_s - SLACK_S <= shown_s <= self._end_s(index, now_s) + SLACK_S:
+            if self.segments[index].shown_s - slack_s <= shown_s <= self._end_s(index, now_s) + slack_s:
                 return index
         return None

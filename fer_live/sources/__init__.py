@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_named
-from fer_live.sources.stream import Stream, frame_rate, open_video, reason, upright
+from fer_live.sources.stream import Stream, frame_rate, open_video, packets_of, reason, upright
 from fer_live.sources.timeline import Timeline, timeline_of
 from fer_live.types import Frame, Source, SourceError
 from models.pictures import read_picture
@@ -108,7 +108,7 @@ class VideoFile:
         """All that can be decoded, also beyond damaged places and before a cut; then the error, if there was one."""
         assert self.container is not None
         stream = self.container.streams.video[0]
-        packets, error = self.container.demux(stream), None
+        packets, error = packets_of(self.container, stream), None
         while True:
             try:
                 packet = next(packets, None)

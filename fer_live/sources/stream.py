@@ -47,6 +47,12 @@ def open_video(
     return container, stream
 
 
+def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The stream's packets, in order."""
+    with contextlib.suppress(IndexError):  # PyAV's at the end, where other streams have appeared on the way
+        yield from container.demux(stream)
+
+
 def frame_rate(stream: av.VideoStream) -> float:
     """Nominal frames a second; 30 where nothing is said of it."""
     return float(stream.average_rate or stream.guessed_rate or 30.0)
@@ -106,7 +112,8 @@ class Stream:
         """Every picture at its time, with the number of its segment."""
         assert self.container is not None
         timeline, first_at_s = timeline_of(self.container, self.fps), None
-        for frame in self.container.decode(video=0):
+        packets = packets_of(self.container, self.container.streams.video[0])
+        for frame in (frame for packet in packets for frame in packet.decode()):
             time_s, segment = timeline.place(frame)
             now_s = time.monotonic()
             if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
@@ -118,7 +125,7 @@ class Stream:
     def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """The newest picture of what has arrived, again and again; all in one segment."""
         assert self.container is not None
-        with Arrived(self.container.demux(video=0)) as arrived:
+        with Arrived(packets_of(self.container, self.container.streams.video[0])) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []
                 for packet in packets:
