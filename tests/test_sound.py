@@ -1,6 +1,7 @@
 """The sound of recorded films: kept wherever it can be, beside the pictures it belongs to, and never a danger to them."""
 
 import contextlib
+import itertools
 from fractions import Fraction
 
 import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
@@ -12,6 +13,7 @@ import pytest
 
 from fer_live.sinks.encoded_sound import encoder_rate
 from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sinks.sound_track import Places, Start
 from fer_live.sources import VideoFile
 from fer_live.types import Analysis
 from tests.test_timeline import shifted
@@ -36,7 +38,8 @@ def film(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if video == "mjpeg" else "yuv420p"
-        audio = [container.add_stream(sound, rate=rate, layout=layout, bit_rate=128_000, options={"strict": "-2"}) for _ in range(tracks)]
+        audio = [container.add_stream(sound, rate=rate, layout=layout, bit_rate=128_000, options={"strict": "-2"})
+                 for _ in range(tracks)]
         channels = audio[0].codec_context.layout.nb_channels
         resampler = av.AudioResampler(audio[0].codec_context.format, layout, rate)
         step = audio[0].codec_context.frame_size or 1024
@@ -47,7 +50,8 @@ def film(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=
             made.append((i / 25, stream, frame))
         samples = beeps(*heard, rate, channels)
         for start in range(0, samples.shape[1], step):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, start : start + step]), format="fltp", layout=layout)
+            block = np.ascontiguousarray(samples[:, start : start + step])
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
             frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
             frame.pts = round(heard[0] * rate) + start
             made += [(frame.pts / rate, track, out) for track in audio for out in resampler.resample(frame)]
@@ -79,7 +83,7 @@ class Heard:
             frames = [(frame.time, frame.to_ndarray(format="gray").mean() > 127) for frame in container.decode(video=0)]
         self.pictures = frames[0][0], frames[-1][0] + 0.04
         self.count = len(frames)
-        self.flashes = [time_s for (_, was), (time_s, now) in zip(frames, frames[1:], strict=False) if now and not was]
+        self.flashes = [time_s for (_, was), (time_s, now) in itertools.pairwise(frames) if now and not was]
         self.codec, self.sound, self.beeps = None, None, []
         with av.open(str(path)) as container:
             if container.streams.audio:
@@ -89,7 +93,7 @@ class Heard:
         track = container.streams.audio[0]
         self.codec, self.rate = track.codec_context.codec.canonical_name, track.codec_context.sample_rate
         resampler, loud = av.AudioResampler("flt", "mono", 8000), np.zeros(8000 * 30, bool)
-        packets, start, end = [], None, 0
+        packets = []
         for packet in container.demux(track):
             if packet.size:
                 packets.append((float(packet.pts * packet.time_base), float((packet.pts + packet.duration) * packet.time_base)))
@@ -166,6 +170,25 @@ def test_films_put_together_keep_their_sound(tmp_path, sound, kept, starts_s):
     found = Heard(recorded(whole, tmp_path / "o.mp4"))
     assert found.codec == kept and found.count == 100
     found.check()
+
+
+class Stamped:
+    """Stands in for a packet of sound that lasts 0.02 s."""
+
+    def __init__(self, time_s):
+        self.pts, self.duration, self.time_base = round(time_s * 1000), 20, Fraction(1, 1000)
+
+
+def test_a_damaged_time_of_a_picture_does_not_end_the_sound():
+    segments = [Start(Fraction(1), Fraction(0))]
+    places = Places(segments)
+    for i in range(62):
+        assert places.find(Stamped(1 + i / 50), i / 50) == Fraction(i, 50)
+    segments.append(Start(Fraction(9000), Fraction(124, 100)))  # one picture, then time goes on as before
+    assert places.find(Stamped(2.24), 1.25) == Fraction(124, 100) and places.is_past(Fraction(124, 100))
+    assert places.find(Stamped(2.26), 1.25) is None, "it waits for pictures of its time"
+    segments.append(Start(Fraction(228, 100), Fraction(128, 100)))
+    assert places.find(Stamped(2.28), 1.28) == Fraction(128, 100) and not places.is_past(Fraction(128, 100))
 
 
 def test_sound_that_only_the_second_part_has_begins_there(tmp_path):

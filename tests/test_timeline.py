@@ -6,7 +6,7 @@ import threading
 from fractions import Fraction
 from functools import partial
 
-import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
+from fer_live.report.thumbnails import thumbnails
 from fer_live.sinks.logread import read_log
 from fer_live.sources import VideoFile, open_source
 from fer_live.sources.stream import Stream
@@ -107,6 +108,28 @@ def test_frames_without_right_presentation_times_are_shown_in_their_order():
     stamps = [(2, 4), (6, 6), (8, 8), (4, 10), (10, 12), (12, 14), (16, 16), (18, 18), (14, 20)]
     times = placed(Stamped(*stamp) for stamp in stamps)
     assert {segment for _, segment in times} == {0} and times[2:] == [(2.0 * i, 0) for i in range(3, 10)]
+
+
+def test_thumbnails_are_found_by_the_times_of_the_log(tmp_path):
+    """The pictures are brighter and brighter; a box over them is looked up by its time since the first."""
+    with av.open(str(tmp_path / "a.ts"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "2", "g": "50"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for i in range(200):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), 20 + i, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = i, 1 / RATE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (tmp_path / "two.ts").write_bytes((tmp_path / "a.ts").read_bytes() * 2)
+    with VideoFile(tmp_path / "a.ts") as source:
+        shades = [frame.image.mean() for frame in source]
+    wanted = [3, 30, 190]
+    for path, numbers in ((tmp_path / "a.ts", wanted), (shifted(tmp_path / "a.ts", tmp_path / "late.ts", 3600), wanted),
+                          (shifted(tmp_path / "a.ts", tmp_path / "late.mkv", 30), wanted),
+                          (tmp_path / "two.ts", [*wanted, 203, 390])):
+        found = thumbnails(path, [(i / 25, (40.0, 40.0, 90.0, 90.0)) for i in numbers])
+        light = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).mean() for jpeg in found]
+        assert light == pytest.approx([shades[i % 200] for i in numbers], abs=1.1), path.name
 
 
 # ------------------------------------------------------------------------------------------------ whole, or broken off

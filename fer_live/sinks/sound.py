@@ -115,7 +115,8 @@ class SoundCopy:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             self.is_over = True
-            print(f"the recording goes on without sound: that of {self.track.path} is damaged ({_reason(error)})", file=sys.stderr)
+            print(f"the recording goes on without sound: that of {self.track.path} is damaged ({_reason(error)})",
+                  file=sys.stderr)
 
     def close(self) -> None:
         self.track.close()

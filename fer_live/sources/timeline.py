@@ -33,6 +33,7 @@ class Timeline:
     """
 
     def __init__(self, fps: float, may_jump: bool):
+        self.may_jump = may_jump
         self.frame_s = Fraction(1 / fps).limit_denominator(90_000)
         self.longest_s = max(CUT_S if may_jump else PAUSE_S, PAUSE_FRAMES * self.frame_s)
         self.segments: list[Segment] = []
