@@ -213,7 +213,7 @@ def test_the_default_sound_track_is_kept_and_the_others_named(tmp_path, capsys):
 
 
 def lines_said(capsys):
-    return [line for line in capsys.readouterr().err.splitlines() if "sound" in line]
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("the recording")]
 
 
 def test_sound_without_decoder_ends_no_recording(tmp_path, capsys):
@@ -250,6 +250,15 @@ def test_sound_that_fails_on_the_way_ends_and_the_pictures_go_on(tmp_path, monke
                 monkeypatch.setattr(recorder.sound.writer, "take", refuse)
     assert Heard(tmp_path / "o.mp4").count == 50
     assert [("goes on without sound" in line, "a.mp4" in line) for line in lines_said(capsys)] == [(True, True)]
+
+
+@pytest.mark.parametrize("sound, kept_s", [("aac", 2.0), ("mp2", 4.0)])
+def test_sound_that_changes_its_rate_is_never_played_too_fast(tmp_path, sound, kept_s, capsys):
+    parts = [film(tmp_path / f"{rate}.ts", sound=sound, rate=rate) for rate in (48_000, 32_000)]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = Heard(recorded(tmp_path / "a.ts", tmp_path / "o.mp4"))
+    assert found.count == 100 and found.sound[1] == pytest.approx(kept_s, abs=0.15)
+    assert ["rate" in line for line in lines_said(capsys)] == ([True] if kept_s == 2.0 else [])
 
 
 def test_rates_that_the_encoder_has():

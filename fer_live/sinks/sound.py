@@ -115,7 +115,7 @@ class SoundCopy:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             self.is_over = True
-            print(f"the recording goes on without sound: that of {self.track.path} is damaged ({_reason(error)})",
+            print(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})",
                   file=sys.stderr)
 
     def close(self) -> None:
@@ -129,15 +129,26 @@ class CopiedSound:
         self.output = output
         self.stream = output.add_stream_from_template(track.track)
         self.filter = bitstream_filter(track, track.track)
+        self.format: tuple[int, int] | None = None  # of AAC with a header in each packet
         self.last = -(1 << 62)
 
     def take(self, packet: av.Packet, heard_s: float | Fraction, is_jump: bool) -> None:
+        if self.filter:
+            self._check_format(bytes(packet)[2:4])
         for made in self.filter.filter(packet) if self.filter else [packet]:
             pts = round(heard_s / made.time_base)
             if pts > self.last:  # two packets at one time would be refused
                 made.pts = made.dts = self.last = pts
                 made.stream = self.stream
                 self.output.mux(made)
+
+    def _check_format(self, header: bytes) -> None:
+        """MP4 says once at which rate and in how many channels; a broadcast may change that. Raises ValueError."""
+        if len(header) == 2:
+            kind = header[0] & 0xFD, header[1] & 0xC0
+            if self.format not in (None, kind):
+                raise ValueError("its sample rate or channels change")
+            self.format = kind
 
     def write_until(self, time_s: float) -> None:
         """Nothing waits."""
