@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,6 +13,7 @@ from fer_live.types import UNSURE
 
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
+USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, through which faces are not followed
 
 
 @dataclass
@@ -36,18 +38,38 @@ class FaceTracker:
     A track is shown once it has `confirm_hits` hits: Haar's false faces seldom come back at the same place. A shown track
     is remembered through misses of up to `memory_s`, an unconfirmed one through `patience_s`. It is shown through a miss
     only while its place still looks as it did, so that no box is left behind by a cut or a visitor who steps aside.
+    Tracks expire before they are matched: a face that comes after a pause gets a new id. In films of one frame a second or
+    less the usual interval between frames is no pause. Time that goes back begins anew.
     """
 
     def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
         self.confirm_hits, self.memory_s, self.patience_s, self.steady_s = confirm_hits, memory_s, patience_s, steady_s
         self.tracks: list[Track] = []
         self.next_id = 1
+        self.last_s: float | None = None  # time of the last update
+        self.segment = 0  # of the film; see Frame
+        self.intervals: deque[float] = deque(maxlen=9)  # from update to update
+
+    def restart(self) -> None:
+        """Forget all tracks, and at which rate frames come; ids are not given out again."""
+        self.tracks.clear()
+        self.intervals.clear()
+        self.last_s = None
+
+    def begins_anew(self, time_s: float, segment: int = 0) -> bool:
+        """Whether a frame of this time and segment has nothing to do with those before; then all tracks are forgotten."""
+        is_new = segment != self.segment or (self.last_s is not None and time_s < self.last_s)
+        if is_new:
+            self.restart()
+        self.segment = segment
+        return is_new
 
     def update(self, boxes: np.ndarray, time_s: float, image: np.ndarray | None = None) -> list[Track]:
         """Take the boxes (N, 4) found in `image`, captured at `time_s`; returns the tracks to show, the oldest first.
 
         image: (H, W, 3) uint8 BGR; without it faces are remembered by time alone.
         """
+        self._expire(time_s)
         unmatched = set(range(len(boxes)))
         for track in self.tracks:
             track.fresh = False
@@ -65,6 +87,16 @@ class FaceTracker:
             if not track.track_id:  # ids are given out only to faces that are shown, so that they count people
                 track.track_id, self.next_id = self.next_id, self.next_id + 1
         return sorted(shown, key=lambda track: track.track_id)
+
+    def _expire(self, time_s: float) -> None:
+        """Drop the tracks that are too old to be matched at `time_s`."""
+        self.begins_anew(time_s, self.segment)
+        # the first interval tells the rate; before that none is too long
+        usual_s = USUAL * float(np.median(self.intervals)) if self.intervals else math.inf
+        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= max(self._memory_s(track), usual_s)]
+        if self.last_s is not None:
+            self.intervals.append(time_s - self.last_s)
+        self.last_s = time_s
 
     def _memory_s(self, track: Track) -> float:
         return self.memory_s if track.hits >= self.confirm_hits else self.patience_s

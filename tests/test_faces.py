@@ -78,6 +78,36 @@ def test_short_misses_are_bridged_and_long_ones_end_the_track():
     assert ids == [[], [], [2], [2]]
 
 
+def test_tracks_expire_before_they_are_matched():
+    tracker = FaceTracker()
+    before = [[t.track_id for t in tracker.update(box(100, 100), i / 30)] for i in range(6)]
+    after = [[t.track_id for t in tracker.update(box(100, 100), 3.5 + i / 30)] for i in range(4)]
+    assert before[-1] == [1] and after == [[], [], [2], [2]]
+
+
+@pytest.mark.parametrize("interval_s", [1.0, 2.0, 60.0, 3600.0])
+def test_slow_films_keep_their_faces(interval_s):
+    tracker = FaceTracker()
+    times = [i * interval_s + (0.3 * interval_s if i % 3 == 0 else 0) for i in range(12)]
+    shown = [[t.track_id for t in tracker.update(box(100 + i, 100), t)] for i, t in enumerate(times)]
+    assert shown == [[], [], *[[1]] * 10]
+
+
+def test_a_camera_that_becomes_slow_keeps_its_faces_after_a_moment():
+    tracker = FaceTracker()
+    for i in range(50):
+        tracker.update(box(100, 100), i / 25)
+    shown = [bool(tracker.update(box(100, 100), 2.0 + i)) for i in range(15)]
+    assert all(shown[9:])
+
+
+def test_time_that_goes_back_begins_anew():
+    tracker = FaceTracker()
+    first = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(8)]
+    second = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(4)]
+    assert first[-1] == [1] and second == [[], [], [2], [2]]
+
+
 def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
     tracker = FaceTracker()
     at = np.array([[176, 70, 273, 167]])

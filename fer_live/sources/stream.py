@@ -14,9 +14,9 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 import numpy as np
 
-from fer_live.types import Frame, SourceError
+from fer_live.sources.timeline import timeline_of
+from fer_live.types import MOST_PIXELS, Frame, SourceError
 
-MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
@@ -45,6 +45,12 @@ def open_video(
         raise SourceError(f"{without_password(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # ... and when it is decoded
     return container, stream
+
+
+def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The stream's packets, in order."""
+    with contextlib.suppress(IndexError):  # PyAV's at the end, where other streams have appeared on the way
+        yield from container.demux(stream)
 
 
 def frame_rate(stream: av.VideoStream) -> float:
@@ -96,35 +102,36 @@ class Stream:
         assert self.container is not None
         in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
         try:
-            for index, frame in enumerate(self._paced() if self.ends or in_bursts else self._newest()):
-                yield Frame(upright(frame), index, time.monotonic())
+            for index, (frame, segment) in enumerate(self._paced() if self.ends or in_bursts else self._newest()):
+                yield Frame(upright(frame), index, time.monotonic(), segment=segment)
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
                 raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
 
-    def _paced(self) -> Iterator[av.VideoFrame]:
-        """Every picture, at its time."""
+    def _paced(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Every picture at its time, with the number of its segment."""
         assert self.container is not None
-        time_s, first_at_s = 0.0, None
-        for frame in self.container.decode(video=0):
-            time_s = frame.time if frame.time is not None else time_s + 1 / self.fps
+        timeline, first_at_s = timeline_of(self.container, self.fps), None
+        packets = packets_of(self.container, self.container.streams.video[0])
+        for frame in (frame for packet in packets for frame in packet.decode()):
+            time_s, segment = timeline.place(frame)
             now_s = time.monotonic()
             if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
                 first_at_s = now_s - time_s
             if self._closed.wait(max(0.0, first_at_s + time_s - now_s)):
                 return
-            yield frame
+            yield frame, segment
 
-    def _newest(self) -> Iterator[av.VideoFrame]:
-        """The newest picture of what has arrived, again and again."""
+    def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """The newest picture of what has arrived, again and again; all in one segment."""
         assert self.container is not None
-        with Arrived(self.container.demux(video=0)) as arrived:
+        with Arrived(packets_of(self.container, self.container.streams.video[0])) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []
                 for packet in packets:
                     with contextlib.suppress(av.FFmpegError):  # damaged on the way: the next may be whole
                         frames = packet.decode() or frames
-                yield from frames[-1:]  # the others were only decoded because this one builds on them
+                yield from ((frame, 0) for frame in frames[-1:])  # the others were only decoded because this one builds on them
 
 
 class Arrived:
