@@ -13,7 +13,8 @@ import numpy as np
 
 from fer_live.detector import EVERY, ScheduledDetector
 from fer_live.links import Ahead, grouped
-from fer_live.tracker import FaceTracker, Smoother
+from fer_live.smoothing import Smoother
+from fer_live.tracker import FaceTracker
 from fer_live.types import Analysis, Face, FaceDetector, Frame
 from models.checkpoint import DEFAULT_WEIGHTS, ModelSpec
 from models.haar import MIN_FACE, HaarFaceDetector

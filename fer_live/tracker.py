@@ -1,4 +1,4 @@
-"""Gives faces ids over time, and steadies what is said of them. Both count in seconds, since live frames are dropped."""
+"""Gives faces ids over time. Counts in seconds, since live frames are dropped."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-
-from fer_live.types import UNSURE
 
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
@@ -151,64 +149,3 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     side_a, side_b = max(1.0, a[2] - a[0]), max(1.0, b[2] - b[0])
     way = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
     return way / (0.5 * (side_a + side_b)) + abs(math.log(side_a / side_b))
-
-
-@dataclass
-class Mood:
-    """What is known of one track's expression."""
-
-    probs: np.ndarray  # (7,) float32, smoothed
-    time_s: float
-    label: int  # an index into the labels, or -1 when unsure
-    since_s: float = field(default=-math.inf)  # when the label last changed
-
-
-class Smoother:
-    """Probabilities per track over time, and a label that does not flicker.
-
-    Probabilities follow exponentially with time constant `time_constant_s`. The label changes only when another class
-    leads by `margin` and the label has stood for `dwell_s`; below `sure` it is UNSURE, and it becomes sure again
-    only `margin` above that. time_constant_s = 0 and margin = 0 give the plain strongest class of every frame.
-    """
-
-    def __init__(self, labels: tuple[str, ...], time_constant_s: float = 0.35, margin: float = 0.08, sure: float = 0.40,
-                 dwell_s: float = 0.25, memory_s: float = 2.0):
-        self.labels, self.time_constant_s, self.margin = labels, time_constant_s, margin
-        self.sure, self.dwell_s, self.memory_s = sure, dwell_s, memory_s
-        self.moods: dict[int, Mood] = {}
-
-    def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray, str, float]:
-        """Take the probabilities (7,) of a track at `time_s`, or None if it was not found this time.
-
-        Returns the smoothed probabilities (7,), the label or UNSURE, and the confidence in it.
-        """
-        mood = self.moods.get(track_id)
-        if mood is None:
-            if probs is None:
-                raise KeyError(f"track {track_id} was never seen")
-            best = int(probs.argmax())
-            mood = Mood(probs.astype(np.float32), time_s, best if probs[best] >= self.sure else -1)
-            self.moods[track_id] = mood
-        elif probs is not None:
-            elapsed_s = max(time_s - mood.time_s, 0.0)
-            share = 1 - math.exp(-elapsed_s / self.time_constant_s) if self.time_constant_s else 1.0
-            mood.probs = (mood.probs + share * (probs - mood.probs)).astype(np.float32)
-            mood.time_s = time_s
-            self._relabel(mood, time_s)
-        confidence = float(mood.probs.max() if mood.label < 0 else mood.probs[mood.label])
-        return mood.probs, UNSURE if mood.label < 0 else self.labels[mood.label], confidence
-
-    def _relabel(self, mood: Mood, time_s: float) -> None:
-        best, held = int(mood.probs.argmax()), mood.label
-        if held < 0:
-            new = best if mood.probs[best] >= self.sure + self.margin else -1
-        elif mood.probs[best] < self.sure:
-            new = -1
-        else:
-            new = best if mood.probs[best] >= mood.probs[held] + self.margin else held
-        if new != held and time_s - mood.since_s >= self.dwell_s:
-            mood.label, mood.since_s = new, time_s
-
-    def forget(self, time_s: float) -> None:
-        """Drop the tracks that have not been seen for `memory_s`."""
-        self.moods = {key: mood for key, mood in self.moods.items() if time_s - mood.time_s <= self.memory_s}
