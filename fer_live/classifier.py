@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from models.checkpoint import CheckpointError, ModelSpec
+from models.decision import decide
 from models.device import DeviceError, check_device_name, has_cuda_driver
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
@@ -22,7 +23,7 @@ class Network(Protocol):
     describe: str  # device, runtime and precision, for people
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8 from `crop_faces`, N >= 1 -> logits (N, 7) float32."""
+        """(N, S, S, C) uint8 from `crop_faces`, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
         ...
 
 
@@ -42,9 +43,8 @@ class EmotionClassifier:
         """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
         if not len(crops):
             return np.empty((0, len(self.spec.labels)), np.float32)
-        logits = self.network(crops) / self.spec.temperature
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        logits = self.network(crops)
+        return decide({head: logits[:, i] for i, head in enumerate(self.spec.heads)}, self.spec)
 
 
 def open_network(path: Path, device: str, head: str | None, runtime: str) -> tuple[Network, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fer_live.kiosk_options import add_kiosk, add_privacy, add_words, positive
 from fer_live.types import OutputError
+from models.checkpoint import ANSWERS
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
@@ -80,8 +81,8 @@ def _add_recording(group: argparse._ArgumentGroup) -> None:
 def _add_model(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
-    add("--head", choices=("fer2013", "ferplus"), help="which truth answers: search keywords, or what people saw "
-        "(default: the model's own)")
+    add("--head", choices=ANSWERS, help="shown: both heads, adjusted so that rare expressions are named; fer2013 (dataset "
+        "labels) or ferplus (crowd votes): one head, as it was trained (default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
         "is installed)")

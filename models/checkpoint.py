@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.decision import SHOWN, Decision
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-HEADS = ("fer2013", "ferplus")  # answers in search keywords (FER2013 labels) and in what people saw (FER+ votes)
+HEADS = ("fer2013", "ferplus")  # the dataset's labels (search keywords), and the crowd's votes (FER+)
+ANSWERS = (SHOWN, *HEADS)  # what --head may name
 FORMAT = "fer_live/1"
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "best_model.pt"
 
@@ -36,9 +39,10 @@ class ModelSpec:
     input_size: side S of the crops in pixels. channels: 1 for grey crops, 3 for colour ones.
     mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on grey crops repeat them.
     crop_margin: how much larger than the face box the crop is, as a share of the box (0.0 is the box itself).
-    temperature: divides the logits of `head` before the softmax (Guo et al. 2017, arXiv:1706.04599).
     resolution: the side to which the network itself enlarges its input.
-    heads: name and temperature of each head that the weights hold. head: the one that answers.
+    heads: name of each head that the weights hold, and the temperature that divides its logits (arXiv:1706.04599).
+    class_shares: of each head, how often each label is the target in the training data, (7,); what the decision adjusts by.
+    decision: how the shown answer comes from the heads. head: which answer is given: a head's own, or "shown".
     """
 
     arch: str
@@ -48,17 +52,23 @@ class ModelSpec:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
     crop_margin: float = 0.0
-    temperature: float = 1.0
     resolution: int = 48
     heads: dict[str, float] = field(default_factory=lambda: {"fer2013": 1.0})
+    class_shares: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    decision: Decision | None = None
     head: str = "fer2013"
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The names that `head` may have."""
+        return (*self.heads, *([SHOWN] if self.decision else []))
+
     def for_head(self, head: str | None) -> ModelSpec:
-        """The same spec answering with another head (None: as it is). Raises CheckpointError for a head it has not."""
+        """The same spec giving another answer (None: as it is). Raises CheckpointError for one that it cannot give."""
         head = head or self.head
-        if head not in self.heads:
-            raise CheckpointError(f"these weights have no head {head!r}; they have: {', '.join(self.heads)}")
-        return dataclasses.replace(self, head=head, temperature=self.heads[head])
+        if head not in self.answers:
+            raise CheckpointError(f"these weights cannot answer as {head!r}; they can as: {', '.join(self.answers)}")
+        return dataclasses.replace(self, head=head)
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict, half: bool = False) -> None:
@@ -94,9 +104,9 @@ def load_checkpoint(
 ) -> tuple[nn.Module, ModelSpec]:
     """Load a model in eval mode, with its spec.
 
-    head: "fer2013" (search keywords), "ferplus" (the crowd's votes), or None for what the live app shows.
-    The model maps (N, C, S, S) float tensors made by `models.preprocess.normalize` to logits (N, 7) in the order of
-    `spec.labels`; softmax(logits / spec.temperature) are the probabilities.
+    head: "fer2013" (dataset labels), "ferplus" (crowd votes), "shown" (both, adjusted), or None for what the live app shows.
+    The model maps (N, C, S, S) float tensors made by `models.preprocess.normalize` to the logits of each head, in the order
+    of `spec.labels`; `models.decision.decide` makes probabilities of them.
     Raises CheckpointError if the file is missing, damaged, of another kind, or would run code when loaded.
     """
     from models.networks import build_model
@@ -164,15 +174,40 @@ def _check_size(path: Path) -> None:
 
 def parse_spec(fields: dict) -> ModelSpec:
     """A ModelSpec from its stored dictionary; tuples come back as lists and are restored. Raises CheckpointError."""
-    known = {f.name for f in dataclasses.fields(ModelSpec)}
+    known = {"temperature", *(f.name for f in dataclasses.fields(ModelSpec))}  # files of older versions repeat a head's here
     if not isinstance(fields, dict) or set(fields) - known or "arch" not in fields:
         raise CheckpointError("the checkpoint's spec has unknown or missing fields; it needs another version of fer_live")
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    spec = ModelSpec(**fields)
+    spec = ModelSpec(**{name: _restored(name, value) for name, value in fields.items() if name != "temperature"})
     for name, is_good in CHECKS.items():
         if not is_good(spec):
             raise CheckpointError(f"the spec's {name} cannot be {getattr(spec, name)!r:.80}; train, export or download it again")
     return spec
+
+
+def _restored(name: str, value: object) -> object:
+    """A field as ModelSpec holds it, from plain lists and dictionaries; what does not fit is left for the checks to refuse."""
+    if isinstance(value, list):
+        return tuple(value)
+    if name == "class_shares" and isinstance(value, dict):
+        return {head: tuple(shares) if isinstance(shares, list) else shares for head, shares in value.items()}
+    if name == "decision" and isinstance(value, dict) and set(value) == {"weights", "strength", "temperature"}:
+        return Decision(**value)
+    return value
+
+
+def _good_decision(spec: ModelSpec) -> bool:
+    """Whether the decision names heads that are there, with weights that sum to 1, and knows their shares where it needs them."""
+    decision = spec.decision
+    if decision is None:
+        return True
+    if not isinstance(decision, Decision) or not isinstance(decision.weights, dict) or not decision.weights:
+        return False
+    weights = decision.weights
+    if not all(head in spec.heads and _number(weight, 0, 1) for head, weight in weights.items()):
+        return False
+    knows_shares = not decision.strength or set(weights) <= set(spec.class_shares)
+    return (knows_shares and abs(sum(weights.values()) - 1) < 1e-3 and _number(decision.strength, 0, 3)
+            and _number(decision.temperature, 1e-3, 1e3))
 
 
 def _number(value: object, low: float, high: float) -> bool:
@@ -202,8 +237,11 @@ CHECKS = {
     "mean": lambda s: _planes(s.mean, s, -10, 10),
     "std": lambda s: _planes(s.std, s, 1e-6, 100) and len(s.std) == len(s.mean),
     "crop_margin": lambda s: _number(s.crop_margin, -0.9, 10),
-    "temperature": lambda s: _number(s.temperature, 1e-3, 1e3),
     "heads": lambda s: isinstance(s.heads, dict) and len(s.heads) > 0
     and all(isinstance(name, str) and _number(value, 1e-3, 1e3) for name, value in s.heads.items()),
-    "head": lambda s: isinstance(s.head, str) and s.head in s.heads,
+    "class_shares": lambda s: isinstance(s.class_shares, dict)
+    and all(isinstance(name, str) and isinstance(shares, tuple) and len(shares) == len(EMOTIONS)
+            and all(_number(share, 1e-6, 1) for share in shares) for name, shares in s.class_shares.items()),
+    "decision": _good_decision,
+    "head": lambda s: isinstance(s.head, str) and s.head in s.answers,
 }

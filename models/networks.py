@@ -18,9 +18,9 @@ HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth cl
 
 
 class EmotionNet(nn.Module):
-    """A trunk and its heads. `forward` answers with the head named `head`; training asks for all by `forward_heads`."""
+    """A trunk and one linear head per kind of label."""
 
-    def __init__(self, trunk: nn.Module, heads: dict[str, int], head: str, resolution: int):
+    def __init__(self, trunk: nn.Module, heads: dict[str, int], resolution: int):
         super().__init__()
         self.trunk = trunk
         self.dropout = nn.Dropout(0.0)
@@ -29,8 +29,8 @@ class EmotionNet(nn.Module):
         for linear in self.heads.values():  # timm's own start gives huge logits for few classes
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
-        self.head = head
         self.resolution = resolution
+        self.has_trained_heads = False  # whether the heads came with the weights that training starts from
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(N, P, S, S) normalised -> (N, F); enlarges the input to the resolution that the network was trained at."""
@@ -45,8 +45,9 @@ class EmotionNet(nn.Module):
         return {name: linear(features) for name, linear in self.heads.items()}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, P, S, S) normalised -> logits (N, 7) in the order of the spec's labels."""
-        return self.heads[self.head](self.features(x))[:, :7]
+        """(N, P, S, S) normalized -> logits (N, H, 7) of the H heads in their order, without FER+'s contempt."""
+        features = self.features(x)
+        return torch.stack([linear(features)[:, :7] for linear in self.heads.values()], dim=1)
 
 
 class ResNet9(nn.Module):
@@ -86,7 +87,7 @@ def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: flo
         trunk: nn.Module = ResNet9(planes)
     else:
         trunk = _timm_trunk(spec.arch, planes, pretrained is True, drop_path)
-    model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.head, spec.resolution)
+    model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.resolution)
     if isinstance(pretrained, Path):
         _load_weights(model, pretrained)
     return model.to(memory_format=torch.channels_last)
@@ -116,6 +117,7 @@ def _load_weights(model: EmotionNet, path: Path) -> None:
         return _load_trunk(model.trunk, source, path)
     try:
         model.load_state_dict(source["state_dict"])
+        model.has_trained_heads = True
     except RuntimeError:
         raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
 

@@ -137,7 +137,7 @@ def untrained(tmp_path_factory) -> Path:
     from models.networks import build_model
 
     torch.manual_seed(0)
-    spec = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.5, "ferplus": 0.8}, head="ferplus", temperature=0.8)
+    spec = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.5, "ferplus": 0.8}, head="ferplus")
     path = tmp_path_factory.mktemp("weights") / "untrained.pt"
     save_checkpoint(path, build_model(spec), spec, {})
     return path

@@ -102,7 +102,7 @@ def logs() -> tuple[bytes, bytes]:
 
 @functools.cache
 def spec() -> ModelSpec:
-    return ModelSpec("mobilenetv3_small_050", heads={"fer2013": 1.5, "ferplus": 0.8}, head="ferplus", temperature=0.8)
+    return ModelSpec("mobilenetv3_small_050", heads={"fer2013": 1.5, "ferplus": 0.8}, head="ferplus")
 
 
 @functools.cache

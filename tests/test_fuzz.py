@@ -168,9 +168,15 @@ def test_strange_entries_of_a_class_folder_are_passed_over(face_folders, tmp_pat
 
 @pytest.mark.parametrize("field, value", [
     ("input_size", 10**6), ("input_size", "48"), ("input_size", True), ("resolution", None), ("crop_margin", 1e9),
-    ("temperature", float("nan")), ("temperature", 0), ("channels", 2), ("mean", []), ("mean", [None]), ("std", [0.0]),
+    ("channels", 2), ("mean", []), ("mean", [None]), ("std", [0.0]),
     ("labels", ["a"] * 7), ("labels", [1] * 7),
     ("heads", {}), ("heads", ["fer2013"]), ("heads", {"fer2013": "1"}), ("head", {}), ("head", "x"), ("arch", 5),
+    ("head", "shown"), ("class_shares", 3), ("class_shares", {"fer2013": [0.5] * 6}), ("class_shares", {"fer2013": [0.0] * 7}),
+    ("decision", 3), ("decision", {"weights": {"ferplus": 1.0}}),
+    ("decision", {"weights": {"ferplus": 0.5}, "strength": 0.0, "temperature": 1.0}),
+    ("decision", {"weights": {"other": 1.0}, "strength": 0.0, "temperature": 1.0}),
+    ("decision", {"weights": {"ferplus": 1.0}, "strength": 0.5, "temperature": 1.0}),  # without the shares
+    ("decision", {"weights": {"ferplus": 1.0}, "strength": 0.0, "temperature": float("nan")}),
 ])
 def test_a_spec_of_impossible_values_is_refused(field, value):
     with pytest.raises(CheckpointError, match=field):

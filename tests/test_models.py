@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from fer_live.classifier import EmotionClassifier
 from fer_live.runtimes.torch_network import fuse
-from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, save_checkpoint
+from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, parse_spec, save_checkpoint
 from models.device import DeviceError, choose_device
 from models.networks import build_model
 from models.preprocess import crop_faces, normalize
@@ -157,14 +157,14 @@ def test_files_that_are_no_weights_of_this_network_are_refused(tmp_path):
 
 def test_checkpoints_carry_their_spec_and_choose_heads(untrained):
     model, spec = load_checkpoint(untrained)
-    assert spec.labels == EMOTIONS and spec.head == "ferplus" and spec.temperature == 0.8
-    other, other_spec = load_checkpoint(untrained, "cpu", head="fer2013")
-    assert other_spec.head == "fer2013" and other_spec.temperature == 1.5
+    assert spec.labels == EMOTIONS and spec.head == "ferplus" and spec.heads["ferplus"] == 0.8
+    _, other_spec = load_checkpoint(untrained, "cpu", head="fer2013")
+    assert other_spec.head == "fer2013" and other_spec.heads["fer2013"] == 1.5
     x = torch.randn(3, 1, 48, 48)
     with torch.inference_mode():
         both = model.forward_heads(x)
-        assert model(x).shape == (3, 7) and both["ferplus"].shape == (3, 8)
-        assert torch.equal(model(x), both["ferplus"][:, :7]) and torch.equal(other(x), both["fer2013"])
+        assert model(x).shape == (3, 2, 7) and both["ferplus"].shape == (3, 8)
+        assert torch.equal(model(x)[:, 1], both["ferplus"][:, :7]) and torch.equal(model(x)[:, 0], both["fer2013"])
     with pytest.raises(CheckpointError, match="fer2013, ferplus"):
         load_checkpoint(untrained, head="nonsense")
 
@@ -221,7 +221,7 @@ def test_shipped_weights_are_what_their_card_says():
     assert hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == card["sha256"]
     assert DEFAULT_WEIGHTS.stat().st_size < 20e6
     model, spec = load_checkpoint(DEFAULT_WEIGHTS)
-    assert dataclasses.asdict(spec) == {**card["spec"], **{k: tuple(card["spec"][k]) for k in ("labels", "mean", "std")}}
+    assert spec == parse_spec(card["spec"])
     assert sum(p.numel() for p in model.parameters()) < 6e6
 
 

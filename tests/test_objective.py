@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from models.checkpoint import ModelSpec, load_checkpoint
+from models.checkpoint import load_checkpoint
 from tests.test_training import QUICK, write_votes
 from training import ablate, speed
 from training.__main__ import main as train_main
-from training.augment import Augmentation, augment, jpeg, views
+from training.augment import Augmentation, augment, jpeg
 from training.boxes import detector_boxes
 from training.data import load_dataset
 from training.distributed import compiled
-from training.objective import Targets, Teachers, imitation_loss, joint_loss, objective
-from training.optim import sharpest
+from training.evaluate import predict_heads
+from training.objective import ClassPrior, Targets, batch_loss, imitation_loss, joint_loss, teacher_logits
 from training.recipes import RECIPES, WEBCAM, Recipe
 from training.train import Trainer, make_spec
 
@@ -78,42 +78,78 @@ def truth_of(labels):
     return Targets(torch.zeros(len(labels), 48, 48, dtype=torch.uint8), labels, votes, torch.ones(len(labels)))
 
 
-def test_mixtures_ask_for_both_truths_in_their_shares():
+PLAIN = ClassPrior({}, {"fer2013": torch.ones(7), "ferplus": torch.ones(8)})
+
+
+def test_teachers_have_their_share_of_the_loss():
     logits = {"fer2013": torch.randn(3, 7), "ferplus": torch.randn(3, 8)}
-    one, two = truth_of([0, 1, 2]), truth_of([3, 3, 3])
-    mixed = objective(QUICK, one, two, 0.7, None)(logits)
-    assert mixed == pytest.approx(0.7 * joint_loss(logits, one, QUICK) + 0.3 * joint_loss(logits, two, QUICK))
-    taught = {"fer2013": torch.randn(3, 7)}
-    recipe = replace(QUICK, distill=0.4)
-    both = objective(recipe, one, None, 1.0, taught)(logits)
-    assert both == pytest.approx(0.6 * joint_loss(logits, one, recipe) + 0.4 * imitation_loss(logits, taught))
-    assert imitation_loss(taught, taught) == pytest.approx(0, abs=1e-6), "heads that the teacher lacks are left out"
+    truth, taught, recipe = truth_of([0, 1, 2]), {"fer2013": torch.randn(3, 7)}, replace(QUICK, distill=0.4)
+    both = batch_loss(logits, replace(truth, taught=taught), recipe, PLAIN)
+    assert both == pytest.approx(0.6 * joint_loss(logits, truth, recipe, PLAIN) + 0.4 * imitation_loss(logits, taught, PLAIN))
+    assert batch_loss(logits, truth, recipe, PLAIN) == pytest.approx(joint_loss(logits, truth, recipe, PLAIN))
+    assert imitation_loss(taught, taught, PLAIN) == pytest.approx(0, abs=1e-6), "heads that the teacher lacks are left out"
 
 
-def test_sharpness_aware_steps_stand_uphill_and_come_back():
-    weights = [nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([[1.0]])), nn.Parameter(torch.ones(2))]
-    (weights[0].square().sum() / 2 + 12 * weights[1].sum()).backward()  # slopes (3, 4) and 12: norm 13
-    before = [w.detach().clone() for w in weights]
-    with sharpest(weights, rho=0.13):
-        assert weights[0].tolist() == pytest.approx([3.03, 4.04]) and weights[1].item() == pytest.approx(1.12)
-        assert torch.equal(weights[2], before[2]), "what has no slope stays"
-    assert all(torch.equal(now, then) for now, then in zip(weights, before, strict=True))
+def test_teachers_answer_with_their_mean_of_both_views(untrained, grey_face):
+    images = np.stack([grey_face, grey_face[:, ::-1]])
+    model, spec = load_checkpoint(untrained)
+    plain, mirrored = (predict_heads(model, np.ascontiguousarray(x), spec)["ferplus"] for x in (images, images[:, :, ::-1]))
+    taught = teacher_logits([untrained, untrained], images, CPU)
+    assert np.allclose(taught["ferplus"], (plain + mirrored) / 2, atol=1e-5) and not np.allclose(plain, mirrored, atol=1e-5)
+    with pytest.raises(Exception, match="48 pixels"):
+        teacher_logits([untrained], np.zeros((2, 64, 64), np.uint8), CPU)
 
 
-def test_teachers_answer_with_their_mean_and_must_see_as_the_student(untrained):
-    spec = ModelSpec("efficientnet_lite0")
-    x = torch.randn(2, 1, 48, 48)
-    model, _ = load_checkpoint(untrained)
-    answer = Teachers([untrained, untrained], CPU, spec.mean, spec.std)(x)
-    assert torch.allclose(answer["ferplus"], model.forward_heads(x)["ferplus"], atol=1e-5)
-    with pytest.raises(Exception, match="normalised"):
-        Teachers([untrained], CPU, (0.1,), (0.2,))
+def train_linear(start, offset, weight, epochs=300):
+    """The biases of a linear softmax model after Adam on a skewed problem, its targets' shares, and its probabilities."""
+    torch.manual_seed(0)
+    x = torch.randn(600, 5, dtype=torch.float64)
+    labels = (x[:, 0] > 1.2).long() + 2 * (x[:, 1] > 1.4).long()
+    labels = labels.clamp_max(2)
+    model = nn.Linear(5, 3).double()
+    nn.init.zeros_(model.weight)
+    model.bias.data.copy_(start)
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    targets = nn.functional.one_hot(labels, 3).double()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x) + offset + weight.log(), targets, weight).backward()
+        optimizer.step()
+    return model(x).detach(), labels
+
+
+def test_biases_that_start_at_the_prior_are_the_logit_adjusted_loss():
+    _, labels = train_linear(torch.zeros(3), torch.zeros(3), torch.ones(3), epochs=0)
+    log_share = (torch.bincount(labels) / len(labels)).log().double()
+    inside, _ = train_linear(log_share, torch.zeros(3), torch.ones(3).double())
+    outside, _ = train_linear(torch.zeros(3), log_share, torch.ones(3).double())
+    assert torch.allclose(inside, outside + log_share, atol=1e-6), "the same training, the constant on another side"
+
+
+def test_weighted_classes_leave_logits_of_the_posterior():
+    _, labels = train_linear(torch.zeros(3), torch.zeros(3), torch.ones(3), epochs=0)
+    share = torch.bincount(labels).double() / len(labels)
+    prior = ClassPrior.of({"fer2013": share}, 1.0, 0.5)
+    weight = prior.weight["fer2013"]
+    assert float((weight * share).sum()) == pytest.approx(1), "the mean weight over the data"
+    assert weight[1] / weight[0] == pytest.approx(float((share[0] / share[1]) ** 0.5))
+    logits, _ = train_linear(prior.bias["fer2013"], torch.zeros(3), weight, epochs=1500)
+    assert logits.softmax(1).mean(0).tolist() == pytest.approx(share.tolist(), abs=0.02), "not skewed towards rare classes"
+
+
+def test_a_new_head_starts_at_the_classes_shares_and_a_trained_one_is_kept(tmp_path, face_folders, untrained):
+    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
+    recipe = replace(QUICK, adjust=1.0)
+    fresh = Trainer(recipe, data, CPU, 0)
+    assert fresh.model.heads["fer2013"].bias.tolist() == pytest.approx([float(np.log(1 / 7))] * 7)
+    kept = Trainer(recipe, data, CPU, 0, untrained)
+    assert torch.equal(kept.model.heads["fer2013"].bias, load_checkpoint(untrained)[0].heads["fer2013"].bias)
 
 
 def test_all_of_it_trains_and_resumes_bit_for_bit(tmp_path, face_folders, untrained):
     data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
-    recipe = replace(QUICK, phases=((2, 48),), mixup=0.3, sam_rho=0.05, distill=0.5,
-                     augmentation=replace(QUICK.augmentation, **WEBCAM))
+    recipe = replace(QUICK, phases=((2, 48),), adjust=1.0, balance=0.5, distill=0.5,
+                     augmentation=replace(QUICK.augmentation, gamma=0.5, **WEBCAM))
 
     def trainer():
         return Trainer(recipe, data, CPU, 0, teachers=[untrained])
@@ -158,25 +194,12 @@ def test_the_command_takes_teachers(tmp_path, face_folders, untrained, monkeypat
     assert "none.pt" in capsys.readouterr().err
 
 
-def test_the_teachers_crop_is_the_students_in_full_light(grey_face):
-    images = torch.from_numpy(np.stack([grey_face] * 8))
-    moved = replace(STILL, flip=0.5, rotation_degrees=20, scale=0.2)
-    harsh = replace(moved, low_light=1.0, noise=0.2, blur=1.0, jpeg=1.0, erase=1.0, brightness=0.3)
-    crop, plain = views(images, 48, harsh, torch.Generator().manual_seed(0), with_plain=True)
-    assert plain.shape == crop.shape and (plain - crop).abs().mean() > 20
-    crop, plain = views(images, 48, moved, torch.Generator().manual_seed(0), with_plain=True)
-    assert torch.equal(crop, plain) and not torch.equal(plain[0], plain[1]), "moved alike, each its own way"
-    assert torch.equal(augment(images, 48, moved, torch.Generator().manual_seed(0)), crop)
-
-
-def test_teachers_see_what_the_student_does_not(tmp_path, face_folders, untrained, monkeypatch):
-    data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
-    dark = replace(QUICK, distill=0.5, augmentation=replace(STILL, low_light=1.0))
-    trainer, seen = Trainer(dark, data, CPU, 0, teachers=[untrained]), []
-    teachers = trainer.teachers
-    monkeypatch.setattr(trainer, "teachers", lambda x: seen.append(x) or teachers(x))
-    x, _, _ = trainer._batch(torch.arange(4), 48, torch.Generator().manual_seed(0))
-    assert seen[0].std() > 1.5 * x.std() and seen[0].mean() > x.mean()
+def test_gamma_bends_the_light_and_keeps_black_and_white():
+    ramp = torch.arange(0, 256, 16, dtype=torch.uint8).repeat(64, 16, 1)
+    bent = augment(ramp, 16, replace(STILL, gamma=0.7), torch.Generator().manual_seed(0))[..., 0]
+    assert bent[:, :, 0].max() < 0.5 and torch.allclose(bent.diff(dim=2).clamp_max(-0.01), torch.tensor(-0.01)), "order is kept"
+    middle = (bent[:, 0, 8] / 255).log() / np.log(128 / 255)  # the exponent of each picture
+    assert 0.49 < middle.min() < 0.65 and 1.5 < middle.max() < 2.02
 
 
 def test_training_goes_on_from_a_checkpoint(tmp_path, face_folders, untrained, monkeypatch, capsys):

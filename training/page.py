@@ -56,14 +56,14 @@ def _facts(plan: dict) -> str:
 def _figures(head: str, result: dict) -> str:
     names = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
              "most_votes": "most votes", "ferplus_official": "FER+ official, 8 classes"}
-    columns = ("accuracy", "macro_f1", "mean_recall", "ece", "nll")
-    rows = [[result["split"], "pictures", "accuracy", "macro-F1", "mean recall", "ECE", "NLL", *EMOTIONS]]
+    columns = ("accuracy", "mean_recall", "macro_f1", "ece", "nll")
+    rows = [[result["split"], "pictures", "accuracy", "mean recall", "macro-F1", "ECE", "NLL", *EMOTIONS]]
     for key, title in names.items():
         if key in result:
             m = result[key]
             rows.append([title, f"{m['pictures']:,}", *(f"{m[k]:.4f}" for k in columns),
                          *(f"{m['recall'][name]:.3f}" for name in EMOTIONS)])
-    return f"<h2>Head {head}</h2><p>Temperature {result['temperature']:.3f}; recall by class on the right.</p>" + _table(rows)
+    return f"<h2>Answer {head}</h2><p>Temperature {result['temperature']:.3f}; recall by class on the right.</p>" + _table(rows)
 
 
 def _audit(audit: dict) -> str:

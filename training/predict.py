@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, load_checkpoint
+from models.checkpoint import ANSWERS, DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, load_checkpoint
+from models.decision import decide
 from models.pictures import read_picture
 from models.preprocess import crop_faces
-from training.evaluate import predict_heads, softmax
+from training.evaluate import predict_heads
 
 
 def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -29,8 +30,7 @@ def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray,
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
     crop = crop_faces(image, np.array([[left, top, left + side, top + side]]), spec)[0, ..., 0]
-    logits = predict_heads(model, crop[None], spec)[spec.head][:, : len(EMOTIONS)]
-    return crop, softmax(logits, spec.temperature)[0]
+    return crop, decide(predict_heads(model, crop[None], spec), spec)[0]
 
 
 def draw(path: Path, crop: np.ndarray, probs: np.ndarray) -> None:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__.splitlines()[0])
     parser.add_argument("image", type=Path, help="a picture of one face")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
-    parser.add_argument("--head", choices=("fer2013", "ferplus"), help="which head answers (default: the checkpoint's)")
+    parser.add_argument("--head", choices=ANSWERS, help="which answer (default: what the app shows)")
     parser.add_argument("--out", type=Path, help="where the chart goes (default: IMAGE-prediction.png here)")
     args = parser.parse_args(arguments)
     out = args.out or Path(f"{args.image.stem}-prediction.png")

@@ -30,8 +30,8 @@ class Recipe:
     votes_weight: float = 1.0  # of the FER+ head's loss beside the FER2013 head's 1
     dropout: float = 0.0
     drop_path: float = 0.0
-    mixup: float = 0.0  # alpha of the Beta distribution by which two pictures are mixed; 0: none (arXiv:1710.09412)
-    sam_rho: float = 0.0  # radius of sharpness-aware minimisation, which takes every step twice; 0: none (arXiv:2010.01412)
+    adjust: float = 0.0  # tau of the logit-adjusted loss (arXiv:2007.07314); see objective.ClassPrior
+    balance: float = 0.0  # each class counts as its share to the power of minus this; see objective.ClassPrior
     distill: float = 0.0  # share of the loss that the teachers' answers have, where --teacher gives any (arXiv:1503.02531)
     bf16: bool | None = None  # compute in bfloat16 where that is safe (torch.autocast); None: on CUDA
     use_votes: bool = True  # without, a single head is trained on FER2013's labels though votes are given
@@ -61,6 +61,8 @@ FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 WEBCAM = {"detector_box": 0.5, "low_light": 0.1, "jpeg": 0.15, "noise": 0.1, "detail": 0.35}
 OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                     blur=0.15, noise=0.03, erase=0.4)
+# A camera in a room: wider geometry and light, and some of what a webcam adds
+LIVE = replace(OURS, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
 IN_WEBCAMS = replace(OURS, **{**WEBCAM, "detector_box": 0.0})  # FER2013's pictures are a detector's boxes already
 AGAIN = {"phases": ((1, 64), (4, 80)), "learning_rate": 4e-4, "warmup_steps": 100, "dropout": 0.1, "distill": 0.5}
 
@@ -86,6 +88,11 @@ RECIPES = {
     "webcam": Recipe(
         about="the same from best's weights, for a CUDA GPU; several seeds of best may teach it",
         augmentation=IN_WEBCAMS, **{**AGAIN, "phases": ((20, 112),)}, batch_size=512, drop_path=0.1,
+    ),
+    "live_cpu": Recipe(
+        about="a trained network (--pretrained best_model.pt) once more, for the rare classes and a camera's light and angles",
+        phases=((6, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, distill=0.5,
+        adjust=1.0, balance=0.5, augmentation=LIVE,
     ),
     "ablation": Recipe(
         about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",

@@ -18,7 +18,7 @@ from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, load_dataset
-from training.evaluate import predict_heads
+from training.evaluate import answers, predict_views
 
 Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint8 -> (S, S) uint8
 
@@ -81,15 +81,15 @@ TABLE: dict[str, Disturb] = {
 def robustness(
     model: nn.Module, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
-    """{disturbance: {head: accuracy}} on pictures (N, S, S) with truths {head: (N,)}, -1 where there is none."""
+    """{disturbance: {answer: accuracy}} on pictures (N, S, S) with truths {answer: (N,)}, -1 where there is none."""
     table = {}
     for name, disturb in TABLE.items():
         chance = np.random.default_rng(0)  # the same directions and grains for every model
-        logits = predict_heads(model, np.stack([disturb(image, chance) for image in images]), spec)
+        probs = answers(predict_views(model, np.stack([disturb(image, chance) for image in images]), spec), spec)
         table[name] = {}
         for head, truth in truths.items():
             known = truth >= 0
-            table[name][head] = float((logits[head][known, :7].argmax(1) == truth[known]).mean())
+            table[name][head] = float((probs[head][known].argmax(1) == truth[known]).mean())
     return table
 
 
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         model, spec = load_checkpoint(args.model)
         data = load_dataset(args.data, args.votes, spec.input_size)
         ids = data.split(args.split)
-        truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.heads}
+        truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.answers}
         table = robustness(model, spec, data.images[ids], truths)
         print(describe(table))
         write_json(args.json, table)

@@ -32,7 +32,7 @@ def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> di
     }
 
 
-def cook(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
+def mix(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
     """Write the mean into `out`; returns its figures on the split that chooses.
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where best_model.pt goes")
     args = parser.parse_args(arguments)
     try:
-        metrics = cook(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
+        metrics = mix(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
     except (CheckpointError, DataError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

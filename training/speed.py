@@ -27,7 +27,7 @@ from models.device import DeviceError, choose_device
 from models.preprocess import normalize
 from training.commands import whole_number
 from training.data import DataError, Dataset, load_dataset
-from training.objective import Targets, objective
+from training.objective import Targets, batch_loss
 from training.recipes import RECIPES, Recipe
 from training.train import Trainer, TrainingError
 
@@ -100,7 +100,7 @@ def our_step(trainer: Trainer, resolution: int) -> Callable[[], None]:
 
 
 def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
-    """The same network, loss and optimiser, fed by a DataLoader; it is spared the clipping and the averaging of ours."""
+    """The same network, loss and optimizer, fed by a DataLoader; it is spared the clipping and the averaging of ours."""
     device = trainer.device
 
     def step() -> None:
@@ -109,7 +109,10 @@ def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Te
         x = normalize(crops.to(device, non_blocking=True), trainer.spec)
         blank = torch.zeros(len(labels), 8, device=device)
         truth = Targets(crops, labels, blank, blank[:, 0])
-        trainer.slope(x, objective(trainer.recipe, truth, None, 1.0, None))
+        with torch.autocast(device.type, torch.bfloat16, enabled=trainer.bf16):
+            logits = trainer.heads(x)
+        trainer.optimizer.zero_grad(set_to_none=True)
+        batch_loss(logits, truth, trainer.recipe, trainer.prior).backward()
         trainer.optimizer.step()
 
     return step

@@ -24,14 +24,14 @@ from models.checkpoint import ModelSpec, save_checkpoint, write_atomically
 from models.networks import build_model
 from models.preprocess import normalize
 from training.allocator import keep_freed_memory
-from training.augment import views
+from training.augment import augment
 from training.boxes import detector_boxes
 from training.commands import writing_to
 from training.data import Dataset
 from training.distributed import Team, compiled, heads_of
 from training.evaluate import predict_heads
-from training.objective import Targets, Teachers, joint_loss, objective
-from training.optim import learning_rate, make_optimizer, sharpest, update_average
+from training.objective import ClassPrior, Targets, batch_loss, joint_loss, teacher_logits
+from training.optim import learning_rate, make_optimizer, update_average
 from training.recipes import Recipe
 
 FORMAT = "fer_live/last/1"
@@ -78,7 +78,8 @@ class Trainer:
         if recipe.batch_size % team.size:
             raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {team.size} processes; start fewer")
         self.choose_name, self.choose_ids = choosing_ids(recipe, data)
-        self.train_set = Targets.of(data, data.split(split_names(data)[0]), device)
+        train_ids = data.split(split_names(data)[0])
+        self.train_set = Targets.of(data, train_ids, device)
         self.choose_set = Targets.of(data, self.choose_ids, device)
         if len(self.train_set.images) < recipe.batch_size:
             raise TrainingError(f"{len(self.train_set.images)} pictures to train on are fewer than one batch of "
@@ -91,6 +92,10 @@ class Trainer:
         self.spec = make_spec(recipe, data)
         self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
         self.model.dropout.p = recipe.dropout
+        self.prior = ClassPrior.of(self.train_set.class_shares(), recipe.adjust, recipe.balance)
+        if recipe.adjust and not self.model.has_trained_heads:
+            for head, bias in self.prior.bias.items():
+                self.model.heads[head].bias.data.copy_(bias)
         if team.size > 1 and device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.average = copy.deepcopy(self.model)
@@ -98,7 +103,9 @@ class Trainer:
         if compile_network:
             self.heads = compiled(self.heads)
         self.optimizer = make_optimizer(recipe, self.model)
-        self.teachers = Teachers(list(teachers), device, self.spec.mean, self.spec.std) if teachers else None
+        if teachers:
+            taught = teacher_logits(teachers, data.images[train_ids], device)
+            self.train_set = replace(self.train_set, taught=taught)
         self.boxes = None  # (N, 3), the detector's
         if recipe.augmentation.detector_box:
             self.boxes = torch.from_numpy(detector_boxes(self.train_set.images.cpu().numpy())).to(device)
@@ -151,46 +158,25 @@ class Trainer:
     def train_step(self, ids: torch.Tensor, resolution: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from the pictures `ids` (B,); returns their mean loss and the share that was named rightly, as scalars."""
         recipe = self.recipe
-        x, truth, loss_of = self._batch(ids, resolution, chance)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
-        loss, logits = self.slope(x, loss_of)
-        if recipe.sam_rho:
-            with sharpest(list(self.model.parameters()), recipe.sam_rho):
-                self.slope(x, loss_of)
+        boxes = None if self.boxes is None else self.boxes[ids]
+        # all of the batch is augmented in every process, and only then shared: chance is the same everywhere
+        crops = augment(self.train_set.images[ids], resolution, recipe.augmentation, chance, boxes)
+        x, truth = normalize(self.team.share(crops), self.spec), self.train_set.pick(self.team.share(ids))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.heads(x)
+        loss = batch_loss(logits, truth, recipe, self.prior)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         if recipe.clip_value:
             nn.utils.clip_grad_value_(self.model.parameters(), recipe.clip_value)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(self.step)
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.model, recipe.ema, self.step)
         return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels).float().mean()
-
-    def _batch(self, ids: torch.Tensor, resolution: int, chance: torch.Generator):
-        """This process's pictures (b, P, R, R), their truth, and the loss as a function of the logits."""
-        recipe, truth, team = self.recipe, self.train_set, self.team
-        boxes = None if self.boxes is None else self.boxes[ids]
-        # all of the batch in every process, and only then the share: chance is the same everywhere
-        taught = self.teachers is not None
-        crops, other, share = views(truth.images[ids], resolution, recipe.augmentation, chance, boxes, taught), None, 1.0
-        if recipe.mixup:
-            order = torch.randperm(len(ids), generator=chance, device=self.device)
-            share = float(np.random.default_rng([self.seed, self.step]).beta(recipe.mixup, recipe.mixup))
-            crops = [share * view + (1 - share) * view[order] for view in crops]
-            other = truth.pick(team.share(ids[order]))
-        x, *plain = (normalize(team.share(view), self.spec) for view in crops)
-        truth = truth.pick(team.share(ids))
-        return x, truth, objective(recipe, truth, other, share, self.teachers(*plain) if taught else None)
-
-    def slope(self, x: torch.Tensor, loss_of: Callable) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss and the logits; the gradients are left in the parameters."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.heads(x)
-        loss = loss_of(logits)
-        loss.backward()
-        return loss, logits
 
     def _rate(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.recipe.epochs * self.steps_per_epoch)
@@ -200,7 +186,8 @@ class Trainer:
         truth, model = self.choose_set, self.average.eval()
         logits = predict_heads(model, truth.images.cpu().numpy(), self.spec)
         tensors = {name: torch.from_numpy(value).to(self.device) for name, value in logits.items()}
-        loss = joint_loss(tensors, truth, replace(self.recipe, label_smoothing=0.0))
+        plain = ClassPrior.of(self.train_set.class_shares(), 0.0, 0.0)
+        loss = joint_loss(tensors, truth, replace(self.recipe, label_smoothing=0.0), plain)
         accuracy = (tensors["fer2013"].argmax(1) == truth.labels).float().mean()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 

@@ -97,7 +97,7 @@ def plain(model: Path, device: str) -> Classify:
     @torch.inference_mode()
     def classify(crops: np.ndarray) -> np.ndarray:
         faces = normalize(torch.from_numpy(crops).to(device), spec).contiguous()
-        return torch.softmax(network(faces) / spec.temperature, dim=1).cpu().numpy()
+        return torch.softmax(network(faces)[:, -1] / spec.heads[list(spec.heads)[-1]], dim=1).cpu().numpy()
 
     return classify
 

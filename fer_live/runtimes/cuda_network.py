@@ -44,7 +44,7 @@ class CudaNetwork:
             self.how = "no graphs"
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads."""
         return in_sizes(crops, self._replay if self.how == "CUDA graphs" else self._launch)
 
     @torch.inference_mode()
@@ -63,11 +63,11 @@ class CudaNetwork:
 
     @torch.inference_mode()
     def _graph(self, size: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
-        """The graph of this size with its pinned input (size, S, S, C) and its pinned answer (size, 7)."""
+        """The graph of this size with its pinned input (size, S, S, C) and its pinned answer (size, H, 7)."""
         if size not in self.graphs:
             side, channels = self.spec.input_size, self.spec.channels
             source = torch.zeros(size, side, side, channels, dtype=torch.uint8).pin_memory()
-            answer = torch.zeros(size, len(self.spec.labels)).pin_memory()
+            answer = torch.zeros(size, len(self.spec.heads), len(self.spec.labels)).pin_memory()
 
             def work() -> None:
                 answer.copy_(self._forward(source.to(self.device, non_blocking=True)), non_blocking=True)

@@ -31,8 +31,8 @@ class OnnxNetwork:
         self.describe = f"cpu (ONNX Runtime {onnxruntime.__version__}, {threads} threads), 32 bits"
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
-        return self.session.run([self.spec.head], {"crops": crops})[0]
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
+        return np.stack(self.session.run(list(self.spec.heads), {"crops": crops}), axis=1)
 
 
 def read_spec(path: Path) -> ModelSpec:

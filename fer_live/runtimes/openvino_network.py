@@ -31,5 +31,6 @@ class OpenVinoNetwork:
         self.describe = f"cpu (OpenVINO {version}, {threads} threads), {'16' if half else '32'} bits"
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
-        return self.network(crops)[self.spec.head]
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
+        answers = self.network(crops)
+        return np.stack([answers[head] for head in self.spec.heads], axis=1)

@@ -37,7 +37,7 @@ class TorchNetwork:
             self.describe = f"cpu (torch {torch.__version__.split('+')[0]}, {threads} threads), 32 bits"
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8, N >= 1 -> logits (N, 7) float32."""
+        """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
         return self.run(crops)
 
     @torch.inference_mode()
