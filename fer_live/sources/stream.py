@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,16 +13,12 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 import numpy as np
 
+from fer_live.redact import redact_address
 from fer_live.sources.timeline import timeline_of
 from fer_live.types import MOST_PIXELS, Frame, SourceError
 
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
-
-
-def without_password(address: str) -> str:
-    """The address as it may be shown and logged: rtsp://user:secret@host is rtsp://host."""
-    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def open_video(
@@ -34,15 +29,15 @@ def open_video(
     try:
         container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
-        name = without_password(name)
+        name = redact_address(name)
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
     if not container.streams.video:
         container.close()
-        raise SourceError(f"{without_password(name)} holds no video; give a file with pictures in it")
+        raise SourceError(f"{redact_address(name)} holds no video; give a file with pictures in it")
     stream = container.streams.video[0]
     if stream.codec_context is None:
         container.close()
-        raise SourceError(f"{without_password(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
+        raise SourceError(f"{redact_address(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # ... and when it is decoded
     return container, stream
 
@@ -81,7 +76,7 @@ class Stream:
 
     def __init__(self, address: str, open_s: float = 10.0, read_s: float = 5.0):
         self.address, self.open_s, self.read_s, self.fps, self.ends = address, open_s, read_s, 30.0, False
-        self.name = without_password(address)
+        self.name = redact_address(address)
         self.container: av.container.InputContainer | None = None
         self._closed = threading.Event()
 
