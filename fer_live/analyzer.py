@@ -13,7 +13,8 @@ import numpy as np
 
 from fer_live.detector import EVERY, ScheduledDetector
 from fer_live.links import Ahead, grouped
-from fer_live.tracker import FaceTracker, Smoother
+from fer_live.smoothing import Smoother
+from fer_live.tracker import FaceTracker
 from fer_live.types import Analysis, Face, FaceDetector, Frame
 from models.checkpoint import DEFAULT_WEIGHTS, ModelSpec
 from models.haar import MIN_FACE, HaarFaceDetector
@@ -55,7 +56,10 @@ class Analyzer:
         return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head, runtime), live, still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone."""
+        """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
+
+        Where times go back a new video begins: faces get new ids and are named anew.
+        """
         if isinstance(frame, np.ndarray):
             return self.analyze_still(Frame(frame, 0, 0.0))
         located = locate(frame, self.detector, self.tracker, self.classifier.spec)
@@ -90,7 +94,7 @@ class Analyzer:
 
     def forget(self) -> None:
         """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
-        self.tracker.tracks.clear()
+        self.tracker.restart()
         self.smoother.moods.clear()
 
 
@@ -103,6 +107,7 @@ class Located:
     crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered is not guessed anew
     begun: tuple[tuple[int, float, Box], ...] = ()  # (track id, time, box) of faces that are shown from now on, in frames before
     seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
+    is_anew: bool = False  # a clip or segment begins: what was known before is of other people
 
 
 def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
@@ -114,6 +119,9 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     if frame.is_slate:  # who comes after it need not be who was there before
         tracker.tracks.clear()
         return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
+    is_anew = tracker.begins_anew(frame.time_s, frame.segment)
+    if is_anew and isinstance(detector, ScheduledDetector):
+        detector.forget()
     boxes = detector.detect(frame.image)  # (N, 4)
     tracks = tracker.update(boxes, frame.time_s, frame.image)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
@@ -123,7 +131,7 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     crops = crop_faces(frame.image, fresh, spec)
     is_mirrored = np.array([track.hits % 2 == 0 for track in tracks if track.fresh], bool)
     crops[is_mirrored] = crops[is_mirrored, :, ::-1]
-    return Located(frame, places, crops, begun, seen)
+    return Located(frame, places, crops, begun, seen, is_anew)
 
 
 def _whole(box: np.ndarray) -> Box:
@@ -141,6 +149,9 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
         except Exception as caught:  # also its end; what is held comes before it
             error = caught
             break
+        if one.is_anew:  # its times may be those of frames that are held
+            yield from held
+            held.clear()
         for i, old in enumerate(held):
             for track_id, time_s, box in one.begun:
                 if old.frame.time_s == time_s:
@@ -158,6 +169,8 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
 def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:
     """Say what the faces express. probs: (M, 7), of the crops."""
     time_s, found, faces = located.frame.time_s, iter(probs), []
+    if located.is_anew:  # by their times they would not be too old
+        smoother.moods.clear()
     for track_id, box, is_fresh in located.places:
         smoothed, label, confidence = smoother.update(track_id, next(found) if is_fresh else None, time_s)
         faces.append(Face(box, track_id, smoothed, label, confidence))

@@ -9,7 +9,7 @@ from fer_live.analyzer import Analyzer
 from fer_live.privacy import MEMORY_S, Mask
 from fer_live.quality import Governor
 from fer_live.screen.labels import Reduction
-from fer_live.tracker import Smoother
+from fer_live.smoothing import Smoother
 from fer_live.types import Analysis, Frame, View
 
 

@@ -14,6 +14,7 @@ from models.decision import decide
 from models.device import DeviceError, check_device_name, has_cuda_driver
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
+RUNTIMES = ("auto", "torch", *PACKAGES)
 
 
 class Network(Protocol):
@@ -52,20 +53,30 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
 
     auto: CUDA where there is a GPU; on the CPU OpenVINO or ONNX Runtime where one is installed and the network's export
     lies beside it, else torch. Torch is imported only where it computes: it takes longer to start than all the rest.
+    An export stands in for a checkpoint only where it was made from that very file.
     """
     check_device_name(device)
+    if runtime not in RUNTIMES:
+        raise CheckpointError(f"no runtime is called {runtime!r}; there are: {', '.join(RUNTIMES)}")
     cores = os.cpu_count() or 2
-    if path.suffix == ".onnx":
-        if device not in ("auto", "cpu"):
-            raise DeviceError(f"an .onnx model runs on the CPU here, not on {device}; give a best_model.pt, or --device cpu")
+    is_export = path.suffix.lower() == ".onnx"
+    if device.startswith("cuda") and (is_export or runtime in PACKAGES):
+        what = "an .onnx model" if is_export else f"--runtime {runtime}"
+        raise DeviceError(f"{what} runs on the CPU, not on {device}; give a best_model.pt without --runtime, or --device cpu")
+    if is_export:
+        if runtime == "torch":
+            raise CheckpointError(f"{path} is an export, which torch does not run; give a best_model.pt, or --runtime onnx")
         return _open_export(path, head, runtime if runtime in PACKAGES else _installed() or "onnx", cores), "an .onnx model"
-    twin = path.with_suffix(".onnx")
+    beside = path.with_suffix(".onnx")
     if runtime in PACKAGES:
-        return _open_export(twin, head, runtime, cores), "as asked"
+        _check_installed(runtime, beside)
+        _check_export_of(beside, path)
+        return _open_export(beside, head or _own_head(beside), runtime, cores), "as asked"
     wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver())
     found = _installed()
-    if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(twin, path):
-        return _open_export(twin, head, found, cores), "as asked" if device == "cpu" else "no CUDA GPU was found"
+    if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(beside, path):
+        network = _open_export(beside, head or _own_head(beside), found, cores)
+        return network, "as asked" if device == "cpu" else "no CUDA GPU was found"
     from fer_live.runtimes.torch_network import TorchNetwork
 
     # Torch's threads wait for each other by spinning: with a core taken by another program two of them took 0.66 s for a face,
@@ -85,9 +96,31 @@ def _is_export_of(export: Path, weights: Path) -> bool:
     return is_export_of(export, weights)
 
 
-def _open_export(path: Path, head: str | None, runtime: str, threads: int) -> Network:
+def _check_export_of(export: Path, weights: Path) -> None:
+    """Refuse an export of other weights: it would answer in the name of a file that was never opened."""
+    from fer_live.runtimes.onnx_network import read_spec
+
+    if not weights.is_file():
+        raise CheckpointError(f"no model file at {weights}; give one with --model: a best_model.pt, or the .onnx file itself")
+    read_spec(export)  # says what is missing where there is no export
+    if not _is_export_of(export, weights):
+        raise CheckpointError(f"{export} was not made from {weights}; export it again with python -m training.export, "
+                              "or run the weights with --runtime torch")
+
+
+def _own_head(export: Path) -> str | None:
+    from fer_live.runtimes.onnx_network import source_head
+
+    return source_head(export)
+
+
+def _check_installed(runtime: str, path: Path) -> None:
     if find_spec(PACKAGES[runtime]) is None:
         raise CheckpointError(f"{path} needs {PACKAGES[runtime]}; pip install {PACKAGES[runtime]}, or give a best_model.pt")
+
+
+def _open_export(path: Path, head: str | None, runtime: str, threads: int) -> Network:
+    _check_installed(runtime, path)
     if runtime == "openvino":
         from fer_live.runtimes.openvino_network import OpenVinoNetwork
 

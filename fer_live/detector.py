@@ -60,6 +60,10 @@ class ScheduledDetector:
         found += [box for box in again if box is not None and not any(_same(box, other) for other in found)]
         return self._remember(found, again)
 
+    def forget(self) -> None:
+        """Forget where faces were: the next picture is searched whole."""
+        self.known, self.age = [], EVERY
+
     def _remember(self, found: list[np.ndarray], again: list[np.ndarray | None]) -> np.ndarray:
         lost = [Known(face.box, face.misses + 1) for face, box in zip(self.known, again, strict=True) if box is None
                 and face.misses < MEMORY and not any(_same(face.box, other) for other in found)]

@@ -6,12 +6,12 @@ import argparse
 import sys
 from contextlib import ExitStack
 
+from fer_live.redact import redact_address
 from fer_live.sources import open_source
 from fer_live.sources.devices import stable_path
 from fer_live.sources.grid import Grid
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.slate import draw_slate
-from fer_live.sources.stream import without_password
 from fer_live.sources.supervisor import Patience, Supervised
 from fer_live.types import SourceError
 
@@ -48,7 +48,7 @@ def make_source(text: str, args: argparse.Namespace):
     else:
         if not source.is_live or text == "demo":
             return source
-    name = f"camera {text}" if text.isdigit() else without_password(text)
+    name = f"camera {text}" if text.isdigit() else redact_address(text)
     known = text
 
     def connect():

@@ -54,7 +54,8 @@ def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str
         sinks.append(PictureWriter(args.output, output_is_folder(args.output, len(source.paths))))
     elif args.output:
         sound = source.path if source.has_audio else None
-        sinks.append(VideoRecorder(unused(args.output), source.fps, source.time_base, sound_from=sound))
+        sinks.append(VideoRecorder(unused(args.output), source.fps, source.time_base, sound_from=sound,
+                                   segments=source.timeline.segments))
     if args.log:
         sinks.append(Log(unused(args.log), labels))
     return sinks

@@ -1,17 +1,17 @@
-"""Gives faces ids over time, and steadies what is said of them. Both count in seconds, since live frames are dropped."""
+"""Gives faces ids over time. Counts in seconds, since live frames are dropped."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from fer_live.types import UNSURE
-
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
+USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, through which faces are not followed
 
 
 @dataclass
@@ -36,18 +36,38 @@ class FaceTracker:
     A track is shown once it has `confirm_hits` hits: Haar's false faces seldom come back at the same place. A shown track
     is remembered through misses of up to `memory_s`, an unconfirmed one through `patience_s`. It is shown through a miss
     only while its place still looks as it did, so that no box is left behind by a cut or a visitor who steps aside.
+    Tracks expire before they are matched: a face that comes after a pause gets a new id. In films of one frame a second or
+    less the usual interval between frames is no pause. Time that goes back begins anew.
     """
 
     def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
         self.confirm_hits, self.memory_s, self.patience_s, self.steady_s = confirm_hits, memory_s, patience_s, steady_s
         self.tracks: list[Track] = []
         self.next_id = 1
+        self.last_s: float | None = None  # time of the last update
+        self.segment = 0  # of the film; see Frame
+        self.intervals: deque[float] = deque(maxlen=9)  # from update to update
+
+    def restart(self) -> None:
+        """Forget all tracks, and at which rate frames come; ids are not given out again."""
+        self.tracks.clear()
+        self.intervals.clear()
+        self.last_s = None
+
+    def begins_anew(self, time_s: float, segment: int = 0) -> bool:
+        """Whether a frame of this time and segment has nothing to do with those before; then all tracks are forgotten."""
+        is_new = segment != self.segment or (self.last_s is not None and time_s < self.last_s)
+        if is_new:
+            self.restart()
+        self.segment = segment
+        return is_new
 
     def update(self, boxes: np.ndarray, time_s: float, image: np.ndarray | None = None) -> list[Track]:
         """Take the boxes (N, 4) found in `image`, captured at `time_s`; returns the tracks to show, the oldest first.
 
         image: (H, W, 3) uint8 BGR; without it faces are remembered by time alone.
         """
+        self._expire(time_s)
         unmatched = set(range(len(boxes)))
         for track in self.tracks:
             track.fresh = False
@@ -65,6 +85,16 @@ class FaceTracker:
             if not track.track_id:  # ids are given out only to faces that are shown, so that they count people
                 track.track_id, self.next_id = self.next_id, self.next_id + 1
         return sorted(shown, key=lambda track: track.track_id)
+
+    def _expire(self, time_s: float) -> None:
+        """Drop the tracks that are too old to be matched at `time_s`."""
+        self.begins_anew(time_s, self.segment)
+        # the first interval tells the rate; before that none is too long
+        usual_s = USUAL * float(np.median(self.intervals)) if self.intervals else math.inf
+        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= max(self._memory_s(track), usual_s)]
+        if self.last_s is not None:
+            self.intervals.append(time_s - self.last_s)
+        self.last_s = time_s
 
     def _memory_s(self, track: Track) -> float:
         return self.memory_s if track.hits >= self.confirm_hits else self.patience_s
@@ -119,64 +149,3 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     side_a, side_b = max(1.0, a[2] - a[0]), max(1.0, b[2] - b[0])
     way = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
     return way / (0.5 * (side_a + side_b)) + abs(math.log(side_a / side_b))
-
-
-@dataclass
-class Mood:
-    """What is known of one track's expression."""
-
-    probs: np.ndarray  # (7,) float32, smoothed
-    time_s: float
-    label: int  # an index into the labels, or -1 when unsure
-    since_s: float = field(default=-math.inf)  # when the label last changed
-
-
-class Smoother:
-    """Probabilities per track over time, and a label that does not flicker.
-
-    Probabilities follow exponentially with time constant `time_constant_s`. The label changes only when another class
-    leads by `margin` and the label has stood for `dwell_s`; below `sure` it is UNSURE, and it becomes sure again
-    only `margin` above that. time_constant_s = 0 and margin = 0 give the plain strongest class of every frame.
-    """
-
-    def __init__(self, labels: tuple[str, ...], time_constant_s: float = 0.35, margin: float = 0.08, sure: float = 0.40,
-                 dwell_s: float = 0.25, memory_s: float = 2.0):
-        self.labels, self.time_constant_s, self.margin = labels, time_constant_s, margin
-        self.sure, self.dwell_s, self.memory_s = sure, dwell_s, memory_s
-        self.moods: dict[int, Mood] = {}
-
-    def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray, str, float]:
-        """Take the probabilities (7,) of a track at `time_s`, or None if it was not found this time.
-
-        Returns the smoothed probabilities (7,), the label or UNSURE, and the confidence in it.
-        """
-        mood = self.moods.get(track_id)
-        if mood is None:
-            if probs is None:
-                raise KeyError(f"track {track_id} was never seen")
-            best = int(probs.argmax())
-            mood = Mood(probs.astype(np.float32), time_s, best if probs[best] >= self.sure else -1)
-            self.moods[track_id] = mood
-        elif probs is not None:
-            elapsed_s = max(time_s - mood.time_s, 0.0)
-            share = 1 - math.exp(-elapsed_s / self.time_constant_s) if self.time_constant_s else 1.0
-            mood.probs = (mood.probs + share * (probs - mood.probs)).astype(np.float32)
-            mood.time_s = time_s
-            self._relabel(mood, time_s)
-        confidence = float(mood.probs.max() if mood.label < 0 else mood.probs[mood.label])
-        return mood.probs, UNSURE if mood.label < 0 else self.labels[mood.label], confidence
-
-    def _relabel(self, mood: Mood, time_s: float) -> None:
-        best, held = int(mood.probs.argmax()), mood.label
-        if held < 0:
-            new = best if mood.probs[best] >= self.sure + self.margin else -1
-        elif mood.probs[best] < self.sure:
-            new = -1
-        else:
-            new = best if mood.probs[best] >= mood.probs[held] + self.margin else held
-        if new != held and time_s - mood.since_s >= self.dwell_s:
-            mood.label, mood.since_s = new, time_s
-
-    def forget(self, time_s: float) -> None:
-        """Drop the tracks that have not been seen for `memory_s`."""
-        self.moods = {key: mood for key, mood in self.moods.items() if time_s - mood.time_s <= self.memory_s}

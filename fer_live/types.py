@@ -13,15 +13,24 @@ from typing import Protocol
 
 import numpy as np
 
+from fer_live.redact import redact
+
+MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
 UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named
 
 
 class SourceError(Exception):
     """A camera, stream or file cannot be opened or read. The text says what was tried and what to do next."""
 
+    def __init__(self, text: str = ""):
+        super().__init__(redact(text))  # the text may quote an address that holds a password
+
 
 class OutputError(Exception):
     """A recording, log or picture cannot be written. The text says what was tried and what to do next."""
+
+    def __init__(self, text: str = ""):
+        super().__init__(redact(text))  # the text may quote an address that holds a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Frame:
     time_s: float  # capture time: time.monotonic() when live, presentation time in a file
     name: str = ""  # file name, for pictures only
     is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
+    segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(command, tmp_pat
     data, blocked = ["--data", str(face_folders)], str(tmp_path / "file" / "x")
     votes = ["--votes", str(write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))]
     arguments = {
-        "audit": [str(face_folders), "--json", blocked], "evaluate": ["--model", "no.pt", *data, "--json", blocked],
+        "audit": [str(face_folders), "--json", blocked],
+        "evaluate": ["--model", "no.pt", *data, "--split", "PublicTest", "--json", blocked],
         "robustness": [*data, "--json", blocked], "soup": ["a", "b", *data, "--out", blocked],
         "release": ["a", *data, "--out", blocked], "ablate": [*data, *votes, "--out", blocked],
     }[command]

@@ -202,3 +202,48 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
     assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "no")]) == 2
     (Path(runs[0]) / "last.pt").write_bytes(b"cut")
     assert release_main([runs[0], *data, "--out", str(tmp_path / "no")]) == 2
+
+
+@onnx
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_runtime_that_is_asked_for_runs_these_weights_or_refuses(exported, untrained, tmp_path, runtime):
+    """The export beside a checkpoint may be of an older run, and the checkpoint may be no checkpoint."""
+    pytest.importorskip("openvino" if runtime == "openvino" else "onnxruntime")
+    weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
+    beside.write_bytes(exported.read_bytes())
+    note = json.loads(exported.with_suffix(".onnx.json").read_text())
+    beside.with_suffix(".onnx.json").write_text(json.dumps(note))
+    with pytest.raises(CheckpointError, match=r"no model file at .*model\.pt"):
+        EmotionClassifier(weights, runtime=runtime)
+    weights.write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="was not made from"):
+        EmotionClassifier(weights, runtime=runtime)
+    weights.write_bytes(untrained.read_bytes())
+    assert "as asked" in EmotionClassifier(weights, runtime=runtime).describe
+    with pytest.raises(DeviceError, match="CPU"):
+        EmotionClassifier(weights, "cuda", runtime=runtime)
+    beside.write_bytes(exported.read_bytes() + b"\0")  # another network under the old note
+    for path in (weights, beside):
+        with pytest.raises(CheckpointError, match="export it again"):
+            EmotionClassifier(path, runtime=runtime)
+
+
+@onnx
+def test_a_runtime_that_cannot_run_the_file_is_refused(exported, untrained):
+    with pytest.raises(CheckpointError, match="torch does not run"):
+        EmotionClassifier(exported, runtime="torch")
+    with pytest.raises(CheckpointError, match="auto, torch, onnx, openvino"):
+        EmotionClassifier(untrained, runtime="tensorrt")
+
+
+@onnx
+def test_an_export_with_another_head_does_not_change_what_the_weights_answer(untrained, tmp_path, monkeypatch):
+    """`--head` of the export is for those who run the .onnx file itself."""
+    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
+    weights.write_bytes(untrained.read_bytes())
+    assert export_main(["--format", "onnx", "--model", str(weights), "--head", "fer2013", "--out", str(beside)]) == 0
+    assert EmotionClassifier(beside).spec.head == "fer2013"
+    for runtime in ("auto", "onnx"):
+        found = EmotionClassifier(weights, runtime=runtime)
+        assert "torch" not in found.describe and found.spec.head == "ferplus"

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.screen.labels import LABEL_SETS
+from fer_live.screen.labels import LABEL_SETS, Reduction
 from fer_live.screen.overlay import COLOURS, Overlay
-from fer_live.tracker import FaceTracker, Smoother
+from fer_live.smoothing import Smoother
+from fer_live.tracker import FaceTracker
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 from models.checkpoint import EMOTIONS
 from models.haar import HaarFaceDetector
@@ -76,6 +77,36 @@ def test_short_misses_are_bridged_and_long_ones_end_the_track():
     assert tracker.update(NOBODY, 1.1) == []
     ids = [[t.track_id for t in tracker.update(box(100, 100), 2 + i / 30)] for i in range(4)]
     assert ids == [[], [], [2], [2]]
+
+
+def test_tracks_expire_before_they_are_matched():
+    tracker = FaceTracker()
+    before = [[t.track_id for t in tracker.update(box(100, 100), i / 30)] for i in range(6)]
+    after = [[t.track_id for t in tracker.update(box(100, 100), 3.5 + i / 30)] for i in range(4)]
+    assert before[-1] == [1] and after == [[], [], [2], [2]]
+
+
+@pytest.mark.parametrize("interval_s", [1.0, 2.0, 60.0, 3600.0])
+def test_slow_films_keep_their_faces(interval_s):
+    tracker = FaceTracker()
+    times = [i * interval_s + (0.3 * interval_s if i % 3 == 0 else 0) for i in range(12)]
+    shown = [[t.track_id for t in tracker.update(box(100 + i, 100), t)] for i, t in enumerate(times)]
+    assert shown == [[], [], *[[1]] * 10]
+
+
+def test_a_camera_that_becomes_slow_keeps_its_faces_after_a_moment():
+    tracker = FaceTracker()
+    for i in range(50):
+        tracker.update(box(100, 100), i / 25)
+    shown = [bool(tracker.update(box(100, 100), 2.0 + i)) for i in range(15)]
+    assert all(shown[9:])
+
+
+def test_time_that_goes_back_begins_anew():
+    tracker = FaceTracker()
+    first = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(8)]
+    second = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(4)]
+    assert first[-1] == [1] and second == [[], [], [2], [2]]
 
 
 def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
@@ -149,6 +180,69 @@ def test_smoothing_is_per_track_and_forgets():
     assert first[1] == "happy" and second[1] == "sad" and np.array_equal(first[0], happy)
     smoother.forget(10.0)
     assert smoother.moods == {}
+
+
+def contradicts(labels, results):
+    """Whether any of (probabilities, label, confidence) shows a class that is not the strongest."""
+    return any(label not in (UNSURE, labels[int(p.argmax())]) or confidence != p.max() for p, label, confidence in results)
+
+
+def lively(rng, fps, seconds_each=1.5, turns=12):
+    """A talking face: noisy answers that change from class to class and leave the strongest hardly ahead in some turns."""
+    mean = np.full(7, 0.1)
+    for turn in range(turns):
+        target = np.full(7, 0.04)
+        target[[3, 4, 5, 0][turn % 4]] = 0.45 + 0.3 * (turn % 2)
+        for _ in range(round(fps * seconds_each)):
+            mean += min(1.0, 12 / fps) * (np.log(target) + rng.normal(0, 0.7, 7) - mean)
+            powers = np.exp(mean)
+            yield (powers / powers.sum()).astype(np.float32)
+
+
+@pytest.mark.parametrize("fps", [8, 15, 30, 60])
+def test_the_word_is_the_strongest_class_or_unsure(fps):
+    for seed in range(3):
+        smoother, results = Smoother(EMOTIONS), []
+        for i, probs in enumerate(lively(np.random.default_rng(seed), fps)):
+            results.append(smoother.update(1, probs, i / fps))
+            assert results[-1][0].sum() == pytest.approx(1, abs=1e-4)
+        assert not contradicts(EMOTIONS, results)
+        assert len({label for _, label, _ in results}) >= 4, "and it does follow"
+
+
+@pytest.mark.parametrize("fps", [8, 15, 30, 60])
+def test_the_smaller_set_shows_no_contradiction_either(fps):
+    smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    results = []
+    for i, probs in enumerate(lively(np.random.default_rng(0), fps)):
+        one = Face((0, 0, 9, 9), 1, *smoother.update(1, probs, i / fps))
+        out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), i, i / fps), (one,))).faces[0]
+        results.append((out.probs, out.label, out.confidence))
+    assert not contradicts(reduce.labels, results) and len({label for _, label, _ in results}) >= 3
+
+
+@pytest.mark.parametrize("fps", [8, 15, 30, 60])
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.9), (0.95, 0.6), (0.6, 0.6)])
+def test_a_real_change_shows_within_half_a_second(fps, before, after):
+    def answer(strong, weak, share):
+        probs = np.full(7, 0.3 * (1 - share) / 5, np.float32)
+        probs[[strong, weak]] = share, 0.7 * (1 - share)
+        return probs
+
+    for strong in (0, 3, 5):  # from neutral
+        smoother = Smoother(EMOTIONS)
+        labels = [smoother.update(1, answer(4, strong, before), i / fps)[1] for i in range(3 * fps)]
+        assert set(labels) == {"neutral"}
+        labels = [smoother.update(1, answer(strong, 4, after), 3 + i / fps)[1] for i in range(3 * fps)]
+        assert EMOTIONS[strong] in labels[: fps // 2 + 1] and sum(a != b for a, b in itertools.pairwise(labels)) == 1
+
+
+def test_a_blink_changes_nothing_and_a_wavering_face_little():
+    smoother = Smoother(EMOTIONS)
+    happy, sad = np.eye(7, dtype=np.float32)[3], np.eye(7, dtype=np.float32)[5]
+    assert {smoother.update(1, sad if i % 60 in range(40, 44) else happy, i / 30)[1] for i in range(300)} == {"happy"}
+    rates = [changes(Smoother(EMOTIONS), flickering(np.random.default_rng(seed))) for seed in range(6)]
+    assert sum(rates) <= 30, "of a face just between two expressions: 30 changes in a minute, one for each dwell at most"
 
 
 # ------------------------------------------------------------------------------------------------ overlay

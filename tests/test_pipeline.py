@@ -64,10 +64,42 @@ def test_a_face_is_seen_from_both_sides(untrained, portrait):
     probs = analyze(portrait).faces[0].probs
     assert probs[3] == probs[5] == 0.5 and sorted(analyze.classifier.sides[0]) == [False, True]
     analyze.classifier.sides.clear()
-    shown = [analyze(Frame(portrait, 2 * i, i / 30)) for i in range(40)][-1].faces[0]  # also where every other frame is dropped
+    shown = [analyze(Frame(portrait, 2 * i, i / 30)) for i in range(120)][-1].faces[0]  # also where every other frame is dropped
     sides = [side for frame in analyze.classifier.sides for side in frame]
-    assert len(sides) == 38 and all(a != b for a, b in itertools.pairwise(sides)), "in turn"
+    assert len(sides) == 118 and all(a != b for a, b in itertools.pairwise(sides)), "in turn"
     assert abs(shown.probs[3] - shown.probs[5]) < 0.1, "over time both count alike"
+
+
+class Told:
+    """Stands in for a classifier that says what it is told to."""
+
+    def __init__(self, spec):
+        self.spec, self.index = spec, 0
+
+    def __call__(self, crops):
+        return np.full((len(crops), 7), 0.01, np.float32) + 0.93 * np.eye(7, dtype=np.float32)[[self.index] * len(crops)]
+
+
+@pytest.mark.parametrize("segments", [(0, 0), (0, 1)])
+def test_a_second_clip_or_segment_begins_anew(untrained, portrait, segments):
+    plain = Analyzer.from_checkpoint(untrained, device="cpu")
+    analyze = Analyzer(Told(plain.classifier.spec), plain.detector, plain.still_detector)
+    ids, labels = {}, {}
+    for index, segment in enumerate(segments):
+        analyze.classifier.index = 3 - index
+        start_s = 0.0 if segments[1] == 0 else index * 0.4  # times go back, or they go on in another segment
+        faces = [face for i in range(10) for face in analyze(Frame(portrait, i, start_s + i / 25, segment=segment)).faces]
+        ids[index], labels[index] = {face.track_id for face in faces}, {face.label for face in faces}
+    labels_of = plain.classifier.spec.labels
+    assert (ids, labels) == ({0: {1}, 1: {2}}, {0: {labels_of[3]}, 1: {labels_of[2]}})
+
+
+def test_faces_of_a_second_clip_are_not_shown_in_the_first(untrained, portrait):
+    """The frames that wait for the beginnings of faces bear the same times."""
+    analyze = Analyzer.from_checkpoint(untrained, device="cpu")
+    empty = np.zeros_like(portrait)
+    frames = [Frame(empty, i, i / 25) for i in range(5)] + [Frame(portrait, i, i / 25) for i in range(5)]
+    assert [len(a.faces) for a in analyze.analyze_all(frames)] == [0] * 5 + [1] * 5
 
 
 # ------------------------------------------------------------------------------------------------ Newest

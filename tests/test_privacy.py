@@ -18,7 +18,7 @@ from fer_live.privacy import Mask, widened
 from fer_live.screen import text
 from fer_live.screen.labels import LANGUAGES, Reduction, read_words
 from fer_live.screen.notice import Facts, Notice, say
-from fer_live.tracker import Smoother
+from fer_live.smoothing import Smoother
 from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
 from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
@@ -250,7 +250,7 @@ def test_the_smaller_set_sums_and_steadies():
     assert out.label == "neutral"
     close = face(probs=[(0.5 if n == "happy" else 0.455 if n == "neutral" else 0.009) for n in EMOTIONS])
     out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 2, 2.0), (close,))).faces[0]
-    assert out.label == "neutral", "a lead this small does not change the label"
+    assert out.label == "positive", "the strongest class, and no other"
     with pytest.raises(OutputError, match="label-set"):
         Reduction("basic", ("a", "b"), lambda labels: Smoother(labels))
 

@@ -20,7 +20,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import ANSWERS, DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint, write_atomically
+from models.checkpoint import (
+    ANSWERS,
+    DEFAULT_WEIGHTS,
+    CheckpointError,
+    ModelSpec,
+    load_checkpoint,
+    read_checkpoint,
+    write_atomically,
+)
 from models.preprocess import normalize
 
 ENDINGS = {"onnx": ".onnx", "torchscript": ".ts"}
@@ -54,7 +62,9 @@ def export(model_path: Path, kind: str, head: str | None, out: Path) -> float:
     if worst > TOLERANCE:
         out.unlink()
         raise ExportError(f"the exported network differs from torch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
-    note = {"spec": dataclasses.asdict(spec), "source_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest()}
+    source = read_checkpoint(model_path)["spec"]
+    note = {"spec": dataclasses.asdict(spec), "source_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest(),
+            "source_head": source.get("head", ModelSpec.head), "export_sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
     write_atomically(note_of(out), lambda temporary: temporary.write_text(json.dumps(note, indent=1) + "\n"))
     return worst
 

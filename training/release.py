@@ -1,7 +1,7 @@
 """Turns a finished run, or a soup of runs, into the weights that are shipped: halves them on disk, measures them once, writes
 their card.
 
-    python -m training.release RUN --data DATA --votes FILE [--out models/weights]
+    python -m training.release RUN --data DATA --votes FILE [--faces FILE.npz] [--out models/weights]
 
 PrivateTest is looked at here and nowhere else, once per released model.
 """
@@ -23,7 +23,7 @@ from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint,
 from training.calibrate import calibrate
 from training.commands import ResultsError, check_writable, writing_to
 from training.data import DataError, load_dataset
-from training.evaluate import describe, measure_split
+from training.evaluate import describe, measure_faces, measure_split
 from training.export import ExportError, export
 from training.record import parts_of
 from training.train import TrainingError, split_names
@@ -34,7 +34,7 @@ LICENCE = ("weights: for research use, as FER2013, on whose pictures they were t
 AGAIN = "make room, then release again"
 
 
-def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
+def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Path | None = None) -> dict:
     """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`; returns the card.
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
@@ -52,13 +52,15 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     metrics = {}
     for split in splits:
         metrics[split] = measure_split(model, spec, data, split)
-        metrics[f"{split} with flip"] = measure_split(model, spec, data, split, flip=True)
+        metrics[f"{split}, both views"] = measure_split(model, spec, data, split, flip=True)
+    if faces:
+        metrics["named faces, both views"] = measure_faces(model, spec, faces, flip=True)
     with writing_to(out, AGAIN):
         save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
         "made_of": parts, "seconds": sum(part["seconds"] for part in parts), "torch": torch.__version__,
-        "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch and the temperatures",
+        "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch, the temperatures and the decision",
         "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
     try:  # what the app computes with on the CPU, where a runtime for it is installed
@@ -68,8 +70,8 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path) -> dict:
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(card, indent=1))  # a row a line
     with writing_to(out, AGAIN):
         path.with_suffix(".json").write_text(text + "\n")
-    for result in metrics[splits[-1]].values():
-        print(describe(result))
+    for results in metrics.values():
+        print(*map(describe, results.values()), sep="\n")
     return card
 
 
@@ -78,10 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="the --out folder of a finished training run")
     parser.add_argument("--data", type=Path, required=True, help="the data that it was trained on")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
+    parser.add_argument("--faces", type=Path, metavar="FILE.npz", help="also measure on these named faces")
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS.parent, help="where the weights go")
     args = parser.parse_args(arguments)
     try:
-        release(args.run, args.data, args.votes, args.out)
+        release(args.run, args.data, args.votes, args.out, args.faces)
     except (CheckpointError, DataError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,14 +18,16 @@ def draw_all(
 ) -> None:
     """Write curves.png, confusion.png, reliability.png, predictions.png and mistakes.png into `out`.
 
-    metrics: {head: result of measure_split}. Of the pictures that chose the epoch: images (N, S, S) uint8, truths {head: (N,)}
-    classes or -1 where there is none, probs {head: (N, 7)}.
+    metrics: {answer: result of measure_split}. Of the pictures that chose the epoch: images (N, S, S) uint8, truths {answer:
+    (N,)}
+    classes or -1 where there is none, probs {answer: (N, 7)}.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     draw_curves(out / "curves.png", history)
-    draw_confusion(out / "confusion.png", {head: result["standard"] for head, result in metrics.items()})
+    truth = {head: "standard" if head == "fer2013" else "most_votes" for head in metrics}  # what each answer is asked for
+    draw_confusion(out / "confusion.png", {head: metrics[head][kind] for head, kind in truth.items()})
     draw_reliability(out / "reliability.png", probs, truths)
     ours, labels = probs["fer2013"], truths["fer2013"]
     some = np.random.default_rng(0).permutation(len(labels))[:SHEET]
@@ -53,7 +55,7 @@ def draw_curves(path: Path, history: list[dict]) -> None:
 
 
 def draw_confusion(path: Path, results: dict[str, dict]) -> None:
-    """One matrix a head, in shares of the true class."""
+    """One matrix an answer, in shares of the true class."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(results), figsize=(5.4 * len(results), 5), layout="constrained", squeeze=False)
@@ -65,14 +67,14 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
             axis.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
         axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45)
         axis.set_yticks(range(len(EMOTIONS)), EMOTIONS)
-        axis.set(xlabel="predicted", ylabel="label", title=f"head {head}: accuracy {result['accuracy']:.3f} "
-                                                           f"on {result['pictures']:,}")
+        axis.set(xlabel="predicted", ylabel="label", title=f"{head}, {result['pictures']:,} pictures: accuracy "
+                                                           f"{result['accuracy']:.3f}, mean recall {result['mean_recall']:.3f}")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str, np.ndarray], bins: int = 15) -> None:
-    """How often the head is right where it says so with a given confidence; bars on the diagonal are honest ones."""
+    """How often an answer is right where it has a given confidence; calibrated bars end on the diagonal."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(probs), figsize=(4.6 * len(probs), 4.4), layout="constrained", squeeze=False)
@@ -86,7 +88,7 @@ def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str,
         axis.bar((np.arange(bins) + 0.5) / bins, share, width=0.9 / bins, color=shades)
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
         axis.set(xlabel="confidence", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
-        axis.set_title(f"head {head} on its own truth")
+        axis.set_title(f"{head} on its own truth")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -12,13 +12,14 @@ import av
 import numpy as np
 
 from fer_live.sources.shown import Shown
-from fer_live.sources.stream import video_track
+from fer_live.sources.stream import frame_rate, packets_of, video_track
+from fer_live.sources.timeline import timeline_of
 from fer_live.types import SourceError
 
 SIDE = 128  # pixels
 MARGIN = 0.2  # of the box, around it
 NEAR_S = 4.0  # up to here it costs less to decode on than to jump to the key frame before
-Moment = tuple[float, tuple[float, float, float, float]]  # time_s in the video, box xyxy in its pixels
+Moment = tuple[float, tuple[float, float, float, float]]  # time_s since the video's first frame, box xyxy in its pixels
 
 
 def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
@@ -29,16 +30,14 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
     pictures: list[bytes | None] = [None] * len(moments)
     order = sorted(range(len(moments)), key=lambda i: moments[i][0])
     try:
-        with av.open(str(video), metadata_errors="replace") as container:
+        with av.open(str(video.absolute()), metadata_errors="replace") as container:
             stream = video_track(container)
             if stream is None:
-                raise IndexError
+                raise SourceError(f"{video} holds no video; give the one that the log was made from")
             stream.thread_type = "AUTO"
             images = _images(container, stream, [moments[i][0] for i in order])
             for i, image in zip(order, images, strict=False):  # fewer images than moments: the video is shorter
                 pictures[i] = _cut(image, moments[i][1])
-    except IndexError:
-        raise SourceError(f"{video} holds no video; give the one that the log was made from") from None
     except (av.FFmpegError, OSError) as error:
         if not any(pictures):
             reason = getattr(error, "strerror", "") or error
@@ -47,18 +46,33 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
 
 
 def _images(container: av.container.InputContainer, stream, times_s: list[float]) -> Iterator[np.ndarray]:
-    """The shown pictures (H, W, 3) BGR at these times, which must ascend; ends where the video does."""
-    shown, half_s = Shown(stream), 0.5 / float(stream.average_rate or stream.guessed_rate or 30)
-    frames, last = container.decode(stream), None
+    """The pictures (H, W, 3) BGR, as a player shows them, at these times since the first, which must ascend; ends where the
+    video does."""
+    shown, timeline = Shown(stream), timeline_of(container, frame_rate(stream))
+    half_s, has_jumped_ahead = float(timeline.frame_s) / 2, False
+    frames = _frames(container, stream)
+    frame = next(frames, None)
+    if frame is None:
+        return
+    last_s, _ = timeline.place(frame)
+    first_s = timeline.segments[0].source_s
     for time_s in times_s:
-        if last is None or time_s > last.time + NEAR_S:
-            container.seek(max(0, round(time_s / stream.time_base)), stream=stream)
-            frames, last = container.decode(stream), None
-        while last is None or last.time < time_s - half_s:
-            last = next((frame for frame in frames if frame.time is not None), None)
-            if last is None:
+        if time_s > last_s + NEAR_S and not timeline.may_jump:  # where times jump nothing is found by its time
+            container.seek(round((time_s + float(first_s)) / stream.time_base), stream=stream)
+            frames, has_jumped_ahead, last_s = _frames(container, stream), True, float("-inf")
+        while last_s < time_s - half_s:
+            frame = next(frames, None)
+            if frame is None:
                 return
-        yield shown(last)
+            if not has_jumped_ahead:
+                last_s, _ = timeline.place(frame)
+            elif frame.time is not None:
+                last_s = frame.time - float(first_s)
+        yield shown(frame)
+
+
+def _frames(container: av.container.InputContainer, stream) -> Iterator[av.VideoFrame]:
+    return (frame for packet in packets_of(container, stream) for frame in packet.decode())
 
 
 def _cut(image: np.ndarray, box: tuple[float, float, float, float]) -> bytes | None:

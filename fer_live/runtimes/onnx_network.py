@@ -37,26 +37,40 @@ class OnnxNetwork:
 
 def read_spec(path: Path) -> ModelSpec:
     """The spec that `training.export` wrote beside the network, as x.onnx.json. Raises CheckpointError."""
-    return parse_spec(_note(path)["spec"])
+    note = _note(path)
+    if note["export_sha256"] not in (None, _sha256(path)):
+        raise CheckpointError(f"{path} is not the file that {path.name}.json describes; export it again")
+    return parse_spec(note["spec"])
+
+
+def source_head(path: Path) -> str | None:
+    """Which answer the weights behind the export give by themselves; None in notes that do not say. Raises CheckpointError."""
+    return _note(path)["source_head"]
 
 
 def is_export_of(export: Path, weights: Path) -> bool:
     """Whether `export` is there and was made from exactly the file `weights`."""
     try:
-        source = _note(export)["source_sha256"]
+        note = _note(export)
     except CheckpointError:
         return False
-    return source == hashlib.sha256(weights.read_bytes()).hexdigest()
+    is_own_file = note["export_sha256"] in (None, _sha256(export))  # notes of older versions do not say
+    return is_own_file and note["source_sha256"] == _sha256(weights)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _note(path: Path) -> dict:
-    beside = path.with_suffix(".onnx.json")
+    beside = path.with_name(path.name + ".json")
     if not path.is_file() or not beside.is_file():
         missing = beside if path.is_file() else path
         raise CheckpointError(f"no file at {missing}; an exported network is x.onnx with x.onnx.json beside it, "
                               "by python -m training.export")
     try:
         note = json.loads(beside.read_text(encoding="utf-8"))
-        return {"spec": note["spec"], "source_sha256": note["source_sha256"]}
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return {"spec": note["spec"], "source_sha256": note["source_sha256"], "source_head": note.get("source_head"),
+                "export_sha256": note.get("export_sha256")}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None

@@ -57,7 +57,7 @@ class Reduction:
     """Analysis -> the same Analysis in a smaller set of classes: everything that comes after it knows no others.
 
     labels: the model's class names, in the order of the probabilities. steady: makes what steadies the label of a track, with
-    `update(track_id, probs, time_s) -> probs, label, confidence` and `forget(time_s)`, as `tracker.Smoother` does; given
+    `update(track_id, probs, time_s) -> probs, label, confidence` and `forget(time_s)`, as `smoothing.Smoother` does; given
     as a Smoother that does not smooth, since the probabilities are smooth already and summing keeps them so.
     stills: every picture stands alone. Raises OutputError for a model with other classes.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from fer_live.sinks.disk import RecordingFile, unused
-from fer_live.sinks.sound import MicrophoneTrack, SoundCopy
+from fer_live.sinks.sound import MicrophoneTrack, sound_beside
 from fer_live.types import Analysis, OutputError
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
@@ -39,17 +40,18 @@ class VideoRecorder:
     path: where the recording is; with a number from the first picture on, where that name was taken.
     fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
     live: times count from the first picture, and the last picture lasts until the recording is closed.
-    sound_from: a video file whose sound is copied beside the pictures. microphone: a Microphone to be heard beside them.
+    sound_from: a video file whose sound is kept beside the pictures. segments: of its time line, if the pictures' times are
+    not its own; see sources.timeline. microphone: a Microphone to be heard beside them.
     comment: stands in the file's metadata.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
-                 microphone: Any = None, comment: str = ""):
+                 microphone: Any = None, comment: str = "", segments: Sequence[Any] | None = None):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
-        self.sound_from, self.microphone, self.comment = sound_from, microphone, comment
+        self.sound_from, self.microphone, self.comment, self.segments = sound_from, microphone, comment, segments
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
-        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack
+        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack, or none
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 
@@ -87,7 +89,7 @@ class VideoRecorder:
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = H264
         if self.sound_from:
-            self.sound = SoundCopy(self.sound_from, self.container)
+            self.sound = sound_beside(self.sound_from, self.container, self.segments)
         elif self.microphone:
             self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
@@ -147,7 +149,7 @@ class VideoRecorder:
         for packet in self.stream.encode(None):
             self.container.mux(packet)
         if self.sound:
-            self.sound.copy_rest(self.last_time_s)
+            self.sound.copy_rest(self.last_time_s + (0 if self.live else 1 / self.fps))
 
 
 class PictureWriter:

@@ -1,8 +1,10 @@
-"""The sound beside recorded pictures: a video file's own, copied, or what a microphone hears."""
+"""The sound beside recorded pictures: a video file's own, copied or encoded again, or what a microphone hears."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,65 +15,146 @@ import cv2  # noqa: F401, before av; see sinks/recorder.py
 import av
 import numpy as np
 
-RATE = 48_000  # samples a second of what a microphone hears
+from fer_live.sinks.encoded_sound import EncodedSound
+from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
+from fer_live.types import MOST_PIXELS
+
 PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
-MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
+RATE = 48_000  # samples a second of what a microphone hears
+LATE_S = 0.1  # sound that begins later beside its pictures gets silence before it, and so is encoded
+
+
+def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Any] | None = None) -> SoundCopy | None:
+    """What brings the sound of the file at `path` into an open MP4; None, with a line that says why, where that cannot be.
+
+    segments: of the pictures' time line; see SoundTrack.
+    """
+    try:
+        track = SoundTrack(path, segments, MOST_PIXELS)
+    except (NoSound, av.FFmpegError, OSError) as error:
+        _say_without(path, error)
+        return None
+    try:
+        copy = SoundCopy(track, output)
+    except (NoSound, av.FFmpegError, OSError, ValueError) as error:
+        track.close()
+        _say_without(path, error)
+        return None
+    if track.note:
+        print(f"the recording {track.note} of {path}", file=sys.stderr)
+    return copy
+
+
+def _say_without(path: Path, error: Exception) -> None:
+    print(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})", file=sys.stderr)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", "") or str(error) or type(error).__name__).splitlines()[0]
 
 
 class SoundCopy:
-    """Copies the first sound track of a file into an open MP4, packet by packet; other codecs are encoded as AAC."""
+    """Brings a file's sound into an open MP4: copied packet by packet where MP4 takes them and they begin with the pictures,
+    else encoded as AAC. It begins and ends with the pictures. Where it fails it ends, with a line; the pictures go on."""
 
-    def __init__(self, path: Path, output: av.container.OutputContainer):
-        self.input = av.open(str(path), metadata_errors="replace")
-        self.output = output
-        self.ahead: av.Packet | None = None
-        video = self.input.streams.video[0]
-        self.video_s = float(video.duration * video.time_base) if video.duration else 0.0
-        tracks = self.input.streams.audio
-        self.packets: Iterator[av.Packet] = iter(())
-        if tracks and tracks[0].codec_context.name in MP4_SOUND:
-            self.packets = self._copied(tracks[0])
-        elif tracks:
-            self.packets = self._encoded(tracks[0])
+    def __init__(self, track: SoundTrack, output: av.container.OutputContainer):
+        self.track, self.packets = track, iter(track)
+        self.ahead: tuple[av.Packet, float | Fraction | None] | None = None  # a packet, and when it is heard if that is known
+        self.since_s = 0.0  # since when it waits for pictures
+        self.segment = -1  # of the packet that was taken last
+        self.is_over = False
+        first_s = self._peek(0.0)
+        if self.ahead is None:
+            raise NoSound("the track is empty")
+        is_prompt = first_s is not None and first_s <= LATE_S
+        self.writer = (CopiedSound if is_prompt and track.can_be_copied() else EncodedSound)(track, output)
 
-    def _copied(self, track) -> Iterator[av.Packet]:
-        stream = self.output.add_stream_from_template(track)
-        return self._repacked(track, stream)
+    def _peek(self, now_s: float) -> float | Fraction | None:
+        """When the next packet is heard; None if there is none, or that is not known yet."""
+        while True:
+            if self.ahead is None:
+                packet = next(self.packets, None)
+                if packet is None:
+                    return None
+                self.ahead, self.since_s = (packet, None), now_s
+            packet, heard_s = self.ahead
+            if heard_s is None:
+                heard_s = self.track.places.find(packet, now_s)
+                self.ahead = packet, heard_s
+            is_useless = now_s - self.since_s > PICTURES_S if heard_s is None else self._is_useless(packet, heard_s)
+            if not is_useless:
+                return heard_s
+            self.ahead = None
 
-    def _repacked(self, track, stream) -> Iterator[av.Packet]:
-        for packet in self.input.demux(track):
-            if packet.dts is not None:  # the last, empty packet only flushes
-                packet.stream = stream
-                yield packet
-
-    def _encoded(self, track) -> Iterator[av.Packet]:
-        context = track.codec_context
-        layout = "mono" if context.layout.nb_channels == 1 else "stereo"  # raw sound often names no layout
-        stream = self.output.add_stream("aac", rate=context.sample_rate, layout=layout)
-        return self._transcoded(track, stream, av.AudioResampler("fltp", layout, context.sample_rate))
-
-    def _transcoded(self, track, stream, resampler: av.AudioResampler) -> Iterator[av.Packet]:
-        for frame in self.input.decode(track):
-            for converted in resampler.resample(frame):  # the encoder takes floating-point planes only
-                yield from stream.encode(converted)
-        yield from stream.encode(None)
+    def _is_useless(self, packet: av.Packet, heard_s: float | Fraction) -> bool:
+        end_s = heard_s + (packet.duration or 0) * packet.time_base
+        return end_s < -PREROLL_S or self.track.places.is_past(heard_s)
 
     def copy_until(self, time_s: float) -> None:
-        """Mux the packets that begin up to `time_s`."""
-        while True:
-            packet = self.ahead or next(self.packets, None)
-            self.ahead = packet
-            if packet is None or (packet.pts or 0) * packet.time_base > time_s:
-                return
-            self.ahead = None
-            self.output.mux(packet)
+        """Write the sound up to `time_s`."""
+        with self._ending_with_errors():
+            while not self.is_over and (heard_s := self._peek(time_s)) is not None and heard_s < time_s:
+                packet, _ = self.ahead
+                self.ahead = None
+                is_jump, self.segment = self.track.places.index != self.segment, self.track.places.index
+                self.writer.take(packet, heard_s, is_jump)
+            if not self.is_over:
+                self.writer.write_until(time_s)
 
     def copy_rest(self, last_s: float) -> None:
-        """Mux what is left: all of it if the pictures went to their end, else only what sounds beside them."""
-        self.copy_until(float("inf") if last_s + 1.0 >= self.video_s else last_s)
+        """Write the rest up to `last_s`, at which the pictures end."""
+        self.copy_until(last_s)
+        with self._ending_with_errors():
+            if not self.is_over:
+                self.writer.finish(last_s)
+
+    @contextlib.contextmanager
+    def _ending_with_errors(self) -> Iterator[None]:
+        """Sound that fails must not end the recording."""
+        try:
+            yield
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self.is_over = True
+            print(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})",
+                  file=sys.stderr)
 
     def close(self) -> None:
-        self.input.close()
+        self.track.close()
+
+
+class CopiedSound:
+    """Writes packets as they are, at the times at which they are to be heard."""
+
+    def __init__(self, track: SoundTrack, output: av.container.OutputContainer):
+        self.output = output
+        self.stream = output.add_stream_from_template(track.track)
+        self.filter = bitstream_filter(track, track.track)
+        self.format: tuple[int, int] | None = None  # of AAC with a header in each packet
+        self.last = -(1 << 62)
+
+    def take(self, packet: av.Packet, heard_s: float | Fraction, is_jump: bool) -> None:
+        if self.filter:
+            self._check_format(bytes(packet)[2:4])
+        for made in self.filter.filter(packet) if self.filter else [packet]:
+            pts = round(heard_s / made.time_base)
+            if pts > self.last:  # two packets at one time would be refused
+                made.pts = made.dts = self.last = pts
+                made.stream = self.stream
+                self.output.mux(made)
+
+    def _check_format(self, header: bytes) -> None:
+        """MP4 says once at which rate and in how many channels; a broadcast may change that. Raises ValueError."""
+        if len(header) == 2:
+            kind = header[0] & 0xFD, header[1] & 0xC0
+            if self.format not in (None, kind):
+                raise ValueError("its sample rate or channels change")
+            self.format = kind
+
+    def write_until(self, time_s: float) -> None:
+        """Nothing waits."""
+
+    def finish(self, end_s: float) -> None:
+        """Nothing waits."""
 
 
 class MicrophoneTrack:

@@ -14,7 +14,8 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
+from fer_live.types import MOST_PIXELS
+
 MOST_ASPECT = 10  # of a pixel; beyond it the header is damaged
 HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}  # PQ (HDR10) and HLG
 MATRICES = {Colorspace.BT2020: "bt2020nc", Colorspace.ITU709: "bt709", 10: "bt2020c"}

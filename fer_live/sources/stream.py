@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,19 +13,16 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 from av.stream import Disposition
 
-from fer_live.sources.shown import MOST_PIXELS, Shown
-from fer_live.types import Frame, SourceError
+from fer_live.redact import redact_address
+from fer_live.sources.shown import Shown
+from fer_live.sources.timeline import timeline_of
+from fer_live.types import MOST_PIXELS, Frame, SourceError
 
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 POLL_S = 0.5  # from one request for a snapshot to the next
 SNAPSHOTS = {"image2", "image2pipe"}  # formats of a single picture, beside those called jpeg_pipe and so on
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
-
-
-def without_password(address: str) -> str:
-    """The address as it may be shown and logged: rtsp://user:secret@host is rtsp://host."""
-    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def open_video(
@@ -38,18 +34,24 @@ def open_video(
     try:
         container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
-        name = without_password(name)
+        name = redact_address(name)
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
     stream = video_track(container)
     if stream is None:
         what = "only a cover picture" if container.streams.video else "give a file with pictures in it"
         container.close()
-        raise SourceError(f"{without_password(name)} holds no video; {what}")
+        raise SourceError(f"{redact_address(name)} holds no video; {what}")
     if stream.codec_context is None:
         container.close()
-        raise SourceError(f"{without_password(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
+        raise SourceError(f"{redact_address(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # ... and when it is decoded
     return container, stream
+
+
+def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The stream's packets, in order."""
+    with contextlib.suppress(IndexError):  # PyAV's at the end, where other streams have appeared on the way
+        yield from container.demux(stream)
 
 
 def frame_rate(stream: av.VideoStream) -> float:
@@ -82,7 +84,7 @@ class Stream:
 
     def __init__(self, address: str, open_s: float = 10.0, read_s: float = 5.0):
         self.address, self.open_s, self.read_s, self.fps, self.ends = address, open_s, read_s, 30.0, False
-        self.name = without_password(address)
+        self.name = redact_address(address)
         self.container: av.container.InputContainer | None = None
         self.track: av.VideoStream | None = None
         self.is_snapshot = False
@@ -113,18 +115,18 @@ class Stream:
         in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
         frames = self._polled() if self.is_snapshot else self._paced() if self.ends or in_bursts else self._newest()
         try:
-            for index, frame in enumerate(frames):
-                yield Frame(self.shown(frame), index, time.monotonic())
+            for index, (frame, segment) in enumerate(frames):
+                yield Frame(self.shown(frame), index, time.monotonic(), segment=segment)
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
                 raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
 
-    def _polled(self) -> Iterator[av.VideoFrame]:
-        """An address that answers with one picture is asked again and again."""
+    def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """An address that answers with one picture is asked again and again; all in one segment."""
         while not self._closed.is_set():
             assert self.container is not None
             begun_s = time.monotonic()
-            yield from self.container.decode(self.track)
+            yield from ((frame, 0) for frame in self.container.decode(self.track))
             self.container.close()
             if self._closed.wait(max(0.0, begun_s + POLL_S - time.monotonic())):
                 return
@@ -133,29 +135,30 @@ class Stream:
             except SourceError as error:
                 raise SourceError(f"the snapshot address {self.name} no longer answers: {error}") from None
 
-    def _paced(self) -> Iterator[av.VideoFrame]:
-        """Every picture, at its time."""
+    def _paced(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Every picture at its time, with the number of its segment."""
         assert self.container is not None
-        time_s, first_at_s = 0.0, None
-        for frame in self.container.decode(self.track):
-            time_s = frame.time if frame.time is not None else time_s + 1 / self.fps
+        timeline, first_at_s = timeline_of(self.container, self.fps), None
+        packets = packets_of(self.container, self.track)
+        for frame in (frame for packet in packets for frame in packet.decode()):
+            time_s, segment = timeline.place(frame)
             now_s = time.monotonic()
             if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
                 first_at_s = now_s - time_s
             if self._closed.wait(max(0.0, first_at_s + time_s - now_s)):
                 return
-            yield frame
+            yield frame, segment
 
-    def _newest(self) -> Iterator[av.VideoFrame]:
-        """The newest picture of what has arrived, again and again."""
+    def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
+        """The newest picture of what has arrived, again and again; all in one segment."""
         assert self.container is not None
-        with Arrived(self.container.demux(self.track)) as arrived:
+        with Arrived(packets_of(self.container, self.track)) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []
                 for packet in packets:
                     with contextlib.suppress(av.FFmpegError):  # damaged on the way: the next may be whole
                         frames = packet.decode() or frames
-                yield from frames[-1:]  # the others were only decoded because this one builds on them
+                yield from ((frame, 0) for frame in frames[-1:])  # the others were only decoded because this one builds on them
 
 
 class Arrived:
