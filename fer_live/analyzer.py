@@ -58,7 +58,7 @@ class Analyzer:
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
 
-        Where times go back a new video begins: faces get new ids and are named anew.
+        Where times go back a new video begins: faces get new ids, and old labels are forgotten.
         """
         if isinstance(frame, np.ndarray):
             return self.analyze_still(Frame(frame, 0, 0.0))
@@ -95,7 +95,7 @@ class Analyzer:
     def forget(self) -> None:
         """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
         self.tracker.restart()
-        self.smoother.moods.clear()
+        self.smoother.states.clear()
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:
     """Say what the faces express. probs: (M, 7), of the crops."""
     time_s, found, faces = located.frame.time_s, iter(probs), []
     if located.is_anew:  # by their times they would not be too old
-        smoother.moods.clear()
+        smoother.states.clear()
     for track_id, box, is_fresh in located.places:
         smoothed, label, confidence = smoother.update(track_id, next(found) if is_fresh else None, time_s)
         faces.append(Face(box, track_id, smoothed, label, confidence))

@@ -11,7 +11,7 @@ from fer_live.types import UNSURE
 
 
 @dataclass
-class Mood:
+class TrackState:
     """What is known of one track's expression. C classes; answer C of the arrays stands for UNSURE."""
 
     probs: np.ndarray  # (C,) float32, smoothed
@@ -28,7 +28,7 @@ class Smoother:
 
     The probabilities are the mean since the expression last changed, with time constant `time_constant_s`. A change is
     detected as in Page's cumulative sum test (1954): the lead of another answer over the label, less `margin`, is summed
-    over time. Once it has lasted `dwell_s` and the sum reaches `evidence_s`, the mean starts anew from the moment at which
+    over time. Once it has lasted `dwell_s` and the sum reaches `evidence_s`, the mean restarts from the moment at which
     the lead began, and so the label follows without ever contradicting the probabilities. UNSURE takes part as a class
     whose probability is always `sure`. A drift too slow for the test changes the label when it changes the strongest class,
     a class is named from `sure + margin` on, and is UNSURE below `sure - margin`.
@@ -40,7 +40,7 @@ class Smoother:
                  dwell_s: float = 0.35, evidence_s: float = 0.10, memory_s: float = 2.0):
         self.labels, self.time_constant_s, self.margin, self.sure = labels, time_constant_s, margin, sure
         self.dwell_s, self.evidence_s, self.memory_s = dwell_s, evidence_s, memory_s
-        self.moods: dict[int, Mood] = {}
+        self.states: dict[int, TrackState] = {}
 
     def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray, str, float]:
         """Take the probabilities (C,) of a track at `time_s`, or None if it was not found this time.
@@ -48,74 +48,74 @@ class Smoother:
         Returns the smoothed probabilities (C,) float32, the label or UNSURE, and its probability (of the strongest class when
         unsure). Raises KeyError for a new track without probabilities.
         """
-        mood = self.moods.get(track_id)
-        if mood is None:
+        state = self.states.get(track_id)
+        if state is None:
             if probs is None:
                 raise KeyError(f"track {track_id} was never seen")
-            mood = self.moods[track_id] = self._begin(probs, time_s)
+            state = self.states[track_id] = self._begin(probs, time_s)
         elif probs is not None:
-            self._follow(mood, np.asarray(probs, np.float32), max(time_s - mood.time_s, 0.0))
-            mood.time_s = time_s
-        label = UNSURE if mood.label == len(self.labels) else self.labels[mood.label]
-        return mood.probs, label, float(mood.probs.max())
+            self._follow(state, np.asarray(probs, np.float32), max(time_s - state.time_s, 0.0))
+            state.time_s = time_s
+        label = UNSURE if state.label == len(self.labels) else self.labels[state.label]
+        return state.probs, label, float(state.probs.max())
 
-    def _begin(self, probs: np.ndarray, time_s: float) -> Mood:
+    def _begin(self, probs: np.ndarray, time_s: float) -> TrackState:
         count = len(self.labels)
-        return Mood(probs.astype(np.float32), time_s, self._strongest(probs, self.sure), self.dwell_s,
+        return TrackState(probs.astype(np.float32), time_s, self._strongest(probs, self.sure), self.dwell_s,
                     np.zeros(count + 1), np.zeros(count + 1), np.zeros((count + 1, count)))
 
     def _strongest(self, probs: np.ndarray, least: float) -> int:
         best = int(probs.argmax())
         return best if probs[best] >= least else len(self.labels)
 
-    def _follow(self, mood: Mood, probs: np.ndarray, elapsed_s: float) -> None:
+    def _follow(self, state: TrackState, probs: np.ndarray, elapsed_s: float) -> None:
         """Take the probabilities (C,) of one more frame."""
         if self.time_constant_s:
-            share = max(1 - math.exp(-elapsed_s / self.time_constant_s), elapsed_s / (mood.span_s + elapsed_s or 1.0))
-            self._gather(mood, probs, min(elapsed_s, self.dwell_s))  # after a gap one frame stands for no longer than that
+            share = max(1 - math.exp(-elapsed_s / self.time_constant_s), elapsed_s / (state.span_s + elapsed_s or 1.0))
+            self._gather(state, probs, min(elapsed_s, self.dwell_s))  # after a gap one frame stands for no longer than that
         else:
             share = 1.0
-        mood.span_s += elapsed_s
-        mood.probs = (mood.probs + share * (probs - mood.probs)).astype(np.float32)
+        state.span_s += elapsed_s
+        state.probs = (state.probs + share * (probs - state.probs)).astype(np.float32)
         unsure = len(self.labels)
-        proven = np.where((mood.lead > 0) & (mood.led_s >= self.dwell_s - 1e-6), mood.lead, -1.0)
+        proven = np.where((state.lead > 0) & (state.led_s >= self.dwell_s - 1e-6), state.lead, -1.0)
         winner = int(proven.argmax())
         if proven[winner] >= self.evidence_s:
-            self._restart(mood, winner)
-            label = self._strongest(mood.probs, self.sure)
+            self._restart(state, winner)
+            label = self._strongest(state.probs, self.sure)
         else:
-            least = self.sure + (self.margin if mood.label == unsure else -self.margin)
-            label = self._strongest(mood.probs, least)
-            if label != mood.label and mood.led_s[label] > 0 and self._strongest(_since(mood, label), least) == label:
-                self._restart(mood, label)
-        if label != mood.label:
-            mood.label = label
-            mood.lead[:], mood.led_s[:], mood.sums[:] = 0.0, 0.0, 0.0
+            least = self.sure + (self.margin if state.label == unsure else -self.margin)
+            label = self._strongest(state.probs, least)
+            if label != state.label and state.led_s[label] > 0 and self._strongest(_since(state, label), least) == label:
+                self._restart(state, label)
+        if label != state.label:
+            state.label = label
+            state.lead[:], state.led_s[:], state.sums[:] = 0.0, 0.0, 0.0
 
-    def _gather(self, mood: Mood, probs: np.ndarray, elapsed_s: float) -> None:
-        """Sum by how much every other answer leads the label; what has led so far starts anew where that falls to 0."""
+    def _gather(self, state: TrackState, probs: np.ndarray, elapsed_s: float) -> None:
+        """Sum by how much every other answer leads the label; a lead that falls to 0 is forgotten."""
         answers = np.append(probs, self.sure)
-        if mood.label < len(self.labels):
-            rivals = answers[mood.label] + self.margin
+        if state.label < len(self.labels):
+            rivals = answers[state.label] + self.margin
         else:  # a class takes over from UNSURE only if it leads the other classes as well
             order = np.argsort(probs)
             rivals = np.full(len(answers), max(self.sure, probs[order[-1]]))
             rivals[order[-1]] = max(self.sure, probs[order[-2]])
-        mood.lead = np.maximum(0.0, mood.lead + (answers - rivals) * elapsed_s)
-        mood.lead[mood.label] = 0.0
-        leads = mood.lead > 0
-        mood.led_s = np.where(leads, mood.led_s + elapsed_s, 0.0)
-        mood.sums = np.where(leads[:, None], mood.sums + probs * elapsed_s, 0.0)
+        state.lead = np.maximum(0.0, state.lead + (answers - rivals) * elapsed_s)
+        state.lead[state.label] = 0.0
+        leads = state.lead > 0
+        state.led_s = np.where(leads, state.led_s + elapsed_s, 0.0)
+        state.sums = np.where(leads[:, None], state.sums + probs * elapsed_s, 0.0)
 
-    def _restart(self, mood: Mood, winner: int) -> None:
-        """Start the mean anew from the moment at which the winner began to lead."""
-        mood.probs, mood.span_s = _since(mood, winner), float(mood.led_s[winner])
+    def _restart(self, state: TrackState, winner: int) -> None:
+        """Restart the mean from the moment at which the winner began to lead."""
+        state.probs, state.span_s = _since(state, winner), float(state.led_s[winner])
 
     def forget(self, time_s: float) -> None:
         """Drop the tracks that have not been seen for `memory_s`."""
-        self.moods = {key: mood for key, mood in self.moods.items() if time_s - mood.time_s <= self.memory_s}
+        self.states = {key: state for key, state in self.states.items() if time_s - state.time_s <= self.memory_s}
 
 
-def _since(mood: Mood, winner: int) -> np.ndarray:
+def _since(state: TrackState, winner: int) -> np.ndarray:
     """The mean probabilities (C,) since the winner began to lead."""
-    return (mood.sums[winner] / mood.led_s[winner]).astype(np.float32)
+    return (state.sums[winner] / state.led_s[winner]).astype(np.float32)

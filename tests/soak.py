@@ -49,7 +49,7 @@ OPTIONS = ["--output", "fer_live.mp4", "--log", "day.jsonl", "--segment-minutes"
            "--serve", "127.0.0.1:0", "--device", "cpu", "--runtime", "onnx"]
 KEYS = (("b", 400, 100), ("m", 700, 200), ("h", 900, 300), ("s", 2500, 200), ("r", 5000, 320), ("r", 5000, 360))  # key, every, at
 # What is measured, and how much more of it there may be at the end than at the beginning.
-TOLERANCES = {"rss_mb": 10.0, "threads": 4.0, "handles": 4.0, "python_blocks": 5000.0, "tracks": 0.5, "moods": 0.5, "known": 0.5,
+TOLERANCES = {"rss_mb": 10.0, "threads": 4.0, "handles": 4.0, "python_blocks": 5000.0, "tracks": 0.5, "states": 0.5, "known": 0.5,
               "events": 0.5, "sinks": 0.5, "recordings_mb": 2.0}
 
 
@@ -177,7 +177,7 @@ class Screen:
         recorded = sum(entry.stat().st_size for entry in os.scandir() if entry.name.endswith(".mp4"))
         values = (
             self.process.memory_info().rss / 1e6, self.process.num_threads(), _handles(self.process), sys.getallocatedblocks(),
-            len(analyzer.tracker.tracks), len(analyzer.smoother.moods), len(analyzer.detector.known), len(told._events),
+            len(analyzer.tracker.tracks), len(analyzer.smoother.states), len(analyzer.detector.known), len(told._events),
             len(told.sinks), recorded / 1e6)
         return (self.shown, time.monotonic() - self.started_s, *values)
 

@@ -46,7 +46,7 @@ def test_four_minutes_of_the_day_are_flat_and_a_leak_is_seen(tmp_path):
     assert "deleted the old recording" in err and "recording stopped" in err
     table = (tmp_path / "a.csv").read_text().splitlines()
     assert table[0].split(",") == ["frames", "seconds", *TOLERANCES] and len(table) == 1 + POINTS
-    assert leaking.returncode == 1 and "moods grew" in told and "rss_mb grew" not in told
+    assert leaking.returncode == 1 and "states grew" in told and "rss_mb grew" not in told
 
 
 # ------------------------------------------------------------------------------------------------ the verdict

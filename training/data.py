@@ -115,7 +115,7 @@ def _read_csv(path: Path, size: int):
             where = f"{path}, line {rows.line_num}"
             images.append(_pixels(row["pixels"], where, size))
             if row["emotion"] not in {"0", "1", "2", "3", "4", "5", "6"}:
-                raise DataError(f"{where}: emotion is {row['emotion']!r}, not 0 to 6; mend or delete the line")
+                raise DataError(f"{where}: emotion is {row['emotion']!r}, not 0 to 6; fix or delete the row")
             codes.append(int(row["emotion"]))
             usage.append(row.get("Usage"))
     if not images:
@@ -129,12 +129,12 @@ def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
     try:
         values = np.array((text or "").split(), dtype=np.int64)
     except (ValueError, OverflowError):
-        raise DataError(f"{where}: a pixel is not a number; mend or delete the line")
+        raise DataError(f"{where}: a pixel is not a number; fix or delete the row")
     side = int(len(values) ** 0.5)
     if side < 8 or side * side != len(values):
-        raise DataError(f"{where}: {len(values):,} pixel values are no square picture (48x48 has 2,304); mend or delete the line")
+        raise DataError(f"{where}: {len(values):,} pixel values are no square picture (48x48 has 2,304); fix or delete the row")
     if values.min() < 0 or values.max() > 255:
-        raise DataError(f"{where}: a pixel value is outside 0 to 255; mend or delete the line")
+        raise DataError(f"{where}: a pixel value is outside 0 to 255; fix or delete the row")
     return resize_face(values.astype(np.uint8).reshape(side, side), size)
 
 
@@ -214,9 +214,9 @@ def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             try:
                 counts.append([float(row[name]) for name in columns])
             except (TypeError, ValueError):
-                raise DataError(f"{path}, line {table.line_num}: a vote is not a number; mend the line")
+                raise DataError(f"{path}, line {table.line_num}: a vote is not a number; fix the row")
             if not all(0 <= count <= 1000 for count in counts[-1]):
-                raise DataError(f"{path}, line {table.line_num}: a vote is not from 0 to 1000; mend the line")
+                raise DataError(f"{path}, line {table.line_num}: a vote is not from 0 to 1000; fix the row")
             usage.append(row["Usage"])
     if (rows < 0).any() or rows.max() >= len(counts):
         raise DataError(f"{path} has {len(counts):,} rows, but the pictures' file names are not row numbers within them; "

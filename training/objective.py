@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from models.checkpoint import CheckpointError, load_checkpoint
 from training.data import Dataset
+from training.evaluate import predict_heads
 from training.recipes import Recipe
 from training.votes import vote_targets
 
@@ -122,8 +123,6 @@ def teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.devi
     The teachers see the whole pictures in full light, the student disturbed crops of them: what can be seen there, it learns
     to see in the disturbed ones (Xie et al. 2020, arXiv:1911.04252). Computed once, it costs the steps nothing.
     """
-    from training.evaluate import predict_heads
-
     answers = []
     for path in paths:
         model, spec = load_checkpoint(path, device)
