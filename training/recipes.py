@@ -64,6 +64,7 @@ OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brigh
 # A camera in a room: wider geometry and light, and some of what a webcam adds
 LIVE = replace(OURS, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
 GEOMETRY = replace(OURS, rotation_degrees=20, scale=0.25, shift=0.15, gamma=0.6, blur=0.0, noise=0.0, erase=0.0)
+WIDE = replace(GEOMETRY, blur=0.1, noise=0.03, erase=0.25, low_light=0.04, jpeg=0.05)
 IN_WEBCAMS = replace(OURS, **{**WEBCAM, "detector_box": 0.0})  # FER2013's pictures are a detector's boxes already
 AGAIN = {"phases": ((1, 64), (4, 80)), "learning_rate": 4e-4, "warmup_steps": 100, "dropout": 0.1, "distill": 0.5}
 
@@ -99,6 +100,11 @@ RECIPES = {
         about="a trained network once more without a teacher: wider geometry and gamma only, rare classes count more",
         phases=((4, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, balance=0.5,
         augmentation=GEOMETRY,
+    ),
+    "large_cpu": Recipe(
+        about="EfficientNet-Lite2, within two hours on one processor core: wider geometry and light, taught by the released weights",
+        arch="efficientnet_lite2", phases=((8, 48), (12, 64), (8, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400,
+        ema=0.998, dropout=0.15, drop_path=0.05, adjust=1.0, label_smoothing=0.05, distill=0.3, augmentation=WIDE,
     ),
     "ablation": Recipe(
         about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
