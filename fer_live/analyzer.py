@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.baseline import DEFAULT_S, RestingBaseline
 from fer_live.detector import EVERY, ScheduledDetector
 from fer_live.links import Ahead, grouped
 from fer_live.smoothing import Smoother
@@ -37,6 +38,7 @@ class Analyzer:
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
         self.tracker = FaceTracker()
         self.smoother = Smoother(classifier.spec.labels)
+        self.baseline = RestingBaseline(classifier.spec.labels)
 
     @classmethod
     def from_checkpoint(
@@ -63,7 +65,15 @@ class Analyzer:
         if isinstance(frame, np.ndarray):
             return self.analyze_still(Frame(frame, 0, 0.0))
         located = locate(frame, self.detector, self.tracker, self.classifier.spec)
-        return name(located, self.classifier(located.crops), self.smoother)
+        return name(located, self.classifier(located.crops), self.smoother, self.baseline)
+
+    def calibrate(self, seconds: float = DEFAULT_S) -> None:
+        """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
+
+        `Face.calibration_s` counts down. Then the resting answer of each of these faces is taken out of its later ones, for as
+        long as it is followed; see `RestingBaseline`. May be called from any thread. Raises ValueError.
+        """
+        self.baseline.ask(seconds)
 
     def analyze_still(self, frame: Frame) -> Analysis:
         """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored."""
@@ -90,12 +100,13 @@ class Analyzer:
                 probs = self.classifier(np.concatenate([one.crops for one in group]))
                 ends = np.cumsum([len(one.crops) for one in group])[:-1]
                 for one, own in zip(group, np.split(probs, ends), strict=True):
-                    yield name(one, own, self.smoother)
+                    yield name(one, own, self.smoother, self.baseline)
 
     def forget(self) -> None:
         """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
         self.tracker.restart()
         self.smoother.states.clear()
+        self.baseline.clear()
 
 
 @dataclass(frozen=True)
@@ -166,13 +177,20 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
         raise error
 
 
-def name(located: Located, probs: np.ndarray, smoother: Smoother) -> Analysis:
+def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline | None = None) -> Analysis:
     """Say what the faces express. probs: (M, 7), of the crops."""
     time_s, found, faces = located.frame.time_s, iter(probs), []
+    baseline = baseline or RestingBaseline(smoother.labels)
     if located.is_anew:  # by their times they would not be too old
         smoother.states.clear()
+        baseline.rests.clear()
+    baseline.begin([track_id for track_id, _, _ in located.places], time_s)
     for track_id, box, is_fresh in located.places:
-        smoothed, label, confidence = smoother.update(track_id, next(found) if is_fresh else None, time_s)
-        faces.append(Face(box, track_id, smoothed, label, confidence))
+        answer, is_new = baseline.update(track_id, next(found) if is_fresh else None, time_s)
+        if is_new:
+            smoother.states.pop(track_id, None)
+        smoothed, label, confidence = smoother.update(track_id, answer, time_s)
+        faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id)))
     smoother.forget(time_s)
+    baseline.forget(time_s)
     return Analysis(located.frame, tuple(faces), located.seen)

@@ -18,13 +18,15 @@ class Controls:
     """Holds the sinks of a live run and changes them on a key. It is one of them, since it keeps the last picture.
 
     save_picture, open_recorder: write a picture to a path, make a recorder for a path; given by `__main__`.
+    calibrate: asks the faces in view to look neutral.
     A sink that fails in a live run ends, with a line on the picture, on stderr and in the log; the run goes on.
     """
 
     def __init__(
-        self, view: View, save_picture: Callable[[Path, np.ndarray], Path], open_recorder: Callable[[Path], Sink] | None = None
+        self, view: View, save_picture: Callable[[Path, np.ndarray], Path], open_recorder: Callable[[Path], Sink] | None = None,
+        calibrate: Callable[[], None] | None = None,
     ):
-        self.view, self.open_recorder, self.save_picture = view, open_recorder, save_picture
+        self.view, self.open_recorder, self.save_picture, self.calibrate = view, open_recorder, save_picture, calibrate
         self.sinks: list[Sink] = [self]
         self.recorder: Sink | None = None
         self.log: Any = None  # a Log
@@ -35,6 +37,7 @@ class Controls:
         """Key -> what it does. Only what is live is recorded on a key; files have --output."""
         keys = {"q": quit, "esc": quit, "s": self.snapshot, "b": lambda: self._toggle("bars"),
                 "m": lambda: self._toggle("mirror"), "h": lambda: self._toggle("help")}
+        keys |= {"n": self.calibrate} if self.calibrate else {}
         return {**keys, "r": self.toggle_record} if self.open_recorder else keys
 
     def _toggle(self, name: str) -> None:

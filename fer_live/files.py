@@ -6,8 +6,10 @@ import argparse
 import sys
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from fer_live.baseline import DEFAULT_S
 from fer_live.chain import Chain
 from fer_live.controls import Controls
 from fer_live.options import check_outputs, output_is_folder
@@ -31,17 +33,20 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
     if not (args.output or args.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")
     words = screen_words(args)
-    analyze = Chain(args, load(args, model), stills=stills)
+    analyze = Chain(args, load(args, model, is_live=False), stills=stills)
     labels = analyze.labels
     view = make_view(args, args.mirror is True, "")
-    controls = stack.enter_context(Controls(view, save_picture))
+    calibrate = None if stills else partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S)
+    controls = stack.enter_context(Controls(view, save_picture, calibrate=calibrate))
     sinks = file_sinks(args, source, stills, labels)
     with ExitStack() as opened:
         controls.sinks += [opened.enter_context(sink) for sink in sinks]
         screen = opened.enter_context(Window(live_keys(args, controls.keys(stop.set)), stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        run_file(mirrored(source, view), analyze.all, Overlay(labels, view, words, dead_keys(args)).draw, controls.sinks,
+        run_file(mirrored(source, view), analyze.all, Overlay(labels, view, words, dead_keys(args, stills)).draw, controls.sinks,
                  stop, source.frames, args.max_seconds, screen, pace, 1 if stills else 4)
+    if args.calibrate and not analyze.analyzer.baseline.learned:
+        print(f"no face was calibrated: none was seen long enough in the first {args.calibrate:g} s", file=sys.stderr)
     written = [str(sink.path) for sink in sinks if sink.path.exists()]
     if written:
         print("wrote " + " and ".join(written), file=sys.stderr)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from fer_live.baseline import DEFAULT_S
 from fer_live.chain import Chain
 from fer_live.controls import Controls
 from fer_live.kiosk.booth import set_up_kiosk
@@ -40,7 +41,8 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     words = screen_words(args)
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
     analyze = Chain(args, load(args, model, source.rows if isinstance(source, Grid) else 1), view)
-    controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell))
+    controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
+                        partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S))
     stack.enter_context(controls)
     if microphone is not None:
         microphone.lost = lambda text: controls.tell("microphone lost", text)

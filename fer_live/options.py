@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from fer_live.baseline import DEFAULT_S, checked_s
 from fer_live.kiosk_options import add_kiosk, add_privacy, add_words, positive
 from fer_live.types import OutputError
 from models.checkpoint import ANSWERS
@@ -21,7 +22,8 @@ EXAMPLES = """examples:
   python -m fer_live --source 'photos/*.jpg' --output annotated/
   python -m fer_live --source demo --max-seconds 20
   python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
-keys in the window: q or Esc quits, r records, s saves a picture, b bars, m mirror, f full screen, h help"""
+keys in the window: q or Esc quits, r records, s saves a picture, n calibrates, b bars, m mirror,
+f full screen, h help"""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,6 +91,9 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
     add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
         "side (default: 0.14, pictures 0.06)")
+    add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
+        "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
+        "Kept in memory only, while the face is followed")
     add("--target-fps", type=positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
 
 
@@ -115,6 +120,13 @@ def _address(text: str) -> tuple[str, int]:
     return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
+def _rest_s(text: str) -> float:
+    try:
+        return checked_s(positive(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _not_negative(text: str) -> float:
     return 0.0 if text.strip() in ("0", "0.0") else positive(text)
 
@@ -138,6 +150,8 @@ def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path])
             raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder")
         if len(source_paths) > 1:
             raise OutputError(f"--output {args.output}: {len(source_paths)} pictures need a folder")
+    if kind == "pictures" and args.calibrate:
+        raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
     if kind != "live":
         for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
             if getattr(args, name) is not None:

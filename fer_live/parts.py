@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_live.analyzer import Analyzer
+from fer_live.baseline import RestingBaseline
 from fer_live.screen import text
 from fer_live.screen.labels import read_words
 from fer_live.screen.window import missing_display
@@ -18,12 +19,16 @@ from fer_live.types import OutputError, View
 from models.haar import MIN_FACE
 
 
-def load(args: argparse.Namespace, model: Path, rows: int = 1) -> Analyzer:
+def load(args: argparse.Namespace, model: Path, rows: int = 1, is_live: bool = True) -> Analyzer:
     """The analyzer; says once where it computes. rows: of pictures that stand above each other in a frame."""
     min_face = args.min_face
     if rows > 1 and (min_face or MIN_FACE) < 1:  # a share of the height, which is now that of several pictures
         min_face = (min_face or MIN_FACE) / rows
     analyzer = Analyzer.from_checkpoint(model, args.device, args.head, min_face, args.runtime)
+    if args.calibrate:
+        analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, args.calibrate if is_live else 0.0)
+        if not is_live:
+            analyzer.calibrate(args.calibrate)
     print(analyzer.classifier.describe, file=sys.stderr)
     return analyzer
 
@@ -53,9 +58,9 @@ def live_keys(args: argparse.Namespace, keys: dict[str, Callable[[], None]]) -> 
     return {key: act for key, act in keys.items() if not (args.no_store and key in DEAD_WITHOUT_STORE)}
 
 
-def dead_keys(args: argparse.Namespace) -> str:
+def dead_keys(args: argparse.Namespace, stills: bool = False) -> str:
     """The keys that do nothing in this run."""
-    return DEAD_WITHOUT_STORE if args.no_store else ""
+    return (DEAD_WITHOUT_STORE if args.no_store else "") + ("n" if stills else "")
 
 
 def save_picture(path: Path, image: np.ndarray) -> Path:

@@ -54,6 +54,7 @@ class Face:
     probs: np.ndarray  # (7,) float32, smoothed, sums to 1
     label: str  # a class name, steadied over time, or UNSURE
     confidence: float  # 0..1, the smoothed probability of the label; of the strongest class when unsure
+    calibration_s: float | None = None  # above 0: seconds left to look neutral; 0: its resting answer is taken out of `probs`
 
 
 @dataclass(frozen=True, slots=True)

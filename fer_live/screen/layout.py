@@ -7,6 +7,7 @@ card's word are 16 mm high with three visitors and 29 mm with one, those of its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 
 from fer_live.screen import text
 from fer_live.screen.notice import Notice
-from fer_live.screen.overlay import COLOURS
+from fer_live.screen.overlay import COLOURS, LOOK_NEUTRAL
 from fer_live.types import Analysis, Face, Rates, View
 
 GROUND, CARD, WHITE, GREY, RED = (24, 24, 24), (48, 48, 48), (255, 255, 255), (150, 150, 150), (40, 40, 220)
@@ -160,6 +161,8 @@ class Layout:
         left, right = x1 + self.px(14) + m, x2 - m
         order = range(len(self.labels)) if bars >= len(self.labels) else np.argsort(-face.probs)[:bars]
         word = self.words.get(face.label, face.label)
+        if face.calibration_s:
+            word, colour = f"{self.words[LOOK_NEUTRAL]} {math.ceil(face.calibration_s)}", WHITE
         head = round((y2 - y1) * (0.24 if len(order) > 3 else 0.42))
         start = left + (self.px(62) if number else 0)
         if number:

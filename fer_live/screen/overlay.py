@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 import cv2
@@ -16,11 +17,12 @@ COLOURS = {
     "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
     "positive": (66, 228, 240), "negative": (0, 94, 213), "surprised": (233, 180, 86),  # the smaller set of classes
 }
+LOOK_NEUTRAL = "look neutral"  # what a face is asked; the key of the phrase in languages.json
 Box = tuple[int, int, int, int]  # xyxy
 PLATE = (24, 24, 24)
 WHITE = (255, 255, 255)
-HELP = (("q, Esc", "quit"), ("r", "record"), ("s", "save a picture"), ("b", "bars"), ("m", "mirror"), ("f", "full screen"),
-        ("h", "help"))
+HELP = (("q, Esc", "quit"), ("r", "record"), ("s", "save a picture"), ("n", "calibrate: look neutral"), ("b", "bars"),
+        ("m", "mirror"), ("f", "full screen"), ("h", "help"))
 
 
 class Overlay:
@@ -69,12 +71,14 @@ class Overlay:
 
     def _face(self, pen: Pen, face: Face, plate: Box) -> None:
         x1, y1, x2, y2 = face.box
-        colour = COLOURS.get(face.label, WHITE)
+        colour = WHITE if face.calibration_s else COLOURS.get(face.label, WHITE)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), PLATE, pen.line * 3, cv2.LINE_AA)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), colour, pen.line, cv2.LINE_AA)
         pen.plate(self._said(face), plate[0], plate[1], colour)
 
     def _said(self, face: Face) -> str:
+        if face.calibration_s:
+            return f"{self.words.get(LOOK_NEUTRAL, LOOK_NEUTRAL)} {math.ceil(face.calibration_s)}"
         word = self.words.get(face.label, face.label)
         return word if face.label == UNSURE else f"{word} {face.confidence:.0%}"
 

@@ -32,6 +32,8 @@ def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> 
             "confidence": round(face.confidence, 4),
             "probs": {name: round(float(p), 4) for name, p in zip(labels, face.probs, strict=True)},
         })
+        if face.calibration_s is not None:
+            made["faces"][-1]["calibration_s"] = round(face.calibration_s, 2)
     return made
 
 

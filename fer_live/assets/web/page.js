@@ -53,7 +53,8 @@ function showFaces(entry) {
   for (const face of entry.faces) {
     if (!rows.has(face.track_id)) rows.set(face.track_id, makeRow(face));
     const row = rows.get(face.track_id);
-    row.label.textContent = face.label === "unsure" ? "unsure" : `${face.label} ${percent(face.confidence)}`;
+    row.label.textContent = face.calibration_s > 0 ? `look neutral ${Math.ceil(face.calibration_s)}`
+      : face.label === "unsure" ? "unsure" : `${face.label} ${percent(face.confidence)}`;
     row.swatch.style.background = colour(face.label);
     for (const [name, bar] of row.bars) {
       bar.fill.style.width = percent(face.probs[name] ?? 0);
