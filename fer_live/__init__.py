@@ -14,7 +14,7 @@ from typing import Any
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
 
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
-_HOMES = {"Analyzer": "analyzer", "open_source": "sources"}
+_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,16 +12,16 @@ from contextlib import ExitStack
 if "--no-store" in sys.argv:
     sys.dont_write_bytecode = True  # before anything is imported that Python would keep compiled
 
-from fer_live.kiosk_options import check
-from fer_live.options import parse
+from fer_live.app.kiosk_options import check
+from fer_live.app.options import parse
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     sys.dont_write_bytecode |= args.no_store
+    from fer_live.model.device import DeviceError
+    from fer_live.model.spec import CheckpointError
     from fer_live.types import OutputError, SourceError
-    from models.checkpoint import CheckpointError
-    from models.device import DeviceError
 
     try:
         return run(args)
@@ -37,18 +37,19 @@ def run(args: argparse.Namespace) -> int:
 
         print(describe_cameras())
         return 0
+    from fer_live.model import DEFAULT_WEIGHTS
+    from fer_live.model.device import check_device_name
+    from fer_live.model.spec import CheckpointError
     from fer_live.types import SourceError
-    from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
-    from models.device import check_device_name
 
     check_device_name(args.device)
     check(args)
     model = args.model or DEFAULT_WEIGHTS
     if not model.is_file():
         raise CheckpointError(f"no model file at {model}; give one with --model, or train one with python -m training")
-    from fer_live.entrance import enter_source
-    from fer_live.files import run_files
-    from fer_live.live import run_camera
+    from fer_live.app.files import run_files
+    from fer_live.app.live import run_camera
+    from fer_live.app.open_source import enter_source
 
     stop = threading.Event()
     caught = catch_signals(stop)

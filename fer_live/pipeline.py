@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_live.links import Ahead, Newest
+from fer_live.handoff import Ahead, Newest
 from fer_live.types import Analysis, Frame, OutputError, Rates, Sink, View
 
 

@@ -115,7 +115,7 @@ def cartoon(label: int, rng: np.random.Generator) -> np.ndarray:
 @pytest.fixture(scope="session")
 def face_folders(tmp_path_factory) -> Path:
     """A data set in Kaggle's layout: 8 cartoon faces a class to train on, 3 to validate on; file names are row numbers."""
-    from models.checkpoint import EMOTIONS
+    from fer_live.model.spec import EMOTIONS
 
     root, rng, row = tmp_path_factory.mktemp("faces"), np.random.default_rng(0), 0
     for split, count in (("train", 8), ("validation", 3)):
@@ -133,8 +133,9 @@ def untrained(tmp_path_factory) -> Path:
     """A checkpoint with both heads of an untrained network, small and quick."""
     import torch
 
-    from models.checkpoint import ModelSpec, save_checkpoint
-    from models.networks import build_model
+    from fer_live.model.checkpoint import save_checkpoint
+    from fer_live.model.networks import build_model
+    from fer_live.model.spec import ModelSpec
 
     torch.manual_seed(0)
     spec = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.5, "ferplus": 0.8}, head="ferplus")

@@ -23,15 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.analyzer import Analyzer
-from fer_live.classifier import PACKAGES
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.classifier import PACKAGES
+from fer_live.model.spec import EMOTIONS
 from fer_live.pipeline import run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile, open_source
 from fer_live.types import Analysis, Frame, View
-from models.checkpoint import EMOTIONS
 from tests import fuzz_seeds as seeds
 from tests.fuzz_bytes import ODD, mutate, odd_box_field, png, zeros
 
@@ -49,8 +49,8 @@ class Even:
 
 
 def _run(source, sinks, still: bool) -> str:
-    from fer_live.detector import ScheduledDetector
-    from models.haar import HaarFaceDetector
+    from fer_live.analysis.detection import ScheduledDetector
+    from fer_live.model.haar import HaarFaceDetector
 
     analyzer = Analyzer(Even(), ScheduledDetector(HaarFaceDetector()), HaarFaceDetector(0.06, step=1.05, neighbours=5))
     with source, contextlib.ExitStack() as stack:
@@ -314,7 +314,7 @@ def checkpoint(box: Path, rng: np.random.Generator) -> str:
 
 
 def _ask(path: Path, runtime: str = "auto") -> str:
-    from fer_live.classifier import EmotionClassifier
+    from fer_live.analysis.classifier import EmotionClassifier
 
     classifier = EmotionClassifier(path, "cpu", None, runtime)
     probs = classifier(np.zeros((2, classifier.spec.input_size, classifier.spec.input_size, classifier.spec.channels), np.uint8))
@@ -444,7 +444,7 @@ def csv_log(box: Path, rng: np.random.Generator) -> str:
 
 def _report(box: Path, name: str, data: bytes, rng: np.random.Generator) -> str:
     from fer_live.report.__main__ import make_report
-    from fer_live.sinks.logread import read_log
+    from fer_live.sinks.log_reader import read_log
 
     path, video = box / "in" / name, None
     path.write_bytes(data)

@@ -14,7 +14,8 @@ import cv2  # before av; see fer_live/sources
 import av
 import numpy as np
 
-from models.checkpoint import EMOTIONS, ModelSpec, save_checkpoint
+from fer_live.model.checkpoint import save_checkpoint
+from fer_live.model.spec import EMOTIONS, ModelSpec
 from training.data import VOTE_ORDER, VOTE_OTHER
 
 PORTRAIT = Path(__file__).parent.parent / "fer_live" / "assets" / "portrait.jpg"
@@ -110,7 +111,7 @@ def checkpoint(folder: Path) -> Path:
     """A checkpoint of a small untrained network in 16 bits."""
     import torch
 
-    from models.networks import build_model
+    from fer_live.model.networks import build_model
 
     torch.manual_seed(0)
     path = folder / "seed.pt"

@@ -2,7 +2,7 @@
 
     python -m tests.soak [--frames 500000] [--csv FILE] [--plot FILE.png]
 
-`fer_live.live.run_camera` puts the program together as for a camera: threads, shipped weights on the processor, overlay,
+`fer_live.app.live.run_camera` puts the program together as for a camera: threads, shipped weights on the processor, overlay,
 recordings in segments with a quota, JSONL log, keys, web view. Three things are the soak's own. The source makes small
 pictures, each when the one before was shown, so that none is dropped: up to three faces that come and go, and slates of a lost
 camera. The screen presses keys, and measures at 1,000 points. The clock of frames, recordings and keys goes on by STEP_S a frame:
@@ -27,17 +27,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
-import cv2  # before av, which fer_live.live imports
+import cv2  # before av, which fer_live.app.live imports
 import numpy as np
 import psutil
 
-from fer_live import controls, live
-from fer_live.options import parse
+from fer_live.app import controls, live
+from fer_live.app.options import parse
+from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.sinks import recorder, segments
 from fer_live.sources.demo import PORTRAIT
 from fer_live.sources.slate import draw_slate
 from fer_live.types import Analysis, Frame, Rates
-from models.checkpoint import DEFAULT_WEIGHTS
 
 STEP_S = 86_400 / 500_000  # of the day, from frame to frame
 POINTS = 1000  # at which is measured

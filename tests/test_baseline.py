@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
-from fer_live.analyzer import Analyzer
-from fer_live.baseline import BOUND, RestingBaseline
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.baseline import BOUND, RestingBaseline
+from fer_live.model.spec import EMOTIONS, ModelSpec
 from fer_live.screen import overlay
 from fer_live.screen.labels import LANGUAGES, read_words
 from fer_live.types import Analysis, Face, Frame, View
-from models.checkpoint import EMOTIONS, ModelSpec
 
 SAD, NEUTRAL, HAPPY, ANGRY = (EMOTIONS.index(name) for name in ("sad", "neutral", "happy", "angry"))
 RATE = 25.0

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from fer_live.analyzer import Analyzer
+from fer_live.analysis.analyzer import Analyzer
 from fer_live.bench import report, targets
 from fer_live.bench.__main__ import main
 from fer_live.bench.classifier import time_calls
@@ -17,8 +17,8 @@ from fer_live.bench.measure import Stages, median_of, percentiles_ms, processor_
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera, count_true, write_clip
 from fer_live.bench.settings import HD, KINDS, QUICK, SMALL, Settings
 from fer_live.bench.start import first_line_s
+from fer_live.model.haar import HaarFaceDetector
 from fer_live.sources import VideoFile
-from models.haar import HaarFaceDetector
 
 
 @pytest.fixture(scope="module")

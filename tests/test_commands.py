@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from models.checkpoint import load_checkpoint
+from fer_live.model.checkpoint import load_checkpoint
 from tests.test_training import write_votes
 from training import page
 from training.__main__ import main as train_main

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from fer_live.classifier import EmotionClassifier
-from models.checkpoint import EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, parse_spec, save_checkpoint
-from models.decision import Decision, decide
+from fer_live.analysis.classifier import EmotionClassifier
+from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.decision import Decision, decide
+from fer_live.model.spec import EMOTIONS, CheckpointError, ModelSpec, parse_spec
 from training.calibrate import choose_decision
 from training.evaluate import answers, predict_views
 from training.evaluate import main as evaluate_main

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from fer_live.classifier import EmotionClassifier
-from fer_live.runtimes.cuda_network import in_sizes
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, save_checkpoint
-from models.device import DeviceError
+from fer_live.analysis.classifier import EmotionClassifier
+from fer_live.analysis.runtimes.cuda_network import in_sizes
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.device import DeviceError
+from fer_live.model.spec import CheckpointError
 from tests.conftest import ROOT
 from tests.test_training import QUICK, write_votes
 from training.__main__ import main as train_main
@@ -60,7 +62,7 @@ def test_exports_agree_with_torch_for_any_batch_and_head(exported, untrained, ru
 
 @onnx
 def test_a_checkpoint_takes_its_own_export_and_no_other(exported, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     weights, twin = tmp_path / "model.pt", tmp_path / "model.onnx"
     weights.write_bytes(untrained.read_bytes())
     assert "torch" in EmotionClassifier(weights).describe
@@ -96,7 +98,7 @@ def test_what_an_onnx_model_cannot_do_is_said(exported, tmp_path):
 
 
 def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_live.classifier.find_spec", lambda name: None)
+    monkeypatch.setattr("fer_live.analysis.classifier.find_spec", lambda name: None)
     assert "torch" in EmotionClassifier(untrained).describe
     for runtime, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
         with pytest.raises(CheckpointError, match=f"pip install {package}"):
@@ -105,7 +107,7 @@ def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypat
 
 @onnx
 def test_the_shipped_export_is_of_the_shipped_weights_and_needs_no_torch():
-    code = ("import sys, numpy as np; from fer_live.analyzer import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
+    code = ("import sys, numpy as np; from fer_live import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
             "a(np.zeros((240, 320, 3), np.uint8)); print(a.classifier.describe); print('torch' in sys.modules)")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "torch" not in out[0] and out[1] == "False"
@@ -165,7 +167,7 @@ def test_a_release_is_halved_measured_and_exported(tmp_path, face_folders, monke
     assert weights.stat().st_size < 0.6 * (run / "best_model.pt").stat().st_size
     assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest() and "PrivateTest" in card["metrics"]
     assert card["spec"]["heads"] == load_checkpoint(weights)[1].heads, "the temperatures that were fitted"
-    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     assert "torch" not in EmotionClassifier(weights).describe, "the export beside it is its own"
     assert [part["recipe"] for part in card["made_of"]] == ["quick"] and "--votes votes.csv" in card["made_of"][0]["command"]
     assert release_main([str(tmp_path / "none"), *arguments]) == 2
@@ -239,7 +241,7 @@ def test_a_runtime_that_cannot_run_the_file_is_refused(exported, untrained):
 @onnx
 def test_an_export_with_another_head_does_not_change_what_the_weights_answer(untrained, tmp_path, monkeypatch):
     """`--head` of the export is for those who run the .onnx file itself."""
-    monkeypatch.setattr("fer_live.classifier.has_cuda_driver", lambda: False)
+    monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
     weights.write_bytes(untrained.read_bytes())
     assert export_main(["--format", "onnx", "--model", str(weights), "--head", "fer2013", "--out", str(beside)]) == 0

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.analysis.smoothing import Smoother
+from fer_live.analysis.tracker import FaceTracker
+from fer_live.model.haar import HaarFaceDetector
+from fer_live.model.spec import EMOTIONS
 from fer_live.screen.labels import LABEL_SETS, Reduction
 from fer_live.screen.overlay import COLOURS, Overlay
-from fer_live.smoothing import Smoother
-from fer_live.tracker import FaceTracker
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
-from models.checkpoint import EMOTIONS
-from models.haar import HaarFaceDetector
 
 NOBODY = np.empty((0, 4), np.int32)
 

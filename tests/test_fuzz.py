@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from fer_live.classifier import EmotionClassifier
-from fer_live.runtimes.onnx_network import read_spec
-from fer_live.sinks.logread import read_log
+from fer_live.analysis.classifier import EmotionClassifier
+from fer_live.analysis.runtimes.onnx_network import read_spec
+from fer_live.model.checkpoint import load_checkpoint, read_checkpoint
+from fer_live.model.spec import CheckpointError, parse_spec
+from fer_live.sinks.log_reader import read_log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile
 from fer_live.sources.stream import Stream
 from fer_live.types import Analysis, Frame, OutputError, SourceError
-from models.checkpoint import CheckpointError, load_checkpoint, parse_spec, read_checkpoint
 from tests import fuzz_seeds as seeds
 from tests.conftest import ROOT
 from tests.fuzz import FINE, Worker, run, table

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from fer_live.kiosk import __main__ as kiosk
+from fer_live.kiosk.layout import Layout
+from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.notify import Heartbeat
-from fer_live.kiosk.visit import Consent, Presence
+from fer_live.kiosk.visitors import Consent, Presence
+from fer_live.model.spec import EMOTIONS
 from fer_live.screen.labels import LANGUAGES, read_words
-from fer_live.screen.layout import Layout
-from fer_live.screen.notice import Facts, Notice
 from fer_live.screen.window import Chord
 from fer_live.types import Analysis, Face, Frame, View
-from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 from tests.test_app import refused
 from tests.test_window import close_politely, display, key, screenshot, start, wait_for  # noqa: F401
@@ -53,9 +53,9 @@ def test_idle_comes_after_a_while_and_everyone_is_forgotten_once():
 
 
 def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
-    from fer_live.analyzer import Analyzer
-    from fer_live.chain import Chain
-    from fer_live.options import parse
+    from fer_live.analysis.analyzer import Analyzer
+    from fer_live.app.chain import Chain
+    from fer_live.app.options import parse
 
     chain = Chain(parse(["--label-set", "basic", "--blur-faces"]), Analyzer.from_checkpoint(untrained))
     ids = [face.track_id for i in range(4) for face in chain(Frame(portrait, i, i / 30)).faces]

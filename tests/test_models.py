@@ -12,12 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fer_live.classifier import EmotionClassifier
-from fer_live.runtimes.torch_network import fuse
-from models.checkpoint import DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint, parse_spec, save_checkpoint
-from models.device import DeviceError, choose_device
-from models.networks import build_model
-from models.preprocess import crop_faces, normalize
+from fer_live.analysis.classifier import EmotionClassifier
+from fer_live.analysis.runtimes.torch_network import fuse
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.networks import build_model
+from fer_live.model.preprocess import crop_faces, normalize
+from fer_live.model.spec import EMOTIONS, CheckpointError, ModelSpec, parse_spec
 
 SPEC = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.0, "ferplus": 1.0}, head="ferplus")
 

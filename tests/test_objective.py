@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.checkpoint import load_checkpoint
+from fer_live.model.checkpoint import load_checkpoint
 from tests.test_training import QUICK, write_votes
 from training import ablate, speed
 from training.__main__ import main as train_main

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fer_live import Analyzer, Frame
-from fer_live.links import Ahead, Newest, grouped
+from fer_live.handoff import Ahead, Newest, grouped
 from fer_live.pipeline import RateMeter, run_file, run_live
 from fer_live.types import Analysis
 

@@ -14,13 +14,13 @@ import av
 import numpy as np
 import pytest
 
-from fer_live.privacy import Mask, widened
+from fer_live.analysis.smoothing import Smoother
+from fer_live.kiosk.notice import Facts, Notice, say
+from fer_live.model.spec import EMOTIONS
+from fer_live.privacy.masks import Mask, widened
 from fer_live.screen import text
 from fer_live.screen.labels import LANGUAGES, Reduction, read_words
-from fer_live.screen.notice import Facts, Notice, say
-from fer_live.smoothing import Smoother
 from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
-from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 from tests.test_app import refused, run
 
@@ -157,8 +157,8 @@ def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
 
 
 def test_no_store_kills_the_keys_that_write():
-    from fer_live.options import parse
-    from fer_live.parts import dead_keys, live_keys
+    from fer_live.app.options import parse
+    from fer_live.app.parts import dead_keys, live_keys
 
     keys = dict.fromkeys("qrsbmh")
     assert set(live_keys(parse(["--no-store"]), keys)) == set("qbmh") and set(live_keys(parse([]), keys)) == set(keys)
@@ -304,8 +304,8 @@ def test_the_notice_fits_and_its_code_is_read_from_the_picture(language):
 
 
 def test_stored_follows_the_options():
-    from fer_live.kiosk.booth import canvas, stored
-    from fer_live.options import parse
+    from fer_live.app.kiosk import canvas, stored
+    from fer_live.app.options import parse
 
     cases = {"": (), "--log x.csv": ("values",), "--output x.mp4": ("video",), "--record-on-consent": ("consent",),
              "--record-on-consent --output x.mp4 --log x.csv": ("values", "consent")}

@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
-from fer_live.controls import Controls
+from fer_live.app.controls import Controls
+from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks import disk
 from fer_live.sinks.log import Log
-from fer_live.sinks.logread import read_log
+from fer_live.sinks.log_reader import read_log
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.types import Analysis, Frame, OutputError, View
-from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 
 KILLS = int(os.environ.get("FER_LIVE_KILLS", "3"))  # 50 take about five minutes

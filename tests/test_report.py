@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.model.spec import EMOTIONS
 from fer_live.report import session
 from fer_live.report.__main__ import main, make_report
 from fer_live.report.charts import PALETTE, clock, colour, patterns, strip
 from fer_live.report.session import summarize
 from fer_live.screen import overlay
 from fer_live.sinks.log import Log
-from fer_live.sinks.logread import read_log
+from fer_live.sinks.log_reader import read_log
 from fer_live.types import Analysis, Face, Frame, SourceError
-from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer_live.model.pictures import PictureError, load_picture
 from fer_live.report.thumbnails import thumbnails
 from fer_live.sources import ImageFiles, VideoFile, open_source
 from fer_live.sources.shown import upright
 from fer_live.types import SourceError
-from models.pictures import PictureError, load_picture
 
 ONE = 1 << 16  # 1.0 in a display matrix
 

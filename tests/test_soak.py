@@ -22,7 +22,7 @@ from tests.soak import POINTS, TOLERANCES, growth, judge
 FORGETS_NOBODY = """
 import sys
 from unittest.mock import patch
-from fer_live.smoothing import Smoother
+from fer_live.analysis.smoothing import Smoother
 from tests.soak import main
 with patch.object(Smoother, "forget", lambda *_: None):
     sys.exit(main(["--frames", "400"]))

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.analyzer import Analyzer
-from fer_live.detector import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
-from fer_live.quality import LEVELS, PATIENCE, Governor
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
+from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
+from fer_live.model.haar import HaarFaceDetector
 from fer_live.sources.demo import Demo
 from fer_live.types import Frame
-from models.haar import HaarFaceDetector
 
 
 class Counted:

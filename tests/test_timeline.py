@@ -15,7 +15,7 @@ import pytest
 
 from fer_live.__main__ import main
 from fer_live.report.thumbnails import thumbnails
-from fer_live.sinks.logread import read_log
+from fer_live.sinks.log_reader import read_log
 from fer_live.sources import VideoFile, open_source
 from fer_live.sources.stream import Stream
 from fer_live.sources.timeline import Timeline

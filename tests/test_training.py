@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import EMOTIONS, load_checkpoint
-from models.decision import log_softmax
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.decision import log_softmax
+from fer_live.model.spec import EMOTIONS
 from tests.conftest import ROOT, cartoon
 from training.__main__ import main as train_main
 from training.audit import audit

@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.options import parse
+from fer_live.app.options import parse
+from fer_live.model.spec import EMOTIONS
 from fer_live.pipeline import RateMeter
 from fer_live.sinks.log import Log, entry
 from fer_live.types import Analysis, Face, Frame, OutputError
 from fer_live.web import WebView, take_place
 from fer_live.web.guard import Buckets, Guard, Limits, network
-from models.checkpoint import EMOTIONS
 from tests.conftest import ROOT
 
 FACE = Face((10, 12, 40, 42), 3, np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32), "happy", 0.6)

@@ -3,7 +3,7 @@
     data -> augment -> train -> evaluate -> report
 
 `python -m training --help` trains; `python -m training.evaluate --help` measures a checkpoint.
-This package imports `models` and never `fer_live`.
+This package imports `fer_live.model` and nothing else of `fer_live`.
 """
 
 import os

@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not args.resume and args.recipe not in RECIPES:
         print(f"error: no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}", file=sys.stderr)
         return 2
-    from models.checkpoint import CheckpointError
-    from models.device import DeviceError
+    from fer_live.model.device import DeviceError
+    from fer_live.model.spec import CheckpointError
     from training.data import DataError
     from training.train import TrainingError
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Train, or go on training, then finish."""
-    from models.device import choose_device
+    from fer_live.model.device import choose_device
     from training.data import load_dataset, without_leaks
     from training.distributed import join_team, leave_team
     from training.recipes import RECIPES, varied
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> None:
 
 def finish(trainer, out: Path, plan: dict) -> None:
     """Calibrate and measure the best epoch, and draw the report."""
-    from models.checkpoint import load_checkpoint, save_checkpoint
+    from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
     from training import page, report
     from training.audit import audit
     from training.calibrate import calibrate, head_truths

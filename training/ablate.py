@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import CheckpointError, load_checkpoint
-from models.device import DeviceError, choose_device
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.spec import CheckpointError
 from training.__main__ import pretrained_weights
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_writable, whole_number, write_json

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import EMOTIONS
+from fer_live.model.spec import EMOTIONS
 from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from models.haar import HaarFaceDetector
+from fer_live.model.haar import HaarFaceDetector
 
 
 def detector_boxes(images: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from models.checkpoint import EMOTIONS, ModelSpec
-from models.decision import SHOWN, Decision, decide
+from fer_live.model.decision import SHOWN, Decision, decide
+from fer_live.model.spec import EMOTIONS, ModelSpec
 from training.data import Dataset
 from training.evaluate import predict_views
 from training.metrics import fit_temperature

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.checkpoint import write_atomically
+from fer_live.model.checkpoint import write_atomically
 
 
 class ResultsError(Exception):

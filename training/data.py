@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.checkpoint import EMOTIONS
-from models.pictures import read_picture
-from models.preprocess import resize_face
+from fer_live.model.pictures import read_picture
+from fer_live.model.preprocess import resize_face
+from fer_live.model.spec import EMOTIONS
 
 CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6; not alphabetical
 VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt")  # EMOTIONS, then contempt

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import ANSWERS, EMOTIONS, CheckpointError, ModelSpec, load_checkpoint
-from models.decision import SHOWN, decide, log_softmax
-from models.device import DeviceError, choose_device
-from models.preprocess import normalize
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.decision import SHOWN, decide, log_softmax
+from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.preprocess import normalize
+from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError, ModelSpec
 from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 from training.faces import read_faces

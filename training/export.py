@@ -2,9 +2,9 @@
 
     python -m training.export --format onnx|torchscript [--model FILE] [--head NAME] [--out FILE]
 
-The exported network maps crops uint8 (N, S, S, C), made by `models.preprocess.crop_faces`, to logits (N, 7) of each head, for
-any N: normalisation is inside. `python -m fer_live --model FILE.onnx` runs the ONNX one where onnxruntime or openvino is
-installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
+The exported network maps crops uint8 (N, S, S, C), made by `fer_live.model.preprocess.crop_faces`, to logits (N, 7) of each
+head, for any N: normalisation is inside. `python -m fer_live --model FILE.onnx` runs the ONNX one where onnxruntime or openvino
+is installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import (
-    ANSWERS,
-    DEFAULT_WEIGHTS,
-    CheckpointError,
-    ModelSpec,
-    load_checkpoint,
-    read_checkpoint,
-    write_atomically,
-)
-from models.preprocess import normalize
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint, read_checkpoint, write_atomically
+from fer_live.model.preprocess import normalize
+from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
 
 ENDINGS = {"onnx": ".onnx", "torchscript": ".ts"}
 TOLERANCE = 1e-4  # largest difference of a logit from torch's own, in 32 bits

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import EMOTIONS
-from models.preprocess import resize_face
+from fer_live.model.preprocess import resize_face
+from fer_live.model.spec import EMOTIONS
 from training.data import DataError
 
 OTHER_NAMES = {"anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy", "sadness": "sad",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.checkpoint import EMOTIONS
-from models.decision import log_softmax
+from fer_live.model.decision import log_softmax
+from fer_live.model.spec import EMOTIONS
 
 
 def measure(probs: np.ndarray, labels: np.ndarray) -> dict:

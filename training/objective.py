@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from models.checkpoint import CheckpointError, load_checkpoint
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.spec import CheckpointError
 from training.data import Dataset
 from training.evaluate import predict_heads
 from training.recipes import Recipe
@@ -68,7 +69,7 @@ class ClassPrior:
     loss, as the logit-adjusted loss does (Menon et al. 2021, arXiv:2007.07314), is the same training with the constant
     kept outside the bias: biases have no weight decay, and Adam's steps do not depend on where they start. Kept inside,
     the logits are those of the posterior whatever tau was, so that temperatures, teachers, mixtures and
-    the decision (models.decision) need not know the recipe.
+    the decision (fer_live.model.decision) need not know the recipe.
     weight: (K,) of each head, share ** -balance scaled to a mean of 1 over the data: what each class's errors count.
     The loss adds log(weight) to the logits, so that they stay those of the posterior.
     """

@@ -12,7 +12,7 @@ import numpy as np
 import timm
 import torch
 
-from models.checkpoint import EMOTIONS
+from fer_live.model.spec import EMOTIONS
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 img{max-width:100%}.wide{overflow-x:auto}table{border-collapse:collapse;margin:1rem 0}

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import ANSWERS, DEFAULT_WEIGHTS, EMOTIONS, CheckpointError, load_checkpoint
-from models.decision import decide
-from models.pictures import read_picture
-from models.preprocess import crop_faces
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.decision import decide
+from fer_live.model.pictures import read_picture
+from fer_live.model.preprocess import crop_faces
+from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError
 from training.evaluate import predict_heads
 
 

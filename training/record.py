@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import read_checkpoint
+from fer_live.model.checkpoint import read_checkpoint
 from training.train import FORMAT, TrainingError
 
 RECORD = "soup.json"

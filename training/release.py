@@ -19,7 +19,9 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, load_checkpoint, save_checkpoint
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.spec import CheckpointError
 from training.calibrate import calibrate
 from training.commands import ResultsError, check_writable, writing_to
 from training.data import DataError, load_dataset

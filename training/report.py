@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import EMOTIONS
+from fer_live.model.spec import EMOTIONS
 
 SHEET = 24  # pictures on a sheet
 RIGHT, WRONG = "#0072B2", "#D55E00"

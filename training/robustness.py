@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from torch import nn
 
-from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError, ModelSpec, load_checkpoint
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, load_dataset

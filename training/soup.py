@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import CheckpointError, ModelSpec, load_checkpoint, save_checkpoint
+from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import calibrate
 from training.commands import ResultsError, check_writable, write_json, writing_to
 from training.data import DataError, load_dataset

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import EMOTIONS
-from models.device import DeviceError, choose_device
-from models.preprocess import normalize
+from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.preprocess import normalize
+from fer_live.model.spec import EMOTIONS
 from training.commands import whole_number
 from training.data import DataError, Dataset, load_dataset
 from training.objective import Targets, batch_loss

@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from models.checkpoint import ModelSpec, save_checkpoint, write_atomically
-from models.networks import build_model
-from models.preprocess import normalize
+from fer_live.model.checkpoint import save_checkpoint, write_atomically
+from fer_live.model.networks import build_model
+from fer_live.model.preprocess import normalize
+from fer_live.model.spec import ModelSpec
 from training.allocator import keep_freed_memory
 from training.augment import augment
 from training.boxes import detector_boxes

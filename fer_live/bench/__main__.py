@@ -24,8 +24,8 @@ from fer_live.types import OutputError, SourceError
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status. A target that is missed is no error."""
     args = parse(arguments)
-    from models.checkpoint import CheckpointError
-    from models.device import DeviceError
+    from fer_live.model.device import DeviceError
+    from fer_live.model.spec import CheckpointError
 
     try:
         check(args)
@@ -69,8 +69,9 @@ def _kinds(text: str) -> list[str]:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse now what would fail after half an hour."""
-    from models.checkpoint import DEFAULT_WEIGHTS, CheckpointError
-    from models.device import check_device_name
+    from fer_live.model import DEFAULT_WEIGHTS
+    from fer_live.model.device import check_device_name
+    from fer_live.model.spec import CheckpointError
 
     check_device_name(args.device)
     args.model = args.model or DEFAULT_WEIGHTS
@@ -92,7 +93,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Measure what was asked for, print each table as soon as it is there, and keep the file up to date with it."""
     from fer_live.bench import machine, report, targets
-    from models.checkpoint import write_atomically
+    from fer_live.model.checkpoint import write_atomically
 
     result = {"format": "fer_live.bench/1", "date": time.strftime("%Y-%m-%d"), "quick": args.quick,
               "model": args.model.name, "machine": machine.describe(), "settings": dataclasses.asdict(settings)}

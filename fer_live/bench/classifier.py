@@ -14,11 +14,11 @@ import numpy as np
 import psutil
 import torch
 
+from fer_live.analysis.classifier import PACKAGES, EmotionClassifier
 from fer_live.bench.measure import percentiles_ms
 from fer_live.bench.settings import Settings
-from fer_live.classifier import PACKAGES, EmotionClassifier
-from models.checkpoint import load_checkpoint
-from models.preprocess import normalize
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.preprocess import normalize
 
 Classify = Callable[[np.ndarray], np.ndarray]  # crops (N, S, S, C) uint8 -> probabilities (N, 7)
 

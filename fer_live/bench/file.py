@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.app.files import run_files
+from fer_live.app.options import parse
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
 from fer_live.bench.settings import Settings
-from fer_live.files import run_files
-from fer_live.options import parse
 from fer_live.pipeline import run_file
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources import VideoFile

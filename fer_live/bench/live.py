@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.analyzer import Analyzer
+from fer_live.analysis.analyzer import Analyzer
 from fer_live.bench.measure import Stages, Watched, median_of, percentiles_ms, processor_s
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera
 from fer_live.bench.settings import Settings

@@ -92,7 +92,7 @@ def resident_mb() -> float:
 
 def run(model: Path, device: str, marks: list[int]) -> None:
     """The run that is measured: one face at 1280x720, everything on."""
-    from fer_live.analyzer import Analyzer
+    from fer_live.analysis.analyzer import Analyzer
     from fer_live.pipeline import mirrored, run_live
     from fer_live.screen.overlay import Overlay
     from fer_live.sinks.log import Log

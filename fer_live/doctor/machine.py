@@ -19,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from fer_live.model import WEIGHTS
+
 OK, WARNING, FAILURE = LEVELS = ("ok", "warning", "failure")  # the program runs; runs with less; does not run
 ROOT = Path(__file__).resolve().parent.parent.parent
-WEIGHTS = ROOT / "models" / "weights"
 NEEDED = ("torch", "torchvision", "timm", "opencv-contrib-python", "numpy", "av", "tqdm")
 OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
 RAISED = 3  # the exit status of a check that raised an error, which is then the last line on stderr

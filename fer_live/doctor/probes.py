@@ -42,7 +42,7 @@ def detectors() -> Iterator[Finding]:
     """Each detector of the program finds the demo portrait's face."""
     import cv2
 
-    from models.haar import CASCADE, HaarFaceDetector
+    from fer_live.model.haar import CASCADE, HaarFaceDetector
 
     folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", "") or "nowhere")
     if not hasattr(cv2, "CascadeClassifier") or not (folder / CASCADE).is_file():
@@ -172,8 +172,8 @@ def model() -> Iterator[Finding]:
     """The shipped weights load and name the portrait's smile."""
     import numpy as np
 
-    from fer_live.classifier import EmotionClassifier
-    from models.preprocess import crop_faces
+    from fer_live.analysis.classifier import EmotionClassifier
+    from fer_live.model.preprocess import crop_faces
 
     started_s = time.perf_counter()
     classify = EmotionClassifier(WEIGHTS / "best_model.pt", "cpu")
@@ -192,14 +192,14 @@ def model() -> Iterator[Finding]:
 
 def program() -> Iterator[Finding]:
     """All parts of a live run import, and cv2 comes before av."""
-    import fer_live.live
+    import fer_live.app.live
 
     names = list(sys.modules)  # in the order of their import
     if names.index("cv2") > names.index("av"):
         yield Finding("program", FAILURE, "av was imported before cv2, after which OpenCV's windows hang (PyAV issue 978)",
                       "look for an import of av in sitecustomize, usercustomize and .pth files, or in changes to fer_live")
     else:
-        yield Finding("program", OK, f"{Path(fer_live.live.__file__).parent} imports, cv2 before av")
+        yield Finding("program", OK, f"{Path(fer_live.app.live.__file__).parent} imports, cv2 before av")
 
 
 def window() -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fer_live.options import parse
+from fer_live.app.options import parse
 from fer_live.types import OutputError
 
 NAME = "fer_live-kiosk.service"
@@ -66,7 +66,7 @@ def unit_path() -> Path:
 
 def unit(options: list[str]) -> str:
     """The unit's text for these options of `python -m fer_live`, which are checked first."""
-    from fer_live.kiosk_options import check
+    from fer_live.app.kiosk_options import check
 
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
         options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from fer_live.model.checkpoint import write_atomically
 from fer_live.report.page import session_page
 from fer_live.report.session import Session, summarize
-from fer_live.sinks.logread import read_log
+from fer_live.sinks.log_reader import read_log
 from fer_live.types import OutputError, SourceError
-from models.checkpoint import write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:

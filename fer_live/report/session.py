@@ -74,7 +74,7 @@ class Session:
 
 
 def summarize(entries: Iterable[dict]) -> Session:
-    """Count the objects of a log, as `fer_live.sinks.logread.read_log` gives them. What is broken is skipped and counted."""
+    """Count the objects of a log, as `fer_live.sinks.log_reader.read_log` gives them. What is broken is skipped and counted."""
     counter = _Counter()
     for entry in entries:
         counter.take(entry)

@@ -14,6 +14,7 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 import numpy as np
 
+from fer_live.model.pictures import PictureError, load_picture
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_named
 from fer_live.sources.kinds import PICTURES, kind_of
@@ -21,7 +22,6 @@ from fer_live.sources.shown import Shown
 from fer_live.sources.stream import Stream, frame_rate, open_video, packets_of, reason
 from fer_live.sources.timeline import Timeline, timeline_of
 from fer_live.types import Frame, Source, SourceError
-from models.pictures import PictureError, load_picture
 
 NAMED = 8  # of the files that are left out
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import cv2
 import numpy as np
 
-from fer_live.links import Newest
+from fer_live.handoff import Newest
 from fer_live.types import Frame, Source
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from fer_live.kiosk.notice import Notice
 from fer_live.screen import text
-from fer_live.screen.notice import Notice
 from fer_live.screen.overlay import COLOURS, LOOK_NEUTRAL
 from fer_live.types import Analysis, Face, Rates, View
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from fer_live.baseline import DEFAULT_S, RestingBaseline
-from fer_live.detector import EVERY, ScheduledDetector
-from fer_live.links import Ahead, grouped
-from fer_live.smoothing import Smoother
-from fer_live.tracker import FaceTracker
+from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
+from fer_live.analysis.detection import EVERY, ScheduledDetector
+from fer_live.analysis.smoothing import Smoother
+from fer_live.analysis.tracker import FaceTracker
+from fer_live.handoff import Ahead, grouped
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.haar import MIN_FACE, HaarFaceDetector
+from fer_live.model.preprocess import crop_faces
+from fer_live.model.spec import ModelSpec
 from fer_live.types import Analysis, Face, FaceDetector, Frame
-from models.checkpoint import DEFAULT_WEIGHTS, ModelSpec
-from models.haar import MIN_FACE, HaarFaceDetector
-from models.preprocess import crop_faces
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
@@ -51,7 +52,7 @@ class Analyzer:
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
         picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
         """
-        from fer_live.classifier import EmotionClassifier
+        from fer_live.analysis.classifier import EmotionClassifier
 
         live = ScheduledDetector(HaarFaceDetector(min_face or MIN_FACE), search_every)
         still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often

@@ -7,10 +7,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from fer_live.baseline import DEFAULT_S, checked_s
-from fer_live.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.analysis.baseline import DEFAULT_S, checked_s
+from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.model.spec import ANSWERS
 from fer_live.types import OutputError
-from models.checkpoint import ANSWERS
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from fer_live.baseline import DEFAULT_S
-from fer_live.chain import Chain
-from fer_live.controls import Controls
-from fer_live.options import check_outputs, output_is_folder
-from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
+from fer_live.analysis.baseline import DEFAULT_S
+from fer_live.app.chain import Chain
+from fer_live.app.controls import Controls
+from fer_live.app.options import check_outputs, output_is_folder
+from fer_live.app.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window

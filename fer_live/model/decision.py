@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from models.checkpoint import ModelSpec
+    from fer_live.model.spec import ModelSpec
 
 SHOWN = "shown"  # the name of the answer that combines the heads; the others are named like their heads
 

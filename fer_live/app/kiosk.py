@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fer_live.chain import Chain
-from fer_live.controls import Controls
-from fer_live.kiosk.visit import Consent, Presence
+from fer_live.app.chain import Chain
+from fer_live.app.controls import Controls
+from fer_live.kiosk.layout import Layout
+from fer_live.kiosk.notice import Facts, Notice
+from fer_live.kiosk.visitors import Consent, Presence
 from fer_live.screen.labels import read_words
-from fer_live.screen.layout import Layout
-from fer_live.screen.notice import Facts, Notice
 from fer_live.screen.window import Chord, KioskWindow
 from fer_live.screen.x11 import ScreenHold
 from fer_live.types import Analysis, Frame, View

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 
-from fer_live.analyzer import Analyzer
-from fer_live.privacy import MEMORY_S, Mask
-from fer_live.quality import Governor
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.load_governor import Governor
+from fer_live.analysis.smoothing import Smoother
+from fer_live.privacy.masks import MEMORY_S, Mask
 from fer_live.screen.labels import Reduction
-from fer_live.smoothing import Smoother
 from fer_live.types import Analysis, Frame, View
 
 

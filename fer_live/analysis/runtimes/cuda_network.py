@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.checkpoint import ModelSpec
-from models.preprocess import normalize
+from fer_live.model.preprocess import normalize
+from fer_live.model.spec import ModelSpec
 
 SIZES = (1, 2, 4, 8, 16, 64, 256)  # of the captured batches; others are filled up to the next one
 

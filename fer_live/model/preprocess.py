@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from models.checkpoint import ModelSpec
+    from fer_live.model.spec import ModelSpec
 
 
 def crop_faces(image: np.ndarray, boxes: np.ndarray, spec: ModelSpec) -> np.ndarray:

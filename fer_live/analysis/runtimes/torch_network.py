@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.checkpoint import load_checkpoint
-from models.device import choose_device
-from models.preprocess import normalize
+from fer_live.model.checkpoint import load_checkpoint
+from fer_live.model.device import choose_device
+from fer_live.model.preprocess import normalize
 
 
 class TorchNetwork:
@@ -28,7 +28,7 @@ class TorchNetwork:
         fuse(model)
         self.model = model.to(memory_format=torch.channels_last)
         if self.device.type == "cuda":
-            from fer_live.runtimes.cuda_network import CudaNetwork
+            from fer_live.analysis.runtimes.cuda_network import CudaNetwork
 
             self.run = CudaNetwork(self.model, self.spec, self.device)
             self.describe = f"{self.device} ({torch.cuda.get_device_name(self.device)}, {self.run.how}), 16 bits"

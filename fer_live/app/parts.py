@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.analyzer import Analyzer
-from fer_live.baseline import RestingBaseline
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.baseline import RestingBaseline
+from fer_live.model.haar import MIN_FACE
 from fer_live.screen import text
 from fer_live.screen.labels import read_words
 from fer_live.screen.window import missing_display
 from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import OutputError, View
-from models.haar import MIN_FACE
 
 
 def load(args: argparse.Namespace, model: Path, rows: int = 1, is_live: bool = True) -> Analyzer:

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from fer_live.baseline import DEFAULT_S
-from fer_live.chain import Chain
-from fer_live.controls import Controls
-from fer_live.kiosk.booth import set_up_kiosk
+from fer_live.analysis.baseline import DEFAULT_S
+from fer_live.app.chain import Chain
+from fer_live.app.controls import Controls
+from fer_live.app.kiosk import set_up_kiosk
+from fer_live.app.options import check_outputs
+from fer_live.app.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.kiosk.notify import Heartbeat
-from fer_live.options import check_outputs
-from fer_live.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.pipeline import RateMeter, mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import StatusLines, Window

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from models.checkpoint import CheckpointError, ModelSpec
-from models.decision import decide
-from models.device import DeviceError, check_device_name, has_cuda_driver
+from fer_live.model.decision import decide
+from fer_live.model.device import DeviceError, check_device_name, has_cuda_driver
+from fer_live.model.spec import CheckpointError, ModelSpec
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
 RUNTIMES = ("auto", "torch", *PACKAGES)
@@ -77,7 +77,7 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(beside, path):
         network = _open_export(beside, head or _own_head(beside), found, cores)
         return network, "as asked" if device == "cpu" else "no CUDA GPU was found"
-    from fer_live.runtimes.torch_network import TorchNetwork
+    from fer_live.analysis.runtimes.torch_network import TorchNetwork
 
     # Torch's threads wait for each other by spinning: with a core taken by another program two of them took 0.66 s for a face,
     # where one took a few hundredths. The exports' runtimes are told not to spin, or do not.
@@ -91,14 +91,14 @@ def _installed() -> str | None:
 
 
 def _is_export_of(export: Path, weights: Path) -> bool:
-    from fer_live.runtimes.onnx_network import is_export_of
+    from fer_live.analysis.runtimes.onnx_network import is_export_of
 
     return is_export_of(export, weights)
 
 
 def _check_export_of(export: Path, weights: Path) -> None:
     """Refuse an export of other weights: it would answer in the name of a file that was never opened."""
-    from fer_live.runtimes.onnx_network import read_spec
+    from fer_live.analysis.runtimes.onnx_network import read_spec
 
     if not weights.is_file():
         raise CheckpointError(f"no model file at {weights}; give one with --model: a best_model.pt, or the .onnx file itself")
@@ -109,7 +109,7 @@ def _check_export_of(export: Path, weights: Path) -> None:
 
 
 def _own_head(export: Path) -> str | None:
-    from fer_live.runtimes.onnx_network import source_head
+    from fer_live.analysis.runtimes.onnx_network import source_head
 
     return source_head(export)
 
@@ -122,9 +122,9 @@ def _check_installed(runtime: str, path: Path) -> None:
 def _open_export(path: Path, head: str | None, runtime: str, threads: int) -> Network:
     _check_installed(runtime, path)
     if runtime == "openvino":
-        from fer_live.runtimes.openvino_network import OpenVinoNetwork
+        from fer_live.analysis.runtimes.openvino_network import OpenVinoNetwork
 
         return OpenVinoNetwork(path, head, threads)
-    from fer_live.runtimes.onnx_network import OnnxNetwork
+    from fer_live.analysis.runtimes.onnx_network import OnnxNetwork
 
     return OnnxNetwork(path, head, threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_live.screen.emoji import draw_emoji
+from fer_live.privacy.emoji import draw_emoji
 from fer_live.types import Analysis
 
 MASKS = ("blur", "pixelate", "emoji")

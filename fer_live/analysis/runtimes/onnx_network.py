@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import CheckpointError, ModelSpec, parse_spec
+from fer_live.model.spec import CheckpointError, ModelSpec, parse_spec
 
 
 class OnnxNetwork:

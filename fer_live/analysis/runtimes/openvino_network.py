@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_live.runtimes.onnx_network import read_spec
-from models.checkpoint import CheckpointError
+from fer_live.analysis.runtimes.onnx_network import read_spec
+from fer_live.model.spec import CheckpointError
 
 
 class OpenVinoNetwork:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.checkpoint import FORMAT, CheckpointError, ModelSpec
+from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec
 
 HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth class, after the seven
 

@@ -1,0 +1,1 @@
+"""Frame -> Analysis: find the faces, follow them, name their expressions. Usable without the app."""

@@ -1,0 +1,1 @@
+"""The program: options, what a run is made of, keys and outputs. The only package that knows all others."""

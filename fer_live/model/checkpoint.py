@@ -1,0 +1,121 @@
+"""Checkpoints that explain themselves: weights together with the spec needed to use them.
+
+A checkpoint is a dictionary of plain types and tensors, so that it loads with `weights_only=True`, which runs no code:
+`{"format": "fer_live/1", "spec": {...}, "state_dict": {...}, "metrics": {...}}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec, parse_spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict, half: bool = False) -> None:
+    """Write weights, spec and metrics to `path` through a temporary file, so that a cut leaves the old file whole.
+
+    half: store floating-point weights in 16 bits (half the size on disk; loading restores 32 bits).
+    """
+    import torch
+
+    state = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+    if half:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+    content = {"format": FORMAT, "spec": dataclasses.asdict(spec), "state_dict": state, "metrics": metrics}
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def write_atomically(path: str | Path, write) -> None:
+    """Call `write(temporary_path)`, flush it to the disk, then rename it to `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: str | Path, device: str | torch.device = "cpu", head: str | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Load a model in eval mode, with its spec.
+
+    head: "fer2013" (dataset labels), "ferplus" (crowd votes), "shown" (both, adjusted), or None for what the live app shows.
+    The model maps (N, C, S, S) float tensors made by `preprocess.normalize` to the logits of each head, in the order of
+    `spec.labels`; `decision.decide` makes probabilities of them.
+    Raises CheckpointError if the file is missing, damaged, of another kind, or would run code when loaded.
+    """
+    from fer_live.model.networks import build_model
+
+    content = read_checkpoint(path)
+    try:
+        spec = parse_spec(content["spec"]).for_head(head)
+        _check_shapes(spec, content["state_dict"])
+        model = build_model(spec)
+        model.load_state_dict(content["state_dict"], strict=True)  # copies 16-bit weights into 32-bit parameters
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: the weights do not fit their own spec ({reason}); train or download them again")
+    return model.to(device).eval(), spec
+
+
+def _check_shapes(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
+    """Refuse weights that do not fit, before memory is taken for the network: a small file can name one of gigabytes."""
+    import torch
+
+    from fer_live.model.networks import build_model
+
+    with torch.device("meta"):  # shapes only
+        wanted = build_model(spec).state_dict()
+    for name in [*wanted, *state]:
+        there = tuple(state[name].shape) if name in state else None
+        here = tuple(wanted[name].shape) if name in wanted else None
+        if there != here:
+            raise ValueError(f"{name:.80} is {there} there, {here} in {spec.arch:.80}")
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """The dictionary inside a checkpoint file, on the CPU, without running any code from it."""
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
+    _check_size(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is no fer_live checkpoint, or holds code, which is never run; use a best_model.pt from python -m training"
+        )
+    except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for cut or foreign files
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); it may be cut off: copy it again")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a fer_live checkpoint; use a best_model.pt written by python -m training")
+    return content
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a zip file that unpacks to more than itself: torch stores as it is, so this one is made to fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # torch will say what it is
+        return
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(f"{path} claims to hold {unpacked:,} bytes, more than it has; use a best_model.pt as written")

@@ -1,0 +1,1 @@
+"""Covers faces before anything is drawn, shown, recorded or sent."""

@@ -1,4 +1,0 @@
-"""What training and the live app share: networks, preprocessing, checkpoints, shipped weights.
-
-This package imports neither `training` nor `fer_live`; both import it.
-"""
