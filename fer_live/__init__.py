@@ -13,6 +13,7 @@ from typing import Any
 # A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
 
+__version__ = "0.9.0"
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
 _HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources"}
 

@@ -89,5 +89,10 @@ def leave(status: int) -> None:
     sys.exit(status)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """The command `fer-live`."""
     leave(main())
+
+
+if __name__ == "__main__":
+    console()

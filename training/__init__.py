@@ -7,6 +7,12 @@ This package imports `fer_live.model` and nothing else of `fer_live`.
 """
 
 import os
+import sys
+from importlib.util import find_spec
+
+if find_spec("torch") is None or find_spec("timm") is None:
+    print("error: training needs PyTorch and timm; pip install -r requirements-dev.txt", file=sys.stderr)
+    sys.exit(2)
 
 # A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")

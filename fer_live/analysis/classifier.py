@@ -15,6 +15,7 @@ from fer_live.model.spec import CheckpointError, ModelSpec
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
 RUNTIMES = ("auto", "torch", *PACKAGES)
+INSTALL_TORCH = "pip install torch torchvision timm"
 
 
 class Network(Protocol):
@@ -72,17 +73,34 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
         _check_installed(runtime, beside)
         _check_export_of(beside, path)
         return _open_export(beside, head or _own_head(beside), runtime, cores), "as asked"
-    wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver())
+    wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
     found = _installed()
     if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(beside, path):
         network = _open_export(beside, head or _own_head(beside), found, cores)
-        return network, "as asked" if device == "cpu" else "no CUDA GPU was found"
+        return network, "as asked" if device == "cpu" else _why_cpu()
+    _check_torch(path, device)
     from fer_live.analysis.runtimes.torch_network import TorchNetwork
 
     # Torch's threads wait for each other by spinning: with a core taken by another program two of them took 0.66 s for a face,
     # where one took a few hundredths. The exports' runtimes are told not to spin, or do not.
     network = TorchNetwork(path, device, head, max(1, cores // 2))
     return network, network.why
+
+
+def _why_cpu() -> str:
+    return f"a CUDA GPU was found, but not PyTorch; {INSTALL_TORCH}" if has_cuda_driver() else "no CUDA GPU was found"
+
+
+def _check_torch(path: Path, device: str) -> None:
+    """Refuse what only PyTorch can do where it is not installed. Raises DeviceError, CheckpointError."""
+    if find_spec("torch") is not None:
+        return
+    if device.startswith("cuda"):
+        raise DeviceError(f"--device {device} needs PyTorch; {INSTALL_TORCH}")
+    if path.is_file():
+        raise CheckpointError(f"{path} needs PyTorch, since no export of it lies beside it that an installed runtime can run; "
+                              f"{INSTALL_TORCH}")
+    raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
 
 
 def _installed() -> str | None:

@@ -33,15 +33,17 @@ CHECKS = (
     ("probes", "opencv", "pip install --force-reinstall {opencv-contrib-python}"),
     ("probes", "detectors", "pip install --force-reinstall {opencv-contrib-python}"),
     ("probes", "video", "pip install --force-reinstall {av}"),
+    ("probes", "openvino", "pip install --force-reinstall {openvino}"),
     ("probes", "torch", "pip install --force-reinstall {torch} {torchvision}"),
     ("probes", "torchvision", "pip install --force-reinstall {torch} {torchvision}"),
     ("probes", "timm", "pip install --force-reinstall {timm}"),
-    ("probes", "onnx", "pip install --force-reinstall {onnxruntime}; only exported .onnx models need it"),
-    ("probes", "model", "see the lines on torch, timm and opencv above; else install the program again"),
+    ("probes", "onnx", "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"),
+    ("probes", "model", "see the lines on openvino, torch and opencv above; else install the program again"),
     ("probes", "program", "pip install -r requirements.txt"),
     ("probes", "window", "run it in a desktop session, or with --no-window"),
 )
-OPTIONAL = {"onnx", "window", "cameras", "display"}  # their death is a warning: the program runs without
+# Their death is a warning: the program runs without.
+OPTIONAL = {"onnx", "torch", "torchvision", "timm", "window", "cameras", "display"}
 TIMEOUT_S = 90.0
 SIGNS = {OK: "ok", WARNING: "WARNING", FAILURE: "FAILURE"}
 

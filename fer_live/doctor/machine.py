@@ -23,7 +23,7 @@ from fer_live.model import WEIGHTS
 
 OK, WARNING, FAILURE = LEVELS = ("ok", "warning", "failure")  # the program runs; runs with less; does not run
 ROOT = Path(__file__).resolve().parent.parent.parent
-NEEDED = ("torch", "torchvision", "timm", "opencv-contrib-python", "numpy", "av", "tqdm")
+NEEDED = ("opencv-contrib-python", "numpy", "openvino", "av", "tqdm", "aiohttp", "pillow")
 OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
 RAISED = 3  # the exit status of a check that raised an error, which is then the last line on stderr
 SMALL_GB, FULL_GB = 2.0, 0.1
@@ -104,7 +104,11 @@ def packages() -> Iterator[Finding]:
             yield Finding("packages", WARNING, f"{name} is {version}, tested was {pin}", with_pins(f"pip install {{{name}}}"))
     yield from _opencvs(found[OPENCVS[0]], others)
     yield from _torch_pair()
-    optional = {name: installed(name) for name in pins("requirements-dev.txt") if name not in found}
+    tested = {name: pin for name, pin in pins("requirements-dev.txt").items() if name not in found}
+    optional = {name: installed(name) for name in tested}
+    for name, version in optional.items():
+        if version and version.split("+")[0] != (pin := tested[name]):
+            yield Finding("packages", WARNING, f"{name} is {version}, tested was {pin}", with_pins(f"pip install {{{name}}}"))
     missing = [name for name, version in optional.items() if version is None]
     text = ", ".join(f"{name} {version}" for name, version in optional.items() if version) or "none"
     yield Finding("optional packages", OK, text + (f"; not installed: {', '.join(missing)}" if missing else ""))

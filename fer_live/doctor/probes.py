@@ -111,8 +111,16 @@ def video() -> Iterator[Finding]:
                       with_pins("pip install --force-reinstall {av}"))
 
 
+def _missing(package: str, what_for: str) -> Finding | None:
+    """The finding that an optional package is not installed."""
+    return Finding(package, OK, f"not installed; only {what_for}") if importlib.util.find_spec(package) is None else None
+
+
 def torch() -> Iterator[Finding]:
     """It computes; on each GPU too."""
+    if missing := _missing("torch", "NVIDIA GPUs, training and .pt models without an export need it"):
+        yield missing
+        return
     import torch as t
 
     t.ones(64, 64) @ t.ones(64, 64)
@@ -145,6 +153,9 @@ def _no_cuda(build: str | None) -> Finding:
 
 def torchvision() -> Iterator[Finding]:
     """Its compiled part fits torch: a mismatch shows at the first operator."""
+    if missing := _missing("torchvision", "timm needs it"):
+        yield missing
+        return
     import torch as t
     import torchvision as v
 
@@ -154,14 +165,26 @@ def torchvision() -> Iterator[Finding]:
 
 
 def timm() -> Iterator[Finding]:
+    if missing := _missing("timm", "NVIDIA GPUs, training and .pt models without an export need it"):
+        yield missing
+        return
     import timm as m
 
     yield Finding("timm", OK, m.__version__)
 
 
+def openvino() -> Iterator[Finding]:
+    """It finds a processor to compute on."""
+    import openvino as o
+
+    devices = o.Core().available_devices
+    yield Finding("openvino", OK if "CPU" in devices else FAILURE, f"{o.__version__.split('-')[0]}, devices {', '.join(devices)}",
+                  "" if "CPU" in devices else with_pins("pip install --force-reinstall {openvino}"))
+
+
 def onnx() -> Iterator[Finding]:
-    if importlib.util.find_spec("onnxruntime") is None:
-        yield Finding("onnxruntime", OK, "not installed; only exported .onnx models need it")
+    if missing := _missing("onnxruntime", "a CPU without OpenVINO needs it"):
+        yield missing
         return
     import onnxruntime
 
@@ -187,7 +210,7 @@ def model() -> Iterator[Finding]:
         yield Finding("model", OK, text)
     else:
         yield Finding("model", FAILURE, f"{text}, should be happy",
-                      with_pins("pip install --force-reinstall {torch} {timm}, or install the program again"))
+                      with_pins("pip install --force-reinstall {openvino}, or install the program again"))
 
 
 def program() -> Iterator[Finding]:
@@ -228,7 +251,7 @@ def window() -> Iterator[Finding]:
                   "" if is_open else "run it in a desktop session, or with --no-window")
 
 
-ALL = (opencv, detectors, video, torch, torchvision, timm, onnx, model, program, window)
+ALL = (opencv, detectors, video, torch, openvino, torchvision, timm, onnx, model, program, window)
 CHECKS: dict[str, Check] = {check.__name__: check for check in ALL}
 
 if __name__ == "__main__":
