@@ -1,10 +1,10 @@
-"""Writes a checkpoint as ONNX or TorchScript, checked against torch, its spec beside it.
+"""Writes a checkpoint as ONNX, checked against torch, its spec beside it.
 
-    python -m training.export --format onnx|torchscript [--model FILE] [--head NAME] [--out FILE]
+    python -m training.export [--format onnx] [--model FILE] [--head NAME] [--out FILE]
 
 The exported network maps crops uint8 (N, S, S, C), made by `fer_live.model.preprocess.crop_faces`, to logits (N, 7) of each
-head, for any N: normalisation is inside. `python -m fer_live --model FILE.onnx` runs the ONNX one where onnxruntime or openvino
-is installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
+head, for any N: normalization is inside. `python -m fer_live --model FILE.onnx` runs it where onnxruntime or openvino is
+installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fer_live.model.checkpoint import load_checkpoint, read_checkpoint, write_at
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
 
-ENDINGS = {"onnx": ".onnx", "torchscript": ".ts"}
+ENDING = ".onnx"
 TOLERANCE = 1e-4  # largest difference of a logit from torch's own, in 32 bits
 
 
@@ -46,13 +46,12 @@ class Exported(nn.Module):
         return tuple(logits[head][:, :7] for head in self.spec.heads)
 
 
-def export(model_path: Path, kind: str, head: str | None, out: Path) -> float:
+def export(model_path: Path, head: str | None, out: Path) -> float:
     """Write `out` and its note, the name with .json added; returns the largest difference from torch. Raises ExportError."""
     model, spec = load_checkpoint(model_path, "cpu", head)
     network = Exported(model, spec).eval()
-    writer = {"onnx": _write_onnx, "torchscript": _write_torchscript}[kind]
-    write_atomically(out, lambda temporary: writer(network, _crops(spec, 3), temporary))
-    worst = max(_difference(network, kind, out, _crops(spec, n)) for n in (1, 3, 16))
+    write_atomically(out, lambda temporary: _write_onnx(network, _crops(spec, 3), temporary))
+    worst = max(_difference(network, out, _crops(spec, n)) for n in (1, 3, 16))
     if worst > TOLERANCE:
         out.unlink()
         raise ExportError(f"the exported network differs from torch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
@@ -90,39 +89,31 @@ def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
     onnx.save(made, path)
 
 
-def _write_torchscript(network: Exported, example: torch.Tensor, path: Path) -> None:
-    with torch.inference_mode():
-        torch.jit.save(torch.jit.freeze(torch.jit.trace(network, example)), str(path))
-
-
-def _difference(network: Exported, kind: str, path: Path, crops: torch.Tensor) -> float:
+def _difference(network: Exported, path: Path, crops: torch.Tensor) -> float:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ExportError("onnxruntime is not installed, so the file cannot be checked; pip install onnxruntime") from None
     with torch.inference_mode():
         ours = network(crops)
-    if kind == "onnx":
-        try:
-            import onnxruntime
-        except ImportError:
-            raise ExportError("onnxruntime is not installed, so the file cannot be checked; pip install onnxruntime") from None
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        theirs = session.run(list(network.spec.heads), {"crops": crops.numpy()})
-    else:
-        theirs = [answer.detach().numpy() for answer in torch.jit.load(str(path))(crops)]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    theirs = session.run(list(network.spec.heads), {"crops": crops.numpy()})
     return max(float(np.abs(mine.numpy() - other).max()) for mine, other in zip(ours, theirs, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
-    parser.add_argument("--format", choices=tuple(ENDINGS), required=True)
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one (default: onnx)")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
     parser.add_argument("--head", choices=ANSWERS, help="which answer the app gives with it (default: the checkpoint's)")
-    parser.add_argument("--out", type=Path, help="the file to write (default: the model's name here, with the format's ending)")
+    parser.add_argument("--out", type=Path, help="the file to write (default: the model's name here, ending in .onnx)")
     args = parser.parse_args(arguments)
-    out = args.out or Path(args.model.stem + ENDINGS[args.format])
-    if out.suffix != ENDINGS[args.format]:
-        print(f"error: --out {out}: {args.format} files end in {ENDINGS[args.format]}", file=sys.stderr)
+    out = args.out or Path(args.model.stem + ENDING)
+    if out.suffix != ENDING:
+        print(f"error: --out {out}: ONNX files end in {ENDING}", file=sys.stderr)
         return 2
     try:
-        worst = export(args.model, args.format, args.head, out)
+        worst = export(args.model, args.head, out)
     except (CheckpointError, ExportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

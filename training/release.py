@@ -66,7 +66,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
         "licence": LICENCE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
     try:  # what the app computes with on the CPU, where a runtime for it is installed
-        export(path, "onnx", None, path.with_suffix(".onnx"))
+        export(path, None, path.with_suffix(".onnx"))
     except ExportError as error:
         print(f"not exported: {error}", file=sys.stderr)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(card, indent=1))  # a row a line
