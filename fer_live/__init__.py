@@ -3,8 +3,9 @@
     source ──Frame──> detector ──boxes──> tracker ──tracks──> crop_faces ──crops──> classifier ──probs──> smoother
            ──Analysis──> overlay ──image──> sinks (window, recorder, log)
 
-`python -m fer_live --help` runs it; `Analyzer.from_checkpoint()(image_bgr)` is the library. Importing this package
-imports neither torch nor timm.
+`python -m fer_live --help` runs it; `Analyzer.from_checkpoint()(image_bgr)` is the library. One analyzer serves pictures from
+many threads; each video that is followed at the same time has its own, made by `analyzer.new_stream()`. Importing this
+package imports neither torch nor timm.
 """
 
 import os

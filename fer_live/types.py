@@ -100,7 +100,7 @@ class Source(Protocol):
 
 
 class FaceDetector(Protocol):
-    """Finds faces in one picture, without memory of others."""
+    """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
     def detect(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
+from fer_live.analysis.checks import check_frame, check_frames, check_parts, check_picture, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
@@ -32,14 +35,22 @@ STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces
 class Analyzer:
     """Picture -> Analysis. The only place where the order of the stages is written.
 
+    Single pictures may come from many threads at once. Frames are of one video: for another one at the same time, of a second
+    camera or client, take `new_stream()`.
+
     classifier: an EmotionClassifier, or anything that maps crops (N, S, S, C) uint8 to probabilities (N, 7) and has `spec`.
+    detector: a ScheduledDetector, or one without memory. Streams share the classifier and what a detector searches with, so these
+    must be safe to call from several threads, as those of this package are.
     """
 
     def __init__(self, classifier: Any, detector: FaceDetector, still_detector: FaceDetector):
+        check_parts(classifier, detector, still_detector)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
         self.tracker = FaceTracker()
         self.smoother = Smoother(classifier.spec.labels)
         self.baseline = RestingBaseline(classifier.spec.labels)
+        self._unused_detector = _anew(detector)  # as it was given: a load governor changes the settings of the one at work
+        self._busy = threading.Lock()
 
     @classmethod
     def from_checkpoint(
@@ -51,22 +62,28 @@ class Analyzer:
         min_face: side of the smallest face, in pixels or, below 1, as a share of the frame's shorter side.
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
         picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
+        Both errors are ValueErrors; what is of the wrong type raises TypeError.
         """
         from fer_live.analysis.classifier import EmotionClassifier
 
+        check_search(min_face, search_every)
         live = ScheduledDetector(HaarFaceDetector(min_face or MIN_FACE), search_every)
         still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often
-        return cls(EmotionClassifier(path or DEFAULT_WEIGHTS, device, head, runtime), live, still)
+        return cls(EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime), live, still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
 
         Where times go back a new video begins: faces get new ids, and old labels are forgotten.
+        Raises RuntimeError for a frame while another is analyzed, or while `analyze_all` is not at its end, TypeError or
+        ValueError for what is no such frame or picture.
         """
-        if isinstance(frame, np.ndarray):
-            return self.analyze_still(Frame(frame, 0, 0.0))
-        located = locate(frame, self.detector, self.tracker, self.classifier.spec)
-        return name(located, self.classifier(located.crops), self.smoother, self.baseline)
+        if not isinstance(frame, Frame):
+            return self.analyze_still(frame)
+        check_frame(frame)
+        with self._alone():
+            located = locate(frame, self.detector, self.tracker, self.classifier.spec)
+            return name(located, self.classifier(located.crops), self.smoother, self.baseline)
 
     def calibrate(self, seconds: float = DEFAULT_S) -> None:
         """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
@@ -76,8 +93,25 @@ class Analyzer:
         """
         self.baseline.ask(seconds)
 
-    def analyze_still(self, frame: Frame) -> Analysis:
-        """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored."""
+    def new_stream(self) -> Analyzer:
+        """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
+        return Analyzer(self.classifier, _anew(self._unused_detector), self.still_detector)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuses a second use while a video is followed: its faces would be taken for those of the first."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("this analyzer is at work on another frame or video; for a second one at the same time give "
+                               "each its own, made by new_stream()")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def analyze_still(self, frame: Frame | np.ndarray) -> Analysis:
+        """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
+        Raises TypeError or ValueError for what is no frame or picture."""
+        frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec
         located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
@@ -86,7 +120,15 @@ class Analyzer:
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
         those of several frames are classified as one batch. And a face is shown from its first frame on, since it is known
-        a few frames later that it came back."""
+        a few frames later that it came back. Raises TypeError for what holds no frames and, with the first
+        analysis, RuntimeError where the analyzer already follows a video."""
+        return self._follow(check_frames(frames))
+
+    def _follow(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
+        with self._alone():
+            yield from self._in_batches(frames)
+
+    def _in_batches(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         groups, spec = grouped(frames, FEWEST), self.classifier.spec
         first = next(groups, [])
         if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
@@ -104,10 +146,16 @@ class Analyzer:
                     yield name(one, own, self.smoother, self.baseline)
 
     def forget(self) -> None:
-        """Forget everyone who was followed; ids are not given out again. For the thread that analyses."""
-        self.tracker.restart()
-        self.smoother.states.clear()
-        self.baseline.clear()
+        """Forget everyone who was followed; ids are not given out again. Raises RuntimeError while a frame is analyzed."""
+        with self._alone():
+            self.tracker.restart()
+            self.smoother.states.clear()
+            self.baseline.clear()
+
+
+def _anew(detector: FaceDetector) -> FaceDetector:
+    """The same for another video; what has no memory is shared."""
+    return detector.anew() if isinstance(detector, ScheduledDetector) else detector
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from fer_live.model.decision import decide
-from fer_live.model.device import DeviceError, check_device_name, has_cuda_driver
-from fer_live.model.spec import CheckpointError, ModelSpec
+from fer_live.model.device import VALID, DeviceError, check_device_name, has_cuda_driver
+from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
 RUNTIMES = ("auto", "torch", *PACKAGES)
@@ -30,9 +30,13 @@ class Network(Protocol):
 
 
 class EmotionClassifier:
-    """A checkpoint, or an exported .onnx file, ready to answer. `describe` says where it runs, in what precision, and why."""
+    """A checkpoint, or an exported .onnx file, ready to answer. `describe` says where it runs, in what precision, and why.
+
+    Many threads may use it at once. Raises CheckpointError and DeviceError, which are ValueErrors, and TypeError.
+    """
 
     def __init__(self, path: str | Path, device: str = "auto", head: str | None = None, runtime: str = "auto"):
+        _check_arguments(path, device, head, runtime)
         self.network, why = open_network(Path(path), device, head, runtime)
         self.spec = self.network.spec
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
@@ -42,11 +46,31 @@ class EmotionClassifier:
                                   "its weights are damaged: train, export or download it again")
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
+        """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`.
+
+        Raises TypeError for what is no array, ValueError for one of another shape or type.
+        """
+        wanted = self.spec.input_size, self.spec.input_size, self.spec.channels
+        if not isinstance(crops, np.ndarray):
+            raise TypeError(f"crops are a numpy array (N, {str(wanted)[1:]} uint8, from crop_faces; got {type(crops).__name__}")
+        if crops.dtype != np.uint8 or crops.shape[1:] != wanted:
+            raise ValueError(f"crops are a numpy array (N, {str(wanted)[1:]} uint8, from crop_faces; "
+                             f"got {crops.dtype} of shape {crops.shape}")
         if not len(crops):
             return np.empty((0, len(self.spec.labels)), np.float32)
-        logits = self.network(crops)
+        logits = self.network(np.require(crops, requirements="CW"))  # torch refuses views that are mirrored or read-only
         return decide({head: logits[:, i] for i, head in enumerate(self.spec.heads)}, self.spec)
+
+
+def _check_arguments(path: object, device: object, head: object, runtime: object) -> None:
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path names a best_model.pt or an .onnx file, as str or Path; got {type(path).__name__}")
+    if not Path(path).name:
+        raise CheckpointError(f"path is {str(path)!r}, which names no file; give a best_model.pt or an .onnx file")
+    for name, value, takes in (("device", device, VALID), ("runtime", runtime, ", ".join(RUNTIMES)),
+                               ("head", head, f"None, {', '.join(ANSWERS)}")):
+        if not isinstance(value, str) and not (name == "head" and value is None):
+            raise TypeError(f"{name} is one of {takes}; got {type(value).__name__}")
 
 
 def open_network(path: Path, device: str, head: str | None, runtime: str) -> tuple[Network, str]:
@@ -72,11 +96,11 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     if runtime in PACKAGES:
         _check_installed(runtime, beside)
         _check_export_of(beside, path)
-        return _open_export(beside, head or _own_head(beside), runtime, cores), "as asked"
+        return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as asked"
     wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
     found = _installed()
     if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(beside, path):
-        network = _open_export(beside, head or _own_head(beside), found, cores)
+        network = _open_export(beside, _own_head(beside) if head is None else head, found, cores)
         return network, "as asked" if device == "cpu" else _why_cpu()
     _check_torch(path, device)
     from fer_live.analysis.runtimes.torch_network import TorchNetwork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ MEMORY = 12  # frames through which a lost face is still looked for where it was
 
 
 class Searcher(Protocol):
-    """What a schedule needs of a detector."""
+    """What a schedule needs of a detector. Shallow copies of it search at the same time in several threads."""
 
     def detect(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy, from the whole picture."""
@@ -59,6 +60,10 @@ class ScheduledDetector:
         # what only the look nearby found is kept: it sees small faces in more detail
         found += [box for box in again if box is not None and not any(_same(box, other) for other in found)]
         return self._remember(found, again)
+
+    def anew(self) -> ScheduledDetector:
+        """The same for another video, with settings of its own."""
+        return ScheduledDetector(copy.copy(self.searcher), self.every)
 
     def forget(self) -> None:
         """Forget where faces were: the next picture is searched whole."""

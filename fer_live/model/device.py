@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VALID = "auto, cpu, cuda, cuda:0, cuda:1, ..."
 
 
-class DeviceError(Exception):
+class DeviceError(ValueError):
     """There is no such device. The text lists the valid ones."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from fer_live.model.pool import Pool
 
 # alt2 gives, on our two clips, the same true faces as frontalface_default with fewer false ones, in two thirds of the time.
 CASCADE = "haarcascade_frontalface_alt2.xml"
@@ -24,13 +27,13 @@ class HaarFaceDetector:
 
     min_face: side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side.
     step: ratio between the sizes that are searched. neighbours: overlapping hits that make a face.
+
+    Many threads may use it at once. A shallow copy shares the cascades and has settings of its own.
     """
 
     def __init__(self, min_face: float = MIN_FACE, step: float = 1.15, neighbours: int = 2, min_weight: float = MIN_WEIGHT):
-        path = Path(cv2.data.haarcascades) / CASCADE
-        self.cascade = cv2.CascadeClassifier(str(path))
-        if self.cascade.empty():
-            raise RuntimeError(f"OpenCV {cv2.__version__} has no {CASCADE}; install opencv-contrib-python==4.14.0.94")
+        # a cascade keeps the picture that it searches: two threads in one find each other's faces, or none
+        self.cascades = Pool(_load_cascade, os.cpu_count() or 2)
         self.min_face, self.step, self.neighbours, self.min_weight = min_face, step, neighbours, min_weight
 
     def detect(self, image: np.ndarray) -> np.ndarray:
@@ -75,15 +78,23 @@ class HaarFaceDetector:
 
     def _search(self, grey: np.ndarray, smallest: int = BASE, largest: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Hits (N, 4) float xywh and their weights (N,), the surest first. Sizes are pixels of `grey`; 0 sets no limit."""
-        boxes_xywh, _, weights = self.cascade.detectMultiScale3(
-            grey, scaleFactor=self.step, minNeighbors=self.neighbours, minSize=(max(BASE, smallest),) * 2,
-            maxSize=(largest, largest), outputRejectLevels=True,
-        )
+        with self.cascades.lent() as cascade:
+            boxes_xywh, _, weights = cascade.detectMultiScale3(
+                grey, scaleFactor=self.step, minNeighbors=self.neighbours, minSize=(max(BASE, smallest),) * 2,
+                maxSize=(largest, largest), outputRejectLevels=True,
+            )
         if not len(boxes_xywh):
             return NONE, np.empty(0)
         weights = np.asarray(weights, np.float64).ravel()
         order = np.argsort(-weights)
         return np.asarray(boxes_xywh, np.float64)[order], weights[order]
+
+
+def _load_cascade() -> cv2.CascadeClassifier:
+    cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / CASCADE))
+    if cascade.empty():
+        raise RuntimeError(f"OpenCV {cv2.__version__} has no {CASCADE}; install opencv-contrib-python==4.14.0.94")
+    return cascade
 
 
 def _full_boxes(hits_xywh: np.ndarray, ratio_xy: tuple[float, float], shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ ANSWERS = (SHOWN, *HEADS)  # what --head may name
 FORMAT = "fer_live/1"  # of checkpoint files
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """Weights are missing, damaged, or of another kind. The text says what was tried and what to do next."""
 
 
@@ -51,7 +51,7 @@ class ModelSpec:
 
     def for_head(self, head: str | None) -> ModelSpec:
         """The same spec giving another answer (None: as it is). Raises CheckpointError for one that it cannot give."""
-        head = head or self.head
+        head = self.head if head is None else head
         if head not in self.answers:
             raise CheckpointError(f"these weights cannot answer as {head!r}; they can as: {', '.join(self.answers)}")
         return dataclasses.replace(self, head=head)

@@ -18,6 +18,7 @@ from fer_live.model.pictures import PictureError, load_picture
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_named
 from fer_live.sources.kinds import PICTURES, kind_of
+from fer_live.sources.names import not_open, source_text
 from fer_live.sources.shown import Shown
 from fer_live.sources.stream import Stream, frame_rate, open_video, packets_of, reason
 from fer_live.sources.timeline import Timeline, timeline_of
@@ -26,12 +27,14 @@ from fer_live.types import Frame, Source, SourceError
 NAMED = 8  # of the files that are left out
 
 
-def open_source(text: str) -> Source:
-    """The source that `text` names; it is checked here and opened on entering it.
+def open_source(source: str | int | Path) -> Source:
+    """The source of this name; it is checked here and opened on entering it.
 
     "demo"; a camera's number, name or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
-    pictures, or a glob of them. Raises SourceError.
+    pictures, or a glob of them. An int is a camera's number, a Path a file, a folder, a glob or a device. Raises SourceError,
+    TypeError for other objects, ValueError for a negative number.
     """
+    text = source_text(source)
     if text == "demo":
         from fer_live.sources.demo import Demo
 
@@ -98,6 +101,7 @@ class VideoFile:
     def __exit__(self, *exception) -> None:
         if self.container is not None:
             self.container.close()
+            self.container = None
 
     def __iter__(self) -> Iterator[Frame]:
         count, time_s = 0, 0.0
@@ -118,7 +122,8 @@ class VideoFile:
 
     def _frames(self) -> Iterator[av.VideoFrame]:
         """All that can be decoded, also beyond damaged places and before a cut; then the error, if there was one."""
-        assert self.container is not None
+        if self.container is None:
+            raise not_open(self.name)
         stream = self.track
         packets, error = packets_of(self.container, stream), None
         while True:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from fer_live.sources.names import not_open
 from fer_live.types import Frame, SourceError
 
 
@@ -52,7 +53,8 @@ class Camera:
             self.capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
-        assert self.capture is not None
+        if self.capture is None:
+            raise not_open(self.name)
         index = 0
         while True:
             try:

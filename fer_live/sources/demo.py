@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_live.sources.names import not_open
 from fer_live.types import Frame, SourceError
 
 PORTRAIT = Path(__file__).parents[1] / "assets" / "portrait.jpg"
@@ -27,6 +28,7 @@ class Demo:
 
     def __init__(self, size_wh: tuple[int, int] = (1280, 720), fps: float = 30.0):
         self.size_wh, self.fps = size_wh, fps
+        self.is_open = False
         self._closed = threading.Event()
 
     def __enter__(self) -> Demo:
@@ -36,12 +38,15 @@ class Demo:
         self.portrait = portrait
         tiny = cv2.resize(portrait[:200], (8, 5), interpolation=cv2.INTER_AREA)  # its own colours, far out of focus
         self.backdrop = (cv2.resize(tiny, self.size_wh, interpolation=cv2.INTER_CUBIC) * 0.45).astype(np.uint8)
+        self.is_open = True
         return self
 
     def __exit__(self, *exception) -> None:
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
+        if not self.is_open:
+            raise not_open("demo")
         started_s, index = time.monotonic(), 0
         while not self._closed.wait(max(0.0, started_s + index / self.fps - time.monotonic())):
             yield Frame(self.render(index / self.fps), index, time.monotonic())

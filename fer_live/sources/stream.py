@@ -14,6 +14,7 @@ import av
 from av.stream import Disposition
 
 from fer_live.redact import redact_address
+from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import timeline_of
 from fer_live.types import MOST_PIXELS, Frame, SourceError
@@ -111,7 +112,8 @@ class Stream:
             self.container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        assert self.container is not None
+        if self.container is None:
+            raise not_open(self.name)
         in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
         frames = self._polled() if self.is_snapshot else self._paced() if self.ends or in_bursts else self._newest()
         try:

@@ -8,6 +8,7 @@ Crops are cut on the host: 48x48 of each face is 2 kB, the frame around them 3 M
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -30,10 +31,14 @@ def in_sizes(crops: np.ndarray, run: Callable[[np.ndarray, int], np.ndarray], si
 
 
 class CudaNetwork:
-    """model: on the device, in eval mode. `how` says whether graphs are used; without them it answers all the same."""
+    """model: on the device, in eval mode. `how` says whether graphs are used; without them it answers all the same.
+
+    Threads may share it; they take turns.
+    """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device):
         self.model, self.spec, self.device = model.half(), spec, device
+        self.lock = threading.Lock()  # a graph has one input and one answer, and nothing else may run while one is captured
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
         self.how = "CUDA graphs"
         try:
@@ -45,7 +50,8 @@ class CudaNetwork:
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads."""
-        return in_sizes(crops, self._replay if self.how == "CUDA graphs" else self._launch)
+        with self.lock:
+            return in_sizes(crops, self._replay if self.how == "CUDA graphs" else self._launch)
 
     @torch.inference_mode()
     def _launch(self, crops: np.ndarray, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from fer_live.model.spec import CheckpointError
 
 
 class OpenVinoNetwork:
-    """An exported network. threads: how many processors it may keep busy. Raises CheckpointError."""
+    """An exported network; threads may share it. threads: how many processors it may keep busy. Raises CheckpointError."""
 
     def __init__(self, path: Path, head: str | None, threads: int):
         import openvino
+
+        self.lock = threading.Lock()
 
         self.spec = read_spec(path).for_head(head)
         core = openvino.Core()
@@ -32,5 +35,8 @@ class OpenVinoNetwork:
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
-        answers = self.network(crops)
-        return np.stack([answers[head] for head in self.spec.heads], axis=1)
+        # Its one request takes one call at a time, and the next call overwrites the answers, which np.stack copies. More requests
+        # would gain nothing: for the least delay all processors work on one of them.
+        with self.lock:
+            answers = self.network(crops)
+            return np.stack([answers[head] for head in self.spec.heads], axis=1)

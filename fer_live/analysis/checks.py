@@ -1,0 +1,112 @@
+"""What the library takes, said in one line to whoever gives it something else: OpenCV's own assertions do not."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fer_live.types import Frame
+
+PICTURE = "a picture is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives it"
+
+
+def check_picture(image: Any) -> np.ndarray:
+    """The picture, if it is (H, W, 3) uint8 and not empty. Raises TypeError for other objects, ValueError for other arrays."""
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{PICTURE}; got {described(image)}{_advice(image)}")
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
+        return image
+    advice = ""
+    if image.dtype != np.uint8:
+        advice = "; convert it with astype(numpy.uint8), times 255 first where values go from 0 to 1"
+    elif not image.size:
+        advice = "; it holds no pixels"
+    elif image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        advice = "; convert grey with cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
+    elif image.ndim == 3 and image.shape[2] == 4:
+        advice = "; convert it with cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)"
+    elif image.ndim == 3 and image.shape[0] == 3:
+        advice = "; bring its channels to the end with image.transpose(1, 2, 0)"
+    elif image.ndim == 4:
+        advice = "; give one picture at a time"
+    raise ValueError(f"{PICTURE}; got {described(image)}{advice}")
+
+
+def check_frame(frame: Any) -> Frame:
+    """The frame, if its picture, its index and its time are such. Raises TypeError, ValueError."""
+    if not isinstance(frame, Frame):
+        raise TypeError(f"a frame of a video is a fer_live.Frame(image, index, time_s); got {described(frame)}{_advice(frame)}")
+    check_picture(frame.image)
+    if not isinstance(frame.index, int | np.integer) or isinstance(frame.index, bool):
+        raise TypeError(f"a frame's index is an int that counts frames; got {described(frame.index)}")
+    if not _is_number(frame.time_s):
+        raise TypeError(f"a frame's time_s is an int or float, in seconds; got {described(frame.time_s)}")
+    if not math.isfinite(frame.time_s):
+        raise ValueError(f"a frame's time_s is a finite int or float, in seconds; got {frame.time_s}")
+    return frame
+
+
+def check_frames(frames: Any) -> Iterable[Frame]:
+    """The frames, each checked as it comes. Raises TypeError at once for what holds no frames."""
+    if isinstance(frames, Frame | np.ndarray):
+        raise TypeError(f"analyze_all takes an iterable of frames; got one, {described(frames)}: call the analyzer with it")
+    if isinstance(frames, str | bytes | os.PathLike):
+        raise TypeError(f"analyze_all takes an iterable of frames; got {described(frames)}: open it with fer_live.open_source")
+    try:
+        return map(check_frame, frames)
+    except TypeError:
+        raise TypeError(f"analyze_all takes an iterable of frames; got {described(frames)}") from None
+
+
+def check_parts(classifier: Any, *detectors: Any) -> None:
+    """What an Analyzer is made of. Raises TypeError."""
+    if not (callable(classifier) and hasattr(classifier, "spec")):
+        raise TypeError("an Analyzer's classifier is an EmotionClassifier, or what is called like one and has its `spec`; got "
+                        f"{described(classifier)}; Analyzer.from_checkpoint(path) makes all of it")
+    for detector in detectors:
+        if not callable(getattr(detector, "detect", None)):
+            raise TypeError(f"an Analyzer's detectors have detect(image); got {described(detector)}; "
+                            "Analyzer.from_checkpoint(path) makes all of it")
+
+
+def check_search(min_face: Any, search_every: Any) -> None:
+    """What from_checkpoint takes of the search for faces. Raises TypeError, ValueError."""
+    if min_face is not None:
+        what = "min_face is a size in pixels, or below 1 a share of the frame's shorter side, or None"
+        if not _is_number(min_face):
+            raise TypeError(f"{what}; got {described(min_face)}")
+        if not 0 < min_face < math.inf:
+            raise ValueError(f"{what}; got {min_face}")
+    if not isinstance(search_every, int | np.integer) or isinstance(search_every, bool):
+        raise TypeError(f"search_every is an int, the number of frames from search to search; got {described(search_every)}")
+    if search_every < 1:
+        raise ValueError(f"search_every is 1 or more, the number of frames from search to search; got {search_every}")
+
+
+def described(value: Any) -> str:
+    """The kind of a value in a few words, for a message."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    if value is None:
+        return "None"
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _advice(value: Any) -> str:
+    """How to make a picture of what was given in its place."""
+    if value is None:
+        return ", which is what cv2.imread gives for a file that it cannot read"
+    if isinstance(value, str | os.PathLike):
+        return "; read a picture's file with cv2.imread, and a video's with fer_live.open_source"
+    if hasattr(value, "getbands"):  # Pillow's
+        return "; convert it with numpy.asarray(picture.convert('RGB'))[:, :, ::-1]"
+    return ""
