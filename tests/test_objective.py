@@ -94,10 +94,10 @@ def test_teachers_answer_with_their_mean_of_both_views(untrained, grey_face):
     images = np.stack([grey_face, grey_face[:, ::-1]])
     model, spec = load_checkpoint(untrained)
     plain, mirrored = (predict_heads(model, np.ascontiguousarray(x), spec)["ferplus"] for x in (images, images[:, :, ::-1]))
-    taught = teacher_logits([untrained, untrained], images, CPU)
+    taught = teacher_logits([untrained, untrained], images, CPU, {"fer2013", "ferplus"})
     assert np.allclose(taught["ferplus"], (plain + mirrored) / 2, atol=1e-5) and not np.allclose(plain, mirrored, atol=1e-5)
     with pytest.raises(Exception, match="48 pixels"):
-        teacher_logits([untrained], np.zeros((2, 64, 64), np.uint8), CPU)
+        teacher_logits([untrained], np.zeros((2, 64, 64), np.uint8), CPU, {"ferplus"})
 
 
 def train_linear(start, offset, weight, epochs=300):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from training.commands import ResultsError, check_writable, whole_number, writing_to
+from training.commands import ResultsError, check_unused, check_writable, load_trained, seed_number, whole_number, writing_to
 
-EPILOG = """DATA is a folder with train/ and validation/ of seven class folders, a folder of seven class folders, or
-fer2013.csv. DIR receives best_model.pt (lowest validation loss), last.pt, history.csv, report.html and its pictures.
+EPILOG = """DATA is a folder with train/ and validation/ (also valid/, val/) of seven class folders, a folder of seven
+class folders, or fer2013.csv; test/ is measured at the release only. DIR
+receives best_model.pt (lowest validation loss), last.pt, history.csv, report.html and its pictures.
 Where FER+ votes are given, official Training trains and PublicTest chooses."""
+
+STARTS = ("data", "recipe", "out", "votes", "seed", "pretrained", "clean", "arch", "optimizer", "epochs", "teacher", "bf16")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -24,8 +28,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv: trains a second head on its votes")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR as if it had never stopped")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of all chance in the run (default: 0)")
-    parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE",
+    parser.add_argument("--seed", type=seed_number, help="of all chance in the run (default: 0)")
+    parser.add_argument("--pretrained", metavar="auto|timm|none|FILE",
                         help="ImageNet weights: from the installed package or timm's hub, a file (.pth, .safetensors), "
                              "also a best_model.pt to go on from (default: auto)")
     parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
@@ -44,62 +48,74 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if not (args.list or args.resume or (args.data and args.recipe and args.out)):
         parser.error("give --data, --recipe and --out; or --resume DIR; or --list")
+    given = [f"--{name}" for name in STARTS if getattr(args, name) != parser.get_default(name)]
+    if args.resume and given:
+        parser.error(f"--resume goes on as the run began; leave out {', '.join(given)}, or start a new run with --out")
+    args.seed, args.pretrained = args.seed or 0, args.pretrained or "auto"
     return args
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    try:
+        return _main(args)
+    except KeyboardInterrupt:
+        out = args.resume or args.out
+        advice = "before the first epoch was done; start again with the same command"
+        if out and (out / "last.pt").exists():  # --out does not take a folder with another run's
+            advice = f"continue with python -m training --resume {out}"
+        print(f"\nstopped; {advice}", file=sys.stderr)
+        return 130
+
+
+def _main(args: argparse.Namespace) -> int:
     from training.recipes import RECIPES
 
     if args.list:
         print("\n".join(f"{name:12s} {r.arch}, {r.epochs} epochs: {r.about}" for name, r in RECIPES.items()))
         return 0
-    if not args.resume and args.recipe not in RECIPES:
-        print(f"error: no recipe {args.recipe!r}; there are: {', '.join(RECIPES)}", file=sys.stderr)
-        return 2
     from fer_live.model.device import DeviceError
     from fer_live.model.spec import CheckpointError
     from training.data import DataError
-    from training.train import TrainingError
+    from training.roles import TrainingError
 
     try:
         run(args)
     except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nstopped; continue with python -m training --resume {args.resume or args.out}", file=sys.stderr)
-        return 130
     return 0
 
 
 def run(args: argparse.Namespace) -> None:
     """Train, or go on training, then finish."""
     from fer_live.model.device import choose_device
-    from training.data import load_dataset, without_leaks
+    from training.data import data_sha256, load_dataset, without_leaks
     from training.distributed import join_team, leave_team
-    from training.recipes import RECIPES, varied
-    from training.record import read_last
+    from training.recipes import varied
+    from training.record import check_same, inputs_of, read_last, recipe_named
     from training.train import Trainer, train
 
     state = read_last(args.resume) if args.resume else None
-    plan = state["run"] if state else {
-        "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
-        "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
-        "epochs": args.epochs or "", "bf16": args.bf16, "teachers": [str(path.resolve()) for path in args.teacher],
-        "pretrained": "" if args.pretrained == "auto" else args.pretrained}
-    out = args.resume or args.out
-    recipe, (device, why) = varied(RECIPES[plan["recipe"]], plan), choose_device(args.device)
+    plan, out = state["run"] if state else plan_of(args), args.resume or args.out
+    recipe, (device, why) = varied(recipe_named(plan["recipe"]), plan), choose_device(args.device)
+    if not state:
+        check_unused(out)
     check_writable(out)
     data = load_dataset(plan["data"], plan["votes"] or None)
-    if plan["clean"]:
+    teachers = [Path(path) for path in plan.get("teachers", [])]
+    inputs = inputs_of(data_sha256(data), teachers)
+    if state:
+        check_same(out, state, recipe, inputs)
+    plan = {**plan, **inputs}
+    if plan.get("clean"):
         data = without_leaks(data)
     team, device = join_team(device)
     start = False if state else pretrained_weights(args.pretrained, recipe)
-    teachers = [Path(path) for path in plan.get("teachers", [])]
     with_compile = args.compile if args.compile is not None else device.type == "cuda"
     trainer = Trainer(recipe, data, device, plan["seed"], start, team, teachers, with_compile)
     if state:
+        load_trained(out / "best_model.pt")  # it is needed at the end; what is wrong with it is better said now
         trainer.restore(state)
     say = print if team.is_first else lambda *_, **__: None
     say(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
@@ -110,32 +126,42 @@ def run(args: argparse.Namespace) -> None:
     leave_team(team)
 
 
+def plan_of(args: argparse.Namespace) -> dict:
+    """What last.pt keeps of the command, in plain types."""
+    return {
+        "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
+        "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
+        "epochs": args.epochs or "", "bf16": args.bf16, "teachers": [str(path.resolve()) for path in args.teacher],
+        "pretrained": "" if args.pretrained == "auto" else args.pretrained}
+
+
 def finish(trainer, out: Path, plan: dict) -> None:
     """Calibrate and measure the best epoch, and draw the report."""
-    from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+    from fer_live.model.checkpoint import save_checkpoint
     from training import page, report
     from training.audit import audit
     from training.calibrate import calibrate, head_truths
     from training.evaluate import answers, measure_split, predict_views
     from training.record import command_line
-    from training.train import split_names
+    from training.roles import split_names
 
-    model, spec = load_checkpoint(out / "best_model.pt", trainer.device)
-    spec = calibrate(model, spec, trainer.data)
+    model, spec = load_trained(out / "best_model.pt", trainer.device)
+    best = min(trainer.history, key=lambda entry: entry["val_loss"])
+    model.resolution = best["resolution"]  # older versions stored the last phase's
+    spec = calibrate(model, replace(spec, resolution=best["resolution"]), trainer.data)
     metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
-    epoch = min(trainer.history, key=lambda entry: entry["val_loss"])["epoch"]
     images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
     probs, audited = answers(predict_views(model, images, spec), spec), audit(trainer.data)
     with writing_to(out, "the last epoch is whole: make room, then --resume it"):
-        save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": epoch})
+        save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": best["epoch"]})
         report.draw_all(out, trainer.history, metrics, images, truths, probs)
         page.write_page(out, command_line(plan, out), plan, metrics, audited)
-    print(f"wrote {out / 'best_model.pt'} (epoch {epoch}), report.html and the pictures beside it")
+    print(f"wrote {out / 'best_model.pt'} (epoch {best['epoch']}), report.html and the pictures beside it")
 
 
 def _tensorboard(out: Path):
     """A function that writes an epoch's figures where TensorBoard reads them."""
-    from training.train import TrainingError
+    from training.roles import TrainingError
 
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -153,11 +179,13 @@ def _tensorboard(out: Path):
 
 def pretrained_weights(text: str, recipe) -> bool | Path:
     """What build_model takes. auto: weights in an installed package, else timm's hub, else an error that says so."""
-    from training.train import TrainingError
+    from training.roles import TrainingError
 
-    if text == "none" or recipe.arch == "resnet9":
+    if text == "none" or (text == "auto" and recipe.arch == "resnet9"):  # nobody publishes ImageNet weights of it
         return False
     if text == "timm":
+        if recipe.arch == "resnet9":
+            raise TrainingError("timm has no weights of resnet9; leave --pretrained out, or give a best_model.pt of it")
         return True
     if text != "auto":
         if not Path(text).is_file():

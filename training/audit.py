@@ -40,7 +40,7 @@ def audit(data: Dataset) -> dict:
     }
     # Kaggle's folders and the official splits overlap by design: only splits of one kind are compared
     kinds = [[n for n in ("PrivateTest", "PublicTest", "Training") if n in data.splits],
-             [n for n in ("validation", "train") if n in data.splits]]
+             [n for n in ("test", "validation", "train") if n in data.splits]]
     for names in kinds:
         for a, b in itertools.combinations(names, 2):
             shared = np.isin(group[data.splits[a]], group[data.splits[b]])

@@ -9,11 +9,11 @@ from torch import nn
 
 from fer_live.model.decision import SHOWN, Decision, decide
 from fer_live.model.spec import EMOTIONS, ModelSpec
-from training.data import Dataset
+from training.data import DataError, Dataset
 from training.evaluate import predict_views
 from training.metrics import fit_temperature
 from training.objective import class_shares
-from training.train import split_names
+from training.roles import split_names
 from training.votes import clear_votes, plurality_votes, vote_targets
 
 FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the dataset labels' head beside the votes' head
@@ -25,7 +25,9 @@ def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
     """The spec with each head's temperature and class shares and, where there are votes, the decision; it then shows that.
 
     FER2013's head is fitted on its labels, FER+'s on the vote distributions over the seven classes, single view.
+    Raises DataError without the votes that a head needs.
     """
+    check_votes(spec, data)
     train, choose = split_names(data)
     ids = data.split(choose)
     views = predict_views(model, data.images[ids], spec, flip=True)
@@ -39,6 +41,12 @@ def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
     spec = replace(spec, heads=heads, class_shares=shares)
     decision = choose_decision(views, spec, data.votes[ids])
     return replace(spec, decision=decision, head=SHOWN)
+
+
+def check_votes(spec: ModelSpec, data: Dataset) -> None:
+    """Raises DataError where the network's FER+ head cannot be calibrated, for want of votes."""
+    if "ferplus" in spec.heads and data.votes is None:
+        raise DataError("the network has a head for FER+'s votes, which is calibrated on them; give --votes fer2013new.csv")
 
 
 def seven_votes(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Every dataset layout -> one Dataset: uint8 grey pictures (N, S, S), labels, votes, named splits.
 
-Layouts: a folder with `train/` and `validation/` (or `val/`, `test/`) of class folders; a folder of class folders;
+Layouts: folders (`folders.py`): `train/`, `validation/` and `test/` of class folders, or the class folders alone;
 the competition's `fer2013.csv` (emotion, pixels, Usage). FER+ votes (fer2013new.csv, Barsoum et al. 2016,
 arXiv:1608.01041) join to the CSV by row, and to Kaggle's folders because their file names are the CSV's row numbers.
 """
@@ -18,21 +18,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fer_live.model.pictures import read_picture
 from fer_live.model.preprocess import resize_face
 from fer_live.model.spec import EMOTIONS
+from training.folders import read_folders
+from training.splits import DataError, fingerprints, hash_split
+from training.votes import plurality_votes
 
 CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6; not alphabetical
 VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt")  # EMOTIONS, then contempt
 VOTE_OTHER = ("unknown", "NF")  # "cannot say" and "not a face"
 OFFICIAL = ("Training", "PublicTest", "PrivateTest")
 OFFICIAL_SIZES = (28_709, 3_589, 3_589)  # in this order in fer2013.csv
-FOLDER_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "validation"}
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-
-
-class DataError(Exception):
-    """A data set cannot be read. The text says what was tried and what to do next."""
+LEAST_AGREEMENT, ENOUGH = 0.4, 500  # of labels and votes, asked where so many pictures have a clear vote; see `_check_join`
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Dataset:
     images: np.ndarray  # (N, S, S) uint8, grey
     labels: np.ndarray  # (N,) int64, an index into EMOTIONS
     rows: np.ndarray  # (N,) int64, the row in fer2013.csv, or -1
-    splits: dict[str, np.ndarray]  # name -> indices; "train" and "validation", and the official three where known
+    splits: dict[str, np.ndarray]  # name -> indices; "train", "validation", "test"; the official three where known
     votes: np.ndarray | None = None  # (N, 10) float32: counts of VOTE_ORDER, then of VOTE_OTHER; zeros where unknown
 
     def split(self, name: str) -> np.ndarray:
@@ -63,34 +60,43 @@ def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 
 def _load(path: Path, votes: Path | None, size: int) -> Dataset:
     if path.is_file():
         images, labels, rows, usage = _read_csv(path, size)
-        splits = _official(usage) if usage is not None else _hash_split(images)
+        splits = _official(usage) if usage is not None else hash_split(images)
     elif path.is_dir():
-        images, labels, rows, splits = _read_folders(path, size)
+        images, labels, rows, splits = read_folders(path, size)
+        usage = None
     else:
         raise DataError(f"no data at {path}; give a folder of class folders, or a fer2013.csv")
     counts = None
     if votes is not None:
-        counts, usage = _read_votes(votes, rows)
-        splits = {**splits, **_official(usage)}
+        all_counts, all_usage = _read_votes(votes)
+        _check_join(votes, rows, usage, all_usage, is_table=path.is_file())
+        counts = all_counts[rows]
+        _check_agreement(votes, labels, counts)
+        splits = {**splits, **_official(all_usage[rows])}
     elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's re-shuffle of all of it
         splits = {**splits, **_official(np.repeat(OFFICIAL, OFFICIAL_SIZES)[rows])}
     return Dataset(images, labels, rows, splits, counts)
+
+
+def data_sha256(data: Dataset) -> str:
+    """A hash of all that a training sees of the data: pictures, labels, votes and splits, in their order."""
+    parts = {"images": data.images, "labels": data.labels, **({} if data.votes is None else {"votes": data.votes}), **data.splits}
+    digest = hashlib.sha256()
+    for name, values in parts.items():
+        digest.update(f"{name} {values.dtype} {values.shape};".encode())
+        digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()
 
 
 def without_leaks(data: Dataset) -> Dataset:
     """The data with those pictures taken out of the training splits that also stand, byte for byte, in a test split."""
     prints = fingerprints(data.images)
     splits = dict(data.splits)
-    for train, tests in (("Training", ("PublicTest", "PrivateTest")), ("train", ("validation",))):
+    for train, tests in (("Training", ("PublicTest", "PrivateTest")), ("train", ("validation", "test"))):
         if train in splits:
             held_out = np.concatenate([prints[splits[name]] for name in tests if name in splits])
             splits[train] = splits[train][~np.isin(prints[splits[train]], held_out)]
     return replace(data, splits=splits)
-
-
-def fingerprints(images: np.ndarray) -> np.ndarray:
-    """(N,) byte strings, equal exactly where two pictures are equal byte for byte."""
-    return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])
 
 
 # ---------------------------------------------------------------------------------------------- fer2013.csv
@@ -117,12 +123,19 @@ def _read_csv(path: Path, size: int):
             if row["emotion"] not in {"0", "1", "2", "3", "4", "5", "6"}:
                 raise DataError(f"{where}: emotion is {row['emotion']!r}, not 0 to 6; fix or delete the row")
             codes.append(int(row["emotion"]))
-            usage.append(row.get("Usage"))
+            if "Usage" in rows.fieldnames:
+                usage.append(_known_usage(row["Usage"], where))
     if not images:
         raise DataError(f"{path} has no rows; download the data again")
     order = np.array([EMOTIONS.index(name) for name in CSV_ORDER])
-    known = np.array(usage) if all(u in OFFICIAL for u in usage) else None
-    return np.stack(images), order[codes], np.arange(len(images)), known
+    return np.stack(images), order[codes], np.arange(len(images)), np.array(usage) if usage else None
+
+
+def _known_usage(text: str | None, where: str) -> str:
+    if text not in OFFICIAL:
+        raise DataError(f"{where}: Usage is {str(text)!r:.80}, not one of {', '.join(OFFICIAL)}; fix the row, or delete the "
+                        "whole column to split by content")
+    return text
 
 
 def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
@@ -142,67 +155,11 @@ def _official(usage: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.flatnonzero(usage == name) for name in OFFICIAL if (usage == name).any()}
 
 
-# ---------------------------------------------------------------------------------------------- folders
-
-
-def _read_folders(path: Path, size: int):
-    parts = [(p, FOLDER_SPLITS[p.name.lower()]) for p in sorted(path.iterdir()) if p.is_dir() and p.name.lower() in FOLDER_SPLITS]
-    if parts and not any(name == "train" for _, name in parts):
-        raise DataError(f"{path} has {parts[0][0].name}/ but no train/; put the training classes in {path / 'train'}")
-    files, labels, where = [], [], []
-    for folder, split in parts or [(path, "")]:
-        for code, name in enumerate(EMOTIONS):
-            found = _class_files(folder, name)
-            files += found
-            labels += [code] * len(found)
-            where += [split] * len(found)
-    images, kept = _read_pictures(files, size)
-    stems = [files[i].stem for i in kept]
-    rows = np.array([int(s) if s.isascii() and s.isdigit() and len(s) < 10 else -1 for s in stems], dtype=np.int64)
-    where = np.array([where[i] for i in kept])
-    splits = {name: np.flatnonzero(where == name) for name in ("train", "validation")} if parts else _hash_split(images)
-    if not len(splits["validation"]):
-        raise DataError(f"{path}: nothing to validate on; add a validation/ folder beside train/, or more pictures")
-    return images, np.array(labels, dtype=np.int64)[kept], rows, splits
-
-
-def _class_files(folder: Path, name: str) -> list[Path]:
-    matches = [p for p in folder.iterdir() if p.is_dir() and p.name.lower() == name]
-    files = sorted(p for p in matches[0].iterdir() if p.suffix.lower() in PICTURES and p.is_file()) if matches else []
-    if not files:
-        what = "has no pictures" if matches else "is missing"
-        raise DataError(f"the class folder {folder / name} {what}; seven are needed: {', '.join(EMOTIONS)}")
-    return files
-
-
-def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]:
-    """Pictures as (N, S, S) grey, and which of the files they are: broken ones are named, skipped and counted."""
-    images, kept = [], []
-    for i, file in enumerate(tqdm(files, desc="reading pictures", leave=False, disable=not sys.stderr.isatty())):
-        image = read_picture(file, grey=True)
-        if image is None:
-            print(f"skipped a picture that is broken or beyond 64 megapixels: {file}", file=sys.stderr)
-            continue
-        images.append(resize_face(image, size))
-        kept.append(i)
-    if len(kept) < len(files):
-        print(f"{len(files) - len(kept)} of {len(files)} pictures skipped", file=sys.stderr)
-    if not images:
-        raise DataError(f"none of the {len(files)} pictures can be read; the first was {files[0]}")
-    return np.stack(images), kept
-
-
-def _hash_split(images: np.ndarray) -> dict[str, np.ndarray]:
-    """A tenth to validate on, chosen by content: the same on every machine, and copies never stand on both sides."""
-    digit = np.array([int(print_[:8], 16) % 10 for print_ in fingerprints(images)])
-    return {"train": np.flatnonzero(digit != 0), "validation": np.flatnonzero(digit == 0)}
-
-
 # ---------------------------------------------------------------------------------------------- FER+
 
 
-def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FER+ counts (N, 10) and the official usage (N,) of the pictures with these row numbers."""
+def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """FER+ counts (R, 10) and the official usage (R,) of all R rows of the file."""
     if not path.is_file():
         raise DataError(f"no FER+ votes at {path}; get fer2013new.csv from github.com/microsoft/FERPlus")
     with _table(path) as table:
@@ -211,17 +168,46 @@ def _read_votes(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             raise DataError(f"{path} has not FER+'s columns; it needs Usage, {', '.join(columns)}")
         counts, usage = [], []
         for row in table:
+            where = f"{path}, line {table.line_num}"
             try:
                 counts.append([float(row[name]) for name in columns])
             except (TypeError, ValueError):
-                raise DataError(f"{path}, line {table.line_num}: a vote is not a number; fix the row")
+                raise DataError(f"{where}: a vote is not a number; fix the row")
             if not all(0 <= count <= 1000 for count in counts[-1]):
-                raise DataError(f"{path}, line {table.line_num}: a vote is not from 0 to 1000; fix the row")
+                raise DataError(f"{where}: a vote is not from 0 to 1000; fix the row")
+            if row["Usage"] not in OFFICIAL:
+                raise DataError(f"{where}: Usage is {str(row['Usage'])!r:.80}, not one of {', '.join(OFFICIAL)}; fix the row")
             usage.append(row["Usage"])
-    if (rows < 0).any() or rows.max() >= len(counts):
-        raise DataError(f"{path} has {len(counts):,} rows, but the pictures' file names are not row numbers within them; "
+    return np.array(counts, np.float32).reshape(-1, len(columns)), np.array(usage)
+
+
+def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usage: np.ndarray, is_table: bool) -> None:
+    """Refuse votes that cannot be those of these pictures. rows: (N,) of the pictures; usage: (N,) by the pictures' own table."""
+    if is_table and len(all_usage) != len(rows):
+        raise DataError(f"{path} has {len(all_usage):,} rows, the pictures' table {len(rows):,}: they do not belong together; "
+                        "give the votes of this table, or train without --votes")
+    if (rows < 0).any() or rows.max() >= len(all_usage):
+        raise DataError(f"{path} has {len(all_usage):,} rows, but the pictures' file names are not row numbers within them; "
                         "train without --votes")
-    return np.array(counts, np.float32)[rows], np.array(usage)[rows]
+    numbers, times = np.unique(rows, return_counts=True)
+    if len(numbers) < len(rows):
+        raise DataError(f"{(times > 1).sum():,} file names stand in several folders, such as {numbers[times > 1][0]}, so that "
+                        f"they are not row numbers of {path}; train without --votes")
+    if usage is not None and (usage != all_usage).any():
+        row = int(np.flatnonzero(usage != all_usage)[0])
+        raise DataError(f"{path} and the pictures' table differ in the Usage of row {row + 1}: {all_usage[row]} and {usage[row]}"
+                        "; give the votes of this table, or train without --votes")
+
+
+def _check_agreement(path: Path, labels: np.ndarray, votes: np.ndarray) -> None:
+    """Refuse votes joined to the wrong pictures: of all of FER2013 labels and most votes agree on 66% of the pictures,
+    and on 18% where the votes are one row off (measured on fer2013.csv and fer2013new.csv)."""
+    most = plurality_votes(votes)
+    known = most >= 0
+    agree = (most == labels)[known].mean() if known.any() else 1.0
+    if known.sum() >= ENOUGH and agree < LEAST_AGREEMENT:
+        raise DataError(f"the votes in {path} agree with the labels on only {agree:.0%} of the pictures, so that they are those "
+                        "of other rows; give the votes of this data, or train without --votes")
 
 
 if __name__ == "__main__":

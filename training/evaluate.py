@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.decision import SHOWN, decide, log_softmax
 from fer_live.model.device import DeviceError, choose_device
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError, ModelSpec
-from training.commands import ResultsError, check_file, write_json
+from training.commands import ResultsError, check_file, load_trained, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 from training.faces import read_faces
 from training.metrics import measure
@@ -123,7 +122,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     what.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv; needs --split")
     what.add_argument("--faces", type=Path, metavar="FILE.npz", help="faces with names: X (N, S, S) uint8 grey, Y class names")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
-    parser.add_argument("--split", help="train, validation, Training, PublicTest; PrivateTest is for released weights, once")
+    parser.add_argument("--split", help="train, validation, Training, PublicTest; for released weights, once: test, PrivateTest")
     parser.add_argument("--head", choices=ANSWERS, help="which answer (default: what the app shows)")
     parser.add_argument("--flip", action="store_true", help="the mean of a picture and its mirror image, as the app takes it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -140,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     try:
         check_file(args.json)
-        model, spec = load_checkpoint(args.model, choose_device(args.device)[0], args.head)
+        model, spec = load_trained(args.model, choose_device(args.device)[0], args.head)
         if args.faces:
             result = measure_faces(model, spec, args.faces, args.flip)[spec.head]
         else:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.spec import CheckpointError
+from training.commands import load_trained
 from training.data import Dataset
 from training.evaluate import predict_heads
 from training.recipes import Recipe
@@ -118,17 +118,20 @@ def batch_loss(logits: Logits, truth: Targets, recipe: Recipe, prior: ClassPrior
     return (1 - recipe.distill) * loss + recipe.distill * imitation_loss(logits, truth.taught, prior)
 
 
-def teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.device) -> Logits:
-    """The mean logits of trained networks, each of pictures (N, S, S) uint8 and their mirror images, of the heads all have.
+def teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.device, heads: set[str]) -> Logits:
+    """The mean logits of trained networks, each of pictures (N, S, S) uint8 and their mirror images; of the `heads` all have.
 
     The teachers see the whole pictures in full light, the student disturbed crops of them: what can be seen there, it learns
     to see in the disturbed ones (Xie et al. 2020, arXiv:1911.04252). Computed once, it costs the steps nothing.
     """
     answers = []
     for path in paths:
-        model, spec = load_checkpoint(path, device)
+        model, spec = load_trained(path, device)
         if spec.input_size != images.shape[1]:
             raise CheckpointError(f"the teacher {path} takes crops of {spec.input_size} pixels, the data has {images.shape[1]}")
         answers.append(predict_heads(model, images, spec, flip=True))
-    heads = sorted(set.intersection(*(set(answer) for answer in answers)))
-    return {head: torch.from_numpy(np.mean([answer[head] for answer in answers], axis=0)).to(device) for head in heads}
+    shared = sorted(heads.intersection(*answers))
+    if not shared:
+        raise CheckpointError(f"the teachers {', '.join(map(str, paths))} and the network to train have no head in common "
+                              f"({', '.join(sorted(heads))} to train); give other teachers")
+    return {head: torch.from_numpy(np.mean([answer[head] for answer in answers], axis=0)).to(device) for head in shared}

@@ -18,12 +18,15 @@ from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.decision import decide
 from fer_live.model.pictures import read_picture
 from fer_live.model.preprocess import crop_faces
-from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError
+from fer_live.model.spec import ANSWERS, CheckpointError
 from training.evaluate import predict_heads
 
 
-def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """The crop (S, S) uint8 that the network sees and its probabilities (7,). Raises CheckpointError, FileNotFoundError."""
+def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The crop (S, S) uint8 that the network sees, its probabilities (7,) and their labels.
+
+    Raises CheckpointError, FileNotFoundError.
+    """
     model, spec = load_checkpoint(model_path, "cpu", head)
     image = read_picture(path)
     if image is None:
@@ -32,10 +35,10 @@ def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray,
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
     crop = crop_faces(image, np.array([[left, top, left + side, top + side]]), spec)[0, ..., 0]
-    return crop, decide(predict_heads(model, crop[None], spec), spec)[0]
+    return crop, decide(predict_heads(model, crop[None], spec), spec)[0], spec.labels
 
 
-def draw(path: Path, crop: np.ndarray, probs: np.ndarray) -> None:
+def draw(path: Path, crop: np.ndarray, probs: np.ndarray, labels: tuple[str, ...]) -> None:
     """Write the crop beside a bar chart of its probabilities."""
     import matplotlib
 
@@ -45,8 +48,8 @@ def draw(path: Path, crop: np.ndarray, probs: np.ndarray) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     left.imshow(crop, cmap="gray", vmin=0, vmax=255)
     left.set_axis_off()
-    left.set_title(f"{EMOTIONS[probs.argmax()]} {probs.max():.0%}")
-    right.barh(EMOTIONS, probs, color="#0072B2")
+    left.set_title(f"{labels[probs.argmax()]} {probs.max():.0%}")
+    right.barh(labels, probs, color="#0072B2")
     right.set_xlim(0, 1)
     right.invert_yaxis()
     figure.savefig(path, dpi=110)
@@ -62,15 +65,15 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     out = args.out or Path(f"{args.image.stem}-prediction.png")
     try:
-        crop, probs = predict(args.image, args.model, args.head)
-        draw(out, crop, probs)
+        crop, probs, labels = predict(args.image, args.model, args.head)
+        draw(out, crop, probs, labels)
     except (CheckpointError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot write {out} ({error.strerror}); choose another --out", file=sys.stderr)
         return 2
-    for name, prob in sorted(zip(EMOTIONS, probs, strict=True), key=lambda pair: -pair[1]):
+    for name, prob in sorted(zip(labels, probs, strict=True), key=lambda pair: -pair[1]):
         print(f"{name:9s} {prob:6.1%} {'#' * round(40 * prob)}")
     print(f"wrote {out}")
     return 0

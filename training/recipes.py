@@ -102,7 +102,7 @@ RECIPES = {
         augmentation=GEOMETRY,
     ),
     "large_cpu": Recipe(
-        about="EfficientNet-Lite2, two hours on a processor core: wider geometry and light, taught by the released weights",
+        about="EfficientNet-Lite2, two hours on one processor core: wider geometry and light, taught by the released weights",
         arch="efficientnet_lite2", phases=((8, 48), (12, 64), (8, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400,
         ema=0.998, dropout=0.15, drop_path=0.05, adjust=1.0, label_smoothing=0.05, distill=0.3, augmentation=WIDE,
     ),

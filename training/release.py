@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.checkpoint import save_checkpoint
 from fer_live.model.spec import CheckpointError
-from training.calibrate import calibrate
+from training.calibrate import calibrate, check_votes
 from training.commands import ResultsError, check_writable, writing_to
-from training.data import DataError, load_dataset
+from training.data import DataError, data_sha256, load_dataset
 from training.evaluate import describe, measure_faces, measure_split
 from training.export import ExportError, export
-from training.record import parts_of
-from training.train import TrainingError, split_names
+from training.record import RECORD, load_run, parts_of, say_if_not_trained_on
+from training.roles import TrainingError, split_names
 
 LICENCE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
            "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")
@@ -41,23 +41,25 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
+    if there := [name for name in ("last.pt", RECORD) if (out / name).exists()]:
+        raise ResultsError(f"{out} holds a run or a soup ({', '.join(there)}), which is never overwritten; choose another --out")
     check_writable(out)
     parts = parts_of(run)
-    model, spec = load_checkpoint(run / "best_model.pt")
+    model, spec = load_run(run)
     data = load_dataset(data_path, votes, spec.input_size)
+    check_votes(spec, data)
+    say_if_not_trained_on(parts, data_sha256(data), run)
     path = out / DEFAULT_WEIGHTS.name
-    with writing_to(out, AGAIN):
-        save_checkpoint(path, model, spec, {}, half=True)
-    model, spec = load_checkpoint(path)  # measured as it is shipped, rounded to 16 bits
-    spec = calibrate(model, spec, data)
-    splits = [name for name in ("validation", "PublicTest", "PrivateTest") if name in data.splits]
+    model.load_state_dict({name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()})
+    spec = calibrate(model, spec, data)  # and measured as it is shipped, rounded to 16 bits
+    splits = [name for name in ("validation", "test", "PublicTest", "PrivateTest") if name in data.splits]
     metrics = {}
     for split in splits:
         metrics[split] = measure_split(model, spec, data, split)
         metrics[f"{split}, both views"] = measure_split(model, spec, data, split, flip=True)
     if faces:
         metrics["named faces, both views"] = measure_faces(model, spec, faces, flip=True)
-    with writing_to(out, AGAIN):
+    with writing_to(out, AGAIN):  # only now: until here the weights that were there are whole
         save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),

@@ -15,10 +15,9 @@ import numpy as np
 from torch import nn
 
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import head_truths
-from training.commands import ResultsError, check_file, write_json
+from training.commands import ResultsError, check_file, load_trained, write_json
 from training.data import DataError, load_dataset
 from training.evaluate import answers, predict_views
 
@@ -115,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         check_file(args.json)
-        model, spec = load_checkpoint(args.model)
+        model, spec = load_trained(args.model)
         data = load_dataset(args.data, args.votes, spec.input_size)
         ids = data.split(args.split)
         truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.answers}

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
+from fer_live.model.checkpoint import save_checkpoint
 from fer_live.model.spec import CheckpointError, ModelSpec
-from training.calibrate import calibrate
-from training.commands import ResultsError, check_writable, write_json, writing_to
-from training.data import DataError, load_dataset
+from training.calibrate import calibrate, check_votes
+from training.commands import ResultsError, check_unused, check_writable, write_json, writing_to
+from training.data import DataError, data_sha256, load_dataset
 from training.evaluate import describe, measure_split
-from training.record import RECORD, parts_of
-from training.train import TrainingError, split_names
+from training.record import RECORD, load_run, parts_of, say_if_not_trained_on
+from training.roles import TrainingError, split_names
 
 
 def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> dict[str, torch.Tensor]:
@@ -38,26 +38,32 @@ def mix(runs: list[Path], shares: list[float], data_path: Path, votes: Path | No
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
+    check_unused(out)
     check_writable(out)
-    models, specs = zip(*(load_checkpoint(run / "best_model.pt") for run in runs), strict=True)
+    models, specs = zip(*(load_run(run) for run in runs), strict=True)
     model, spec = models[0], specs[0]
+    parts = [parts_of(run) for run in runs]
     if other := [run for run, one in zip(runs, specs, strict=True) if _kind(one) != _kind(spec)]:
-        raise CheckpointError(f"{other[0]} is of another network than {runs[0]}, or sees other pictures; mix runs of one network")
+        raise CheckpointError(f"{other[0]} is of another network than {runs[0]}, or sees other pictures; "
+                              "mix runs of one network at one resolution")
     data = load_dataset(data_path, votes, spec.input_size)
+    check_votes(spec, data)
+    for run, made in zip(runs, parts, strict=True):
+        say_if_not_trained_on(made, data_sha256(data), run)
     model.load_state_dict(mean_state([one.state_dict() for one in models], shares))
     spec = calibrate(model, spec, data)
     metrics = measure_split(model, spec, data, split_names(data)[1])
-    parts = [{**part, "share": round(part["share"] * share, 4)}
-             for run, share in zip(runs, shares, strict=True) for part in parts_of(run)]
+    mixed = [{**part, "share": round(part["share"] * share, 4)}
+             for made, share in zip(parts, shares, strict=True) for part in made]
     with writing_to(out, "make room, then mix again"):
         save_checkpoint(out / "best_model.pt", model, spec, metrics)
-    write_json(out / RECORD, parts)
+    write_json(out / RECORD, mixed)
     return metrics
 
 
 def _kind(spec: ModelSpec) -> tuple:
     """What two networks must share for their mean to be one."""
-    return spec.arch, set(spec.heads), spec.mean, spec.std, spec.input_size
+    return spec.arch, set(spec.heads), spec.mean, spec.std, spec.input_size, spec.channels, spec.crop_margin, spec.resolution
 
 
 def read_shares(text: str | None, count: int) -> list[float]:

@@ -12,10 +12,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -34,29 +33,10 @@ from training.evaluate import predict_heads
 from training.objective import ClassPrior, Targets, batch_loss, joint_loss, teacher_logits
 from training.optim import learning_rate, make_optimizer, update_average
 from training.recipes import Recipe
+from training.roles import TrainingError, choosing_ids, training_ids
 
 FORMAT = "fer_live/last/1"
 ALONE = Team()
-
-
-class TrainingError(Exception):
-    """Training cannot start or go on. The text says what was tried and what to do next."""
-
-
-def split_names(data: Dataset) -> tuple[str, str]:
-    """The splits to train and to choose on: the official ones of the CSV and of the votes, else the folders' own.
-
-    PrivateTest chooses nothing, but where a recipe reruns a project that let it (`choose_on`).
-    """
-    if data.votes is None and "train" in data.splits:
-        return "train", "validation"
-    return "Training", "PublicTest"
-
-
-def choosing_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
-    """The name and the pictures (M,) of what chooses the best epoch."""
-    names = recipe.choose_on or split_names(data)[1:]
-    return "+".join(names), np.concatenate([data.split(name) for name in names])
 
 
 def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
@@ -78,8 +58,10 @@ class Trainer:
         self.recipe, self.data, self.device, self.seed, self.team = recipe, data, device, seed, team
         if recipe.batch_size % team.size:
             raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {team.size} processes; start fewer")
+        if teachers and not recipe.distill:
+            raise TrainingError("--teacher has no effect in a recipe that does not distill; leave it out, or take another recipe")
         self.choose_name, self.choose_ids = choosing_ids(recipe, data)
-        train_ids = data.split(split_names(data)[0])
+        train_ids = training_ids(data)
         self.train_set = Targets.of(data, train_ids, device)
         self.choose_set = Targets.of(data, self.choose_ids, device)
         if len(self.train_set.images) < recipe.batch_size:
@@ -105,7 +87,7 @@ class Trainer:
             self.heads = compiled(self.heads)
         self.optimizer = make_optimizer(recipe, self.model)
         if teachers:
-            taught = teacher_logits(teachers, data.images[train_ids], device)
+            taught = teacher_logits(teachers, data.images[train_ids], device, set(self.spec.heads))
             self.train_set = replace(self.train_set, taught=taught)
         self.boxes = None  # (N, 3), the detector's
         if recipe.augmentation.detector_box:
@@ -124,13 +106,14 @@ class Trainer:
         resolution = self.recipe.resolution(self.epoch)
         self.model.resolution = self.average.resolution = resolution
         loss, accuracy = self._train_epoch(resolution)
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss of epoch {self.epoch + 1} is {loss}; the epoch before is safe in last.pt: "
-                                "lower the learning rate and train again")
         seconds = time.monotonic() - started
+        measured = self._validate()
+        if not all(map(math.isfinite, (loss, measured["val_loss"]))):
+            raise TrainingError(f"the loss of epoch {self.epoch + 1} is {loss}, in validation {measured['val_loss']}; "
+                                "the epoch before is safe in last.pt: lower the learning rate and train again")
         self.history.append({
             "epoch": self.epoch + 1, "resolution": resolution, "learning_rate": self._rate(self.step - 1),
-            "train_loss": loss, "train_accuracy": accuracy, **self._validate(),
+            "train_loss": loss, "train_accuracy": accuracy, **measured,
             "images_per_s": self.steps_per_epoch * self.recipe.batch_size / seconds, "seconds": seconds,
         })
         self.epoch += 1
@@ -195,19 +178,26 @@ class Trainer:
     def save_last(self, path: Path, run: dict) -> None:
         """Everything that the next epoch needs."""
         state = {
-            "format": FORMAT, "run": run, "epoch": self.epoch, "step": self.step, "history": self.history,
-            "best_loss": self.best_loss, "model": self.model.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "format": FORMAT, "run": run, "recipe": asdict(self.recipe), "epoch": self.epoch, "step": self.step,
+            "history": self.history, "best_loss": self.best_loss, "model": self.model.state_dict(),
+            "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
         }
         write_atomically(path, lambda temporary: torch.save(state, temporary))
 
     def restore(self, state: dict) -> None:
-        """Continue from what `save_last` wrote."""
+        """Continue from what `save_last` wrote. Raises TrainingError where it does not fit this training."""
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.best_loss = state["best_loss"]
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.step != self.epoch * self.steps_per_epoch:  # the learning rate would jump
+            raise TrainingError(f"the run took {self.step:,} steps in {self.epoch} epochs of {self.steps_per_epoch:,}: "
+                                "the data or the recipe has changed; start a new run with --out")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:  # torch checks little itself
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise TrainingError(f"the state in last.pt does not fit its recipe ({reason:.200}); start a new run") from None
 
 
 def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] | None = None) -> None:
@@ -226,7 +216,8 @@ def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] 
         with writing_to(out, "the epoch before is whole: make room, then --resume it"):
             if entry["val_loss"] < trainer.best_loss:
                 trainer.best_loss = entry["val_loss"]
-                save_checkpoint(out / "best_model.pt", trainer.average, trainer.spec, {"epoch": entry["epoch"]})
+                spec = replace(trainer.spec, resolution=entry["resolution"])  # the one that this loss was measured at
+                save_checkpoint(out / "best_model.pt", trainer.average, spec, {"epoch": entry["epoch"]})
             trainer.save_last(out / "last.pt", run)
             _write_history(out / "history.csv", trainer.history)
         if watch:

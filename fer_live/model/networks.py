@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec
+from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec, parse_spec
 
 HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth class, after the seven
 
@@ -89,7 +89,7 @@ def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: flo
         trunk = _timm_trunk(spec.arch, planes, pretrained is True, drop_path)
     model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.resolution)
     if isinstance(pretrained, Path):
-        _load_weights(model, pretrained)
+        _load_weights(model, pretrained, spec)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -110,15 +110,18 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
         raise CheckpointError(f"timm's ImageNet weights of {arch} cannot be had ({reason}); give --pretrained FILE, or none")
 
 
-def _load_weights(model: EmotionNet, path: Path) -> None:
+def _load_weights(model: EmotionNet, path: Path, spec: ModelSpec) -> None:
     """Copy a checkpoint of this program into the network, or ImageNet weights into its trunk."""
     source = _read_weights(path)
     if source.get("format") != FORMAT:
         return _load_trunk(model.trunk, source, path)
+    if (labels := parse_spec(source.get("spec")).labels) != spec.labels:
+        raise CheckpointError(f"{path} has the classes {', '.join(labels)}, to be trained are {', '.join(spec.labels)}; "
+                              "give a checkpoint with the same in the same order")
     try:
         model.load_state_dict(source["state_dict"])
         model.has_trained_heads = True
-    except RuntimeError:
+    except (KeyError, RuntimeError):
         raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
 
 

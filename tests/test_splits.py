@@ -1,0 +1,153 @@
+"""Which pictures train, which choose and which only measure; that nothing is left out without a word; votes of other rows."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from fer_live.model.spec import EMOTIONS
+from tests.test_training import OFFICIAL, write_csv, write_votes
+from training.audit import audit
+from training.data import DataError, data_sha256, load_dataset, without_leaks
+
+
+@pytest.fixture
+def own(tmp_path, face_folders):
+    """own(train="train", validation="valid") copies the cartoon faces into folders of these names."""
+
+    def make(**names):
+        for source, name in names.items():
+            shutil.copytree(face_folders / source, tmp_path / "own" / name)
+        return tmp_path / "own"
+
+    return make
+
+
+def sizes(data):
+    return {name: len(ids) for name, ids in data.splits.items()}
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "Validation"])
+def test_the_validation_folder_chooses_and_test_stands_apart(own, face_folders, name):
+    path = own(train="train", validation=name)
+    shutil.copytree(face_folders / "validation", path / "test")
+    data = load_dataset(path)
+    assert sizes(data) == {"train": 56, "validation": 21, "test": 21}
+    assert not set(data.split("validation")) & set(data.split("test"))
+    assert audit(data)["across"] == {"test in validation": 21, "test in train": 0, "validation in train": 0}
+
+
+def test_two_validation_folders_are_an_error(own, face_folders):
+    path = own(train="train", validation="valid")
+    shutil.copytree(face_folders / "validation", path / "val")
+    with pytest.raises(DataError, match="val/ and valid/, and both mean the validation split"):
+        load_dataset(path)
+
+
+def test_without_a_validation_folder_a_tenth_of_train_validates_and_test_does_not(own, capsys):
+    data = load_dataset(own(train="train", validation="test"))
+    assert sizes(data)["test"] == 21 and sizes(data)["train"] + sizes(data)["validation"] == 56
+    assert sizes(data)["validation"] > 0 and len(np.unique(np.concatenate(list(data.splits.values())))) == 77
+    said = capsys.readouterr().err
+    assert f"has no validation/: {sizes(data)['validation']} of the 56 pictures in train/" in said and said.count("\n") == 1
+
+
+def test_clean_training_spares_the_test_folder_too(own):
+    path = own(train="train", validation="test")
+    shutil.copy(next((path / "test" / "happy").iterdir()), path / "train" / "happy" / "1000.png")
+    data = load_dataset(path)
+    assert audit(data)["across"]["test in train"] + audit(data)["across"]["test in validation"] == 1
+    assert audit(without_leaks(data))["across"]["test in train"] == 0
+
+
+def test_what_is_left_out_is_named_with_its_count(own, face_folders, capsys):
+    path = own(train="train", validation="valid")
+    load_dataset(path)
+    assert capsys.readouterr().err == "", "nothing is left out here"
+    shutil.copytree(face_folders / "train" / "sad", path / "train" / "contempt")
+    shutil.copytree(face_folders / "train" / "sad", path / "extra" / "sad")
+    shutil.copytree(face_folders / "train" / "sad", path / "train" / "sad" / "more")
+    (path / "train" / "fear" / "a.tiff").write_bytes(b"x")
+    (path / "train" / "fear" / "b.TIFF").write_bytes(b"x")
+    (path / "train" / "note.txt").write_text("x")
+    (path / "train" / "fear" / "dead.png").symlink_to("nothing")
+    (path / "train" / ".DS_Store").write_text("x")
+    assert sizes(load_dataset(path)) == {"train": 56, "validation": 21}
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said[:-1]] == [
+        f"left out: {path / 'extra'} (8 pictures)", f"left out: {path / 'train' / 'contempt'} (8 pictures)",
+        f"left out: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
+    assert "4 files (1 no regular file, 2 with .tiff, 1 with .txt)" in said[-1] and ".jpg" in said[-1]
+
+
+def test_folders_whose_names_differ_in_case_are_one_class(own, face_folders, capsys):
+    path = own(train="train", validation="valid")
+    shutil.copytree(face_folders / "validation" / "happy", path / "train" / "Happy")
+    data = load_dataset(path)
+    assert (data.labels[data.split("train")] == EMOTIONS.index("happy")).sum() == 11
+    assert "Happy (3 pictures) and " in capsys.readouterr().err
+
+
+def test_a_class_of_only_broken_pictures_is_an_error(own, capsys):
+    path = own(train="train", validation="valid")
+    for file in (path / "valid" / "fear").iterdir():
+        file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"no picture in the class folder .*fear can be read \(of 3\)"):
+        load_dataset(path)
+
+
+def test_an_unknown_usage_is_an_error_and_no_reason_to_split_by_content(tmp_path):
+    path = write_csv(tmp_path / "fer2013.csv", OFFICIAL)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], lines[3].replace("Training", "training"), *lines[4:]]))
+    with pytest.raises(DataError, match="line 4: Usage is 'training'"):
+        load_dataset(path)
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    assert set(load_dataset(path).splits) == {"train", "validation"}, "without the column the split is by content"
+    votes = write_votes(tmp_path / "votes.csv", ["Training", "Extra"])
+    path.write_text("\n".join([lines[0], *lines[1:15]]))
+    with pytest.raises(DataError, match="line 9: Usage is 'Extra'"):
+        load_dataset(path, votes)
+
+
+def test_votes_of_other_rows_are_refused(tmp_path, face_folders):
+    table = write_csv(tmp_path / "fer2013.csv", OFFICIAL)
+    assert load_dataset(table, write_votes(tmp_path / "votes.csv", OFFICIAL)).votes.shape == (28, 10)
+    for usages, words in ((["Training", *OFFICIAL], "35 rows, the pictures' table 28"), (OFFICIAL[:-1], "21 rows"),
+                          (OFFICIAL[::-1], "differ in the Usage of row 1: PrivateTest and Training")):
+        with pytest.raises(DataError, match=words):
+            load_dataset(table, write_votes(tmp_path / "votes.csv", usages))
+    twice = tmp_path / "twice"
+    for name in EMOTIONS:
+        for part in ("train", "validation"):
+            (twice / part / name).mkdir(parents=True)
+            for i, file in enumerate(sorted((face_folders / part / name).iterdir())):
+                shutil.copy(file, twice / part / name / f"{i}.png")
+    load_dataset(twice)
+    with pytest.raises(DataError, match="8 file names stand in several folders, such as 0"):
+        load_dataset(twice, write_votes(tmp_path / "votes.csv", OFFICIAL))
+
+
+def test_votes_that_disagree_with_the_labels_are_of_other_rows(tmp_path):
+    table = write_csv(tmp_path / "fer2013.csv", OFFICIAL[:1], rows_per_usage=700)
+    votes = write_votes(tmp_path / "votes.csv", OFFICIAL[:1], rows_per_usage=700)
+    assert sizes(load_dataset(table, votes)) == {"Training": 700}
+    lines = list(csv.reader(votes.open()))
+    with votes.open("w", newline="") as handle:
+        csv.writer(handle).writerows([lines[0], *lines[2:], lines[1]])
+    with pytest.raises(DataError, match="agree with the labels on only 0%"):
+        load_dataset(table, votes)
+
+
+def test_the_hash_of_the_data_sees_pictures_labels_votes_and_splits(own, tmp_path):
+    path = own(train="train", validation="valid")
+    before = data_sha256(load_dataset(path))
+    assert before == data_sha256(load_dataset(path))
+    happy = next((path / "train" / "happy").iterdir())
+    moved = happy.rename(path / "train" / "sad" / happy.name)
+    assert data_sha256(load_dataset(path)) != before
+    moved.rename(happy)
+    assert data_sha256(load_dataset(path)) == before
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3)
+    assert data_sha256(load_dataset(path, votes)) != before
