@@ -37,12 +37,13 @@ class RateMeter:
 def run_live(
     frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
     sinks: list[Sink], screen: Any, stop: threading.Event, max_seconds: float | None = None,
-    failed: Callable[[Sink, OutputError], None] | None = None,
+    failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
     """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
     `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
-    ends with the sink's error. Drawing, showing and writing belong to the calling thread, which must be the main one.
+    ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
+    to the calling thread, which must be the main one.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
@@ -51,16 +52,20 @@ def run_live(
     with captured, analysed:
         while not stop.is_set() and time.monotonic() < end_s:
             analysis = analysed.get(timeout_s=0.02)
+            begun_s = time.perf_counter()
             if analysis is not None:
                 rates = Rates(meter.tick(time.monotonic()), captured.dropped + analysed.dropped)
                 image = draw(analysis, rates)
                 for sink in list(sinks):
-                    _write(sink, image, analysis, failed)
+                    if sink in sinks:  # one that failed may have taken another with it: that one is closed now
+                        _write(sink, image, analysis, failed)
                 screen.show(image, analysis, rates)
                 shown += 1
             elif analysed.ended:
                 break
-            screen.poll()
+            screen.poll()  # paints, too
+            if analysis is not None and presented is not None:
+                presented(time.perf_counter() - begun_s)
     return shown
 
 
@@ -86,20 +91,23 @@ def run_file(
     total: how many frames are expected, for the progress bar; 0 if unknown. screen: a Window to show them in.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     ahead: how many frames wait between two threads; large ones take memory.
+    max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
     """
-    done, started_s = 0, time.monotonic()
+    done, started_s, end_s = 0, time.monotonic(), float("inf")
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
     with bar, Ahead(wanted, ahead) as decoded, Ahead(analyze_all(decoded), ahead) as analysed:
         for analysis in analysed:
-            if stop.is_set():
+            if analysis.frame.name and max_seconds and end_s == float("inf"):
+                end_s = time.monotonic() + max_seconds
+            if stop.is_set() or time.monotonic() >= end_s:
                 break
             image = draw(analysis)
             for sink in sinks:
                 sink.write(image, analysis)
             if screen:
                 screen.show(image, analysis, Rates())
-                screen.hold(started_s + analysis.frame.time_s if pace == 1.0 else pace, stop)
+                screen.hold(started_s + analysis.frame.time_s if pace == 1.0 else min(pace, end_s), stop)
             done += 1
             bar.update()
     return done

@@ -21,8 +21,9 @@ class FaultyCamera:
 
     MODES = ("ok", "stall", "die", "freeze", "resize", "garbage", "damage", "refuse", "mute")
 
-    def __init__(self, size_wh=(320, 240), rate=30.0):
+    def __init__(self, size_wh=(320, 240), rate=30.0, part_type="image/jpeg", suffix=".jpg"):
         self.size_wh, self.rate, self.mode, self.sent = size_wh, rate, "ok", 0
+        self.part_type, self.suffix = part_type, suffix  # what its parts call themselves, if anything, and what they are
         self.server = None
         self.port = 0
         self.rng = np.random.default_rng(0)
@@ -78,7 +79,7 @@ class FaultyCamera:
         side = size_wh[0] // 16
         for bit in range(16):
             image[:side, bit * side : (bit + 1) * side] = 255 if number >> bit & 1 else 0
-        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+        return cv2.imencode(self.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 80] if self.suffix == ".jpg" else [])[1].tobytes()
 
     def serve(self, handler):
         if self.mode == "mute":  # it listens but does not answer
@@ -100,7 +101,8 @@ class FaultyCamera:
                     self.sent += 1
                     self.last = self.picture(self.sent, tuple(side // 2 for side in self.size_wh) if small else self.size_wh)
                 part = self.last[:600] + self.rng.bytes(len(self.last) - 600) if self.mode == "damage" else self.last
-                handler.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(part))
+                kind = f"Content-Type: {self.part_type}\r\n".encode() if self.part_type else b""
+                handler.wfile.write(b"--frame\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(part))
                 handler.wfile.write(part + b"\r\n")
             time.sleep(1 / self.rate)
 

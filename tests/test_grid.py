@@ -13,12 +13,12 @@ from fer_live.types import Frame, SourceError
 
 
 class Still:
-    """A live source that shows one picture, `n` times, at its own rate."""
+    """A live source that shows one picture, `n` times, at its own rate; after `late_s`, before which it gives slates if asked."""
 
     is_live = True
 
-    def __init__(self, image, n=6, fps=50.0, open_error=None):
-        self.image, self.n, self.fps, self.open_error = image, n, fps, open_error
+    def __init__(self, image, n=6, fps=50.0, open_error=None, late_s=0.0, slate=None):
+        self.image, self.n, self.fps, self.open_error, self.late_s, self.slate = image, n, fps, open_error, late_s, slate
         self.entered = self.left = 0
 
     def __enter__(self):
@@ -31,6 +31,11 @@ class Still:
         self.left += 1
 
     def __iter__(self):
+        due_s = time.monotonic() + self.late_s
+        while time.monotonic() < due_s:
+            time.sleep(0.02)
+            if self.slate is not None:
+                yield Frame(self.slate, 0, time.monotonic(), is_slate=True)
         for i in range(self.n):
             time.sleep(1 / self.fps)
             yield Frame(self.image, i, time.monotonic())
@@ -51,6 +56,40 @@ def test_every_camera_has_its_tile_and_its_shape():
     assert image[2, 96, 0] == 0, "a wider picture keeps its shape, with bars above and below"
     assert image[72, 96, 0] == 0, "there is no fourth camera"
     assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def shapes(grid):
+    with grid:
+        return {frame.image.shape for frame in grid}
+
+
+@pytest.mark.parametrize("slate", [None, filled(9, (1280, 720))])
+def test_the_first_camera_sets_the_size_once_even_when_it_comes_last(slate):
+    """The others are shown from the moment it is known; nothing jumps when it arrives."""
+    late = Still(filled(50), late_s=0.3, slate=slate)
+    assert shapes(Grid([late, Still(filled(100, (128, 96)), n=60)])) == {(48, 128, 3)}
+
+
+def test_a_first_camera_that_does_not_come_is_not_waited_for():
+    late = Still(filled(50), late_s=0.8)
+    grid = Grid([late, Still(filled(100, (128, 96)), n=80)], wait_s=0.2)
+    with grid:
+        frames = list(grid)
+    assert {frame.image.shape for frame in frames} == {(96, 256, 3)}
+    assert frames[0].image[48, 64, 0] == 0 and frames[-1].image[48, 64, 0] == 50, "it is put into a tile of the others' size"
+    assert shapes(Grid([Still(filled(0), n=0), Still(filled(100, (128, 96)), n=5)])) == {(96, 256, 3)}, "it has ended"
+    slates = Still(filled(50), n=0, late_s=0.5, slate=filled(9))
+    assert shapes(Grid([slates, slates], wait_s=0.2)) == {(48, 128, 3)}, "where there are only slates, theirs"
+
+
+def test_a_camera_that_changes_its_size_keeps_its_tile():
+    class Turned(Still):
+        def __iter__(self):
+            yield from super().__iter__()
+            self.image = filled(60, (48, 64))
+            yield from super().__iter__()
+
+    assert shapes(Grid([Turned(filled(50)), Still(filled(100), n=12)])) == {(48, 128, 3)}
 
 
 def test_a_slow_camera_delays_nobody_and_the_grid_ends_with_the_last():

@@ -232,6 +232,21 @@ def test_a_live_run_stops_in_time_and_hands_on_errors():
         run_live(paced(10), lambda frame: 1 / 0, draw, [], Screen(), threading.Event())
 
 
+def test_a_run_over_pictures_ends_by_the_clock_and_not_before_the_first():
+    """Their own time is 0; a video's own time decides for a video."""
+    sink = Recorded()
+
+    def pictures():
+        for i in range(1000):
+            yield Frame(np.zeros((8, 8, 3), np.uint8), i, 0.0, f"{i}.png")
+
+    slow = partial(map, lambda frame: (time.sleep(0.05), plain(frame))[1])
+    assert 3 <= run_file(pictures(), slow, draw, [sink], threading.Event(), max_seconds=0.5, ahead=1) <= 11
+    assert run_file(pictures(), slow, draw, [], threading.Event(), max_seconds=0.001, ahead=1) == 1
+    video = [Frame(np.zeros((8, 8, 3), np.uint8), i, i / 10) for i in range(20)]
+    assert run_file(iter(video), slow, draw, [], threading.Event(), max_seconds=1.0) == 10
+
+
 # ------------------------------------------------------------------------------------------------ Ahead
 
 

@@ -1,17 +1,22 @@
 """The fast path: when faces are searched for, that quality does not pay for it, and that a rate is held."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from fer_live.__main__ import main
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
 from fer_live.model.haar import HaarFaceDetector
+from fer_live.pipeline import run_live
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.demo import Demo
-from fer_live.types import Frame
+from fer_live.types import Analysis, Frame
 
 
 class Counted:
@@ -171,3 +176,52 @@ def test_a_rate_is_held_by_giving_up_and_what_was_given_up_comes_back():
     assert detector.every == LEVELS[-2][0], "one level at a time"
     run(30)
     assert detector.every == LEVELS[0][0] and detector.searcher.min_face == pytest.approx(0.1)
+
+
+def test_what_comes_after_analysis_counts_for_the_rate():
+    """Analysis is quick, drawing and encoding are not: one picture in 50 ms does not hold 30 a second."""
+    now = [0.0]
+
+    def analyze(frame):
+        now[0] += 0.005
+
+    detector = SimpleNamespace(every=0, searcher=SimpleNamespace(min_face=0.14))
+    governor = Governor(analyze, detector, target_fps=30, clock=lambda: now[0])
+    for _ in range(1000):
+        governor(None)
+        governor.presented(0.05)
+    assert governor.level == len(LEVELS) - 1
+    for _ in range(10_000):
+        governor(None)
+        governor.presented(0.001)
+    assert governor.level == 0, "and nothing of what was before stays"
+
+
+def test_a_live_run_tells_how_long_showing_takes():
+    told = []
+
+    class Slow:
+        def show(self, *_):
+            time.sleep(0.03)
+
+        def poll(self):
+            time.sleep(0.01)
+
+    def frames():
+        for i in range(5):
+            time.sleep(0.06)
+            yield Frame(np.zeros((8, 8, 3), np.uint8), i, time.monotonic())
+
+    shown = run_live(frames(), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, [], Slow(),
+                     threading.Event(), presented=told.append)
+    assert len(told) == shown == 5 and min(told) >= 0.04
+
+
+def test_a_run_with_a_target_rate_hears_of_a_slow_recorder(monkeypatch, untrained, tmp_path):
+    """The whole program: each picture takes 120 ms to write."""
+    write, presented, told = VideoRecorder.write, Governor.presented, []
+    monkeypatch.setattr(VideoRecorder, "write", lambda self, *what: (time.sleep(0.12), write(self, *what)))
+    monkeypatch.setattr(Governor, "presented", lambda self, seconds: (told.append(seconds), presented(self, seconds)))
+    assert main(["--source", "demo", "--no-window", "--target-fps", "12", "--output", str(tmp_path / "o.mp4"),
+                 "--max-seconds", "3", "--model", str(untrained)]) == 0
+    assert told and min(told) > 0.12

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -86,7 +87,9 @@ def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
         plain = screenshot(display)
         key(display, "h")  # the help panel darkens the upper left corner
         wait_for(lambda: screenshot(display)[60:300, 15:200].mean() < 0.75 * plain[60:300, 15:200].mean(), "help")
-        key(display, "h", "b", "m", "s", "r")
+        key(display, "h", "Left", "Up", "Right", "Next", "F1", "shift")  # their codes end in Q, R, S, V, ...
+        assert process.poll() is None and not list(tmp_path.iterdir()), "only letters quit, record and save"
+        key(display, "b", "m", "s", "r")
         wait_for(lambda: list(tmp_path.glob("*.mp4")), "a recording")
         time.sleep(1.0)
         key(display, "r", "q")
@@ -130,3 +133,18 @@ def test_a_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrain
         process.kill()
     assert process.returncode == 0, said
     assert time.monotonic() - started > 1.0
+
+
+def test_pictures_in_the_window_end_after_max_seconds(display, tmp_path, untrained, portrait):
+    """A picture waits for a key, and has no time of its own that could reach the limit."""
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), portrait)
+    process = start(display, tmp_path, "--source", tmp_path, "--model", untrained, "--max-seconds", "1.5")
+    try:
+        wait_for(lambda: is_there(display), "a window")
+        started = time.monotonic()
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in said, said
+    assert 0.5 < time.monotonic() - started < 50

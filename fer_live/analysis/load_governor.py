@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,8 @@ START = 1  # what runs without a target rate search, too
 
 
 class Governor:
-    """Wraps the analysis of frames; `note` says in words what was given up, for the HUD. Has one thread's calls.
+    """Wraps the analysis of frames; `note` says in words what was given up, for the HUD. Has one thread's calls, except for
+    `presented`: what is slower, analysis or what follows it in the other thread, decides the rate, and both share the machine.
 
     detector: has `every` and `searcher.min_face`, as ScheduledDetector. target_fps: the rate to hold.
     clock: seconds, for tests.
@@ -29,6 +31,7 @@ class Governor:
         self.min_face = detector.searcher.min_face
         self.level, self.idle_periods = START, 0
         self.frames, self.busy_s, self.since_s = 0, 0.0, clock()
+        self.shown, self.presenting_s, self._lock = 0, 0.0, threading.Lock()
         self._apply()
 
     def __call__(self, frame: Frame) -> Analysis:
@@ -38,12 +41,24 @@ class Governor:
         now_s = self.clock()
         self.busy_s, self.frames = self.busy_s + now_s - started_s, self.frames + 1
         if now_s - self.since_s >= PERIOD_S:
-            self._decide(self.busy_s / self.frames * self.target_fps)
+            self._decide(max(self.busy_s / self.frames, self._presenting_s()) * self.target_fps)
             self.frames, self.busy_s, self.since_s = 0, 0.0, now_s
         return analysis
 
+    def presented(self, seconds: float) -> None:
+        """Note how long it took to draw, write and show a picture. For the thread that shows."""
+        with self._lock:
+            self.shown, self.presenting_s = self.shown + 1, self.presenting_s + seconds
+
+    def _presenting_s(self) -> float:
+        """The mean since the last time, 0 where nothing was shown."""
+        with self._lock:
+            mean_s = self.presenting_s / self.shown if self.shown else 0.0
+            self.shown, self.presenting_s = 0, 0.0
+        return mean_s
+
     def _decide(self, load: float) -> None:
-        """load: share of the time between two frames of the target rate that a frame's analysis takes."""
+        """load: share of the time between two frames of the target rate that the slower of analysis and showing takes."""
         self.idle_periods = self.idle_periods + 1 if load < IDLE else 0
         if load > TOO_BUSY and self.level < len(LEVELS) - 1:
             self.level += 1

@@ -15,6 +15,7 @@ from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.app.chain import Chain
 from fer_live.app.controls import Controls
 from fer_live.app.kiosk import set_up_kiosk
+from fer_live.app.open_source import patience
 from fer_live.app.options import check_outputs
 from fer_live.app.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
 from fer_live.kiosk.notify import Heartbeat
@@ -40,7 +41,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     place = open_port(args, stack)
     words = screen_words(args)
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
-    analyze = Chain(args, load(args, model, source.rows if isinstance(source, Grid) else 1), view)
+    analyze = chain = Chain(args, load(args, model, source.rows if isinstance(source, Grid) else 1), view)
     controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
                         partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S))
     stack.enter_context(controls)
@@ -55,7 +56,8 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
         screen = stack.enter_context(Window(keys, stop.set) if has_window else StatusLines())
     each, started_s = partial(mirrored, view=view), time.monotonic()
     frames = source.frames(each) if isinstance(source, Grid) else each(source)
-    run_live(frames, analyze, draw, controls.sinks, screen, stop, args.max_seconds, controls.failed)
+    presented = chain.governor.presented if chain.governor else None
+    run_live(frames, analyze, draw, controls.sinks, screen, stop, args.max_seconds, controls.failed, presented)
     if args.kiosk and not stop.is_set() and time.monotonic() - started_s < (args.max_seconds or float("inf")):
         raise SourceError("the source has come to its end; a kiosk's should not: start it again")
 
@@ -69,7 +71,8 @@ def add_sinks(
     if args.log:
         controls.add_log(Log(unused(args.log), labels, live=True))
     if place:
-        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False))
+        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False),
+                       stale_s=patience(args).read_s)
         controls.sinks.append(stack.enter_context(view))
     controls.sinks.append(stack.enter_context(Heartbeat()))
 

@@ -15,6 +15,7 @@ from fer_live.types import OutputError
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
   python -m fer_live --source clip.mp4 --output out.mp4 --log out.jsonl --no-window
@@ -57,8 +58,10 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
 def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--wait-for-camera", action="store_true", help="where there is no camera at the start, wait for it instead of ending")
-    add("--frozen-seconds", type=_not_negative, default=4.0, metavar="S", help="the same picture for this long is a fault; 0: it "
-        "never is (default: 4)")
+    add("--silent-seconds", type=_silence, metavar="S", help="no picture for this long is a fault; give more than a slow camera "
+        "takes from one picture to the next (default: 4)")
+    add("--frozen-seconds", type=_not_negative, metavar="S", help="the same picture for this long is a fault; 0: it never is "
+        "(default: 4)")
     add("--on-camera-lost", metavar="CMD", help="a shell command to run when the camera is lost; it finds FER_LIVE_CAMERA and "
         "FER_LIVE_REASON in its environment")
     add("--on-camera-found", metavar="CMD", help="a shell command to run when it is back")
@@ -129,6 +132,13 @@ def _rest_s(text: str) -> float:
 
 def _not_negative(text: str) -> float:
     return 0.0 if text.strip() in ("0", "0.0") else positive(text)
+
+
+def _silence(text: str) -> float:
+    value = positive(text)
+    if value > LONGEST_SILENCE_S:
+        raise argparse.ArgumentTypeError(f"{text} is more than {LONGEST_SILENCE_S:g}, an hour")
+    return value
 
 
 def _shown(text: str) -> set[str]:

@@ -13,8 +13,8 @@ from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import RestingBaseline
 from fer_live.model.haar import MIN_FACE
 from fer_live.screen import text
+from fer_live.screen.display import missing_display
 from fer_live.screen.labels import read_words
-from fer_live.screen.window import missing_display
 from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import OutputError, View
 

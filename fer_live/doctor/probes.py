@@ -230,7 +230,7 @@ def window() -> Iterator[Finding]:
     import cv2
 
     import fer_live.sinks.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
-    from fer_live.screen.window import missing_display
+    from fer_live.screen.display import missing_display, settle_qt_platform
 
     interface = next((line.split(":")[1].strip() for line in cv2.getBuildInformation().splitlines() if " GUI:" in line), "?")
     if interface in ("NONE", "NO"):
@@ -242,6 +242,7 @@ def window() -> Iterator[Finding]:
         todo = "set DISPLAY to a display that answers, or log in there" if level != OK else ""
         yield Finding("window", level, f"{interface}, not tried: {missing}", todo)
         return
+    settle_qt_platform()
     cv2.namedWindow("fer_live doctor", cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
     cv2.imshow("fer_live doctor", _portrait())
     cv2.waitKey(100)

@@ -31,8 +31,8 @@ Restart=always
 RestartSec=5
 RestartPreventExitStatus=0
 SuccessExitStatus=143
-WatchdogSec=30
-TimeoutStartSec=180
+WatchdogSec={watchdog_s:.0f}
+TimeoutStartSec={start_s:.0f}
 TimeoutStopSec=15
 
 [Install]
@@ -71,9 +71,12 @@ def unit(options: list[str]) -> str:
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
         options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
-    check(parse(options))
+    args = parse(options)
+    check(args)
+    silent_s = args.silent_seconds or 0.0  # a slow camera must not be taken for a program that hangs
     command = [sys.executable, "-m", "fer_live", *options]
-    return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command))
+    return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command),
+                       watchdog_s=max(30.0, 2 * silent_s + 15.0), start_s=180.0 + 4 * silent_s)
 
 
 def _escaped(text: str) -> str:

@@ -1,11 +1,14 @@
 """Writes text of any script into pictures: OpenCV's own letters are ASCII only.
 
 The font that comes with the program has Latin, Turkish, kana and the commoner kanji; for others the system is asked for one.
+What is known at the start is checked there (`check`); what comes later, such as a disk's name in an error, is always drawn,
+with a replacement for characters that no font here has.
 Every string is drawn once by Pillow and kept, so that to write it again costs a few microseconds a thousand pixels.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -24,6 +27,8 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
 # Tried by name where fontconfig does not answer: what Windows and macOS bring along.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
+REPLACEMENTS = "\ufffd?"  # the first that the font has stands for a character that it has not
+ASKED_S = 5.0  # how long fontconfig may take
 KEPT = 600  # strings; the largest of a kiosk takes half a megabyte, most a few kilobytes
 
 
@@ -35,7 +40,8 @@ def check(texts: Iterable[str]) -> None:
 
 def width(text: str, px: int) -> int:
     """Pixels that `text` takes at `px` pixels an em."""
-    return round(_font(font_file(text), px).getlength(text))
+    file, drawn = _drawable(text)
+    return round(_font(file, px).getlength(drawn))
 
 
 def cap_height(px: int) -> int:
@@ -88,7 +94,8 @@ def wrap(text: str, px: int, most: int) -> list[str]:
 @lru_cache(KEPT)
 def _drawn(text: str, px: int, colour: Colour) -> tuple[int, int, np.ndarray, np.ndarray]:
     """Offset from the baseline's left end, and two pictures (h, w, 3): how much is kept of what lies below, and what is added."""
-    font = _font(font_file(text), px)
+    file, text = _drawable(text)
+    font = _font(file, px)
     left, top, right, bottom = (int(v) for v in font.getbbox(text, anchor="ls"))
     sheet = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(sheet).text((-left, -top), text, fill=255, font=font, anchor="ls")
@@ -100,6 +107,20 @@ def _drawn(text: str, px: int, colour: Colour) -> tuple[int, int, np.ndarray, np
 @lru_cache(64)
 def _font(file: str, px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, px)
+
+
+@lru_cache(KEPT)
+def _drawable(text: str) -> tuple[str, str]:
+    """A font, and the text with replacements for what it has not: the font that lacks the least. One line, whatever is given."""
+    text = "".join(" " if c.isspace() else "\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    try:
+        return font_file(text), text
+    except OutputError:
+        files = (str(SHIPPED), *_others("".join(sorted(set(text) - {" "}))))
+    file = min(files, key=lambda file: len(_absent(file, text)))
+    spare = next((c for c in REPLACEMENTS if not _absent(file, c)), "")
+    absent = _absent(file, text)
+    return file, "".join(spare if c in absent else c for c in text)
 
 
 @lru_cache(KEPT)
@@ -125,7 +146,10 @@ def _others(characters: str) -> tuple[str, ...]:
     if shutil.which("fc-list"):
         codes = " ".join(f"{ord(c):x}" for c in characters)
         command = ["fc-list", "--format=%{file}\n", f":charset={codes}"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        try:
+            listed = os.fsdecode(subprocess.run(command, capture_output=True, check=False, timeout=ASKED_S).stdout)
+        except (OSError, subprocess.TimeoutExpired):  # no answer: what is named below is tried
+            listed = ""
         files = [file for file in listed.splitlines() if file.endswith((".ttf", ".otf", ".ttc"))]
         found += sorted(files, key=lambda file: ("Sans" not in file and "othic" not in file, "Bold" not in file, file))
     return tuple(file for file in (*found, *NAMES))
@@ -136,7 +160,7 @@ def _absent(file: str, text: str) -> frozenset[str]:
     """The characters of `text` that the font draws as it draws one that does not exist; all of them if it cannot be read."""
     try:
         font = _font(file, 24)
-    except OSError:
+        nothing = bytes(font.getmask("\U0010ffff"))
+        return frozenset(c for c in text if not c.isspace() and bytes(font.getmask(c)) == nothing)
+    except (OSError, ValueError):
         return frozenset(text)
-    nothing = bytes(font.getmask("\U0010ffff"))
-    return frozenset(c for c in text if not c.isspace() and bytes(font.getmask(c)) == nothing)

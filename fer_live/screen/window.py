@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import threading
 import time
@@ -13,37 +11,16 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from fer_live.screen.display import settle_qt_platform
+from fer_live.screen.x11 import smallest_monitor
 from fer_live.types import Analysis, Rates
 
 TITLE = "fer_live"
 LARGEST_WH = 1600, 900  # of a window that opens: several cameras side by side would not fit on a screen
+UNKNOWN_WH = 1280, 720  # the same where the size of the screen cannot be known
+SHARE = 0.9  # of the screen: the rest is for the window's frame and the desktop's bars
+ESCAPE = 27
 SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
-
-
-def missing_display() -> str | None:
-    """Why no window can be opened, or None if one can. Asked first, because OpenCV's Qt ends the process if it fails."""
-    if not sys.platform.startswith("linux"):
-        return None
-    name = os.environ.get("DISPLAY", "")
-    if not name:
-        return "no display (DISPLAY is not set)"
-    host, _, screen = name.rpartition(":")
-    number = screen.split(".")[0]
-    if not number.isdigit():
-        return f"no display (DISPLAY is {name!r})"
-    if host in ("", "unix"):
-        addresses = [(socket.AF_UNIX, f"/tmp/.X11-unix/X{number}"), (socket.AF_UNIX, f"\0/tmp/.X11-unix/X{number}")]
-    else:
-        addresses = [(socket.AF_INET, (host, 6000 + int(number)))]
-    for family, address in addresses:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(address)
-                return None
-            except OSError:
-                continue
-    return f"no display answers at DISPLAY={name}"
 
 
 class Window:
@@ -54,6 +31,7 @@ class Window:
         self.is_full, self.is_shown, self.is_skipped = False, False, False
 
     def __enter__(self) -> Window:
+        settle_qt_platform()
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         return self
 
@@ -64,7 +42,8 @@ class Window:
         """Show one annotated picture (H, W, 3) uint8 BGR."""
         if not self.is_shown:
             height, width = image.shape[:2]
-            scale = min(1.0, LARGEST_WH[0] / width, LARGEST_WH[1] / height)
+            largest = largest_window()
+            scale = min(1.0, largest[0] / width, largest[1] / height)
             cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
             self.is_shown = True
         cv2.imshow(TITLE, image)
@@ -78,9 +57,9 @@ class Window:
 
     def poll(self, wait_ms: int = 0) -> None:
         """Answer keys and the closing of the window; returns at once, or after at most `wait_ms`."""
-        code = cv2.waitKey(wait_ms) if wait_ms else cv2.pollKey()
-        if code >= 0:
-            self.keys.get("esc" if code & 0xFF == 27 else chr(code & 0xFF).lower(), lambda: None)()
+        code = typed(cv2.waitKeyEx(wait_ms) if wait_ms else cv2.pollKey())
+        if code is not None:
+            self.keys.get("esc" if code == ESCAPE else chr(code).lower(), lambda: None)()
         if self.is_shown and not _is_open():
             self.quit()
 
@@ -90,6 +69,21 @@ class Window:
     def _full_screen(self) -> None:
         self.is_full = not self.is_full
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN if self.is_full else cv2.WINDOW_NORMAL)
+
+
+def largest_window() -> tuple[int, int]:
+    """(w, h) of the largest window to open, so that all of it is on the screen."""
+    screen = smallest_monitor()
+    if screen is None:
+        return UNKNOWN_WH
+    return min(LARGEST_WH[0], round(SHARE * screen[0])), min(LARGEST_WH[1], round(SHARE * screen[1]))
+
+
+def typed(code: int) -> int | None:
+    """The ASCII character of a key, or None: arrows, function keys and the like must not be taken for the letter that their
+    lower byte is. code: of `cv2.waitKeyEx` or `cv2.pollKey`; GTK puts Shift and Num Lock above its lower 16 bits."""
+    code = -1 if code < 0 else code & 0xFFFF
+    return code if code in (10, 13, ESCAPE) or 32 <= code < 127 else None
 
 
 def _is_open() -> bool:
@@ -132,6 +126,7 @@ class KioskWindow:
         self.due_s = time.monotonic() + still_s
 
     def __enter__(self) -> KioskWindow:
+        settle_qt_platform()
         self._open()
         return self
 
@@ -175,10 +170,10 @@ class KioskWindow:
 
     def poll(self) -> None:
         """Answer the few keys there are; returns at once."""
-        code, now_s = cv2.pollKey(), time.monotonic()
+        code, now_s = typed(cv2.pollKey()), time.monotonic()
         if code in (10, 13, 32):
             self.enter()
-        elif 32 < code < 127:
+        elif code is not None and code != ESCAPE:
             self.chord.take(chr(code), now_s)
         if now_s >= self.due_s:  # the camera gives nothing: the last visitor must not stay on the screen
             self.due_s = now_s + 1.0

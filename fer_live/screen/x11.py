@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 WHEEL = (4, 5, 6, 7)  # X11's buttons for the wheel, up, down, left and right
 
@@ -26,10 +27,13 @@ class ScreenHold:
                 self._hold()
             except ImportError:
                 print("the pointer stays on the screen: hiding it needs python-xlib; pip install python-xlib", file=sys.stderr)
+            except Exception as error:  # an extra: whatever python-xlib cannot do or read must not end the run
+                print(f"the pointer stays on the screen: python-xlib failed ({error})", file=sys.stderr)
         return self
 
     def __exit__(self, *exception) -> None:
-        self.close()
+        with suppress(Exception):  # the display may be gone
+            self.close()
 
     def _hold(self) -> None:
         from Xlib import X
@@ -39,7 +43,7 @@ class ScreenHold:
         server = Display()
         self.close = server.close
         root = server.screen().root
-        self.xywh = _monitor(server, root)
+        self.xywh = _monitors(server, root)[0]
         if server.has_extension("XFIXES"):
             server.xfixes_query_version()
             root.xfixes_hide_cursor()
@@ -88,11 +92,31 @@ def _is_blank(window) -> bool:
     return not any(line[i::4].strip(b"\0") for i in range(3))  # the fourth byte is padding
 
 
-def _monitor(server, root) -> tuple[int, int, int, int]:
-    if server.has_extension("RANDR"):
-        monitors = root.xrandr_get_monitors().monitors
-        for monitor in sorted(monitors, key=lambda monitor: not monitor.primary):
-            if monitor.width_in_pixels and monitor.height_in_pixels:
-                return monitor.x, monitor.y, monitor.width_in_pixels, monitor.height_in_pixels
+def smallest_monitor() -> tuple[int, int] | None:
+    """The (w, h) that fit on each monitor, in pixels; None where that cannot be known."""
+    if sys.platform == "win32":
+        import ctypes
+
+        return ctypes.windll.user32.GetSystemMetrics(0), ctypes.windll.user32.GetSystemMetrics(1)  # of the primary one
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        from Xlib.display import Display
+
+        server = Display()
+        try:
+            sizes = [monitor[2:] for monitor in _monitors(server, server.screen().root)]
+        finally:
+            server.close()
+    except Exception:  # python-xlib is not there, or cannot do or read something: a cautious size serves as well
+        return None
+    return min(w for w, _ in sizes), min(h for _, h in sizes)
+
+
+def _monitors(server, root) -> list[tuple[int, int, int, int]]:
+    """Where the monitors are, xywh, the primary one first; the whole screen where the server does not tell."""
+    monitors = root.xrandr_get_monitors().monitors if server.has_extension("RANDR") else []
+    found = [(m.x, m.y, m.width_in_pixels, m.height_in_pixels) for m in sorted(monitors, key=lambda m: not m.primary)
+             if m.width_in_pixels and m.height_in_pixels]
     size = root.get_geometry()
-    return 0, 0, size.width, size.height
+    return found or [(0, 0, size.width, size.height)]

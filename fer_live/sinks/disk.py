@@ -121,6 +121,8 @@ class RecordingFile:
                 check_still_there(self.path, self.file)
             except OSError as error:
                 self.error = self.error or _bare(error)
+            except Exception as error:  # a thread that ended in silence would leave a recording that nobody brings to the disk
+                self.error = self.error or OSError(errno.EIO, str(error) or type(error).__name__)
             if is_last:
                 return
 

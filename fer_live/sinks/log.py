@@ -98,7 +98,7 @@ class Log:
     def _append(self, text: str) -> None:
         """Hand whole lines to the system at once: whatever kills the program later, they are written."""
         assert self.file is not None
-        rest = memoryview(text.encode())
+        rest = memoryview(text.encode(errors="backslashreplace"))  # a name may hold what is no UTF-8
         while rest:
             rest = rest[self.file.write(rest) :]
 

@@ -95,8 +95,8 @@ class Microphone:
                     while self._end - self._chunks[0][0] > KEEP_S * RATE:
                         self._chunks.popleft()
                     self._heard.notify_all()
-        except (av.FFmpegError, OSError) as error:
-            text = error.strerror or str(error)
+        except Exception as error:  # whatever it is: nobody else would say that the microphone is gone
+            text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if not self._closed.is_set():
             self.lost(f"{self.device or 'the microphone'}: {text}; recordings go on in silence")
 

@@ -117,7 +117,7 @@ class VideoRecorder:
             return image
         if (height + height % 2, width + width % 2) == self.size_hw:
             return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        return cv2.resize(image, self.size_hw[::-1], interpolation=cv2.INTER_AREA)  # a stream that changed its size
+        return letterboxed(image, self.size_hw)  # a stream that changed its size
 
     def __exit__(self, *exception) -> None:
         if self.file is None:
@@ -150,6 +150,17 @@ class VideoRecorder:
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_rest(self.last_time_s + (0 if self.live else 1 / self.fps))
+
+
+def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (*size_hw, 3): as large as it fits, in its own shape, with black beside it or above and below."""
+    scale = min(size_hw[0] / image.shape[0], size_hw[1] / image.shape[1])
+    high, wide = (max(1, min(most, round(scale * side))) for most, side in zip(size_hw, image.shape[:2], strict=True))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    boxed = np.zeros((*size_hw, 3), np.uint8)
+    top, left = (size_hw[0] - high) // 2, (size_hw[1] - wide) // 2
+    boxed[top : top + high, left : left + wide] = cv2.resize(image, (wide, high), interpolation=how)
+    return boxed
 
 
 class PictureWriter:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fer_live.model.pictures import PictureError, load_picture
 from fer_live.sources.camera import Camera
+from fer_live.sources.connection import Patience
 from fer_live.sources.devices import camera_named
 from fer_live.sources.kinds import PICTURES, kind_of
 from fer_live.sources.names import not_open, source_text
@@ -27,8 +28,8 @@ from fer_live.types import Frame, Source, SourceError
 NAMED = 8  # of the files that are left out
 
 
-def open_source(source: str | int | Path) -> Source:
-    """The source of this name; it is checked here and opened on entering it.
+def open_source(source: str | int | Path, patience: Patience = Patience()) -> Source:  # noqa: B008 (frozen)
+    """The source of this name; it is checked here and opened on entering it. patience: how long a read may take.
 
     "demo"; a camera's number, name or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
     pictures, or a glob of them. An int is a camera's number, a Path a file, a folder, a glob or a device. Raises SourceError,
@@ -40,15 +41,15 @@ def open_source(source: str | int | Path) -> Source:
 
         return Demo()
     if text.isdigit() or text.startswith("/dev/"):
-        return Camera(int(text) if text.isdigit() else text)
+        return Camera(int(text) if text.isdigit() else text, read_s=patience.read_s)
     if text.startswith(("rtsp://", "rtsps://", "http://", "https://")):
-        return Stream(text)
+        return Stream(text, patience.answer_s, patience.read_s)
     if any(c in text for c in "*?[") and not Path(text).exists():
         return ImageFiles(sorted(Path(p) for p in glob.glob(text, recursive=True)), text)
     path = Path(text)
     camera = None if path.exists() else camera_named(text)
     if camera:
-        return Camera(camera)
+        return Camera(camera, read_s=patience.read_s)
     if path.is_dir():
         return ImageFiles(sorted(path.iterdir()), text)
     if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -15,18 +16,20 @@ from fer_live.types import Frame, SourceError
 
 
 class Camera:
-    """A webcam through OpenCV. index_or_path: its number, or a path such as /dev/video0."""
+    """A webcam through OpenCV. index_or_path: its number, or a path such as /dev/video0. read_s: how long a read may take."""
 
     is_live, ends = True, False
 
-    def __init__(self, index_or_path: int | str, size_wh: tuple[int, int] = (1280, 720), fps: float = 30.0):
-        self.name, self.size_wh, self.fps = index_or_path, size_wh, fps
+    def __init__(self, index_or_path: int | str, size_wh: tuple[int, int] = (1280, 720), fps: float = 30.0,
+                 read_s: float = 5.0):
+        self.name, self.size_wh, self.fps, self.read_s = index_or_path, size_wh, fps, read_s
         self.capture: cv2.VideoCapture | None = None
 
     def __enter__(self) -> Camera:
         self._check_exists()
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
-        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")  # seconds until OpenCV gives up a read; it waits ten
+        # seconds until OpenCV gives up a read; ten if nothing is said
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(self.read_s)))
         self.capture = cv2.VideoCapture(os.path.realpath(self.name) if isinstance(self.name, str) else self.name, backend)
         self.capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # raw 720p does not fit through USB 2
         self.capture.set(cv2.CAP_PROP_FRAME_WIDTH, self.size_wh[0])

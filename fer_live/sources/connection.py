@@ -20,11 +20,26 @@ class Patience:
 
     silent_s: float = 4.0  # for the next picture
     frozen_s: float = 4.0  # for a picture that differs from the last; 0: the same one may stay for ever
-    open_s: float = 15.0  # for the first picture after opening
+    open_s: float = 15.0  # for the first picture after opening; see `of`
     shortest_s: float = 1.0  # before opening again; doubled after each failure ...
     longest_s: float = 10.0  # ... up to this
     steady_s: float = 10.0  # a camera that worked this long is opened again after the shortest wait
     slate_s: float = 1.0  # from slate to slate: drawn and recorded, each costs the processor something
+
+    @classmethod
+    def of(cls, silent_s: float = 4.0, frozen_s: float = 4.0) -> Patience:
+        """With all limits that follow from how long a camera may be silent."""
+        return cls(silent_s, frozen_s, open_s=max(15.0, 3 * silent_s + 3.0))
+
+    @property
+    def answer_s(self) -> float:
+        """For a camera on the network to answer, and to send what must be seen to know what it sends: up to two pictures."""
+        return max(10.0, 2.5 * self.silent_s)
+
+    @property
+    def read_s(self) -> float:
+        """For one read, so that it returns soon after the silence was noticed, and not before."""
+        return self.silent_s + 1.0
 
 
 class Connection:
@@ -94,15 +109,19 @@ class Connection:
         """Whether it works, as far as can be told before anybody watches."""
         return self.has_picture or self.ends
 
+    def _is_frozen(self, patience: Patience) -> bool:
+        """Whether pictures came for so long and all were the same; while none comes, nothing is known of it."""
+        return patience.frozen_s > 0 and self.seen_s - self.changed_s >= patience.frozen_s
+
     def frozen_at(self, patience: Patience) -> int | None:
         """The digest of the picture at which it stands still, if it does."""
-        return self.digest if patience.frozen_s and time.monotonic() >= self.changed_s + patience.frozen_s else None
+        return self.digest if self._is_frozen(patience) else None
 
     def due_s(self, patience: Patience) -> float:
         """When it will be lost unless something comes."""
         if self.ends:
             return float("inf")
-        return min(self.seen_s + patience.silent_s, self.changed_s + (patience.frozen_s or float("inf")))
+        return self.seen_s if self._is_frozen(patience) else self.seen_s + patience.silent_s
 
     def fault(self, patience: Patience) -> str | None:
         """What is wrong with it, if anything is. Raises what is no fault of the camera's."""

@@ -15,7 +15,8 @@ from fer_live.types import Frame, Source
 
 
 class Grid:
-    """A live source made of live sources. The first camera's first picture sets the size of every tile.
+    """A live source made of live sources. The first camera's first picture sets the size of every tile, for the whole run: if it
+    takes longer than `wait_s`, or is only a slate, the picture of the first camera that has one.
 
     A picture is given as soon as each camera has a new one, or when the fastest of them should have had one; the others
     then stand as they were. It ends when all have ended. Boxes are pixels of the whole picture.
@@ -23,9 +24,10 @@ class Grid:
 
     is_live = True
 
-    def __init__(self, sources: list[Source]):
-        self.sources = sources
+    def __init__(self, sources: list[Source], wait_s: float = 1.0):
+        self.sources, self.wait_s = sources, wait_s
         self.fps = 30.0
+        self.tile_hw: tuple[int, int] | None = None  # None until it is known
         self.columns = math.ceil(math.sqrt(len(sources)))
         self.rows = math.ceil(len(sources) / self.columns)
         self._stack = ExitStack()
@@ -54,21 +56,33 @@ class Grid:
         with ExitStack() as stack:
             cameras = [stack.enter_context(Newest(through(source))) for source in self.sources]
             last: list[Frame | None] = [None] * len(cameras)
-            index = 0
+            index, begun_s = 0, time.monotonic()
             while True:
                 due_s = time.monotonic() + 1.0 / self.fps
                 fresh = [camera.get(max(0.0, due_s - time.monotonic())) for camera in cameras]
                 last = [new or old for new, old in zip(fresh, last, strict=True)]
-                if any(fresh):
+                waited_s = float("inf") if cameras[0].ended else time.monotonic() - begun_s
+                if any(fresh) and self._is_settled(last, waited_s):
                     yield Frame(self._compose(last), index, max(frame.time_s for frame in fresh if frame),
                                 is_slate=all(frame.is_slate for frame in last if frame))
                     index += 1
                 elif all(camera.ended for camera in cameras):
                     return
 
+    def _is_settled(self, frames: list[Frame | None], waited_s: float) -> bool:
+        """Whether the size of the tiles is known; a recording cannot change its size later."""
+        if self.tile_hw is None:
+            first = frames[0]
+            if (first and not first.is_slate) or waited_s >= self.wait_s:
+                there = [frame for frame in frames if frame]
+                chosen = next((frame for frame in there if not frame.is_slate), there[0])
+                self.tile_hw = chosen.image.shape[:2]
+        return self.tile_hw is not None
+
     def _compose(self, frames: list[Frame | None]) -> np.ndarray:
-        """The pictures in rows, each in a tile of the first one's size, as large as it fits; (H, W, 3) uint8 BGR."""
-        height, width = next(frame for frame in frames if frame).image.shape[:2]
+        """The pictures in rows, each in its tile, as large as it fits; (H, W, 3) uint8 BGR."""
+        assert self.tile_hw is not None
+        height, width = self.tile_hw
         picture = np.zeros((self.rows * height, self.columns * width, 3), np.uint8)
         for i, frame in enumerate(frames):
             if frame is None:

@@ -22,6 +22,8 @@ from fer_live.types import MOST_PIXELS, Frame, SourceError
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 POLL_S = 0.5  # from one request for a snapshot to the next
 SNAPSHOTS = {"image2", "image2pipe"}  # formats of a single picture, beside those called jpeg_pipe and so on
+# A series of JPEGs that FFmpeg finds by themselves, whatever stands between them. It must not look at two seconds of it first.
+BARE_JPEGS = {"format": "mjpeg", "options": {"analyzeduration": "1"}}
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
@@ -101,10 +103,22 @@ class Stream:
 
     def _open(self) -> None:
         options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
-        self.container, self.track = open_video(self.address, "is the address right, and does it send?", options=options,
-                                                timeout=(self.open_s, self.read_s))
+        limits = {"timeout": (self.open_s, self.read_s)}
+        advice = "is the address right, and does it send?"
+        self.container, self.track = open_video(self.address, advice, options=options, **limits)
+        if self.container.format.name == "mpjpeg" and not self.track.codec_context.width:
+            self._open_parts(limits)
         self.track.thread_type = "SLICE"  # threads that work on several pictures at once show each one later
         self.shown = Shown(self.track)
+
+    def _open_parts(self, limits: dict) -> None:
+        """Open a series of parts anew where FFmpeg found no JPEG: it takes only those that call themselves image/jpeg."""
+        assert self.container is not None
+        self.container.close()
+        self.container, self.track = open_video(self.address, "is it still sending?", **BARE_JPEGS, **limits)
+        if not self.track.codec_context.width:
+            self.container.close()
+            raise SourceError(f"{self.name} sends parts in which no JPEG picture is found; set the camera to MJPEG")
 
     def __exit__(self, *exception) -> None:
         self._closed.set()
@@ -174,7 +188,7 @@ class Arrived:
         self.packets = packets
         self.waiting: list[av.Packet] = []
         self.skipped = 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._ended = self._left = self._needs_key = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._draw, name="packets", daemon=True)
@@ -195,7 +209,7 @@ class Arrived:
                 with self._changed:
                     self._add(packet)
                     self._changed.notify_all()
-        except (av.FFmpegError, OSError) as caught:  # raised again where the packets are taken
+        except BaseException as caught:  # whatever it is: raised again where the packets are taken
             self._error = caught
         with self._changed:
             self._ended = True

@@ -72,13 +72,15 @@ class WebView:
 
     place: from `take_place`. entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second up to it.
     camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
+    stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
     """
 
     def __init__(self, place: Place, entry: Callable[..., dict], meter: Callable[[float], float],
-                 camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits()):  # noqa: B008 (frozen)
+                 camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
+                 stale_s: float = 0.0):
         self.place, self.limits = place, limits
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
-        self.feed = Feed(entry, meter, camera_is_up)
+        self.feed = Feed(entry, meter, camera_is_up, stale_s)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

@@ -19,7 +19,7 @@ import numpy as np
 from fer_live.types import Analysis
 
 LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the pictures that are sent: about 40 KB each
-STALE_S = 5.0  # without a frame for this long the camera counts as lost
+STALE_S = 5.0  # without a frame for this long the camera counts as lost, unless the run is more patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,12 @@ class Channel:
 
 
 class Feed:
-    """entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second. camera_is_up: as in `WebView`."""
+    """entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second. camera_is_up, stale_s: as in
+    `WebView`."""
 
-    def __init__(self, entry: Callable[..., dict], meter: Callable[[float], float], camera_is_up: Callable[[], bool]):
-        self.entry, self.meter, self.camera_is_up = entry, meter, camera_is_up
+    def __init__(self, entry: Callable[..., dict], meter: Callable[[float], float], camera_is_up: Callable[[], bool],
+                 stale_s: float = 0.0):
+        self.entry, self.meter, self.camera_is_up, self.stale_s = entry, meter, camera_is_up, stale_s
         self.figures = Figures()
         self.newest: tuple[np.ndarray, Analysis] | None = None
         self.start_s, self.index = 0.0, -1
@@ -112,7 +114,7 @@ class Feed:
         """"starting", "ok" or "lost"."""
         if not self.figures.frames:
             return "starting"
-        return "ok" if time.monotonic() - self.figures.shown_s < STALE_S and self.camera_is_up() else "lost"
+        return "ok" if time.monotonic() - self.figures.shown_s < max(STALE_S, self.stale_s) and self.camera_is_up() else "lost"
 
     def state(self) -> dict:
         """The figures as an object; fps are 0 while the camera is lost."""

@@ -1,0 +1,134 @@
+"""Whether a window can be opened on this machine: asked of the X server itself, because OpenCV's Qt ends the process if not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+COOKIE = b"MIT-MAGIC-COOKIE-1"
+INTERNET, INTERNET6, LOCAL, WILD = 0, 6, 256, 65535  # families of addresses in an authority file (Xau(3))
+ANSWER_S = 5.0  # how long a display may take
+FIRST_PORT = 6000  # of display 0, over TCP
+
+
+def missing_display() -> str | None:
+    """Why no window can be opened, or None if one can."""
+    if not sys.platform.startswith("linux"):
+        return None
+    name = os.environ.get("DISPLAY", "")
+    if not name:
+        return "no display (DISPLAY is not set)"
+    host, _, rest = name.rpartition(":")
+    number, _, screen = rest.partition(".")
+    if ":" not in name or not _is_number(number, 65535 - FIRST_PORT) or (screen and not _is_number(screen, 255)):
+        return f"no display (DISPLAY is {name!r})"
+    connection = _connect(host.rpartition("/")[2], int(number))
+    if connection is None:
+        return f"no display answers at DISPLAY={name}"
+    with connection:
+        try:
+            refusal = _ask(connection, _cookie(connection, number), int(screen or 0))
+        except (OSError, struct.error):  # struct: the answer is too short
+            return f"no display answers at DISPLAY={name}"
+    return refusal and f"the display {name} lets no window be opened ({refusal})"
+
+
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= most
+
+
+def _connect(host: str, number: int) -> socket.socket | None:
+    """A connection to the display, tried in the order of libxcb."""
+    is_here = host in ("", "unix")
+    if is_here:
+        for address in (f"\0/tmp/.X11-unix/X{number}", f"/tmp/.X11-unix/X{number}"):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(ANSWER_S)
+            try:
+                connection.connect(address)
+                return connection
+            except OSError:
+                connection.close()
+    try:
+        return socket.create_connection(("localhost" if is_here else host.strip("[]"), FIRST_PORT + number), ANSWER_S)
+    except (OSError, UnicodeError):  # UnicodeError: no name of a machine
+        return None
+
+
+def _ask(connection: socket.socket, cookie: bytes, screen: int) -> str | None:
+    """Ask to be let in, as every client does first (X11 protocol, "Connection Setup"). Returns why not, or None."""
+    name = COOKIE if cookie else b""
+    request = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie)) + _padded(name) + _padded(cookie)
+    connection.sendall(request)
+    status, reason_bytes, length = struct.unpack("<BBxxxxH", _receive(connection, 8))
+    content = _receive(connection, 4 * length)
+    if status != 1:
+        reason = content[:reason_bytes] if status == 0 else content
+        words = "".join(c for c in reason.decode("latin-1") if c.isprintable())
+        return words.strip() or "it wants to know who asks"
+    screens = struct.unpack_from("<20xB", content)[0]
+    return None if screen < screens else f"it has no screen {screen}"
+
+
+def _padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 4)
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, or fewer where the connection ends."""
+    content = b""
+    while len(content) < count and (more := connection.recv(count - len(content))):
+        content += more
+    return content
+
+
+def _cookie(connection: socket.socket, number: str) -> bytes:
+    """What the user's authority file has for this display; empty where it has nothing."""
+    family, address = LOCAL, socket.gethostname().encode()
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        peer = socket.inet_pton(connection.family, connection.getpeername()[0].partition("%")[0])
+        if not (peer[:1] == b"\x7f" and len(peer) == 4) and peer != bytes(15) + b"\1":  # what is local bears the machine's name
+            family, address = INTERNET if len(peer) == 4 else INTERNET6, peer
+    for entry_family, entry_address, entry_number, name, data in _authorities():
+        fits = entry_family == WILD or (entry_family, entry_address) == (family, address)
+        if fits and entry_number in (b"", number.encode()) and name == COOKIE:
+            return data
+    return b""
+
+
+def _authorities() -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+    """Family, address, number of the display, name of the method and data of each entry; ends where the file is damaged."""
+    path = os.environ.get("XAUTHORITY") or os.path.join(os.environ.get("HOME", "/"), ".Xauthority")
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError):  # ValueError: no name that a file can have
+        return
+    at = 0
+    try:
+        while at < len(content):
+            family, at = struct.unpack_from(">H", content, at)[0], at + 2
+            parts = []
+            for _ in range(4):
+                size = struct.unpack_from(">H", content, at)[0]
+                parts.append(content[at + 2 : at + 2 + size])
+                at += 2 + size
+            yield family, *parts
+    except struct.error:
+        return
+
+
+def settle_qt_platform() -> None:
+    """Have Qt use X11 where QT_QPA_PLATFORM names only platforms that OpenCV's own Qt has not, such as wayland: it would end
+    the process. An OpenCV that was built with the system's Qt is left alone."""
+    import cv2
+
+    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    wanted = os.environ.get("QT_QPA_PLATFORM", "")
+    names = [part.partition(":")[0] for part in wanted.split(";")]
+    if wanted and plugins.is_dir() and not any((plugins / f"libq{name}.so").is_file() for name in names if name):
+        print(f"QT_QPA_PLATFORM={wanted}: OpenCV's windows do not have it; using xcb", file=sys.stderr)
+        os.environ["QT_QPA_PLATFORM"] = "xcb"

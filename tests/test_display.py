@@ -1,0 +1,168 @@
+"""Whether a window can be opened: asked of real X servers that refuse, and of servers that speak another language."""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fer_live.screen import display as asked
+from fer_live.screen import window
+from tests.conftest import ROOT
+
+COOKIE = bytes(range(16))
+needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11")
+
+
+def entry(number, data=COOKIE, family=asked.LOCAL, address=None, name=asked.COOKIE):
+    """An entry of an authority file (Xau(3))."""
+    parts = socket.gethostname().encode() if address is None else address, number.encode(), name, data
+    return struct.pack(">H", family) + b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """A display of 1366x768 that lets nobody in without its cookie; as a cron job, sudo or ssh meet one."""
+    authority = tmp_path_factory.mktemp("x") / "authority"
+    authority.write_bytes(entry(""))
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1366x768x24", "-noreset", "-auth", str(authority)]
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        yield f":{pipe.readline().strip()}", authority
+    server.terminate()
+    server.wait(10)
+
+
+def run(*arguments, **environment):
+    process = subprocess.run([sys.executable, *map(str, arguments)], env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                             capture_output=True, text=True, timeout=120)
+    return process.returncode, process.stdout + process.stderr
+
+
+@needs_xvfb
+def test_a_display_that_refuses_the_user_is_said_and_survived(locked, tmp_path, untrained):
+    status, said = run("-m", "fer_live", "--source", "demo", "--model", untrained, "--max-seconds", 1, "--log",
+                       tmp_path / "o.jsonl", DISPLAY=locked[0], XAUTHORITY="/nonexistent")
+    assert status == 0 and (tmp_path / "o.jsonl").stat().st_size
+    line = next(line for line in said.splitlines() if "without a window" in line)
+    assert line.startswith(f"the display {locked[0]} lets no window be opened (Authorization required")
+    status, said = run("-m", "fer_live", "--source", "demo", "--kiosk", "--model", untrained, DISPLAY=locked[0],
+                       XAUTHORITY="/nonexistent")
+    assert status == 2 and "Traceback" not in said and "a kiosk needs one" in said
+
+
+@needs_xvfb
+@pytest.mark.parametrize("entries, is_let_in", [
+    (entry("", family=asked.WILD, address=b""), True),
+    (entry("{n}"), True),
+    (entry("9999", bytes(16)) + entry("{n}", bytes(16), address=b"elsewhere") + entry("{n}"), True),
+    (entry("{n}", b"other", name=b"XDM-AUTHORIZATION-1") + entry("{n}"), True),
+    (entry("{n}", bytes(16)), False),
+    (entry("9999"), False),
+    (entry("{n}")[:-3], False),
+    (b"", False)])
+def test_the_cookie_of_the_authority_file_opens_the_door(locked, tmp_path, monkeypatch, entries, is_let_in):
+    number = locked[0][1:]
+    at = entries.replace(struct.pack(">H", 3) + b"{n}", struct.pack(">H", len(number)) + number.encode())
+    (tmp_path / "a").write_bytes(at)
+    monkeypatch.setenv("DISPLAY", locked[0])
+    monkeypatch.setenv("XAUTHORITY", str(tmp_path / "a"))
+    missing = asked.missing_display()
+    assert (missing is None) == is_let_in, missing
+
+
+@needs_xvfb
+def test_a_screen_that_is_not_there_is_refused(locked, monkeypatch):
+    monkeypatch.setenv("XAUTHORITY", str(locked[1]))
+    for screen, is_there in (("", True), (".0", True), (".3", False)):
+        monkeypatch.setenv("DISPLAY", locked[0] + screen)
+        assert (asked.missing_display() is None) == is_there
+
+
+@linux_only
+@pytest.mark.parametrize("name", ["", "0", ":", ":x", ":²", ":99999999999", ":0.x", ":64001", "no.such.host.invalid:0",
+                                  "localhost:59530", "a" * 70 + ":1", ":59530"])
+def test_what_names_no_display_is_said(monkeypatch, name):
+    monkeypatch.setenv("DISPLAY", name)
+    assert asked.missing_display().startswith("no display")
+
+
+@linux_only
+@pytest.mark.parametrize("answer", [b"", b"\0", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\1" + bytes(7), b"\2\0\x0b\0\0\0\1\0more"])
+def test_a_server_that_speaks_another_language_is_no_display(monkeypatch, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setattr(asked, "FIRST_PORT", server.getsockname()[1])
+        monkeypatch.setenv("DISPLAY", "127.0.0.1:0")
+        assert asked.missing_display() is not None
+
+
+@needs_xvfb
+@pytest.mark.parametrize("platform", ["wayland", "wayland-egl;nothing", "xcb", "wayland;xcb"])
+def test_a_qt_platform_that_opencv_has_not_does_not_end_the_process(locked, platform):
+    """Desktops under Wayland set it for all programs."""
+    code = ("from fer_live.screen.window import Window; w = Window({}, print); w.__enter__(); w.__exit__(); print('closed')")
+    status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]), QT_QPA_PLATFORM=platform)
+    assert status == 0 and "closed" in said, said
+    assert ("using xcb" in said) == ("xcb" not in platform)
+
+
+@needs_xvfb
+@pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (640, 480)])
+def test_a_window_opens_no_larger_than_the_screen(locked, size_wh):
+    code = f"""if True:
+        import cv2, numpy as np
+        from fer_live.screen.window import TITLE, Window
+        with Window({{}}, print) as w:
+            for _ in range(5):
+                w.show(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), None, None)
+                w.poll(50)
+            print("size", *cv2.getWindowImageRect(TITLE)[2:])"""
+    status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]))
+    assert status == 0, said
+    w, h = map(int, next(line for line in said.splitlines() if line.startswith("size")).split()[1:])
+    assert w <= 0.91 * 1366 and h <= 0.91 * 768
+    assert w / h == pytest.approx(size_wh[0] / size_wh[1], rel=0.02)
+    if size_wh == (640, 480):
+        assert (w, h) == size_wh
+
+
+def test_where_the_screen_is_not_known_the_window_is_small_enough_for_most(monkeypatch):
+    monkeypatch.setattr(window, "smallest_monitor", lambda: None)
+    assert window.largest_window() == (1280, 720)
+    monkeypatch.setattr(window, "smallest_monitor", lambda: (3840, 2160))
+    assert window.largest_window() == (1600, 900)
+
+
+@needs_xvfb
+def test_what_python_xlib_cannot_do_does_not_end_a_kiosk(locked, monkeypatch, capsys):
+    """It reads the authority file itself, and asks extensions that may not be there."""
+    from fer_live.screen.x11 import ScreenHold
+
+    monkeypatch.setenv("DISPLAY", locked[0])
+    monkeypatch.setenv("XAUTHORITY", "/nonexistent")
+    with ScreenHold() as hold:
+        assert hold.xywh is None
+    assert "the pointer stays on the screen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code, key", [
+    (ord("q"), ord("q")), (ord("Q"), ord("Q")), (27, 27), (32, 32), (13, 13), (-1, None), (0x100000 | ord("q"), ord("q")),
+    (0xFF51, None), (0xFF52, None), (0xFF53, None), (0xFF54, None), (0xFF1B, None), (0xFFBE, None), (0xE1, None),
+    (0x250000, None), (63234, None), (127, None), (9, None), (0, None)])
+def test_only_characters_are_keys(code, key):
+    """Codes of Qt and GTK (X11's: arrows, Escape of the keypad, F1, Shift), of Windows (left) and of macOS (left)."""
+    assert window.typed(code) == key

@@ -1,0 +1,158 @@
+"""Network cameras that are slow or say wrong things of themselves, as real streams on loopback; and one limit for silence."""
+
+import itertools
+import json
+import os
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live import Frame, open_source
+from fer_live.__main__ import main
+from fer_live.app.open_source import make_source, patience
+from fer_live.app.options import parse
+from fer_live.kiosk.__main__ import unit
+from fer_live.sources.camera import Camera
+from fer_live.sources.connection import Patience
+from fer_live.sources.slate import draw_slate
+from fer_live.sources.stream import Arrived, Stream
+from fer_live.sources.supervisor import Supervised
+from fer_live.types import Analysis, SourceError
+from fer_live.web.feed import Feed
+from tests.faulty import FaultyCamera, number_in
+
+
+@pytest.mark.parametrize("part_type", ["image/jpg", "image/pjpeg", "application/octet-stream", None])
+def test_jpegs_are_shown_whatever_their_parts_are_called(part_type):
+    with FaultyCamera(part_type=part_type) as camera, Stream(camera.address, 5.0, 2.0) as stream:
+        assert camera.sent < 20, "it opens at once, not after two seconds of pictures"
+        frames = list(itertools.islice(stream, 10))
+        numbers = [number_in(frame.image) for frame in frames]
+        assert {frame.image.shape for frame in frames} == {(240, 320, 3)} and numbers == sorted(set(numbers))
+        assert camera.sent - numbers[-1] <= 5, "and its delay stays small"
+
+
+def test_parts_that_are_no_jpegs_are_refused_with_a_reason():
+    with FaultyCamera(part_type="image/png", suffix=".png") as camera:
+        started_s = time.monotonic()
+        with pytest.raises(SourceError, match="no JPEG picture is found; set"), Stream(camera.address, 1.0, 1.0):
+            pass
+        assert time.monotonic() - started_s < 4
+
+
+def lost_within(camera, limits, seconds):
+    """The reasons for which it was lost."""
+    said = []
+    source = Supervised("test", lambda: Stream(camera.address, limits.answer_s, limits.read_s), draw_slate,
+                        lambda event, reason: said.append(reason), limits)
+    with source:
+        end_s = time.monotonic() + seconds
+        for _ in source:
+            if time.monotonic() >= end_s:
+                break
+    return said
+
+
+def test_a_slow_camera_is_neither_lost_nor_frozen():
+    """A picture a second: that none has come since the last is no proof that it stands still."""
+    with FaultyCamera(rate=1.0) as camera:
+        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.5), 3.5) == []
+        assert lost_within(camera, Patience(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no picture for 0.5 s"]
+        camera.mode = "freeze"
+        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.9, slate_s=0.1), 2.5)[:1] == ["the same picture for 0.9 s"]
+
+
+@pytest.mark.parametrize("silent_s", [0.5, 4.0, 10.0, 3600.0])
+def test_all_limits_follow_from_one(silent_s):
+    """A read ends after the silence was noticed, not before; opening may take the two pictures that are needed to know it."""
+    limits = Patience.of(silent_s, 4.0)
+    assert limits.silent_s < limits.read_s <= limits.silent_s + 1
+    assert 2 * limits.silent_s < limits.answer_s < limits.open_s
+    stream = open_source("http://127.0.0.1:9/", limits)
+    assert (stream.open_s, stream.read_s) == (limits.answer_s, limits.read_s)
+    assert open_source("/dev/video9", limits).read_s == limits.read_s
+
+
+def test_what_was_the_default_still_is():
+    limits = patience(parse([]))
+    assert limits == Patience() == Patience.of()
+    assert (limits.silent_s, limits.frozen_s, limits.open_s, limits.answer_s, limits.read_s) == (4, 4, 15, 10, 5)
+
+
+def test_the_option_reaches_every_limit(monkeypatch):
+    arguments = ["--source", "http://127.0.0.1:9/", "--silent-seconds", "12.5"]
+    source = make_source("http://127.0.0.1:9/", parse(arguments))
+    assert source.patience == Patience.of(12.5) and source.connect().read_s == 13.5
+    monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")  # so that it is as before in the end
+    monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")
+    monkeypatch.setattr(Camera, "_check_exists", lambda self: None)
+    with pytest.raises(SourceError), Camera("/nonexistent", read_s=13.5):
+        pass
+    assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "14"
+    text = unit(["--silent-seconds", "60"])
+    assert "WatchdogSec=135\n" in text and "TimeoutStartSec=420\n" in text, "systemd must not take slow for hanging"
+    assert "WatchdogSec=30\n" in unit([]) and "TimeoutStartSec=180\n" in unit([])
+
+
+def test_the_web_view_is_as_patient(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("fer_live.web.feed.time.monotonic", lambda: now[0])
+    picture = np.zeros((8, 8, 3), np.uint8)
+    quick, slow = (Feed(lambda *_, **__: {}, lambda now_s: 1.0, lambda: True, stale_s) for stale_s in (0.0, 11.0))
+    for feed in (quick, slow):
+        feed.put(picture, Analysis(Frame(picture, 0, 100.0), ()))
+    now[0] = 110.0
+    assert (quick.camera(), slow.camera()) == ("lost", "ok")
+    now[0] = 112.0
+    assert slow.camera() == "lost"
+
+
+def test_the_program_takes_the_option(tmp_path, untrained, capsys):
+    with FaultyCamera(rate=0.8) as camera:
+        for seconds, is_lost in (("0.6", True), ("3", False)):
+            log = tmp_path / f"{seconds}.jsonl"
+            assert main(["--source", camera.address, "--no-window", "--silent-seconds", seconds, "--log", str(log),
+                         "--max-seconds", "3.5", "--model", str(untrained)]) == 0
+            entries = [json.loads(line) for line in log.read_text().splitlines()]
+            assert any(entry.get("camera_lost") for entry in entries) == is_lost
+    assert "no picture for 0.6 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--silent-seconds", "9"], ["--frozen-seconds", "0"], ["--wait-for-camera"],
+                                    ["--on-camera-lost", "true"], ["--on-camera-found", "true"]])
+def test_what_cannot_take_effect_is_refused(tmp_path, portrait, capsys, option):
+    cv2.imwrite(str(tmp_path / "a.png"), portrait)
+    for sources in (["demo"], [str(tmp_path / "a.png")], ["demo", "demo"]):
+        named = itertools.chain(*(("--source", source) for source in sources))
+        assert main([*named, "--no-window", "--max-seconds", "1", *option]) == 2
+        assert f"{option[0]} is for cameras and streams" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_silence_has_bounds(value, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(["--silent-seconds", value])
+    assert caught.value.code == 2 and "--silent-seconds" in capsys.readouterr().err
+
+
+def test_whatever_ends_the_thread_that_draws_packets_reaches_its_reader():
+    def packets():
+        raise ZeroDivisionError
+        yield
+
+    caught = []
+
+    def read():
+        with Arrived(packets()) as arrived:
+            try:
+                list(arrived)
+            except ZeroDivisionError as error:
+                caught.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)  # it must not keep the tests if it hangs
+    reader.start()
+    reader.join(5)
+    assert not reader.is_alive() and caught

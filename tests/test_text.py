@@ -1,0 +1,77 @@
+"""Text on pictures: what comes from outside while a run goes on is drawn whatever it holds."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from fer_live.screen import text
+from fer_live.screen.overlay import Overlay
+from fer_live.types import Analysis, Frame, OutputError, Rates, View
+
+NO_FONT = "\U0001fae0\U000f1234"  # an emoji of 2021, and a character for private use
+
+
+@pytest.fixture
+def no_other_fonts(monkeypatch):
+    """A machine that has the font of the program and no other."""
+    monkeypatch.setattr(text, "_others", lambda characters: ())
+    forget()
+    yield
+    forget()
+
+
+def forget():
+    for kept in (text.font_file, text._drawable, text._drawn):
+        kept.cache_clear()
+
+
+def written(words):
+    image = np.zeros((60, 1200, 3), np.uint8)
+    text.write(image, words, 5, 40, 20, (255, 255, 255))
+    return image
+
+
+@pytest.mark.parametrize("words", [f"/media/{NO_FONT}", "日本語 и русский", "disk\udcff", "two\nlines\tand\x07bell", NO_FONT,
+                                   "\udcff", "\U0001f468\u200d\U0001f469"])
+def test_every_text_is_measured_and_drawn(no_other_fonts, words):
+    assert text.width(words, 20) > 0 and written(words).any()
+    assert text.fit(words, 20, 10) >= 6
+    assert "".join(text.wrap(words, 20, 40)).replace(" ", "") == "".join(words.split())
+
+
+def test_what_no_font_has_is_replaced_and_the_rest_stays(no_other_fonts):
+    file, drawn = text._drawable(f"disk {NO_FONT} full")
+    assert file == str(text.SHIPPED) and drawn in ("disk \ufffd\ufffd full", "disk ?? full")
+    assert np.array_equal(written(f"disk {NO_FONT}"), written(drawn[:7]))
+    assert not np.array_equal(written(f"disk {NO_FONT}"), written("disk"))
+
+
+def test_a_notice_with_a_disk_called_by_an_emoji_is_drawn(no_other_fonts):
+    view = View(notice=f"recording stopped: cannot write to /media/{NO_FONT}/o.mp4 (No space left on device)")
+    frame = Frame(np.full((480, 640, 3), 90, np.uint8), 0, 0.0)
+    image = Overlay(("happy",), view).draw(Analysis(frame, ()), Rates())
+    assert (image[400:] != 90).any(axis=2).mean() > 0.1, "a dark plate along the lower border"
+
+
+def test_words_that_are_known_at_the_start_are_still_refused(no_other_fonts):
+    with pytest.raises(OutputError, match="no font here has"):
+        text.check([f"happy {NO_FONT}"])
+
+
+@pytest.mark.parametrize("answer", [b"/fonts/caf\xe9.ttf\n", None])
+def test_a_list_of_fonts_that_cannot_be_had_or_read_ends_nothing(monkeypatch, answer):
+    def run(command, **options):
+        if answer is None:
+            raise subprocess.TimeoutExpired(command, 5)
+        return subprocess.CompletedProcess(command, 0, answer, b"")
+
+    monkeypatch.setattr(text.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(text.subprocess, "run", run)
+    text._others.cache_clear()
+    forget()
+    try:
+        assert text.width(f"disk {NO_FONT}", 20) > 0
+    finally:
+        text._others.cache_clear()
+        forget()
