@@ -14,6 +14,7 @@ if "--no-store" in sys.argv:
 
 from fer_live.app.kiosk_options import check
 from fer_live.app.options import parse
+from fer_live.redact import redact
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(args)
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redact(str(error))}", file=sys.stderr)  # an address may stand where a file was asked for
         return 2
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 HIDDEN = "***"
 # user:password@ without a scheme, as somebody types it who forgets rtsp://; a Windows path such as C:\me@work is none
 BARE = re.compile(r"(?![A-Za-z]:[\\/])[^\s/:@'\"(]+:\S*@")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3}|//)(?=\S)")
 VALUE = re.compile(r"=[^&;?#]*")
+
+
+def redact_errors(parser: Any) -> Any:
+    """Have the error messages of an ArgumentParser, which repeat what was given, hold no password; returns the parser."""
+    say = parser.error
+    parser.error = lambda message: say(redact(message))
+    return parser
 
 
 def redact(text: str) -> str:

@@ -43,6 +43,13 @@ class Frame:
     name: str = ""  # file name, for pictures only
     is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
     segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
+    tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of the pictures of several cameras in it; empty: it is one picture
+
+    @property
+    def smallest_side(self) -> int:
+        """The shorter side of the picture, or of the smallest of several in it, in pixels: faces are measured by it."""
+        boxes = self.tiles or ((0, 0, self.image.shape[1], self.image.shape[0]),)
+        return min(min(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,10 @@ class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
     def detect(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4)."""
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4).
+
+        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`.
+        """
         ...
 
 

@@ -2,14 +2,17 @@
 
 import json
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from fer_live.__main__ import main
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.privacy.masks import Mask, widened
 from fer_live.sources.grid import Grid
-from fer_live.types import Frame, SourceError
+from fer_live.types import Analysis, Frame, SourceError
 
 
 class Still:
@@ -90,6 +93,43 @@ def test_a_camera_that_changes_its_size_keeps_its_tile():
             yield from super().__iter__()
 
     assert shapes(Grid([Turned(filled(50)), Still(filled(100), n=12)])) == {(48, 128, 3)}
+
+
+def test_where_the_pictures_are_and_how_small_the_smallest_is():
+    with Grid([Still(filled(50)), Still(filled(100, (48, 48))), Still(filled(150, (24, 48)))]) as grid:
+        frame = list(grid)[-1]
+    assert frame.tiles == ((0, 0, 64, 48), (72, 0, 120, 48), (20, 48, 44, 96)) and frame.smallest_side == 24
+    for value, (x1, y1, x2, y2) in zip((50, 100, 150), frame.tiles, strict=True):
+        assert (frame.image[y1:y2, x1:x2] == value).all()
+    assert Frame(filled(0), 0, 0.0).smallest_side == 48
+
+
+@pytest.mark.parametrize("cameras", [1, 2, 4])
+@pytest.mark.parametrize("shape", ["square", "tall", "wide"])
+def test_a_face_is_found_in_a_grid_as_it_is_alone(portrait, untrained, cameras, shape):
+    """It is a fifth of its picture's shorter side, whatever the grid's shape."""
+    pad = {"square": (0, 0, 0, 0), "tall": (200, 300, 0, 0), "wide": (0, 0, 200, 300)}[shape]
+    picture = cv2.copyMakeBorder(portrait, *pad, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    with Grid([Still(picture, fps=20.0) for _ in range(cameras)]) as grid:
+        frame = list(grid)[-1]
+    analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
+    for i in range(4):
+        faces = analyzer(replace(frame, index=i, time_s=i / 30)).faces
+    assert len(faces) == cameras
+    masked = Mask("pixelate")(Analysis(frame, ())).frame.image
+    for x1, y1, x2, y2 in (widened(face.box) for face in faces):
+        before, after = frame.image[y1:y2, x1:x2], masked[y1:y2, x1:x2]
+        assert (before == after).all(axis=2).mean() < 0.2, "the second look has found it by itself"
+
+
+def test_a_late_camera_does_not_turn_the_time_back():
+    class Late(Still):
+        def __iter__(self):
+            yield from (replace(frame, time_s=frame.time_s - 0.1) for frame in super().__iter__())
+
+    with Grid([Still(filled(1), n=10, fps=40.0), Late(filled(2), n=20, fps=50.0)]) as grid:
+        times = [frame.time_s for frame in grid]
+    assert times == sorted(times)
 
 
 def test_a_slow_camera_delays_nobody_and_the_grid_ends_with_the_last():

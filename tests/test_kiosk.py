@@ -16,15 +16,17 @@ import numpy as np
 import pytest
 
 from fer_live.kiosk import __main__ as kiosk
+from fer_live.kiosk.consent import Consent
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.notify import Heartbeat
-from fer_live.kiosk.visitors import Consent, Presence
+from fer_live.kiosk.visitors import Presence
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.labels import LANGUAGES, read_words
 from fer_live.screen.window import Chord
-from fer_live.types import Analysis, Face, Frame, View
+from fer_live.types import Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
+from tests.faulty import FaultyCamera
 from tests.test_app import refused
 from tests.test_window import close_politely, display, key, screenshot, start, wait_for  # noqa: F401
 
@@ -67,59 +69,216 @@ def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
 
 
 class Tape:
-    """Counts what a recorder is told."""
+    """A consent whose clock is the frames', and what its recorder was given."""
 
-    def __init__(self):
-        self.said = []
-        self.consent = Consent(lambda: self.said.append("start"), lambda: self.said.append("stop"), seconds=10.0)
+    def __init__(self, seconds=10.0):
+        self.time_s, self.view, self.said, self.files = 0.0, View(), [], []
+        self.consent = Consent(self.open, self.view, seconds, lambda *said: self.said.append(said), clock=lambda: self.time_s)
 
-    def at(self, time_s, people=1):
-        self.consent.write(np.zeros((1, 1, 3), np.uint8), seen(people, float(time_s)))
-        self.consent.poll()
-        return self.said
+    def open(self):
+        self.files.append(Reel())
+        return self.files[-1]
+
+    def run(self, until_s, *faces, every_s=1 / 30, **frame):
+        """Frames up to a time, each with these faces: (track id, place, look)."""
+        while self.time_s < until_s - 1e-6:
+            self.time_s += every_s
+            self.consent.write(np.zeros((1, 1, 3), np.uint8), crowd(self.time_s, *faces, **frame))
+            self.consent.poll()
+        return self
+
+    def press(self):
+        self.consent.press()
+        return self
+
+    @property
+    def is_on(self):
+        assert self.view.recording == bool(self.consent.agreed)
+        return self.view.recording
+
+    @property
+    def recorded(self):
+        """Times of all recorded pictures."""
+        return [time_s for reel in self.files for time_s in reel.times]
 
 
-def test_consent_records_from_a_press_only_and_ends_by_itself():
-    tape = Tape()
-    assert tape.at(0) == tape.at(50) == []
-    tape.consent.press()
-    assert tape.at(51) == ["start"]
-    assert tape.at(59.9) == ["start"] and tape.at(60.1) == ["start", "stop"] and tape.at(99) == ["start", "stop"]
+class Reel:
+    def __init__(self, good=10_000):
+        self.times, self.end_s, self.is_closed, self.good = [], None, False, good
+
+    def __enter__(self):
+        return self
+
+    def write(self, image, analysis):
+        assert not self.is_closed
+        if len(self.times) >= self.good:
+            raise OutputError("no room")
+        self.times.append(analysis.frame.time_s)
+
+    def __exit__(self, *exception):
+        self.is_closed = True
+
+
+LOOKS = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 3), np.uint8)  # of five people
+
+
+def crowd(time_s, *faces, seen=(), **frame):
+    """An analysis of a picture with these faces: (track id, place from the left, look)."""
+    image, probs, made = np.full((200, 600, 3), 90, np.uint8), np.full(7, 1 / 7, np.float32), []
+    for track_id, place, look in faces:
+        box = 20 + 150 * place, 50, 120 + 150 * place, 150
+        image[box[1] : box[3], box[0] : box[2]] = cv2.resize(LOOKS[look], (100, 100))
+        made.append(Face(box, track_id, probs, "happy", 0.6))
+    return Analysis(Frame(image, 0, time_s, **frame), tuple(made), (*(face.box for face in made), *seen))
+
+
+A, B = (1, 0, 0), (2, 1, 1)  # two people, each at a place of their own
+
+
+def test_consent_records_from_a_press_only_and_ends_by_itself(capsys):
+    tape = Tape().run(50, A)
+    assert not tape.is_on and not tape.files
+    pressed_s = tape.press().time_s
+    assert tape.is_on and tape.run(pressed_s + 9.9, A).is_on
+    assert not tape.run(pressed_s + 10.1, A).is_on and tape.run(70, A).files[1:] == [] and tape.files[0].is_closed
+    assert pressed_s < tape.recorded[0] < pressed_s + 0.05 and tape.recorded[-1] < pressed_s + 9.3
+    assert np.diff(tape.recorded).max() < 0.04, "no gap"
+    assert tape.files[0].end_s == tape.recorded[-1], "the last picture is not shown on"
+    assert "recording ended: after 10 s" in capsys.readouterr().err
+
+
+def test_pictures_from_before_the_press_are_not_recorded():
+    """They are still on their way when the button is pressed, a slow machine's half a second later."""
+    tape = Tape().run(5, A)
+    tape.time_s = 5.5  # of the press
+    tape.press()
+    tape.time_s = 5.0
+    tape.run(8, A)
+    assert tape.recorded[0] > 5.5
 
 
 def test_consent_ends_with_a_second_press_but_a_held_button_counts_once():
-    tape = Tape()
-    tape.at(0)
+    tape = Tape().run(2, A)
     for i in range(40):  # a key that repeats itself
-        tape.consent.press()
-        tape.at(i * 0.05)
-    assert tape.said == ["start"]
-    tape.at(4)
-    tape.consent.press()
-    assert tape.said == ["start", "stop"]
+        tape.press().run(2 + (i + 1) * 0.05, A)
+    assert tape.is_on
+    tape.run(5, A).press()
+    assert not tape.is_on and len(tape.files) == 1 and tape.files[0].is_closed
 
 
-def test_consent_is_nobody_else_s():
-    tape = Tape()
-    tape.at(0, people=0)
-    tape.consent.press()
-    assert tape.said == [], "nobody is there"
-    tape.at(1)
-    tape.consent.press()
-    assert tape.at(2, 0) == ["start"] and tape.at(3, 0) == ["start", "stop"], "gone"
-    tape.at(5, 1)
-    tape.consent.press()
-    tape.at(6, 1)
-    tape.at(6.1, 2)
-    assert tape.at(6.2, 1)[-1] == "start", "one false face for a moment"
-    tape.at(7, 1)
-    tape.at(7.3, 2)
-    assert tape.at(7.6, 2)[-1] == "stop", "somebody joined who has not agreed"
-    tape.at(8, 2)
-    tape.consent.press()
+def test_who_has_just_come_cannot_agree():
+    tape = Tape().run(1, )
+    assert not tape.press().is_on, "nobody is there"
+    tape.run(1.9, A)
+    assert not tape.consent.may_begin and not tape.press().is_on
+    tape.run(3, A).run(3.5, A, B)
+    assert not tape.press().is_on, "one of them has been there for half a second"
+    tape.run(4.6, A, B)
+    assert tape.consent.may_begin and tape.press().is_on and tape.consent.agreed == {1, 2}
+    tape.run(4.8, A)
+    assert tape.is_on, "missed for a moment"
+    assert tape.run(7, A, B).is_on and tape.recorded
+
+
+def test_one_goes_and_another_comes_within_two_seconds():
+    """The count of people is the same before and after."""
+    tape = Tape().run(2, A).press().run(6, A)
+    assert tape.is_on
+    tape.run(6.6).run(6.65, B)
+    assert not tape.is_on and max(tape.recorded) < 6.0
+    assert not tape.run(20, B).is_on and max(tape.recorded) < 6.0
+    tape = Tape().run(2, A).press().run(6, A).run(8)
+    assert not tape.is_on and max(tape.recorded) < 6.0, "gone, and nobody came"
+    tape = Tape().run(2, A, B).press().run(6, A, B).run(6.8, A)
+    assert not tape.is_on, "one of two who agreed is gone"
+
+
+def test_nobody_else_is_recorded_not_even_the_frames_in_which_they_come():
+    tape = Tape(60.0).run(2, A).press().run(12, A)
+    tape.run(12.8, A)  # somebody has come into the picture, and is not found yet
+    tape.run(12.85, A, B)
+    assert not tape.is_on and max(tape.recorded) < 12.1
+    slow = Tape(60.0).run(2, A, every_s=0.1).press().run(12, A, every_s=0.1)
+    slow.run(14, A, every_s=0.1).run(14.1, A, B, every_s=0.1)  # 20 frames, in which a search of the whole picture falls
+    assert max(slow.recorded) < 12.0
+
+
+def test_a_candidate_face_takes_back_what_waits_but_does_not_end():
+    tape = Tape(60.0).run(2, A).press().run(6, A)
+    tape.run(6.1, A, seen=((400, 20, 500, 120),))
+    assert tape.is_on and tape.run(8, A).is_on
+    gap = [time_s for time_s in tape.recorded if 5.3 < time_s < 6.09]
+    assert not gap and max(tape.recorded) > 7.0
+
+
+def test_another_face_at_the_same_place_is_not_who_agreed():
+    """The tracker follows places: whoever is there half a second later has the same number."""
+    tape = Tape(60.0).run(2, A).press().run(6, A)
+    tape.run(6.4).run(6.8, (1, 0, 3))
+    assert not tape.is_on and max(tape.recorded) < 6.0
+    before = Tape().run(3, A).run(4, (1, 0, 3))
+    assert not before.consent.may_begin and not before.press().is_on, "who took the place has been there for under a second"
+    turned = Tape(60.0).run(2, A).press().run(6, A).run(6.2, (1, 0, 3)).run(9, A)
+    assert turned.is_on and max(turned.recorded) > 8.0, "a face that looks different for a moment is the same"
+
+
+@pytest.mark.parametrize(("away", "options"), [(1, []), (8, []), (8, ["--mask", "emoji"])])
+def test_who_takes_the_place_within_half_a_second_is_told_from_who_agreed(portrait, untrained, away, options):
+    """With the true detector, tracker and mask; the tracker gives both the same number."""
+    from contextlib import ExitStack
+
+    from fer_live.analysis.analyzer import Analyzer
+    from fer_live.app.chain import Chain
+    from fer_live.app.controls import Controls
+    from fer_live.app.kiosk import ask_consent
+    from fer_live.app.options import parse
+
+    args, tape, ids = parse(["--kiosk", "--record-on-consent", "--consent-seconds", "60", *options]), Tape(), []
+    analyzer = Chain(args, Analyzer.from_checkpoint(untrained, "cpu", runtime="torch"))
+    tape.consent = ask_consent(args, analyzer, Controls(tape.view, None, lambda path: tape.open()), ExitStack())
+    tape.consent.clock = lambda: tape.time_s
+    other = np.roll(portrait[:, ::-1], -65, axis=1)  # the mirrored face, at the place of the true one
+    for i, image in enumerate([portrait] * 120 + [np.full_like(portrait, 90)] * away + [other] * 30):
+        tape.time_s = i / 30
+        analysis = analyzer(Frame(image, i, tape.time_s))
+        ids += [face.track_id for face in analysis.faces]
+        tape.consent.write(image, analysis)
+        if i == 60:
+            assert tape.press().is_on
+        assert tape.is_on == (i >= 60) or i > 120 + away, i
+    assert set(ids) == {1} and not tape.is_on and 2 < tape.recorded[0] < 2.2 and tape.recorded[-1] < 4.0
+
+
+def test_a_lost_camera_a_clock_that_goes_back_and_silence_end_it():
+    assert not Tape(60.0).run(2, A).press().run(6, A).run(6.05, is_slate=True).is_on
+    back = Tape(60.0).run(2, A).press().run(6, A)
+    back.time_s = 1.0
+    assert not back.run(1.05, A).is_on and not back.press().is_on
+    assert back.run(4, A).press().is_on and back.run(5.5, A).files[1].times, "after that it records again"
+    silent = Tape(60.0).run(2, A).press().run(6, A)
+    silent.time_s += 2.1
+    silent.consent.poll()
+    assert not silent.is_on
+
+
+def test_a_short_visit_leaves_no_file_and_a_full_disk_ends_the_recording_only():
+    tape = Tape().run(2, A).press().run(2.7, A)
     with tape.consent:
         pass
-    assert tape.said[-2:] == ["start", "stop"], "the end of the program"
+    assert not tape.is_on and not tape.files, "the end of the program"
+    full = Tape()
+    full.open = lambda: Reel(good=3)
+    full.consent.open_recorder = full.open
+    assert not full.run(2, A).press().run(6, A).is_on and full.said == [("recording stopped", "no room")]
+
+
+def test_what_waits_is_bounded():
+    for rate in (5, 30, 60, 120):
+        tape, most = Tape(60.0).run(2, A, every_s=1 / rate).press(), 0
+        for i in range(6 * rate):
+            tape.run(2 + (i + 1) / rate, A, every_s=1 / rate)
+            most = max(most, len(tape.consent.held))
+        assert 20 <= most <= 26 and tape.recorded, rate
 
 
 def test_the_chord():
@@ -141,8 +300,8 @@ def test_the_screen_in_every_language_shape_and_company(language):
     words = read_words(language)
     notice = Notice([words], Facts(("consent",), True, "Museum für Gestaltung", URL))
     for size_wh in ((1280, 720), (720, 1280), (1728, 720), (960, 720)):
-        view, idle = View(badge="DEMO"), []
-        layout = Layout(size_wh, EMOTIONS, [words], view, notice, lambda idle=idle: bool(idle), asks=True)
+        view, idle, ready = View(badge="DEMO"), [], []
+        layout = Layout(size_wh, EMOTIONS, [words], view, notice, lambda idle=idle: bool(idle), lambda ready=ready: not ready)
         screens = [layout.draw(seen(people, 0.0)) for people in (0, 1, 2, 3, 5)]
         assert all(screen.shape == (size_wh[1], size_wh[0], 3) for screen in screens)
         assert len({screen.tobytes() for screen in screens}) == 5
@@ -152,12 +311,25 @@ def test_the_screen_in_every_language_shape_and_company(language):
         red = layout.draw(seen(1, 0.0))
         assert (red != screens[1]).any() and layout.button
         view.recording = False
+        ready.append(False)
+        grey = layout.draw(seen(1, 0.0))
+        assert layout.button is None and (grey != screens[1]).any(), "it is shown, but cannot be pressed yet"
+        ready.clear()
         layout.draw(seen(0, 0.0))
         assert layout.button is None, "nobody is there to press it"
         idle.append(1)
         rest = layout.draw(seen(0, 0.0, image=np.full((720, 1280, 3), (0, 200, 0), np.uint8)))
         assert not (rest == (0, 200, 0)).all(axis=2).any(), "no picture of the room"
         assert cv2.QRCodeDetector().detectAndDecode(rest)[0] == URL, size_wh
+
+
+def test_the_button_speaks_of_all_who_are_recorded():
+    words = {**read_words("en"), "record": "x", "record_all": "yyy"}
+    layout, said = Layout((1280, 720), EMOTIONS, [words], View(), may_record=lambda: True), []
+    layout._middle = lambda screen, box, text, *_: said.append(text)
+    for people in (1, 2, 5):
+        layout.draw(seen(people, 0.0))
+    assert said == ["x", "yyy", "yyy"]
 
 
 def test_visitors_keep_their_numbers():
@@ -281,41 +453,91 @@ def click(display, x, y, button=1):  # noqa: F811
                    env={**os.environ, "DISPLAY": display})
 
 
+class Room(FaultyCamera):
+    """Shows `who` is there: nobody, somebody in red at the left, or somebody in blue at the right."""
+
+    def __init__(self, portrait, who=""):
+        self.who, head = who, cv2.resize(portrait[20:320, 60:360], (300, 300))
+        self.people = {"red": (head * (0.1, 0.3, 1.0), 30), "blue": (head[:, ::-1] * (1.0, 0.3, 0.1), 310)}
+        super().__init__(size_wh=(640, 360), rate=20.0)
+
+    def picture(self, number, size_wh):
+        image = np.full((360, 640, 3), 90, np.uint8)
+        if self.who:
+            person, left = self.people[self.who]
+            image[30:330, left : left + 300] = person
+        image[0, 0] = number % 256, 0, 0
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
 @needs_screen
-def test_a_kiosk_on_a_screen(display, tmp_path, untrained):  # noqa: F811
-    process = start(display, tmp_path, "--source", "demo", "--model", untrained, "--kiosk", "--language", "ja,tr", "--operator",
-                    "東京", "--policy-url", URL, "--record-on-consent", "--output", tmp_path / "o.mp4", "--consent-seconds", "60")
-    try:
-        wait_for(lambda: code_on(display) == URL, "the notice")
-        picture = screenshot(display)
-        edges = [picture[[0, -1]].reshape(-1, 3), picture[:, [0, -1]].reshape(-1, 3)]
-        assert all((abs(edge - np.array([24, 24, 24])) < 3).mean() > 0.9 for edge in edges), "no frame, and all of the screen"
-        for _ in range(5):
-            click(display, 700, 450, button=4)  # the wheel would enlarge the picture
-        key(display, "s", "r", "b", "m", "f", "Escape", "q", "q", "x", "alt+F4", "ctrl+s")
-        assert process.poll() is None and not list(tmp_path.iterdir()), "all keys are dead"
-        close_politely(display)
-        time.sleep(0.5)
-        wait_for(lambda: code_on(display) == URL, "the window again, as large as before")
-        wait_for(lambda: is_red(display), "the button", 40)
-        click(display, 1200, 840)
-        wait_for(lambda: (tmp_path / "o.mp4").exists(), "a recording")
-        time.sleep(1.5)
-        click(display, 1200, 840)
-        time.sleep(0.5)
-        key(display, "q", "q", "q")
-        said = process.communicate(timeout=20)[1]
-    finally:
-        process.kill()
+def test_a_kiosk_on_a_screen(display, tmp_path, untrained, portrait):  # noqa: F811
+    camera = Room(portrait, "red")
+    with camera:
+        process = start(display, tmp_path, "--source", camera.address, "--frozen-seconds", "0", "--model", untrained, "--kiosk",
+                        "--language", "ja,tr", "--operator", "東京", "--policy-url", URL, "--record-on-consent", "--output",
+                        tmp_path / "o.mp4", "--consent-seconds", "60")
+        try:
+            wait_for(lambda: code_on(display) == URL, "the notice", 90)
+            picture = screenshot(display)
+            edges = [picture[[0, -1]].reshape(-1, 3), picture[:, [0, -1]].reshape(-1, 3)]
+            assert all((abs(edge - np.array([24, 24, 24])) < 3).mean() > 0.9 for edge in edges), "no frame, and all of the screen"
+            for _ in range(5):
+                click(display, 700, 450, button=4)  # the wheel would enlarge the picture
+            key(display, "s", "r", "b", "m", "f", "Escape", "q", "q", "x", "alt+F4", "ctrl+s")
+            assert process.poll() is None and not list(tmp_path.iterdir()), "all keys are dead"
+            close_politely(display)
+            time.sleep(0.5)
+            wait_for(lambda: code_on(display) == URL, "the window again, as large as before")
+            wait_for(lambda: is_red(display), "the button", 90)
+            click(display, 1200, 840)
+            wait_for(lambda: (tmp_path / "o.mp4").exists(), "a recording", 90)
+            time.sleep(1.5)
+            click(display, 1200, 840)
+            time.sleep(0.5)
+            key(display, "q", "q", "q")
+            said = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
     assert process.returncode == 0 and "Traceback" not in said and "opened again" in said, said
     with av.open(str(tmp_path / "o.mp4")) as container:
         stream = container.streams.video[0]
-        assert sum(1 for _ in container.decode(video=0)) > 5
+        assert sum(1 for _ in container.decode(video=0)) > 2
         assert stream.width / stream.height == pytest.approx(1400 / 900, abs=0.01)
 
 
 def is_red(display) -> bool:  # noqa: F811
     return (screenshot(display)[800:880, 900:1370] == (220, 40, 40)).all(axis=2).mean() > 0.3
+
+
+@needs_screen
+def test_only_who_agreed_is_in_the_file(display, tmp_path, untrained, portrait):  # noqa: F811
+    """Red agrees and leaves, and blue comes half a second later, while the recording would go on for a minute."""
+    with Room(portrait) as camera:
+        process = start(display, tmp_path, "--source", camera.address, "--no-mirror", "--model", untrained, "--kiosk",
+                        "--no-notice", "--record-on-consent", "--output", tmp_path / "o.mp4", "--consent-seconds", "60",
+                        "--frozen-seconds", "0")
+        try:
+            camera.who = "red"
+            wait_for(lambda: is_red(display), "the button", 90)
+            click(display, 1200, 840)
+            wait_for(lambda: (tmp_path / "o.mp4").exists(), "a recording", 90)
+            time.sleep(2.0)
+            camera.who = ""
+            time.sleep(0.5)
+            camera.who = "blue"
+            time.sleep(3.0)
+            key(display, "q", "q", "q")
+            said = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 0 and "recording ended: somebody" in said, said
+    assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        frames = [frame.to_ndarray(format="bgr24")[:446, :742].astype(int) for frame in container.decode(video=0)]
+    reds = [(frame[..., 2] - frame[..., 0] > 40).mean() for frame in frames]
+    blues = [(frame[..., 0] - frame[..., 2] > 40).mean() for frame in frames]
+    assert len(frames) > 2 and min(reds) > 0.05 and max(blues) < 0.01
 
 
 @needs_screen

@@ -224,6 +224,18 @@ def test_segments_join_without_a_gap_and_overwrite_nothing(tmp_path):
     assert numbers == list(range(270))
 
 
+@pytest.mark.parametrize("in_segments", [False, True])
+def test_a_recording_that_is_told_when_to_end_lasts_no_longer(tmp_path, in_segments):
+    """However long after its last picture it is closed."""
+    began, path = time.monotonic() - 30.0, tmp_path / "o.mp4"
+    recorder = VideoRecorder(path, 30.0, live=True)
+    with SegmentedRecorder(path, lambda _: recorder, segment_s=60.0) if in_segments else recorder as sink:
+        for i in range(20):
+            sink.write(numbered(i), analysis(i, began + i / 10))
+        sink.end_s = began + 1.9
+    assert duration_s(path) == pytest.approx(1.9, abs=0.1)
+
+
 def test_names_bear_the_time_of_day_once(tmp_path):
     opened = []
     for name in ("out.mp4", "fer_live-20261122-101500.mp4", "fer_live-20261122-101500-2.mp4"):

@@ -1,9 +1,28 @@
 """No password reaches a message."""
 
+import importlib
+import os
+import shlex
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
 import pytest
 
+from fer_live.app.controls import Controls
+from fer_live.kiosk import __main__ as kiosk
+from fer_live.model.spec import EMOTIONS
 from fer_live.redact import redact, redact_address
-from fer_live.types import OutputError, SourceError
+from fer_live.sinks.log import Log
+from fer_live.sinks.microphone import Microphone
+from fer_live.sources.hooks import Hooks
+from fer_live.types import OutputError, SourceError, View
+from tests.conftest import ROOT
+from tests.faulty import FaultyCamera
+from tests.test_kiosk import seen
+from tests.test_supervisor import wait_until
 
 SECRETS = [  # each has a secret, made of the letters "s3cr3t" and what stands around it
     ("rtsp://admin:s3cr3t@host/ch1", "rtsp://host/ch1"),
@@ -48,3 +67,110 @@ def test_what_holds_no_secret_stays_as_it_is(address):
     assert redact_address(address) == redact(address) == address
     text = f"cannot open {address}: no such file; is it 10:30 already (see --list-cameras)?"
     assert redact(text) == text == str(SourceError(text))
+
+
+# ------------------------------------------------------------------------------------------------ where they could come out
+
+ADDRESS = "rtsp://admin:p@s3cr3t@host/ch1?pwd=s3cr3t"
+
+
+@pytest.mark.parametrize(("command", "arguments"), [
+    ("fer_live", ["--serve", ADDRESS]), ("fer_live", ["--source", "demo", ADDRESS]), ("fer_live", ["--min-face", ADDRESS]),
+    ("fer_live", ["--device", ADDRESS]), ("fer_live", ["--model", ADDRESS]), ("fer_live", ["--source", "rtmp" + ADDRESS[4:]]),
+    ("fer_live", ["--source", "demo", "--log", ADDRESS]), ("fer_live", ["--source", "demo", "--output", ADDRESS, "--no-window"]),
+    ("fer_live", ["--kiosk", "--policy-url", "https://admin:s3cr3t@host/x"]), ("fer_live", ["--show", ADDRESS]),
+    ("fer_live", ["--kiosk", "--policy-url", "https://host/x?a=1&passwd=s3cr3t"]), ("fer_live", ["--language", ADDRESS]),
+    ("fer_live.kiosk", ["install", ADDRESS]), ("fer_live.kiosk", ["install", "--", "--sauce", ADDRESS]),
+    ("fer_live.kiosk", [ADDRESS]), ("fer_live.bench", ["--only", ADDRESS]), ("fer_live.bench", ["--model", ADDRESS]),
+    ("fer_live.report", [ADDRESS]), ("fer_live.report", ["a.csv", ADDRESS]), ("fer_live.doctor", ["--timeout", ADDRESS]),
+])
+def test_no_command_repeats_a_password_that_was_given_in_the_wrong_place(command, arguments, capsys):
+    main = importlib.import_module(f"{command}.__main__").main
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr()
+    assert status == 2 and "error" in said.err and "s3cr3t" not in said.err + said.out, said.err
+
+
+def test_a_log_a_picture_and_hooks_tell_no_password(tmp_path, capsys):
+    view = View()
+    log = Log(tmp_path / "o.jsonl", EMOTIONS)
+    with Controls(view, None) as controls:
+        controls.add_log(log)
+        log.write(None, seen(0, 0.0))
+        controls.tell("microphone lost", f"{ADDRESS} is gone")
+        log.event("camera lost", f"{ADDRESS} is lost", 1.0)
+    text = (tmp_path / "o.jsonl").read_text()
+    assert text.count("rtsp://host/ch1?pwd=***") == 2 and view.notice == "microphone lost: rtsp://host/ch1?pwd=*** is gone"
+    hooks = Hooks({"lost": f"env > {shlex.quote(str(tmp_path / 'env'))}"}, ADDRESS)
+    hooks("lost", f"{ADDRESS} broke off")
+    hooks.running["lost"].wait(10)
+    environment = (tmp_path / "env").read_text()
+    assert "FER_LIVE_CAMERA=rtsp://host/ch1" in environment and "FER_LIVE_REASON=rtsp://host/ch1" in environment
+    hooks.commands["found"] = f"{ADDRESS}\0"
+    hooks("found", "")
+    microphone, lost = Microphone(ADDRESS), []
+    microphone.lost, microphone._on_time = lost.append, lambda: iter(())
+    microphone._listen()
+    assert lost == ["rtsp://host/ch1?pwd=***: it has ended; recordings go on in silence"]
+    assert "s3cr3t" not in text + environment + view.notice + "".join(capsys.readouterr())
+
+
+def test_the_unit_file_is_for_its_owner_alone_and_a_dry_run_shows_no_password(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    options = ["--source", ADDRESS, "--serve", "8080", "--token", "s3cr3t-s3cr3t", f"--on-camera-lost=curl https://x?key={'s3cr3t'}"]
+    assert kiosk.main(["install", "--dry-run", "--", *options]) == 0
+    printed = capsys.readouterr().out
+    assert '"--source" "rtsp://host/ch1?pwd=***"' in printed and '"--token" "***"' in printed and "s3cr3t" not in printed
+    path = tmp_path / "systemd" / "user" / kiosk.NAME
+    path.parent.mkdir(parents=True)
+    path.write_text("an older one")
+    path.chmod(0o644)
+    for _ in range(2):
+        assert kiosk.main(["install", "--", *options]) == 0
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and ADDRESS in path.read_text()
+        path.unlink()
+    assert "s3cr3t" not in "".join(capsys.readouterr())
+
+
+def test_a_running_program_tells_nobody_the_password_of_its_camera(tmp_path, untrained):
+    """Its messages, its log, its hooks, its page, metrics and events, while the camera is there and when it is lost."""
+    with FaultyCamera(rate=15.0) as camera:
+        address = camera.address.replace("http://", "http://admin:p@s3cr3t@") + "live?user=admin&pwd=s3cr3t"
+        hook = f"env | grep FER_LIVE >> {shlex.quote(str(tmp_path / 'env'))}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fer_live", "--source", address, "--no-window", "--log", tmp_path / "o.jsonl", "--model",
+             untrained, "--serve", "0", "--on-camera-lost", hook, "--on-camera-found", hook, "--output", tmp_path / "o.mp4"],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=(tmp_path / "said").open("w"), text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"})
+        try:
+            wait_until(lambda: "web view: " in (tmp_path / "said").read_text(), 60)
+            page = (tmp_path / "said").read_text().split("web view: ")[1].split()[0]
+            wait_until(lambda: (tmp_path / "o.jsonl").exists(), 30)
+            answers = [fetch(page + place) for place in ("", "metrics", "healthz", "events")]
+            camera.stop()
+            wait_until(lambda: "camera_lost" in (tmp_path / "o.jsonl").read_text(), 20)
+            answers += [fetch(page + place) for place in ("metrics", "healthz", "events", "snapshot.jpg")]
+            camera.start()
+            wait_until(lambda: "is back" in (tmp_path / "said").read_text(), 20)
+            wait_until(lambda: "found" in (tmp_path / "env").read_text())
+            process.terminate()
+            answers.append(process.communicate(timeout=20)[0].encode())
+        finally:
+            process.kill()
+    told = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(told) == {"said", "env", "o.jsonl", "o.mp4"} and b"is lost" in told["said"] and b"lost" in told["env"]
+    for content in (*told.values(), *answers):
+        assert content and b"s3cr3t" not in content and b"admin" not in content, content[:2000]
+
+
+def fetch(address: str) -> bytes:
+    """What is answered, of an answer without end the first lines."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return b"".join(answer.readline() for _ in range(6)) if "events" in address else answer.read()
+    except urllib.error.HTTPError as error:
+        return error.read()

@@ -59,7 +59,8 @@ class Analyzer:
     ) -> Analyzer:
         """The shipped model, or the one at `path`, behind the Haar detector. Raises CheckpointError, DeviceError.
 
-        min_face: side of the smallest face, in pixels or, below 1, as a share of the frame's shorter side.
+        min_face: side of the smallest face, in pixels or, below 1, as a share of the shorter side of the frame, or of its
+        smallest tile.
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
         picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
         Both errors are ValueErrors; what is of the wrong type raises TypeError.
@@ -182,7 +183,7 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
-    boxes = detector.detect(frame.image)  # (N, 4)
+    boxes = detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image)  # (N, 4)
     tracks = tracker.update(boxes, frame.time_s, frame.image)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
     begun = tuple((track.track_id, time_s, _whole(box)) for track in tracks for time_s, box in track.before)

@@ -16,11 +16,11 @@ MEMORY = 12  # frames through which a lost face is still looked for where it was
 class Searcher(Protocol):
     """What a schedule needs of a detector. Shallow copies of it search at the same time in several threads."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy, from the whole picture."""
+    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy, from the whole picture. side: see `ScheduledDetector.detect`."""
         ...
 
-    def detect_near(self, image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | None]:
         """For each of the boxes (N, 4) the new box (4,) of the face that was there, or None."""
         ...
 
@@ -45,18 +45,22 @@ class ScheduledDetector:
         self.known: list[Known] = []
         self.age = EVERY  # frames since the last search of the whole picture
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4)."""
+    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4).
+
+        side: by which the smallest face is measured, in pixels; None: the picture's shorter side.
+        """
+        more = () if side is None else (side,)
         self.age += 1
         is_waiting = not self.known or any(face.misses for face in self.known)
         if self.age < (min(self.every, EVERY_WAITING) if is_waiting else self.every):
-            again = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4))
+            again = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4), *more)
             if not any(box is None and not face.misses for face, box in zip(self.known, again, strict=True)):
                 return self._remember([box for box in again if box is not None], again)
         else:
             again = [None] * len(self.known)
         self.age = 0
-        found = list(self.searcher.detect(image))
+        found = list(self.searcher.detect(image, *more))
         # what only the look nearby found is kept: it sees small faces in more detail
         found += [box for box in again if box is not None and not any(_same(box, other) for other in found)]
         return self._remember(found, again)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 
-from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
 from fer_live.analysis.load_governor import Governor
 from fer_live.analysis.smoothing import Smoother
+from fer_live.model.haar import MIN_FACE
 from fer_live.privacy.masks import MEMORY_S, Mask
 from fer_live.screen.labels import Reduction
 from fer_live.types import Analysis, Frame, View
@@ -30,7 +31,8 @@ class Chain:
             self.labels = self.reduction.labels
             self.steps.append(self.reduction)
         if args.mask:
-            self.mask = Mask(args.mask, 0.0 if stills else MEMORY_S)
+            smallest = args.min_face or (STILL_MIN_FACE if stills else MIN_FACE)
+            self.mask = Mask(args.mask, 0.0 if stills else MEMORY_S, min_face=smallest)
             self.steps.append(self.mask)
         if args.target_fps and view is not None:
             self.governor = Governor(self._through, analyzer.detector, args.target_fps)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.redact import redact
 from fer_live.types import Analysis, OutputError, Sink, View
 
 
@@ -83,6 +84,7 @@ class Controls:
 
     def tell(self, event: str, text: str) -> None:
         """A line on the picture that stays, on stderr and in the log. event: a few words; text: all that is known. Any thread."""
+        text = redact(text)
         self.view.notice = f"{event}: {text}"
         self._events.append((event, text, time.monotonic()))
         print(f"{event}: {text}", file=sys.stderr)

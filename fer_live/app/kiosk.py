@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import sys
 import threading
 import time
@@ -12,13 +13,14 @@ from pathlib import Path
 
 from fer_live.app.chain import Chain
 from fer_live.app.controls import Controls
+from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
-from fer_live.kiosk.visitors import Consent, Presence
+from fer_live.kiosk.visitors import Presence
 from fer_live.screen.labels import read_words
 from fer_live.screen.window import Chord, KioskWindow
 from fer_live.screen.x11 import ScreenHold
-from fer_live.types import Analysis, Frame, View
+from fer_live.types import Analysis, Frame, Sink, View
 
 SHORTER = 720  # pixels of the drawn screen's shorter side; the window enlarges it
 
@@ -29,9 +31,9 @@ def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], 
     presence = Presence(args.idle_seconds, chain.forget)
     hold = stack.enter_context(ScreenHold())
     tongues = [words, *(read_words(language) for language in args.language[1:])]
+    consent = ask_consent(args, chain, controls, stack) if args.record_on_consent else None
     layout = Layout(canvas(hold.xywh), chain.labels, tongues, view, make_notice(args, tongues), lambda: presence.idle,
-                    args.record_on_consent)
-    consent = ask_consent(args, controls, stack) if args.record_on_consent else None
+                    (lambda: consent.may_begin) if consent else None)
 
     def press(at_xy: tuple[int, int] | None = None) -> None:
         button = layout.button
@@ -45,13 +47,15 @@ def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], 
     return lambda frame: presence(chain(frame)), layout.draw, stack.enter_context(screen)
 
 
-def ask_consent(args: argparse.Namespace, controls: Controls, stack: ExitStack) -> Consent:
+def ask_consent(args: argparse.Namespace, chain: Chain, controls: Controls, stack: ExitStack) -> Consent:
     """What the button does: recordings of their own, each under a name that is free."""
 
-    def record() -> None:
-        controls.record(args.output or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+    def open_recorder() -> Sink:
+        return controls.open_recorder(args.output or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
 
-    consent = stack.enter_context(Consent(record, controls.stop_record, args.consent_seconds))
+    looks = Looks()
+    chain.steps.insert(0, looks)  # before faces are covered
+    consent = stack.enter_context(Consent(open_recorder, controls.view, args.consent_seconds, controls.tell, looks.of))
     controls.sinks.append(consent)
     return consent
 
@@ -69,10 +73,21 @@ def make_notice(args: argparse.Namespace, tongues: list[dict[str, str]]) -> Noti
         return None
     if not args.operator:
         print("no --operator: the notice does not say who is responsible", file=sys.stderr)
-    return Notice(tongues, Facts(stored(args), bool(args.mask), args.operator or "", args.policy_url or ""))
+    return Notice(tongues, facts(args))
 
 
-def stored(args: argparse.Namespace) -> tuple[str, ...]:
-    """What this run keeps, in the words of `Facts`. Whatever else comes to write something of a visitor belongs here too."""
+def facts(args: argparse.Namespace) -> Facts:
+    """What this run stores of visitors, and what leaves the device. An option that comes to write or send belongs here too."""
     video = "consent" if args.record_on_consent else "video" if args.output else ""
-    return tuple(what for what in ("values" if args.log else "", video) if what)
+    sound = "sound" if video and args.audio is not None else ""
+    stored = tuple(what for what in ("values" if args.log else "", video, sound) if what)
+    sent = args.serve is not None and not is_loopback(args.serve[0])
+    return Facts(stored, bool(args.mask), args.operator or "", args.policy_url or "", sent)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is served at this host stays on the device. A name that may lead elsewhere does not count."""
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from fer_live.screen.labels import LABEL_SETS, LANGUAGES
 from fer_live.types import OutputError
 
 LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read
+SECRET_KEY = re.compile(r"(^|[&;])[^=&;]*(pass|pwd|secret|token|auth)[^=&;]*=", re.IGNORECASE)
 
 
 def add_words(group: argparse._ArgumentGroup) -> None:
@@ -51,11 +53,27 @@ def check(args: argparse.Namespace) -> None:
     given = [name for name, value in writers.items() if value]
     if args.no_store and given:
         raise OutputError(f"--no-store and {given[0]} exclude each other; leave one out")
+    _check_recording(args)
     if args.kiosk and args.no_window:
         raise OutputError("--kiosk and --no-window exclude each other; leave one out")
     for name in ("record_on_consent", "operator", "policy_url"):
         if getattr(args, name) and not args.kiosk:
             raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+
+
+def _check_recording(args: argparse.Namespace) -> None:
+    """Refuse what says how to record where nothing can be recorded."""
+    for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
+        option = f"--{name.replace('_', '-')}"
+        if getattr(args, name) is None:
+            continue
+        if args.no_store:
+            raise OutputError(f"--no-store and {option} exclude each other; leave one out")
+        if not args.output and args.kiosk and not args.record_on_consent:
+            raise OutputError(f"{option} is for recordings, and this kiosk makes none; add --record-on-consent or --output, "
+                              "or leave it out")
+        if not args.output and args.no_window and not args.kiosk:
+            raise OutputError(f"{option} is for recordings, and without a window no key begins one; give --output")
 
 
 def _languages(text: str) -> list[str]:
@@ -96,6 +114,8 @@ def _url(text: str) -> str:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc or not text.isascii() or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// address")
+    if "@" in parts.netloc or SECRET_KEY.search(parts.query):
+        raise argparse.ArgumentTypeError("the address holds a password, which the code would show; give one without")
     if len(text) > LONGEST_URL:
         raise argparse.ArgumentTypeError(f"the address has over {LONGEST_URL} characters; give a shorter one")
     return text

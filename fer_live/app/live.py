@@ -41,7 +41,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     place = open_port(args, stack)
     words = screen_words(args)
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
-    analyze = chain = Chain(args, load(args, model, source.rows if isinstance(source, Grid) else 1), view)
+    analyze = chain = Chain(args, load(args, model), view)
     controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
                         partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S))
     stack.enter_context(controls)

@@ -10,6 +10,7 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
 from fer_live.model.spec import ANSWERS
+from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
@@ -29,10 +30,15 @@ f full screen, h help"""
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; a wrong one ends the program with status 2, as argparse does."""
-    parser = argparse.ArgumentParser(
+    return make_parser().parse_args(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options, in groups."""
+    parser = redact_errors(argparse.ArgumentParser(
         prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    ))
     _add_source(parser.add_argument_group("source"))
     _add_supervision(parser.add_argument_group("when the camera is lost"))
     _add_results(parser.add_argument_group("results"))
@@ -43,7 +49,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_words(parser.add_argument_group("words"))
     add_privacy(parser.add_argument_group("privacy"))
     add_kiosk(parser.add_argument_group("kiosk"))
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
@@ -92,11 +98,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
         "is installed)")
     add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
-    add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the frame's shorter "
-        "side (default: 0.14, pictures 0.06)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
         "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
         "Kept in memory only, while the face is followed")
+    add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the shorter side of "
+        "each camera's picture (default: 0.14, pictures 0.06)")
     add("--target-fps", type=positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import RestingBaseline
-from fer_live.model.haar import MIN_FACE
 from fer_live.screen import text
 from fer_live.screen.display import missing_display
 from fer_live.screen.labels import read_words
@@ -19,12 +18,9 @@ from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import OutputError, View
 
 
-def load(args: argparse.Namespace, model: Path, rows: int = 1, is_live: bool = True) -> Analyzer:
-    """The analyzer; says once where it computes. rows: of pictures that stand above each other in a frame."""
-    min_face = args.min_face
-    if rows > 1 and (min_face or MIN_FACE) < 1:  # a share of the height, which is now that of several pictures
-        min_face = (min_face or MIN_FACE) / rows
-    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, min_face, args.runtime)
+def load(args: argparse.Namespace, model: Path, is_live: bool = True) -> Analyzer:
+    """The analyzer; says once where it computes."""
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime)
     if args.calibrate:
         analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, args.calibrate if is_live else 0.0)
         if not is_live:

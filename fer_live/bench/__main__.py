@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from fer_live.bench.settings import KINDS, QUICK, Settings
+from fer_live.redact import redact, redact_errors
 from fer_live.types import OutputError, SourceError
 
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         check(args)
         run(args, QUICK if args.quick else Settings())
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redact(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""),
@@ -54,7 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--onnx", type=Path, metavar="FILE", help="its export, for ONNX Runtime (default: the .onnx beside the model, if any)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N, for all but the classifier's table (default: auto)")
     add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with")
-    args = parser.parse_args(arguments)
+    args = redact_errors(parser).parse_args(arguments)
     if args.only and "peer" in args.only and not args.peer_python:
         parser.error("--only peer needs --peer-python PATH")
     return args

@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fer_live.doctor.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
+from fer_live.redact import redact_errors
 
 # What is checked, in the order of the answers: the module that checks it, the check, what to do if it dies.
 CHECKS = (
@@ -84,7 +85,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         "instead of the lines")
     parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
                         f"(default: {TIMEOUT_S:.0f})")
-    return parser.parse_args(arguments)
+    return redact_errors(parser).parse_args(arguments)
 
 
 def _seconds(text: str) -> float:

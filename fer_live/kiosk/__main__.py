@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from fer_live.app.options import parse
+from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
 
 NAME = "fer_live-kiosk.service"
@@ -44,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, passed = arguments[:cut], arguments[cut + 1 :]
-    parser = argparse.ArgumentParser(
+    parser = redact_errors(argparse.ArgumentParser(
         prog="python -m fer_live.kiosk", description="Starts the kiosk after login, by a systemd user unit.",
         epilog="example: python -m fer_live.kiosk install -- --source 0 --language de,en --operator 'City Museum'",
         usage="%(prog)s install|uninstall [--dry-run] [-- options of python -m fer_live]",
-    )
+    ))
     parser.add_argument("action", choices=("install", "uninstall"))
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     args = parser.parse_args(own)
@@ -64,8 +65,8 @@ def unit_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user" / NAME
 
 
-def unit(options: list[str]) -> str:
-    """The unit's text for these options of `python -m fer_live`, which are checked first."""
+def unit(options: list[str], hide: bool = False) -> str:
+    """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
     from fer_live.app.kiosk_options import check
 
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
@@ -74,6 +75,8 @@ def unit(options: list[str]) -> str:
     args = parse(options)
     check(args)
     silent_s = args.silent_seconds or 0.0  # a slow camera must not be taken for a program that hangs
+    if hide:
+        options = [redact(option.replace(args.token, HIDDEN) if args.token else option) for option in options]
     command = [sys.executable, "-m", "fer_live", *options]
     return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command),
                        watchdog_s=max(30.0, 2 * silent_s + 15.0), start_s=180.0 + 4 * silent_s)
@@ -93,12 +96,14 @@ def _quoted(word: str) -> str:
 
 def install(options: list[str], dry_run: bool) -> int:
     """Write the unit and have systemd start it from the next login on. Returns the exit status."""
-    text, path = unit(options), unit_path()
+    text, path = unit(options, hide=dry_run), unit_path()
     if dry_run:
-        print(f"# {path}\n{text}", end="")
+        print(f"# {path}, without passwords and token\n{text}", end="")
         return 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.chmod(0o600)  # also a file that was there: the options may hold a camera's password
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror})") from None

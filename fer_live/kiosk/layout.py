@@ -28,13 +28,15 @@ class Layout:
     """Draws the kiosk's screen of `size_wh`, wide or tall.
 
     words: what classes and phrases are called; the idle screen's phrases in each language of the notice, all else in the
-    first. is_idle: tells whether nobody has been there for a while. asks: whether there is a button that records.
+    first. is_idle: tells whether nobody has been there for a while. may_record: tells whether the button that records can be
+    pressed; without it there is no button.
     """
 
     def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], words: list[dict[str, str]], view: View,
-                 notice: Notice | None = None, is_idle: Callable[[], bool] = lambda: False, asks: bool = False):
+                 notice: Notice | None = None, is_idle: Callable[[], bool] = lambda: False,
+                 may_record: Callable[[], bool] | None = None):
         self.labels, self.words, self.tongues, self.view, self.notice = labels, words[0], words, view, notice
-        self.is_idle, self.asks = is_idle, asks
+        self.is_idle, self.may_record = is_idle, may_record
         self.w, self.h = size_wh
         self.unit = min(self.w, self.h) / 720
         self.grounds: dict[tuple[bool, int], np.ndarray] = {}
@@ -69,8 +71,8 @@ class Layout:
         screen = self._ground(False, analysis.frame.time_s).copy()
         self._picture(screen, analysis, faces)
         box = self.cards
-        if self.asks and (faces or self.view.recording):
-            box = self._button(screen, box)
+        if self.may_record is not None and (faces or self.view.recording):
+            box = self._button(screen, box, len(analysis.faces))
         if faces:
             self._cards(screen, box, faces)
         else:
@@ -186,14 +188,17 @@ class Layout:
         end = left + max(self.px(4), round(prob * (x2 - left)))
         cv2.rectangle(screen, (left, y1 + pad), (end, y2 - pad), COLOURS.get(label, WHITE), cv2.FILLED)
 
-    def _button(self, screen: np.ndarray, box: Box) -> Box:
-        """Draws the button at the foot of the box; returns what is left of it."""
+    def _button(self, screen: np.ndarray, box: Box, people: int) -> Box:
+        """Draws the button at the foot of the box, grey while it cannot be pressed; returns what is left of the box."""
         x1, y1, x2, y2 = box
         high = self.px(104)
-        self.button = x1, y2 - high, x2, y2
-        cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED, cv2.FILLED)
-        words = self.words["stop" if self.view.recording else "record"]
-        self._middle(screen, self.button, words, text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit)
+        place = x1, y2 - high, x2, y2
+        is_ready = self.view.recording or self.may_record()
+        self.button = place if is_ready else None
+        cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED if is_ready else CARD, cv2.FILLED)
+        words = self.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]
+        px = text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit
+        self._middle(screen, place, words, px, WHITE if is_ready else GREY)
         return x1, y1, x2, y2 - high - self.px(16)
 
     def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, colour=WHITE) -> None:

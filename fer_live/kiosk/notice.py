@@ -20,12 +20,17 @@ LEADING = 1.3  # height of a line in sizes of its letters
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is true of this run. stored: any of "values", "consent", "video"; empty if nothing is stored."""
+    """What is true of this run.
+
+    stored: any of "values" (the results), "consent" (video after a press of the button), "video" (all the time), and "sound"
+    beside either; empty if nothing is stored. sent: whether picture and results leave the device.
+    """
 
     stored: tuple[str, ...] = ()
     masked: bool = False
     operator: str = ""  # who is responsible
     policy_url: str = ""
+    sent: bool = False
 
 
 class Notice:
@@ -73,10 +78,16 @@ class Notice:
 
 def say(words: dict[str, str], facts: Facts) -> str:
     """The notice in the language of `words`."""
-    parts = [words["notice"]]
+    parts = [words["notice_sent" if facts.sent else "notice"]]
     if facts.masked:
         parts.append(words["masked"])
-    parts += [words[f"stored_{what}"] for what in facts.stored or ("nothing",)]
+    video = next((what for what in ("consent", "video") if what in facts.stored), "")
+    if "values" in facts.stored:
+        parts.append(words["stored_values_too" if video else "stored_values"])  # the latter says that pictures are not stored
+    if video:
+        parts.append(words[f"stored_{video}" + ("_sound" if "sound" in facts.stored else "")])
+    if not facts.stored:
+        parts.append(words["stored_nothing_here" if facts.sent else "stored_nothing"])
     if facts.operator:
         parts.append(words["operator"].replace("{operator}", facts.operator))
     if facts.policy_url:

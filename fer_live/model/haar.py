@@ -25,7 +25,8 @@ MIN_WEIGHT = 54.9
 class HaarFaceDetector:
     """A frontal-face cascade on a grey picture reduced so far that the smallest face asked for is as large as its window.
 
-    min_face: side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side.
+    min_face: side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side, or of the `side`
+    (in pixels) that is given, where the frame is made of smaller pictures.
     step: ratio between the sizes that are searched. neighbours: overlapping hits that make a face.
 
     Many threads may use it at once. A shallow copy shares the cascades and has settings of its own.
@@ -36,19 +37,19 @@ class HaarFaceDetector:
         self.cascades = Pool(_load_cascade, os.cpu_count() or 2)
         self.min_face, self.step, self.neighbours, self.min_weight = min_face, step, neighbours, min_weight
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
+    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy inside the picture, the surest first; no face gives shape (0, 4)."""
-        grey, ratio_xy = self._reduced(image)
+        grey, ratio_xy = self._reduced(image, side)
         if grey is None:
             return np.empty((0, 4), np.int32)
         hits_xywh, weights = self._search(grey)
         return _full_boxes(_singled(hits_xywh[weights >= self.min_weight]), ratio_xy, image.shape)
 
-    def detect_near(self, image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | None]:
         """Look for known faces again where they were, in sizes near its own: for each of the boxes (N, 4)
         its new box (4,) int32 xyxy, or None. Hits are those of `detect`, at a tenth of its work, but for a face that is known
         to be there a weaker one will do."""
-        grey, ratio_xy = self._reduced(image)
+        grey, ratio_xy = self._reduced(image, side)
         return [self._again(grey, ratio_xy, image.shape, box) if grey is not None else None for box in boxes]
 
     def _again(
@@ -63,10 +64,10 @@ class HaarFaceDetector:
         hits_xywh, _ = self._search(part, round(side / NEAR_SIZE), round(side * NEAR_SIZE))
         return _nearest(_full_boxes(hits_xywh + np.array([left, top, 0, 0]), ratio_xy, shape), box)
 
-    def _reduced(self, image: np.ndarray) -> tuple[np.ndarray | None, tuple[float, float]]:
+    def _reduced(self, image: np.ndarray, side: int | None) -> tuple[np.ndarray | None, tuple[float, float]]:
         """The grey picture that is searched, or None if it is too small, and how much larger the full one is in x and y."""
         height, width = image.shape[:2]
-        smallest = self.min_face if self.min_face >= 1 else self.min_face * min(height, width)
+        smallest = self.min_face if self.min_face >= 1 else self.min_face * (side or min(height, width))
         scale = min(1.0, BASE / max(smallest, BASE))
         if min(height, width) * scale < BASE:
             return None, (1.0, 1.0)

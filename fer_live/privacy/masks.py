@@ -16,7 +16,7 @@ PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean c
 MARGIN, ABOVE = 0.3, 0.45  # of the box's side: a Haar box ends at brows, chin and cheeks, a head does not
 MEMORY_S = 1.0  # a face that is lost stays covered for so long
 GROWTH = 0.5  # of the side in a second: where a lost face may have gone
-SEARCHED = 0.14  # of the shorter side: the smallest face that the second look finds
+SEARCHED = 0.14  # of the shorter side: the smallest face that the second look finds, if no smaller ones are asked for
 BASE = 20  # pixels; the side of the cascades' own windows
 
 
@@ -26,20 +26,21 @@ class Mask:
     kind: "blur" and "pixelate" leave a few mean colours, from which no sharpening brings a face back, "emoji" draws the
     expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
     believe it, what is remembered, and what a second, laxer look finds, from the front or in profile. look: whether to take it.
-    memory_s: 0 for pictures that stand alone.
+    memory_s: 0 for pictures that stand alone. min_face: the smallest face that is looked for elsewhere, in pixels or, below 1,
+    as a share of the shorter side; the second look finds those, and in any case those of SEARCHED.
     """
 
-    def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True):
+    def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True, min_face: float = SEARCHED):
         assert kind in MASKS
         self.kind, self.memory_s = kind, memory_s
-        self.look = SecondLook(thorough=memory_s == 0) if look else None
+        self.look = SecondLook(thorough=memory_s == 0, min_face=min_face) if look else None
         self.lost: list[Lost] = []
 
     def __call__(self, analysis: Analysis) -> Analysis:
         frame = analysis.frame
         boxes = [*analysis.seen, *(face.box for face in analysis.faces)]
         if self.look:
-            boxes += self.look(frame.image)
+            boxes += self.look(frame.image, frame.smallest_side)
         image = frame.image.copy()
         for box in (*boxes, *self._remembered(boxes, frame.time_s)):
             _coarsen(image, widened(box), smooth=self.kind == "blur")
@@ -73,21 +74,22 @@ class SecondLook:
     """Looks for faces where a mask errs on the safe side: every hit of the frontal cascade counts, and profiles do too.
 
     Profiles cost twice as much as the front. Every fourth picture is searched for each of them, well within a mask's memory,
-    unless `thorough`.
+    unless `thorough`. min_face: as for `Mask`.
     """
 
-    def __init__(self, thorough: bool = False):
+    def __init__(self, thorough: bool = False, min_face: float = SEARCHED):
         folder = Path(cv2.data.haarcascades)
         self.front = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_alt2.xml"))
         self.side = cv2.CascadeClassifier(str(folder / "haarcascade_profileface.xml"))
         if self.front.empty() or self.side.empty():
             raise RuntimeError(f"OpenCV {cv2.__version__} has no cascades; install opencv-contrib-python==4.14.0.94")
-        self.thorough, self.turn = thorough, 0
+        self.thorough, self.min_face, self.turn = thorough, min_face, 0
 
-    def __call__(self, image: np.ndarray) -> list[tuple[int, int, int, int]]:
-        """(H, W, 3) uint8 BGR -> boxes xyxy."""
+    def __call__(self, image: np.ndarray, side: int) -> list[tuple[int, int, int, int]]:
+        """(H, W, 3) uint8 BGR -> boxes xyxy. side: the shorter side by which faces are measured, in pixels."""
         height, width = image.shape[:2]
-        scale = min(1.0, BASE / (SEARCHED * min(height, width)))
+        smallest = min(SEARCHED * side, self.min_face if self.min_face >= 1 else self.min_face * side)
+        scale = min(1.0, BASE / max(smallest, BASE))
         size_wh = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale > 0.5 else cv2.INTER_LINEAR)
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from fer_live.model.checkpoint import write_atomically
+from fer_live.redact import redact_errors
 from fer_live.report.page import session_page
 from fer_live.report.session import Session, summarize
 from fer_live.sinks.log_reader import read_log
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
                         "log: the page then shows a picture of each person")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
                         "that exists gets a number")
-    args = parser.parse_args(arguments)
+    args = redact_errors(parser).parse_args(arguments)
     try:
         print(f"wrote {make_report(args.log, args.video, args.output)}", file=sys.stderr)
     except (SourceError, OutputError) as error:

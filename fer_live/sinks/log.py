@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_live.redact import redact
 from fer_live.sinks.disk import check_still_there, make_new
 from fer_live.types import Analysis, OutputError
 
@@ -85,7 +86,7 @@ class Log:
         if self.file is None or self.path.suffix.lower() == ".csv":
             return
         try:
-            self._append(json.dumps({"event": name, "time_s": round(time_s - self.start_s, 6), "text": text}) + "\n")
+            self._append(json.dumps({"event": name, "time_s": round(time_s - self.start_s, 6), "text": redact(text)}) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
 

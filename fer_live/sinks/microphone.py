@@ -21,6 +21,7 @@ import av.filter
 import numpy as np
 from av.device import enumerate_input_devices
 
+from fer_live.redact import redact, redact_address
 from fer_live.sinks.sound import RATE
 from fer_live.types import SourceError
 
@@ -98,7 +99,8 @@ class Microphone:
         except Exception as error:  # whatever it is: nobody else would say that the microphone is gone
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if not self._closed.is_set():
-            self.lost(f"{self.device or 'the microphone'}: {text}; recordings go on in silence")
+            name = redact_address(self.device) or "the microphone"
+            self.lost(f"{name}: {redact(text)}; recordings go on in silence")
 
     def _on_time(self) -> Iterator[tuple[int, np.ndarray]]:
         """Number of the first sample and samples (channels, n) float32, without gaps, at the times at which they sounded."""

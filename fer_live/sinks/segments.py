@@ -38,11 +38,14 @@ class SegmentedRecorder:
         self.current: Any = None
         self.ending: Any = None
         self.due_s = self.clear_s = float("inf")
+        self.end_s: float | None = None  # when the recording is to end; None: when it is closed
 
     def __enter__(self) -> SegmentedRecorder:
         return self
 
     def __exit__(self, *exception) -> None:
+        if self.current is not None:
+            self.current.end_s = self.end_s
         with ExitStack() as both:
             for recorder in (self.current, self.ending):
                 if recorder is not None:

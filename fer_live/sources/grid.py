@@ -56,15 +56,16 @@ class Grid:
         with ExitStack() as stack:
             cameras = [stack.enter_context(Newest(through(source))) for source in self.sources]
             last: list[Frame | None] = [None] * len(cameras)
-            index, begun_s = 0, time.monotonic()
+            index, begun_s, time_s = 0, time.monotonic(), float("-inf")
             while True:
                 due_s = time.monotonic() + 1.0 / self.fps
                 fresh = [camera.get(max(0.0, due_s - time.monotonic())) for camera in cameras]
                 last = [new or old for new, old in zip(fresh, last, strict=True)]
                 waited_s = float("inf") if cameras[0].ended else time.monotonic() - begun_s
                 if any(fresh) and self._is_settled(last, waited_s):
-                    yield Frame(self._compose(last), index, max(frame.time_s for frame in fresh if frame),
-                                is_slate=all(frame.is_slate for frame in last if frame))
+                    time_s = max(time_s, *(frame.time_s for frame in fresh if frame))  # a late camera must not turn it back
+                    picture, tiles = self._compose(last)
+                    yield Frame(picture, index, time_s, is_slate=all(frame.is_slate for frame in last if frame), tiles=tiles)
                     index += 1
                 elif all(camera.ended for camera in cameras):
                     return
@@ -79,11 +80,11 @@ class Grid:
                 self.tile_hw = chosen.image.shape[:2]
         return self.tile_hw is not None
 
-    def _compose(self, frames: list[Frame | None]) -> np.ndarray:
-        """The pictures in rows, each in its tile, as large as it fits; (H, W, 3) uint8 BGR."""
+    def _compose(self, frames: list[Frame | None]) -> tuple[np.ndarray, tuple[tuple[int, int, int, int], ...]]:
+        """The pictures in rows, each in its tile, as large as it fits; (H, W, 3) uint8 BGR, and where each of them is, xyxy."""
         assert self.tile_hw is not None
         height, width = self.tile_hw
-        picture = np.zeros((self.rows * height, self.columns * width, 3), np.uint8)
+        picture, tiles = np.zeros((self.rows * height, self.columns * width, 3), np.uint8), []
         for i, frame in enumerate(frames):
             if frame is None:
                 continue
@@ -95,4 +96,5 @@ class Grid:
             h, w = min(height, image.shape[0]), min(width, image.shape[1])
             top, left = i // self.columns * height + (height - h) // 2, i % self.columns * width + (width - w) // 2
             picture[top : top + h, left : left + w] = image[:h, :w]
-        return picture
+            tiles.append((left, top, left + w, top + h))
+        return picture, tuple(tiles)

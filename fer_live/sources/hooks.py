@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 
+from fer_live.redact import redact
+
 
 class Hooks:
     """commands: event ("lost", "found") -> a command line for the shell. camera: its name, for the command.
 
     A command runs beside the program, which never waits for it; one that still runs is not started a second time. It finds
-    FER_LIVE_EVENT, FER_LIVE_CAMERA and FER_LIVE_REASON in its environment; what it prints goes to stderr.
+    FER_LIVE_EVENT, FER_LIVE_CAMERA and FER_LIVE_REASON in its environment, without passwords; what it prints goes to stderr.
     """
 
     def __init__(self, commands: dict[str, str | None], camera: str):
@@ -27,12 +29,12 @@ class Hooks:
         if event in self.running:
             print(f"--on-camera-{event}: the command still runs from the last time and was not started again", file=sys.stderr)
             return
-        names = {"FER_LIVE_EVENT": event, "FER_LIVE_CAMERA": self.camera, "FER_LIVE_REASON": reason}
+        names = {"FER_LIVE_EVENT": event, "FER_LIVE_CAMERA": redact(self.camera), "FER_LIVE_REASON": redact(reason)}
         try:
             self.running[event] = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=2,
                                                    env={**os.environ, **names})
         except (OSError, ValueError) as error:
-            print(f"--on-camera-{event}: cannot start the command ({error})", file=sys.stderr)
+            print(f"--on-camera-{event}: cannot start the command ({redact(str(error))})", file=sys.stderr)
 
     def _reap(self) -> None:
         """Take leave of what has ended, and say what failed."""

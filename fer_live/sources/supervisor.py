@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.redact import redact
 from fer_live.sources.connection import Connection, Patience
 from fer_live.types import Frame, SourceError
 
@@ -151,7 +152,7 @@ class Supervised:
         """One line for each event, and for each new reason why opening fails."""
         words = {"lost": f"{self.name} is lost ({reason}); reconnecting", "found": f"{self.name} is back {reason}"}
         if event or reason != self._reason:
-            print(words.get(event, f"{self.name} is still lost ({reason})"), file=sys.stderr)
+            print(redact(words.get(event, f"{self.name} is still lost ({reason})")), file=sys.stderr)
         self._reason = reason
         if event and self.tell:
             self.tell(event, reason)

@@ -1,0 +1,242 @@
+"""Records visitors who have agreed to it, and nobody else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_live.types import Analysis, OutputError, View
+
+REPEAT_S = 0.7  # a press this soon after the last is the same one
+SHOWN_S = 1.0  # only who has been shown this long can agree: who has just come may not know of it
+GONE_S = 0.7  # a face that is not found for this long has left
+SILENT_S = 2.0  # without a picture for this long nobody knows who is there
+# Pictures wait until it is known who was in them: a new face is noticed within 18 frames, the longest time between two searches
+# of the whole picture, and shown two frames later; one that has left, after GONE_S.
+HOLD_S, HOLD_FRAMES = 0.8, 22
+STEP_S = 1 / 30 - 0.005  # least time between recorded pictures; so at most 25 wait, 70 MB of 1280x720
+LOOK, LOOK_S = 16, 1.0  # side of the thumbnails by which a face is compared with itself, and how long they are kept
+# On our clips a face correlates with its last second by less than this once in five seconds, when the head turns. Of pairs of
+# different people photographed in the same place and light, 84% do.
+ALIKE = 0.8
+OTHER_S = 0.3  # a face that looks different for this long is somebody else's
+KEPT = 16  # frames whose looks are kept; between analysis and here at most two are on their way
+Box = tuple[int, int, int, int]
+Thumbnails = dict[int, np.ndarray]  # by track id, each (LOOK, LOOK) float32
+
+
+@dataclass
+class Visitor:
+    """Who is shown under one track id: since when, when last, where, and what the face looked like in the last second."""
+
+    since_s: float
+    seen_s: float
+    box: Box
+    looks: deque[tuple[float, np.ndarray]]
+    other_s: float | None = None  # since when the face looks like somebody else's
+
+    def is_other(self, time_s: float) -> bool:
+        """Whether the face has looked like somebody else's for long enough to be theirs."""
+        return self.other_s is not None and time_s - self.other_s >= OTHER_S
+
+
+class Consent:
+    """A sink that records from a visitor's press of the button to the next, for at most `seconds`.
+
+    Who is shown at the press agrees, together. It ends when one of them has left, at once when anybody else is shown, when
+    another face takes the place of one who agreed, when the camera is lost, and when time goes back. Only pictures taken
+    after the press are recorded, and they wait until it is known who was in them; those that wait when it ends are dropped.
+
+    open_recorder: makes the recorder, at the first picture that is recorded; nobody else writes to it. view: is told that a
+    recording runs. tell: is told of a recording that cannot be written. looks: gives what the faces of an analysis look like,
+    by track id; where they are covered in its picture, `Looks.of`. clock: the time of frames, in seconds.
+    `press`, `poll` and `write` belong to one thread.
+    """
+
+    def __init__(self, open_recorder: Callable[[], Any], view: View, seconds: float, tell: Callable[[str, str], None],
+                 looks: Callable[[Analysis], Thumbnails] | None = None, clock: Callable[[], float] = time.monotonic):
+        self.open_recorder, self.view, self.seconds, self.tell, self.clock = open_recorder, view, seconds, tell, clock
+        self.looks = looks or thumbnails
+        self.here: dict[int, Visitor] = {}  # by track id: who is shown, or was a moment ago
+        self.agreed: frozenset[int] = frozenset()  # empty while nothing is recorded
+        self.now_s = self.began_s = self.pressed_s = float("-inf")  # newest frame; the press that began; the last press
+        self.held: deque[tuple[int, Analysis]] = deque()  # what waits: the frame's number, and the drawn picture as its image
+        self.count, self.taken_s, self.written_s = 0, float("-inf"), float("-inf")
+        self.recorder: Any = None
+
+    def __enter__(self) -> Consent:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.end("the program ends")
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether a press would begin a recording: somebody is there, and everybody has been for long enough to agree."""
+        return bool(self.here) and all(
+            visitor.seen_s == self.now_s and self.now_s - visitor.since_s >= SHOWN_S and visitor.other_s is None
+            for visitor in self.here.values())
+
+    def press(self) -> None:
+        """The button: begins a recording if `may_begin`, or ends it. Held down, it repeats itself and counts once."""
+        now_s = self.clock()
+        is_held, self.pressed_s = now_s - self.pressed_s < REPEAT_S, now_s
+        if is_held:
+            return
+        if self.agreed:
+            self.end("the button was pressed")
+        elif self.may_begin:
+            self.agreed, self.began_s, self.taken_s = frozenset(self.here), now_s, float("-inf")
+            self.view.recording, self.view.notice = True, ""
+
+    def end(self, why: str) -> None:
+        """Stop recording, if a recording runs; what waits is not written."""
+        if not self.agreed:
+            return
+        self.agreed, self.view.recording = frozenset(), False
+        self.held.clear()
+        recorder, self.recorder = self.recorder, None
+        print(f"recording ended: {why}" + ("" if recorder else "; nothing was recorded"), file=sys.stderr)
+        if recorder is not None:
+            recorder.end_s = self.written_s  # the last picture is not shown on into what was dropped
+            try:
+                recorder.__exit__(None, None, None)
+            except OutputError as error:
+                self.tell("recording stopped", str(error))
+
+    def poll(self) -> None:
+        """Stop if no pictures come."""
+        if self.agreed and self.clock() - max(self.now_s, self.began_s) >= SILENT_S:
+            self.end(f"no picture for {SILENT_S:g} s")
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Look who is there; take the picture (H, W, 3) uint8 BGR, or stop."""
+        time_s = analysis.frame.time_s
+        if time_s < self.now_s:
+            self.end("time went back")
+            self.here.clear()
+        self.now_s = time_s
+        self._look(analysis)
+        if self.agreed:
+            why = self._objection(analysis)
+            if why:
+                self.end(why)
+            elif time_s > self.began_s:
+                self._take(image, analysis)
+
+    def _look(self, analysis: Analysis) -> None:
+        """Note who is shown."""
+        time_s, looks = analysis.frame.time_s, self.looks(analysis)
+        for face in analysis.faces:
+            visitor = self.here.setdefault(face.track_id, Visitor(time_s, time_s, face.box, deque()))
+            visitor.seen_s, visitor.box = time_s, face.box
+            if face.track_id in looks:
+                _compare(visitor, looks[face.track_id], time_s)
+        if not self.agreed:  # somebody else at the same place has come just now
+            self.here = {i: Visitor(time_s, time_s, visitor.box, deque()) if visitor.is_other(time_s) else visitor
+                         for i, visitor in self.here.items() if time_s - visitor.seen_s < GONE_S}
+
+    def _objection(self, analysis: Analysis) -> str:
+        """Why a recording must end with this frame; empty if it may go on."""
+        time_s = analysis.frame.time_s
+        agreed = [self.here[i] for i in self.agreed]
+        if analysis.frame.is_slate:
+            return "the camera is lost"
+        if any(face.track_id not in self.agreed for face in analysis.faces):
+            return "somebody is there who has not agreed"
+        if any(time_s - visitor.seen_s >= GONE_S for visitor in agreed):
+            return "somebody who agreed has left"
+        if any(visitor.is_other(time_s) for visitor in agreed):
+            return "a face does not look like that of who agreed"
+        return f"after {self.seconds:g} s" if time_s - self.began_s >= self.seconds else ""
+
+    def _take(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Let the picture wait, and write those that have waited long enough."""
+        time_s = analysis.frame.time_s
+        self.count += 1
+        places = [self.here[i].box for i in self.agreed]
+        if not all(any(_touch(box, place) for place in places) for box in analysis.seen):
+            self.held.clear()  # it may be a face, and who it is will not be known if it does not come again
+            return
+        if time_s - self.taken_s >= STEP_S:
+            self.taken_s = time_s
+            kept = replace(analysis, frame=replace(analysis.frame, image=image))  # a camera's own picture may be much larger
+            self.held.append((self.count, kept))
+        while self.held and self.count - self.held[0][0] >= HOLD_FRAMES and time_s - self.held[0][1].frame.time_s >= HOLD_S:
+            self._record(self.held.popleft()[1])
+
+    def _record(self, analysis: Analysis) -> None:
+        try:
+            if self.recorder is None:
+                self.recorder = self.open_recorder().__enter__()
+            self.recorder.write(analysis.frame.image, analysis)
+            self.written_s = analysis.frame.time_s
+        except OutputError as error:
+            self.tell("recording stopped", str(error))
+            self.end("it cannot be written")
+
+
+class Looks:
+    """Analysis -> the same Analysis; keeps the looks of its faces, for who gets it when they are covered.
+
+    Called by the thread that analyses; `of` by any other.
+    """
+
+    def __init__(self) -> None:
+        self.kept: tuple[tuple[tuple[int, float], Thumbnails], ...] = ()  # of the last frames, by number and time
+
+    def __call__(self, analysis: Analysis) -> Analysis:
+        made = (analysis.frame.index, analysis.frame.time_s), thumbnails(analysis)
+        self.kept = (*self.kept[1 - KEPT :], made)
+        return analysis
+
+    def of(self, analysis: Analysis) -> Thumbnails:
+        """The looks of the faces of an analysis that has passed here a moment ago."""
+        key = analysis.frame.index, analysis.frame.time_s
+        return next((looks for known, looks in self.kept if known == key), {})
+
+
+def _compare(visitor: Visitor, look: np.ndarray, time_s: float) -> None:
+    """Note whether a face looks as it did in the last second; while it does not, that second is kept to compare with."""
+    if visitor.looks and max(float((look * known).sum()) for _, known in visitor.looks) < ALIKE:
+        visitor.other_s = time_s if visitor.other_s is None else visitor.other_s
+        return
+    visitor.other_s = None
+    visitor.looks.append((time_s, look))
+    while time_s - visitor.looks[0][0] > LOOK_S:
+        visitor.looks.popleft()
+
+
+def thumbnails(analysis: Analysis) -> Thumbnails:
+    """What the faces look like, by track id; see `_thumbnail`."""
+    made = {face.track_id: _thumbnail(analysis.frame.image, face.box) for face in analysis.faces}
+    return {track_id: look for track_id, look in made.items() if look is not None}
+
+
+def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
+    """The face as (LOOK, LOOK) float32 grey, mean 0 and norm 1; None where the box lies outside the picture."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return None
+    small = cv2.resize(image[y1:y2, x1:x2], (LOOK, LOOK), interpolation=cv2.INTER_AREA)
+    look = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    look -= look.mean()
+    return look / max(float(np.linalg.norm(look)), 1.0)
+
+
+def _touch(box: Box, place: Box) -> bool:
+    """Whether one is at the other: the center of either lies in the other."""
+    return _holds(box, place) or _holds(place, box)
+
+
+def _holds(outer: Box, inner: Box) -> bool:
+    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+    return outer[0] <= x < outer[2] and outer[1] <= y < outer[3]
