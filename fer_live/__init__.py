@@ -3,25 +3,52 @@
     source ──Frame──> detector ──boxes──> tracker ──tracks──> crop_faces ──crops──> classifier ──probs──> smoother
            ──Analysis──> overlay ──image──> sinks (window, recorder, log)
 
-`python -m fer_live --help` runs it; `Analyzer.from_checkpoint()(image_bgr)` is the library. One analyzer serves pictures from
-many threads; each video that is followed at the same time has its own, made by `analyzer.new_stream()`. Importing this
-package imports neither torch nor timm.
+`python -m fer_live --help` runs it; `fer_live.load()` is the library:
+
+    fer = fer_live.load()
+    for face in fer("party.jpg"):
+        print(face.label, face.confidence, face.box)
+
+An `Analyzer` is what `load` is made of, for programs that bring their own frames and parts. Importing this package imports
+neither torch nor OpenCV.
 """
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports a name when it is first used
+    from fer_live.analysis.analyzer import Analyzer
+    from fer_live.library.recognizer import Recognizer, load
+    from fer_live.library.results import FaceResult, Plot, Result
+    from fer_live.library.video import VideoResult
+    from fer_live.model.device import DeviceError
+    from fer_live.model.spec import CheckpointError
+    from fer_live.sources import open_source
+    from fer_live.types import Analysis, Face, Frame, OutputError, SourceError
 
 # A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
 
 __version__ = "0.9.0"
-__all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
-_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources"}
+_HOMES = {
+    "load": "library.recognizer", "Recognizer": "library.recognizer", "Result": "library.results",
+    "FaceResult": "library.results", "VideoResult": "library.video", "Plot": "library.results",
+    "Analyzer": "analysis.analyzer", "Analysis": "types", "Face": "types", "Frame": "types", "open_source": "sources",
+    "SourceError": "types", "OutputError": "types", "CheckpointError": "model.spec", "DeviceError": "model.device",
+}
+__all__ = [
+    "Analysis", "Analyzer", "CheckpointError", "DeviceError", "Face", "FaceResult", "Frame", "OutputError", "Plot", "Recognizer",
+    "Result", "SourceError", "VideoResult", "load", "open_source",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'fer_live' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"fer_live.{_HOMES.get(name, 'types')}"), name)
+    return getattr(import_module(f"fer_live.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -20,14 +20,24 @@ UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be
 
 
 class SourceError(Exception):
-    """A camera, stream or file cannot be opened or read. The text says what was tried and what to do next."""
+    """A camera, stream or file cannot be opened or read. The text says what was tried and what to do next.
+
+    >>> fer_live.load(device="cpu")("missing.jpg")
+    Traceback (most recent call last):
+    fer_live.types.SourceError: cannot read missing.jpg: no such file or directory
+    """
 
     def __init__(self, text: str = ""):
         super().__init__(redact(text))  # the text may quote an address that holds a password
 
 
 class OutputError(Exception):
-    """A recording, log or picture cannot be written. The text says what was tried and what to do next."""
+    """A recording, log or picture cannot be written. The text says what was tried and what to do next.
+
+    >>> fer_live.load(device="cpu").video("clip.mp4", output="out.avi")
+    Traceback (most recent call last):
+    fer_live.types.OutputError: cannot write out.avi: annotated videos are .mp4 files
+    """
 
     def __init__(self, text: str = ""):
         super().__init__(redact(text))  # the text may quote an address that holds a password
@@ -35,7 +45,12 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One captured picture."""
+    """One captured picture.
+
+    >>> frame = fer_live.Frame(cv2.imread("party.jpg"), index=0, time_s=0.0)
+    >>> frame.smallest_side
+    512
+    """
 
     image: np.ndarray  # (H, W, 3) uint8, BGR
     index: int  # counts captured frames from 0; a gap means frames were dropped
@@ -54,7 +69,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in a frame."""
+    """One face in a frame.
+
+    >>> analyze = fer_live.Analyzer.from_checkpoint(device="cpu")
+    >>> face = analyze(cv2.imread("party.jpg")).faces[0]
+    >>> face.label, face.probs.shape, analyze.classifier.spec.labels[face.probs.argmax()]
+    ('happy', (7,), 'happy')
+    """
 
     box: tuple[int, int, int, int]  # xyxy, pixels of the frame
     track_id: int
@@ -66,7 +87,12 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A frame and the faces that were found in this very frame."""
+    """A frame and the faces that were found in this very frame.
+
+    >>> analysis = fer_live.Analyzer.from_checkpoint(device="cpu")(cv2.imread("party.jpg"))
+    >>> len(analysis.faces), analysis.frame.image.shape
+    (1, (512, 512, 3))
+    """
 
     frame: Frame
     faces: tuple[Face, ...]

@@ -13,9 +13,9 @@ FLOORS = (
     {"redact", "types", "handoff", "model"},
     {"sources", "sinks", "screen", "analysis", "web"},
     {"privacy", "pipeline"},
-    {"kiosk"},
-    {"app"},
-    {"__main__", "bench", "doctor", "report"},
+    {"kiosk", "report"},
+    {"app", "library"},
+    {"__main__", "bench", "doctor"},
 )
 FLOOR = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 BESIDE = {("types", "redact"), ("model", "types"), ("handoff", "types")}  # on the ground floor

@@ -41,6 +41,10 @@ class Analyzer:
     classifier: an EmotionClassifier, or anything that maps crops (N, S, S, C) uint8 to probabilities (N, 7) and has `spec`.
     detector: a ScheduledDetector, or one without memory. Streams share the classifier and what a detector searches with, so these
     must be safe to call from several threads, as those of this package are.
+
+    >>> analyze = fer_live.Analyzer.from_checkpoint(device="cpu")
+    >>> [face.label for face in analyze(cv2.imread("party.jpg")).faces]
+    ['happy']
     """
 
     def __init__(self, classifier: Any, detector: FaceDetector, still_detector: FaceDetector):

@@ -14,7 +14,12 @@ VALID = "auto, cpu, cuda, cuda:0, cuda:1, ..."
 
 
 class DeviceError(ValueError):
-    """There is no such device. The text lists the valid ones."""
+    """There is no such device. The text lists the valid ones.
+
+    >>> fer_live.load(device="gpu")
+    Traceback (most recent call last):
+    fer_live.model.device.DeviceError: no device is called 'gpu'; there are: auto, cpu, cuda, cuda:0, cuda:1, ...
+    """
 
 
 def check_device_name(text: str) -> str:

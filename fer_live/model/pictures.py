@@ -43,6 +43,13 @@ def load_picture(path: Path, grey: bool = False) -> np.ndarray:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError((error.strerror or str(error)).lower()) from None
+    return decode_picture(content, grey)
+
+
+def decode_picture(content: np.ndarray, grey: bool = False) -> np.ndarray:
+    """The same of the bytes (N,) uint8 of a file. Raises PictureError."""
+    if not 0 < len(content) <= MOST_BYTES:
+        raise PictureError("larger than 400 MB" if len(content) else "it is empty")
     if not _chunks_fit(content):
         raise PictureError("damaged")
     image = _decode(content, grey)

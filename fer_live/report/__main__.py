@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from fer_live.model.checkpoint import write_atomically
 from fer_live.redact import redact_errors
-from fer_live.report.page import session_page
-from fer_live.report.session import Session, summarize
+from fer_live.report.session import summarize
+from fer_live.report.write import write_report
 from fer_live.sinks.log_reader import read_log
 from fer_live.types import OutputError, SourceError
 
@@ -42,29 +41,11 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
     session = summarize(read_log(log))
     if not session.frames:
         raise SourceError(f"{log} holds no frame of a log ({session.skipped:,} lines left out); give a file written with --log")
-    pictures = _pictures(video, session) if video else {}
     from fer_live.sinks.recorder import unused  # not before it is needed: it loads OpenCV and FFmpeg
 
     path = unused(path)
-    try:
-        text = session_page(session, log, pictures)
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); give another place with --output") from None
+    write_report(session, log, path, video)
     return path
-
-
-def _pictures(video: Path, session: Session) -> dict[str, bytes]:
-    """A JPEG of each person whose face has a box in the log and a place in the video, by the person's name."""
-    from fer_live.report.thumbnails import thumbnails
-
-    people = [person for person in session.people if person.best]
-    found = thumbnails(video, [person.best[1:3] for person in people])
-    pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
-    if len(pictures) < len(people):
-        print(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own video?",
-              file=sys.stderr)
-    return pictures
 
 
 if __name__ == "__main__":

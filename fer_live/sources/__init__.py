@@ -34,6 +34,13 @@ def open_source(source: str | int | Path, patience: Patience = Patience()) -> So
     "demo"; a camera's number, name or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
     pictures, or a glob of them. An int is a camera's number, a Path a file, a folder, a glob or a device. Raises SourceError,
     TypeError for other objects, ValueError for a negative number.
+
+    >>> with fer_live.open_source("clip.mp4") as source:
+    ...     for frame in source:
+    ...         if frame.index < 2:
+    ...             print(frame.index, f"{frame.time_s:.3f}", frame.image.shape)
+    0 0.000 (240, 320, 3)
+    1 0.033 (240, 320, 3)
     """
     text = source_text(source)
     if text == "demo":

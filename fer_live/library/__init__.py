@@ -1,0 +1,1 @@
+"""`fer_live.load()` and its results: pictures, streams and videos in, named values out."""

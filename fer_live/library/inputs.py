@@ -1,0 +1,137 @@
+"""Everything that a program may have as a picture -> (H, W, 3) uint8 BGR, or one line that says why not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_live.analysis.checks import described
+from fer_live.model.pictures import MOST_PIXELS, PictureError, decode_picture, load_picture
+from fer_live.sources.kinds import kind_of
+from fer_live.types import SourceError
+
+COLORS = ("bgr", "rgb")
+NEAR = 1e-3  # how far float values may leave 0..1: a cubic resize overshoots
+KINDS = "a picture is a path, an array (H, W), (H, W, 3) or (H, W, 4), a PIL image, or the bytes of a picture file"
+ADDRESSES = ("http://", "https://", "rtsp://", "rtsps://", "ftp://", "data:")
+
+
+def to_picture(given: Any, color: str | None = None) -> tuple[np.ndarray, str | None]:
+    """The picture (H, W, 3) uint8 BGR, upright, and its path if it came from a file.
+
+    color: the order of an array's channels, "bgr" (default) or "rgb". Raises SourceError for a file that cannot be read,
+    TypeError and ValueError for what is no picture or not clearly one.
+    """
+    check_color(color)
+    if isinstance(given, np.ndarray):
+        return from_array(given, color or "bgr"), None
+    if color is not None:
+        raise ValueError(f"color tells how an array's channels are ordered; leave it out for {described(given)}, which knows")
+    if isinstance(given, str | os.PathLike):
+        return _from_path(given), os.fspath(given)
+    if isinstance(given, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(given)), None
+    if hasattr(given, "getexif") and hasattr(given, "convert"):  # Pillow's own class is not imported for this
+        return _from_pil(given), None
+    if callable(getattr(given, "read", None)):
+        content = given.read()
+        if isinstance(content, bytes):
+            return _from_bytes(content), None
+        raise TypeError(f"{KINDS}; got a file that is not open in binary mode; open it with open(path, 'rb')")
+    if given is None:
+        raise TypeError(f"{KINDS}; got None, which cv2.imread gives for a file that it cannot read")
+    hint = "; convert a tensor (3, H, W) with tensor.permute(1, 2, 0).numpy()" if hasattr(given, "numpy") else ""
+    raise TypeError(f"{KINDS}; got {described(given)}{hint}")
+
+
+def check_color(color: Any) -> None:
+    """Raises ValueError for what is no order of channels."""
+    if color is not None and color not in COLORS:
+        raise ValueError(f"color is 'bgr' (as OpenCV has it) or 'rgb' (as PIL, imageio and matplotlib have it); got {color!r}")
+
+
+def from_array(array: np.ndarray, color: str) -> np.ndarray:
+    """(H, W[, 1, 3 or 4]) of any number type -> (H, W, 3) uint8 BGR, contiguous; alpha is left out. Raises ValueError."""
+    image = _eight_bits(_shaped(np.asarray(array)))
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 1:
+        return cv2.cvtColor(np.ascontiguousarray(image).reshape(image.shape[:2]), cv2.COLOR_GRAY2BGR)
+    image = image[:, :, :3]
+    return np.ascontiguousarray(image[:, :, ::-1] if color == "rgb" else image)
+
+
+def _shaped(array: np.ndarray) -> np.ndarray:
+    if array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
+        return array
+    advice = ""
+    if not array.size:
+        advice = "; it holds no pixels"
+    elif array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        advice = "; bring its channels to the end with array.transpose(1, 2, 0)"
+    elif array.ndim == 4:
+        advice = "; give a batch as a list, with list(array)"
+    raise ValueError(f"an array is a picture (H, W), (H, W, 3) or (H, W, 4); got {described(array)}{advice}")
+
+
+def _eight_bits(array: np.ndarray) -> np.ndarray:
+    """The values as uint8, where it is clear what they mean. Raises ValueError."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"an array's values are numbers, 0..255 or as float 0..1; got {described(array)}")
+    least, most = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and least >= -NEAR and most <= 1 + NEAR:
+        return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    if least >= 0 and most <= 255 and (array.dtype.kind != "f" or most >= 2):
+        return np.rint(array).astype(np.uint8)
+    advice = "divide 16 bits by 256, 12 bits by 16" if array.dtype.kind == "u" else "scale them to one of these"
+    raise ValueError(f"an array's values are 0..255 or as float 0..1; got {array.dtype} from {least:g} to {most:g}; {advice}")
+
+
+def _from_path(path: str | os.PathLike) -> np.ndarray:
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"{KINDS}; got a path of {described(text)}")
+    if text.startswith(ADDRESSES):
+        raise SourceError(f"{text} is an address; download the picture and give its bytes, or use stream() for a camera")
+    file = Path(text)
+    if file.is_dir() or (not file.exists() and any(c in text for c in "*?[")):
+        raise SourceError(f"{text} is not one picture; go over a folder or a pattern with stream()")
+    try:
+        return load_picture(file)
+    except PictureError as error:
+        raise SourceError(f"cannot read {text}: {_or_film(file, str(error))}") from None
+
+
+def _or_film(file: Path, reason: str) -> str:
+    try:
+        return "it is a video; use stream() or video()" if kind_of(file) == "film" else reason
+    except OSError:
+        return reason
+
+
+def _from_bytes(content: bytes) -> np.ndarray:
+    try:
+        return decode_picture(np.frombuffer(content, np.uint8))
+    except PictureError as error:
+        raise SourceError(f"cannot read a picture of {len(content):,} bytes: {error}") from None
+
+
+def _from_pil(picture: Any) -> np.ndarray:
+    from PIL import ImageOps
+
+    if picture.width * picture.height > MOST_PIXELS:
+        raise SourceError("a PIL image of more than 64 megapixels; reduce it first")
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I;16"):
+            return from_array((np.asarray(upright) >> 8).astype(np.uint8), "rgb")
+        if upright.mode in ("I", "F"):
+            return from_array(np.asarray(upright), "rgb")
+        return from_array(np.asarray(upright.convert("RGB")), "rgb")
+    except OSError as error:  # it is decoded only now
+        raise SourceError(f"cannot read a PIL image: {error}") from None

@@ -1,0 +1,239 @@
+"""What `fer_live.load()` answers with: a picture's faces under plain names, ready to print, index, draw, save and tabulate."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import cv2
+import numpy as np
+
+from fer_live.screen.overlay import Overlay
+from fer_live.sinks.log import FACE_FIELDS, entry
+from fer_live.sinks.recorder import unused, write_picture
+from fer_live.types import UNSURE, Analysis, Face, OutputError, View
+
+if TYPE_CHECKING:
+    import pandas
+
+SHOWN = 1280  # longer side in pixels of what a notebook shows
+THUMBNAIL = 96  # of a face
+
+
+@dataclass(frozen=True, eq=False)
+class FaceResult:
+    """One face of a `Result`.
+
+    label: a class name, or "unsure" where no class is probable enough to be named (about 40%).
+    confidence: 0..1, the probability of the label; of the strongest class when unsure.
+    emotions: class name -> probability 0..1; the seven sum to 1.
+    box: (x1, y1, x2, y2) int pixels of the picture, x2 and y2 exclusive.
+    track_id: the same number for the same face in a stream; counts the faces of a picture from 1.
+
+    >>> face = fer_live.load(device="cpu")("party.jpg")[0]
+    >>> print(face)
+    happy ...%
+    >>> face.label, face.emotions["happy"] > 0.9, face.emotions["sad"] < 0.1
+    ('happy', True, True)
+    >>> x1, y1, x2, y2 = face.box
+    >>> face.crop.shape == (y2 - y1, x2 - x1, 3)
+    True
+    """
+
+    label: str
+    confidence: float
+    emotions: dict[str, float]
+    box: tuple[int, int, int, int]
+    track_id: int
+    image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 BGR, the whole picture
+
+    @property
+    def crop(self) -> np.ndarray:
+        """A copy of the picture inside the box: (h, w, 3) uint8 BGR; smaller where the box reaches over the border."""
+        height, width = self.image.shape[:2]
+        x1, y1, x2, y2 = self.box
+        return self.image[max(0, y1) : max(0, min(y2, height)), max(0, x1) : max(0, min(x2, width))].copy()
+
+    def __str__(self) -> str:
+        if self.label != UNSURE:
+            return f"{self.label} {self.confidence:.0%}"
+        return f"{UNSURE} ({max(self.emotions, key=self.emotions.__getitem__)} {self.confidence:.0%})"
+
+    def __repr__(self) -> str:
+        return f"<FaceResult {self} at {self.box}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the face beside a bar for each class."""
+        rows = "".join(f"<tr><td>{html.escape(name)}</td><td><progress max=1 value={share:.3f}></progress></td>"
+                       f"<td>{share:.0%}</td></tr>" for name, share in self.emotions.items())
+        crop = self.crop
+        picture = ""
+        if crop.size:
+            small = cv2.resize(crop, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+            picture = f'<img alt="" src="data:image/png;base64,{base64.b64encode(_png(small)).decode()}">'
+        return f"<div>{picture}<b>{html.escape(str(self))}</b><table>{rows}</table></div>"
+
+
+class Result:
+    """The faces of one picture or frame: iterate, index, `len()`, print. Without a face it is falsy.
+
+    image: (H, W, 3) uint8 BGR, upright. path: of the file, or None.
+    frame, time_s: number and time in seconds of a stream's frame: of a file its own, live since the first frame. For pictures
+    the position in the list or folder, and 0.
+
+    >>> result = fer_live.load(device="cpu")("party.jpg")
+    >>> print(result)
+    1 face: happy ...%
+    >>> [(face.label, face.box) for face in result] == [(result[0].label, result[0].box)]
+    True
+    >>> result.plot().save("annotated.png").name
+    'annotated.png'
+    >>> sorted(result.to_dict())
+    ['faces', 'file', 'frame', 'time_s']
+    >>> result.to_df()[["label", "track_id"]].values.tolist()
+    [['happy', 1]]
+    """
+
+    def __init__(self, analysis: Analysis, labels: tuple[str, ...], path: str | None = None, start_s: float = 0.0):
+        self.image: np.ndarray = analysis.frame.image
+        self.path, self.frame = path or analysis.frame.name or None, analysis.frame.index
+        self.time_s = round(analysis.frame.time_s - start_s, 6)
+        self.labels = labels  # the seven class names, in the order of `emotions`
+        self._analysis, self._start_s = analysis, start_s
+
+    @cached_property
+    def faces(self) -> tuple[FaceResult, ...]:
+        """All faces, as iterating gives them."""
+        return tuple(_face(face, self.labels, self.image) for face in self._analysis.faces)
+
+    def __len__(self) -> int:
+        return len(self._analysis.faces)
+
+    @overload
+    def __getitem__(self, index: int) -> FaceResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[FaceResult, ...]: ...
+    def __getitem__(self, index):
+        try:
+            return self.faces[index]
+        except IndexError:
+            raise IndexError(f"no face {index}: {self}") from None
+
+    def __iter__(self) -> Iterator[FaceResult]:
+        return iter(self.faces)
+
+    def __str__(self) -> str:
+        if not self:
+            return "no faces"
+        return f"{len(self)} face{'s' if len(self) > 1 else ''}: {', '.join(map(str, self))}"
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<Result {f'{self.path} ' if self.path else ''}{width}x{height}: {self}>"
+
+    def _repr_png_(self) -> bytes:
+        return self.plot()._repr_png_()
+
+    def plot(self, bars: bool = False) -> Plot:
+        """The picture with its faces and labels drawn on it. bars: also the probabilities of all classes.
+
+        >>> fer_live.load(device="cpu")("party.jpg").plot(bars=True).image.shape
+        (512, 512, 3)
+        """
+        return Plot(Overlay(self.labels, View(bars=bars)).draw(self._analysis))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts: the object that a JSONL log holds for this frame, with the path as "file"."""
+        made = entry(self._analysis, self.labels, self._start_s)
+        if self.path:
+            made["file"] = self.path
+        return made
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_df(self) -> pandas.DataFrame:
+        """A pandas table with a row a face, the columns of a CSV log, and "file" for pictures that have a path.
+
+        Raises ImportError where pandas is not installed.
+        """
+        table = to_table([(self.frame, self.time_s, self._analysis.faces)], self.labels)
+        if self.path:
+            table.insert(0, "file", self.path)
+        return table
+
+
+class Plot:
+    """A picture with faces drawn on it. image: (H, W, 3) uint8 BGR. A notebook shows it by itself.
+
+    >>> fer_live.load(device="cpu")("party.jpg").plot().save("drawn.jpg").exists()
+    True
+    """
+
+    def __init__(self, image: np.ndarray):
+        self.image = image
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write it, by the ending of the name; returns where. A name that exists gets a number unless `overwrite`.
+
+        Raises OutputError.
+        """
+        target = target_of(path, overwrite)
+        write_picture(target, self.image)
+        return target
+
+    def to_pil(self) -> Any:
+        """The same as a PIL image."""
+        from PIL import Image
+
+        return Image.fromarray(cv2.cvtColor(self.image, cv2.COLOR_BGR2RGB))
+
+    def __repr__(self) -> str:
+        return f"<Plot {self.image.shape[1]}x{self.image.shape[0]}>"
+
+    def _repr_png_(self) -> bytes:
+        scale = SHOWN / max(self.image.shape[:2])
+        small = cv2.resize(self.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else self.image
+        return _png(small)
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def _face(face: Face, labels: tuple[str, ...], image: np.ndarray) -> FaceResult:
+    emotions = {name: float(share) for name, share in zip(labels, face.probs, strict=True)}
+    return FaceResult(face.label, float(face.confidence), emotions, face.box, face.track_id, image)
+
+
+def target_of(path: str | Path, overwrite: bool) -> Path:
+    """Where to write: `path`, or with a number where that exists. Raises OutputError for what no file can be."""
+    if not isinstance(path, str | Path):
+        raise TypeError(f"a file to write is named by a str or Path; got {type(path).__name__}")
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder")
+        return target if overwrite else unused(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target} ({error.strerror}); choose another name") from None
+
+
+def to_table(frames: Iterable[tuple[int, float, tuple[Face, ...]]], labels: tuple[str, ...]) -> pandas.DataFrame:
+    """A row a face. frames: (index, time_s, faces). The columns keep their types where there is no face."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("to_df needs pandas; pip install pandas, or use to_dict or to_json") from None
+    rows = [(index, time_s, face.track_id, *face.box, face.label, float(face.confidence), *map(float, face.probs))
+            for index, time_s, faces in frames for face in faces]
+    table = pandas.DataFrame(rows, columns=[*FACE_FIELDS, *labels])
+    whole = dict.fromkeys(("frame", "track_id", "x1", "y1", "x2", "y2"), "int64")
+    return table.astype(whole | dict.fromkeys(("time_s", "confidence", *labels), "float64"))

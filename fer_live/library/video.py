@@ -1,0 +1,131 @@
+"""What `fer.video()` answers with: all faces of a video file, without its pictures."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_live.library.results import target_of, to_table
+from fer_live.report.session import Session, summarize
+from fer_live.report.write import write_report
+from fer_live.sinks.log import entry
+from fer_live.types import Analysis, OutputError
+
+if TYPE_CHECKING:
+    import pandas
+
+NO_PICTURE = np.empty((0, 0, 3), np.uint8)
+
+
+class Collected:
+    """A sink that keeps what was found, without the pictures."""
+
+    def __init__(self) -> None:
+        self.analyses: list[Analysis] = []
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        self.analyses.append(Analysis(replace(analysis.frame, image=NO_PICTURE), analysis.faces))
+
+
+class VideoResult:
+    """All faces of a video file. len() counts its frames.
+
+    path: the video. output: the annotated video that was written, or None. labels: the seven class names.
+    damage: None, or why the file could not be read to its end.
+
+    >>> session = fer_live.load(device="cpu").video("clip.mp4", progress=False)
+    >>> print(session)
+    clip.mp4: 24 frames, 0.8 s, 1 person: happy ...%
+    >>> session.to_df()[["frame", "track_id", "label"]].head(2).values.tolist()
+    [[0, 1, 'happy'], [1, 1, 'happy']]
+    >>> session.report("session.html").name
+    'session.html'
+    """
+
+    def __init__(self, path: Path, labels: tuple[str, ...], analyses: list[Analysis], output: Path | None, damage: str | None):
+        self.path, self.labels, self.output, self.damage = path, labels, output, damage
+        self._analyses = analyses
+
+    @cached_property
+    def summary(self) -> Session:
+        """What the report counts: seconds by label, people, gaps; see `fer_live.report.session.Session`."""
+        return summarize(entry(analysis, self.labels) for analysis in self._analyses)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Label -> how long it was shown, in seconds, summed over faces; the longest first."""
+        return {self.summary.labels[number]: seconds for number, seconds in self.summary.seconds.most_common()}
+
+    @property
+    def people(self) -> int:
+        """How many faces were followed; a person who leaves and comes back counts again."""
+        return len(self.summary.dwells_s)
+
+    def __len__(self) -> int:
+        return len(self._analyses)
+
+    def __str__(self) -> str:
+        whole, people = sum(self.seconds.values()), self.people
+        shares = ", ".join(f"{label} {seconds / whole:.0%}" for label, seconds in self.seconds.items() if whole)
+        who = f"{people} {'person' if people == 1 else 'people'}" if people else "no faces"
+        return f"{self.path.name}: {len(self)} frames, {self.summary.span_s:.1f} s, {who}{': ' if shares else ''}{shares}"
+
+    def __repr__(self) -> str:
+        return f"<VideoResult {self}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: how long each label was shown."""
+        rows = "".join(f"<tr><td>{html.escape(label)}</td><td>{seconds:.1f} s</td></tr>"
+                       for label, seconds in self.seconds.items())
+        return f"<div><b>{html.escape(str(self))}</b><table>{rows}</table></div>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts: {"file", "frames"}, each frame the object that a JSONL log holds for it."""
+        return {"file": str(self.path), "frames": [entry(analysis, self.labels) for analysis in self._analyses]}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_df(self) -> pandas.DataFrame:
+        """A pandas table with a row a face and the columns of a CSV log; a frame without a face has no row.
+
+        Raises ImportError where pandas is not installed.
+        """
+        frames = ((one.frame.index, round(one.frame.time_s, 6), one.faces) for one in self._analyses)
+        return to_table(frames, self.labels)
+
+    def report(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the session as one self-contained HTML page, with a picture of each person; returns where.
+
+        A name that exists gets a number unless `overwrite`. The pictures are read from the video: keep it where it is.
+        Raises OutputError, SourceError.
+        """
+        target = target_of(path, overwrite)
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise OutputError(f"cannot write {target}: reports are .html files")
+        _check_folder(target)
+        write_report(self.summary, self.path, target, self.path)
+        return target
+
+
+def check_output(output: str | Path | None) -> Path | None:
+    """Where an annotated video goes. Raises OutputError, before anything is computed, for what cannot be written."""
+    if output is None:
+        return None
+    target = target_of(output, overwrite=False)
+    if target.suffix.lower() != ".mp4":
+        raise OutputError(f"cannot write {target}: annotated videos are .mp4 files")
+    _check_folder(target)
+    return target
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")

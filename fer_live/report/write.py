@@ -1,0 +1,37 @@
+"""Writes the page of a session."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fer_live.model.checkpoint import write_atomically
+from fer_live.report.page import session_page
+from fer_live.report.session import Session
+from fer_live.types import OutputError
+
+
+def write_report(session: Session, log: Path, path: Path, video: Path | None = None) -> None:
+    """Write the page of a session to `path`, with a picture of each person where their video is given.
+
+    log: what the session is called after. Raises OutputError, and SourceError for a video that cannot be read.
+    """
+    pictures = _pictures(video, session) if video else {}
+    try:
+        text = session_page(session, log, pictures)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+
+
+def _pictures(video: Path, session: Session) -> dict[str, bytes]:
+    """A JPEG of each person whose face has a box in the log and a place in the video, by the person's name."""
+    from fer_live.report.thumbnails import thumbnails
+
+    people = [person for person in session.people if person.best]
+    found = thumbnails(video, [person.best[1:3] for person in people])
+    pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
+    if len(pictures) < len(people):
+        print(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own video?",
+              file=sys.stderr)
+    return pictures
