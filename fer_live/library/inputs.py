@@ -55,13 +55,13 @@ def check_color(color: Any) -> None:
 
 
 def from_array(array: np.ndarray, color: str) -> np.ndarray:
-    """(H, W[, 1, 3 or 4]) of any number type -> (H, W, 3) uint8 BGR, contiguous; alpha is left out. Raises ValueError."""
+    """(H, W[, 1, 3 or 4]) of any number type -> a copy (H, W, 3) uint8 BGR; alpha is left out. Raises ValueError."""
     image = _eight_bits(_shaped(np.asarray(array)))
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels == 1:
         return cv2.cvtColor(np.ascontiguousarray(image).reshape(image.shape[:2]), cv2.COLOR_GRAY2BGR)
     image = image[:, :, :3]
-    return np.ascontiguousarray(image[:, :, ::-1] if color == "rgb" else image)
+    return np.array(image[:, :, ::-1] if color == "rgb" else image, order="C")  # a camera's loop fills the same array again
 
 
 def _shaped(array: np.ndarray) -> np.ndarray:

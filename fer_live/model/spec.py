@@ -14,7 +14,12 @@ FORMAT = "fer_live/1"  # of checkpoint files
 
 
 class CheckpointError(ValueError):
-    """Weights are missing, damaged, or of another kind. The text says what was tried and what to do next."""
+    """Weights are missing, damaged, or of another kind. The text says what was tried and what to do next.
+
+    >>> fer_live.load("missing.pt")
+    Traceback (most recent call last):
+    fer_live.model.spec.CheckpointError: no model file at missing.pt; ...
+    """
 
 
 @dataclass(frozen=True)
