@@ -464,6 +464,7 @@ def test_a_model_of_ones_own_is_found_again_from_another_folder(untrained, tmp_p
     monkeypatch.chdir(tmp_path)
     again = pickle.loads(content)
     assert repr(again) == repr(fer) and again.analyzer.classifier.spec.head == "fer2013"
+    assert pickle.loads(content) is again, "tasks of a pool share one model in each process"
 
 
 @pytest.mark.parametrize(("settings", "words"), [

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from threading import Event
 from typing import Any, overload
@@ -51,12 +52,15 @@ def load(
     return Recognizer(analyzer, settings)
 
 
+_loaded = lru_cache(maxsize=4)(load)  # a pool sends its function with every task; the model is to be loaded once
+
+
 class Recognizer:
     """What `fer_live.load()` returns: call it with pictures; `stream` and `video` follow faces over time.
 
     analyzer: the Analyzer that does the work; one of your own parts can be given. labels: the seven class names.
-    Many threads may call it, and follow a stream each, at the same time. Pickled, as by multiprocessing, it is loaded anew in
-    the other process.
+    Many threads may call it, and follow a stream each, at the same time. Pickled, as by multiprocessing, it is loaded anew,
+    once, in the other process.
 
     >>> fer = fer_live.load(device="cpu")
     >>> fer.labels
@@ -80,7 +84,7 @@ class Recognizer:
     def __reduce__(self):
         if self._settings is None:
             raise TypeError("a Recognizer made of your own Analyzer cannot be pickled; make one in each process")
-        return load, self._settings
+        return _loaded, self._settings
 
     @overload
     def __call__(self, picture: list | tuple, color: str | None = None) -> list[Result]: ...
