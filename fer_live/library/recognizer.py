@@ -52,7 +52,10 @@ def load(
     return Recognizer(analyzer, settings)
 
 
-_loaded = lru_cache(maxsize=4)(load)  # a pool sends its function with every task; the model is to be loaded once
+@lru_cache(maxsize=4)
+def _loaded(*settings: Any) -> Recognizer:
+    """A pool sends its function with every task; its model is loaded once."""
+    return load(*settings)
 
 
 class Recognizer:
