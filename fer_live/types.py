@@ -40,7 +40,7 @@ class Frame:
     image: np.ndarray  # (H, W, 3) uint8, BGR
     index: int  # counts captured frames from 0; a gap means frames were dropped
     time_s: float  # capture time: time.monotonic() when live, presentation time in a file
-    name: str = ""  # file name, for pictures only
+    name: str = ""  # for pictures only: the file's path below the folder that holds all of them, with /
     is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
     segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
     tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of the pictures of several cameras in it; empty: it is one picture
