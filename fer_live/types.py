@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fer_live.model.detections import Detections
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
@@ -109,8 +110,8 @@ class Source(Protocol):
 class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4).
+    def detect(self, image: np.ndarray) -> np.ndarray | Detections:
+        """(H, W, 3) uint8 BGR -> the faces, or only their boxes (N, 4) int32 xyxy; no face gives shape (0, 4).
 
         For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`.
         """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.model.detections import DETECTORS
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
 from fer_live.model.spec import ANSWERS
 from fer_live.redact import redact_errors
@@ -104,7 +105,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
         "is installed)")
-    add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
+    add("--detector", default="haar", choices=DETECTORS, help="how faces are found: haar (upright, from the front), yunet (also "
+        "turned, tilted and dim ones) or both (default: haar)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
         "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
         "Kept in memory only, while the face is followed")

@@ -17,7 +17,7 @@ from fer_live.types import OutputError, View
 
 def load(args: argparse.Namespace, model: Path, is_live: bool = True) -> Analyzer:
     """The analyzer; says once where it computes."""
-    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime)
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime, detector=args.detector)
     if args.calibrate:
         analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, args.calibrate if is_live else 0.0)
         if not is_live:
