@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports a name when 
 
 # A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
+# What it prints of a damaged picture names lines of its own source; the program says in a line which file cannot be read.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 __version__ = "0.9.0"
 _HOMES = {

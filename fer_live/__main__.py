@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     sys.dont_write_bytecode |= args.no_store
     from fer_live.model.device import DeviceError
+    from fer_live.model.paths import one_line
     from fer_live.model.spec import CheckpointError
     from fer_live.types import OutputError, SourceError
 
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         return run(args)
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)  # an address may stand where a file was asked for
+        return 2
+    except OSError as error:  # what nobody closer to it has put in better words
+        print(f"error: {redact(one_line(error))}", file=sys.stderr)
         return 2
 
 
@@ -39,15 +43,14 @@ def run(args: argparse.Namespace) -> int:
         print(describe_cameras())
         return 0
     from fer_live.model import DEFAULT_WEIGHTS
+    from fer_live.model.checkpoint import check_model_file
     from fer_live.model.device import check_device_name
-    from fer_live.model.spec import CheckpointError
     from fer_live.types import SourceError
 
     check_device_name(args.device)
     check(args)
     model = args.model or DEFAULT_WEIGHTS
-    if not model.is_file():
-        raise CheckpointError(f"no model file at {model}; give one with --model, or train one with python -m training")
+    check_model_file(model)
     from fer_live.app.files import run_files
     from fer_live.app.live import run_camera
     from fer_live.app.open_source import enter_source

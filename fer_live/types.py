@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fer_live.model.detections import Detections
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
@@ -55,7 +56,7 @@ class Frame:
     image: np.ndarray  # (H, W, 3) uint8, BGR
     index: int  # counts captured frames from 0; a gap means frames were dropped
     time_s: float  # capture time: time.monotonic() when live, presentation time in a file
-    name: str = ""  # file name, for pictures only
+    name: str = ""  # for pictures only: the file's path below the folder that holds all of them, with /
     is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
     segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
     tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of the pictures of several cameras in it; empty: it is one picture
@@ -135,8 +136,8 @@ class Source(Protocol):
 class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4).
+    def detect(self, image: np.ndarray) -> np.ndarray | Detections:
+        """(H, W, 3) uint8 BGR -> the faces, or only their boxes (N, 4) int32 xyxy; no face gives shape (0, 4).
 
         For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`.
         """

@@ -159,8 +159,20 @@ def test_a_blind_detector_and_a_confused_model_are_found(monkeypatch):
     import numpy as np
 
     monkeypatch.setattr(probes, "_portrait", lambda: np.full((512, 512, 3), 90, np.uint8))
-    assert levels(probes.detectors()) == [FAILURE]
+    assert levels(probes.detectors()) == [FAILURE, FAILURE], "Haar and YuNet"
     assert levels(probes.model()) == [FAILURE]
+
+
+def test_a_damaged_yunet_is_found(tmp_path, monkeypatch):
+    from fer_live.model import yunet
+
+    path = tmp_path / "face.onnx"
+    path.write_bytes(yunet.WEIGHTS.read_bytes()[:-1])
+    monkeypatch.setattr(yunet, "WEIGHTS", path)
+    yunet._weights.cache_clear()
+    haar, second = probes.detectors()
+    yunet._weights.cache_clear()
+    assert haar.level == OK and second.level == FAILURE and "SHA-256" in second.text and "install" in second.todo
 
 
 def test_damaged_weights_are_found(tmp_path, monkeypatch):

@@ -132,7 +132,8 @@ REFUSED = {  # what is given -> the error, and a part of what it says
     "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or of an unknown kind"),
     "path of bytes": (b"party.jpg", SourceError, "cannot read a picture of 9 bytes"),
     "no bytes": (b"", SourceError, "it is empty"),
-    "null": ("a\0b.jpg", ValueError, "null"),
+    "null": ("a\0b.jpg", SourceError, "null"),
+    "long": ("a" * 300 + ".jpg", SourceError, "too long"),
     "CHW": (IMAGE.transpose(2, 0, 1), ValueError, r"array.transpose\(1, 2, 0\)"),
     "two channels": (IMAGE[:, :, :2], ValueError, r"got uint8 of shape \(120, 160, 2\)"),
     "batch": (IMAGE[None], ValueError, r"list\(array\)"),
@@ -222,7 +223,7 @@ def test_a_result_becomes_data(known):
     assert made == known.to_dict() and made["faces"][0]["label"] == "happy" and made["file"] == str(PORTRAIT)
     assert made["faces"][0]["box"] == list(known[0].box) and list(made["faces"][0]["probs"]) == list(LABELS)
     table = known.to_df()
-    assert list(table) == ["file", "frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence", *LABELS]
+    assert list(table) == ["frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence", *LABELS, "file"]
     assert table.loc[0, ["x1", "y1", "x2", "y2"]].tolist() == list(known[0].box) and table.loc[0, "happy"] == known[0].confidence
 
 
@@ -468,13 +469,22 @@ def test_a_model_of_ones_own_is_found_again_from_another_folder(untrained, tmp_p
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"detector": "dlib"}, "detector is one of .*haar.*; got 'dlib'"), ({"device": "gpu"}, "no device is called 'gpu'"),
+    ({"detector": "dlib"}, "no detector is called 'dlib'; there are: haar, yunet, both"),
+    ({"device": "gpu"}, "no device is called 'gpu'"),
     ({"head": "x"}, "'x'"), ({"model": "nowhere.pt"}, "no model file at nowhere.pt"), ({"min_face": 0}, "min_face"),
     ({"runtime": "x"}, "'x'"),
 ])
 def test_settings_that_cannot_be_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         fer_live.load(**settings)
+
+
+@pytest.mark.parametrize("detector", ["yunet", "both"])
+def test_the_detector_is_chosen(fer, portrait, detector):
+    tilted = cv2.warpAffine(portrait, cv2.getRotationMatrix2D((224, 120), 40, 1.0), (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    assert len(fer(tilted)) == 0, "upright faces only"
+    found = fer_live.load(device="cpu", detector=detector)(tilted)
+    assert [face.label for face in found] == ["happy"] and found[0].crop.size
 
 
 def test_a_recognizer_is_made_of_an_analyzer(untrained):

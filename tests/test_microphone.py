@@ -15,7 +15,7 @@ from fer_live.__main__ import main
 from fer_live.sinks.microphone import RATE, ArrivalClock, Microphone
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sinks.segments import SegmentedRecorder
-from fer_live.types import Analysis, Frame, SourceError
+from fer_live.types import MOST_PIXELS, Analysis, Frame, SourceError
 
 
 def beeps(path, seconds: float, rate: int = 44_100, channels: int = 1):
@@ -163,3 +163,19 @@ def test_options_of_live_recordings_are_refused_for_a_file(tmp_path, make_clip, 
     for option in (["--audio"], ["--segment-minutes", "5"], ["--keep-gb", "1"], ["--keep-days", "1"]):
         assert main(["--source", str(clip), "--no-window", "--output", str(tmp_path / "o.mp4"), *option]) == 2
         assert option[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_sound_file_is_opened_by_its_path_and_with_the_limit_of_pictures(tmp_path, monkeypatch):
+    """A film may stand in for a microphone: pictures in it must not take the memory while it looks what is in it."""
+    opened, real = [], av.open
+    monkeypatch.setattr(av, "open", lambda *given, **options: opened.append((given, options)) or real(*given, **options))
+    monkeypatch.chdir(tmp_path)
+    beeps(tmp_path / "b.wav", 1).rename("concat:b.wav")
+    with Microphone("concat:b.wav") as microphone:
+        assert microphone.rate == 44_100
+    assert int(opened[0][1]["options"]["max_pixels"]) == MOST_PIXELS
+
+
+def test_a_microphones_name_may_be_anything(tmp_path):
+    with pytest.raises(SourceError, match="no microphone"), Microphone("a" * 300):
+        pass

@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 
-import cv2
+import cv2  # before av; see fer_live/sources/__init__.py
+
+# isort: split
+import av
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from fer_live.report import session
 from fer_live.report.__main__ import main, make_report
 from fer_live.report.charts import PALETTE, clock, colour, patterns, strip
 from fer_live.report.session import summarize
+from fer_live.report.thumbnails import thumbnails
 from fer_live.screen import overlay
 from fer_live.sinks.log import Log
 from fer_live.sinks.log_reader import read_log
@@ -198,6 +202,36 @@ def test_events_are_told():
     assert result.events == [(0.15, "camera_lost"), (0.2, "back")] and result.frames == 5
 
 
+def lost(start_s, seconds):
+    """Entries of a lost camera: a frame each second or so, in which nobody was looked for."""
+    return [{"frame": 0, "time_s": round(start_s + i * 1.01, 3), "faces": [], "camera_lost": True} for i in range(seconds)]
+
+
+def test_a_lost_camera_is_not_nobody_in_view(tmp_path):
+    before = frames(*[[face()]] * 20, *[[]] * 20)  # 2 s somebody, 2 s nobody; then 4 s of silence until it counts as lost
+    after = [{**entry, "time_s": 68.6 + entry["time_s"]} for entry in frames(*[[]] * 15, *[[face(2)]] * 10)]
+    result = summarize([*before, *lost(8.0, 60), *after])
+    assert result.lost == [(pytest.approx(4.0), pytest.approx(68.6))] and result.lost_s == pytest.approx(64.6)
+    assert result.holes == [] and result.logged_s == pytest.approx(6.5)
+    assert result.gaps == [(pytest.approx(2.0), pytest.approx(4.0)), (pytest.approx(68.6), pytest.approx(70.1))]
+    make_report(write(tmp_path / "a.jsonl", [*before, *lost(8.0, 60), *after]))
+    text = Tags((tmp_path / "a.html").read_text()).text
+    assert "Once, 1:05 together, the camera was lost: 4.0 s to 1:09" in text and "46%" in text, "3 of 6.5 s somebody in view"
+    assert "For 1 s or more, 2 times, 3.5 s together, no face was seen" in text
+
+
+def test_a_computer_that_slept_while_the_camera_was_lost_logged_nothing():
+    result = summarize([*lost(0.0, 3), *lost(100.0, 2)])
+    assert result.lost_s == pytest.approx(2.02 + 1 + 1.01 + 1) and result.holes == [(pytest.approx(3.02), pytest.approx(100.0))]
+
+
+def test_a_log_of_a_camera_that_never_came(tmp_path):
+    for count in (1, 5):
+        write(tmp_path / "a.jsonl", lost(0.0, count))
+        text = Tags(make_report(tmp_path / "a.jsonl").read_text()).text
+        assert "the camera was lost" in text and "pictures" not in text
+
+
 def test_what_is_broken_is_skipped_and_counted():
     nan, inf = float("nan"), float("inf")
     good = frames(*[[face()]] * 4)
@@ -316,6 +350,19 @@ def test_pictures_are_of_the_clearest_moment_and_only_with_a_video(tmp_path, mak
         image = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)][39]
     wanted = cv2.resize(image[33 - 9 : 78 + 9, 83 + 78 - 9 : 128 + 78 + 9], (128, 128), interpolation=cv2.INTER_CUBIC)
     assert np.abs(picture.astype(int) - wanted).mean() < 6
+
+
+def test_a_video_of_larger_pictures_than_8k_is_refused(tmp_path):
+    """As sources refuse it: a header that lies must not take the memory."""
+    huge = cv2.imencode(".jpg", np.full((6000, 8000, 3), 90, np.uint8))[1].tobytes()
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 6000, 8000, "yuvj420p"
+        packet = av.Packet(huge)
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, 0, 0, True
+        container.mux(packet)
+    with pytest.raises(SourceError, match="cannot be opened"):
+        thumbnails(tmp_path / "a.mkv", [(0.0, (100, 100, 300, 300))])
 
 
 def test_read_log_raises_what_the_command_line_tells(tmp_path):

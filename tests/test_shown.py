@@ -25,10 +25,9 @@ def _film(path, image, frames=3, aspect=None, color=None, pixels="yuv420p"):
     """color: (transfer, primaries, matrix) to tag, of an image that is uint16 RGB in that very transfer."""
     format = "bgr24" if color is None else "rgb48le"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264" if color is None else "libx265", rate=10)
+        stream = container.add_stream("libx264", rate=10)
         stream.height, stream.width, stream.pix_fmt = *image.shape[:2], pixels
         if color is not None:
-            stream.options = {"preset": "ultrafast", "x265-params": "log-level=none"}
             context = stream.codec_context
             context.color_trc, context.color_primaries, context.colorspace, context.color_range = *color, 1
         if aspect:

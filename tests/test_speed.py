@@ -51,7 +51,7 @@ def test_known_faces_are_followed_nearby_and_the_whole_is_searched_when_due():
     detector = ScheduledDetector(searcher, every=5)
     searcher.there = [ONE]
     for _ in range(20):
-        assert detector.detect(IMAGE).tolist() == [ONE]
+        assert detector.detect(IMAGE).boxes.tolist() == [ONE]
     assert (searcher.whole, searcher.near) == (4, 16)
 
 
@@ -59,7 +59,7 @@ def test_who_comes_is_seen_when_the_next_search_is_due():
     searcher = Counted()
     detector = ScheduledDetector(searcher)
     for _ in range(10):
-        assert detector.detect(IMAGE).shape == (0, 4)
+        assert detector.detect(IMAGE).boxes.shape == (0, 4)
     assert searcher.whole == 10 // EVERY_WAITING
     searcher.there = [ONE]
     assert any(len(detector.detect(IMAGE)) for _ in range(EVERY_WAITING))
@@ -76,13 +76,22 @@ def test_a_face_that_is_missed_nearby_is_searched_for_at_once_and_waited_for():
         detector.detect(IMAGE)
     searcher.hidden_near = True
     before = searcher.whole
-    assert detector.detect(IMAGE).tolist() == [ONE] and searcher.whole == before + 1
+    assert detector.detect(IMAGE).boxes.tolist() == [ONE] and searcher.whole == before + 1
     searcher.there = []
     for _ in range(MEMORY):
-        assert detector.detect(IMAGE).shape == (0, 4)
+        assert detector.detect(IMAGE).boxes.shape == (0, 4)
     searcher.there, searcher.hidden_near = [ONE], False
     detector.detect(IMAGE)
-    assert detector.detect(IMAGE).tolist() == [ONE], "the place is still watched"
+    assert detector.detect(IMAGE).boxes.tolist() == [ONE], "the place is still watched"
+
+
+def test_two_known_faces_that_are_found_in_one_place_are_one():
+    searcher = Counted()
+    searcher.there = [ONE, TWO]
+    detector = ScheduledDetector(searcher, every=100)
+    assert detector.detect(IMAGE).boxes.tolist() == [ONE, TWO]
+    searcher.detect_near = lambda image, boxes: [np.array(TWO) for _ in boxes]
+    assert detector.detect(IMAGE).boxes.tolist() == [TWO] == detector.detect(IMAGE).boxes.tolist()
 
 
 def test_one_search_a_frame_is_the_plain_path():

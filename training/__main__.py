@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from fer_live.model.paths import named_path, one_line
 from training.commands import ResultsError, check_unused, check_writable, load_trained, seed_number, whole_number, writing_to
 
 EPILOG = """DATA is a folder with train/ and validation/ (also valid/, val/) of seven class folders, a folder of seven
@@ -22,6 +23,7 @@ STARTS = ("data", "recipe", "out", "votes", "seed", "pretrained", "clean", "arch
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description="Fine-tune a network on facial expressions.",
                                      epilog=EPILOG)
+    parser.register("type", Path, named_path)
     parser.add_argument("--data", type=Path, metavar="DATA", help="the pictures")
     parser.add_argument("--recipe", metavar="NAME", help="how to train; --list shows the names")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
@@ -81,8 +83,8 @@ def _main(args: argparse.Namespace) -> int:
 
     try:
         run(args)
-    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.spec import CheckpointError
 from training.__main__ import pretrained_weights
 from training.calibrate import head_truths
@@ -160,8 +161,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in args.only or known:
             for seed in range(args.seeds or (MANY_SEEDS if name == BASE else 1)):
                 ensure(args.out / f"{name.replace(' ', '-')}-{seed}.json", name, known[name], seed, data, made, args)
-    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     print(tabled(args.out, made))
     return 0
@@ -169,6 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.ablate", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
     parser.add_argument("--votes", type=Path, required=True, help="FER+'s fer2013new.csv")
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.spec import EMOTIONS
 from training.commands import ResultsError, check_file, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
@@ -73,6 +74,7 @@ def describe(result: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.data", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("data", type=Path, help="folders of classes, or fer2013.csv")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -82,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = audit(load_dataset(args.data, args.votes))
         print(describe(result))
         write_json(args.json, result)
-    except (DataError, ResultsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (DataError, ResultsError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0

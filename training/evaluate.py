@@ -17,6 +17,7 @@ from torch import nn
 
 from fer_live.model.decision import SHOWN, decide, log_softmax
 from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError, ModelSpec
 from training.commands import ResultsError, check_file, load_trained, write_json
@@ -117,6 +118,7 @@ def describe(result: dict) -> str:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("--model", type=Path, required=True, help="a best_model.pt")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv; needs --split")
@@ -147,8 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
             result = measure_split(model, spec, data, args.split, args.flip)[spec.head]
         print(describe(result))
         write_json(args.json, result)
-    except (CheckpointError, DataError, DeviceError, ResultsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, DeviceError, ResultsError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

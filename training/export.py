@@ -22,6 +22,7 @@ from torch import nn
 
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.checkpoint import load_checkpoint, read_checkpoint, write_atomically
+from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
 
@@ -103,6 +104,7 @@ def _difference(network: Exported, path: Path, crops: torch.Tensor) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one (default: onnx)")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
     parser.add_argument("--head", choices=ANSWERS, help="which answer the app gives with it (default: the checkpoint's)")

@@ -16,21 +16,22 @@ import numpy as np
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.decision import decide
-from fer_live.model.pictures import read_picture
+from fer_live.model.paths import named_path, shortened
+from fer_live.model.pictures import PictureError, load_picture
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ANSWERS, CheckpointError
 from training.evaluate import predict_heads
+
+CHARTS = (".png", ".pdf", ".svg", ".jpg")
 
 
 def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The crop (S, S) uint8 that the network sees, its probabilities (7,) and their labels.
 
-    Raises CheckpointError, FileNotFoundError.
+    Raises CheckpointError, PictureError.
     """
     model, spec = load_checkpoint(model_path, "cpu", head)
-    image = read_picture(path)
-    if image is None:
-        raise FileNotFoundError(f"{path} is no picture that can be read")
+    image = load_picture(path)
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
@@ -58,17 +59,24 @@ def draw(path: Path, crop: np.ndarray, probs: np.ndarray, labels: tuple[str, ...
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("image", type=Path, help="a picture of one face")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
     parser.add_argument("--head", choices=ANSWERS, help="which answer (default: what the app shows)")
     parser.add_argument("--out", type=Path, help="where the chart goes (default: IMAGE-prediction.png here)")
     args = parser.parse_args(arguments)
     out = args.out or Path(f"{args.image.stem}-prediction.png")
+    if out.suffix.lower() not in CHARTS:
+        print(f"error: --out {out}: charts are {' '.join(CHARTS)}", file=sys.stderr)
+        return 2
     try:
         crop, probs, labels = predict(args.image, args.model, args.head)
         draw(out, crop, probs, labels)
-    except (CheckpointError, FileNotFoundError) as error:
+    except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except PictureError as error:
+        print(f"error: cannot read the picture {shortened(args.image)}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot write {out} ({error.strerror}); choose another --out", file=sys.stderr)

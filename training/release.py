@@ -21,6 +21,7 @@ import torch
 
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.checkpoint import save_checkpoint
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.spec import CheckpointError
 from training.calibrate import calibrate, check_votes
 from training.commands import ResultsError, check_writable, writing_to
@@ -81,6 +82,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.release", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("run", type=Path, help="the --out folder of a finished training run")
     parser.add_argument("--data", type=Path, required=True, help="the data that it was trained on")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
@@ -89,8 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         release(args.run, args.data, args.votes, args.out, args.faces)
-    except (CheckpointError, DataError, ResultsError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, ResultsError, TrainingError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

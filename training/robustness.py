@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_file, load_trained, write_json
@@ -106,6 +107,7 @@ def describe(table: dict[str, dict[str, float]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.robustness", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
     parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
@@ -121,8 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
         table = robustness(model, spec, data.images[ids], truths)
         print(describe(table))
         write_json(args.json, table)
-    except (CheckpointError, DataError, ResultsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, ResultsError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

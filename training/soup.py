@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from fer_live.model.checkpoint import save_checkpoint
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import calibrate, check_votes
 from training.commands import ResultsError, check_unused, check_writable, write_json, writing_to
@@ -79,6 +80,7 @@ def read_shares(text: str | None, count: int) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.soup", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the --out folder of a finished run, or of a soup")
     parser.add_argument("--data", type=Path, required=True, help="the data that they were trained on")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
@@ -87,8 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         metrics = mix(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
-    except (CheckpointError, DataError, ResultsError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, ResultsError, TrainingError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     for result in metrics.values():
         print(describe(result))

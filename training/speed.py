@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from fer_live.model.device import DeviceError, choose_device
+from fer_live.model.paths import named_path, one_line
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import EMOTIONS
 from training.commands import whole_number
@@ -172,6 +173,7 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.speed", description=__doc__.splitlines()[0])
+    parser.register("type", Path, named_path)
     parser.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv (default: pictures of noise)")
     parser.add_argument("--recipe", default="best", choices=RECIPES, metavar="NAME", help="network and augmentation")
     parser.add_argument("--resolution", type=whole_number, default=112, help="side in pixels (default: 112)")
@@ -181,8 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         figures = compare(args)
-    except (DataError, DeviceError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (DataError, DeviceError, TrainingError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     ours = figures["on the device"]
     for name, value in figures.items():

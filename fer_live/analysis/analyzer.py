@@ -20,7 +20,9 @@ from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
 from fer_live.handoff import Ahead, grouped
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.haar import MIN_FACE, HaarFaceDetector
+from fer_live.model.both import face_detectors
+from fer_live.model.detections import Detections
+from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
 from fer_live.types import Analysis, Face, FaceDetector, Frame
@@ -59,22 +61,23 @@ class Analyzer:
     @classmethod
     def from_checkpoint(
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
-        runtime: str = "auto", search_every: int = EVERY,
+        runtime: str = "auto", search_every: int = EVERY, detector: str = "haar",
     ) -> Analyzer:
-        """The shipped model, or the one at `path`, behind the Haar detector. Raises CheckpointError, DeviceError.
+        """The shipped model, or the one at `path`, behind a face detector. Raises CheckpointError, DeviceError.
 
         min_face: side of the smallest face, in pixels or, below 1, as a share of the shorter side of the frame, or of its
         smallest tile.
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
         picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
+        detector: haar (upright faces seen from the front), yunet (also turned, tilted and dim ones) or both.
         Both errors are ValueErrors; what is of the wrong type raises TypeError.
         """
         from fer_live.analysis.classifier import EmotionClassifier
 
         check_search(min_face, search_every)
-        live = ScheduledDetector(HaarFaceDetector(min_face or MIN_FACE), search_every)
-        still = HaarFaceDetector(min_face or STILL_MIN_FACE, step=1.05, neighbours=5)  # finer steps find each face more often
-        return cls(EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime), live, still)
+        searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
+        classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
+        return cls(classifier, ScheduledDetector(searcher, search_every), still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
@@ -170,7 +173,7 @@ class Located:
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
     crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered is not guessed anew
-    begun: tuple[tuple[int, float, Box], ...] = ()  # (track id, time, box) of faces that are shown from now on, in frames before
+    begun: tuple[tuple[int, float, Box, float], ...] = ()  # (track id, time, box, roll) in frames before, of faces shown from now
     seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
     is_anew: bool = False  # a clip or segment begins: what was known before is of other people
 
@@ -187,13 +190,13 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
-    boxes = detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image)  # (N, 4)
-    tracks = tracker.update(boxes, frame.time_s, frame.image)
+    found = Detections.of(detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image))
+    tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
-    begun = tuple((track.track_id, time_s, _whole(box)) for track in tracks for time_s, box in track.before)
-    seen = tuple(_whole(box) for box in (*boxes, *(track.box for track in tracker.tracks)))
+    begun = tuple((track.track_id, time_s, _whole(box), roll) for track in tracks for time_s, box, roll in track.before)
+    seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
     fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
-    crops = crop_faces(frame.image, fresh, spec)
+    crops = crop_faces(frame.image, fresh, spec, np.array([track.roll for track in tracks if track.fresh]))
     is_mirrored = np.array([track.hits % 2 == 0 for track in tracks if track.fresh], bool)
     crops[is_mirrored] = crops[is_mirrored, :, ::-1]
     return Located(frame, places, crops, begun, seen, is_anew)
@@ -218,9 +221,9 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
             yield from held
             held.clear()
         for i, old in enumerate(held):
-            for track_id, time_s, box in one.begun:
+            for track_id, time_s, box, roll in one.begun:
                 if old.frame.time_s == time_s:
-                    crop = crop_faces(old.frame.image, np.array([box], np.int32), spec)
+                    crop = crop_faces(old.frame.image, np.array([box], np.int32), spec, np.array([roll]))
                     places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
                     held[i] = old = replace(old, places=places, crops=crops)
         held.append(one)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fer_live.model.checkpoint import check_model_file
 from fer_live.model.decision import decide
 from fer_live.model.device import VALID, DeviceError, check_device_name, has_cuda_driver
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
@@ -92,6 +93,8 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
         if runtime == "torch":
             raise CheckpointError(f"{path} is an export, which torch does not run; give a best_model.pt, or --runtime onnx")
         return _open_export(path, head, runtime if runtime in PACKAGES else _installed() or "onnx", cores), "an .onnx model"
+    if not path.name:  # "." and "/"
+        check_model_file(path)
     beside = path.with_suffix(".onnx")
     if runtime in PACKAGES:
         _check_installed(runtime, beside)
@@ -99,7 +102,7 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
         return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as asked"
     wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
     found = _installed()
-    if runtime == "auto" and not wants_cuda and path.is_file() and found and _is_export_of(beside, path):
+    if runtime == "auto" and not wants_cuda and found and _is_export_of(beside, path):
         network = _open_export(beside, _own_head(beside) if head is None else head, found, cores)
         return network, "as asked" if device == "cpu" else _why_cpu()
     _check_torch(path, device)
@@ -142,8 +145,7 @@ def _check_export_of(export: Path, weights: Path) -> None:
     """Refuse an export of other weights: it would answer in the name of a file that was never opened."""
     from fer_live.analysis.runtimes.onnx_network import read_spec
 
-    if not weights.is_file():
-        raise CheckpointError(f"no model file at {weights}; give one with --model: a best_model.pt, or the .onnx file itself")
+    check_model_file(weights)
     read_spec(export)  # says what is missing where there is no export
     if not _is_export_of(export, weights):
         raise CheckpointError(f"{export} was not made from {weights}; export it again with python -m training.export, "

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from fer_live.model.detections import Detections, same_face
+
 EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
 MEMORY = 12  # frames through which a lost face is still looked for where it was
@@ -16,12 +18,13 @@ MEMORY = 12  # frames through which a lost face is still looked for where it was
 class Searcher(Protocol):
     """What a schedule needs of a detector. Shallow copies of it search at the same time in several threads."""
 
-    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy, from the whole picture. side: see `ScheduledDetector.detect`."""
+    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray | Detections:
+        """(H, W, 3) uint8 BGR -> the faces in the whole picture, or only their boxes (N, 4) int32 xyxy. side: see
+        `ScheduledDetector.detect`."""
         ...
 
-    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | None]:
-        """For each of the boxes (N, 4) the new box (4,) of the face that was there, or None."""
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
+        """For each of the boxes (N, 4) the face that was there, or only its new box (4,), or None."""
         ...
 
 
@@ -45,25 +48,24 @@ class ScheduledDetector:
         self.known: list[Known] = []
         self.age = EVERY  # frames since the last search of the whole picture
 
-    def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy; no face gives shape (0, 4).
-
-        side: by which the smallest face is measured, in pixels; None: the picture's shorter side.
-        """
+    def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
+        """(H, W, 3) uint8 BGR -> the faces. side: by which the smallest face is measured, in pixels; None: the picture's shorter
+        side."""
         more = () if side is None else (side,)
         self.age += 1
         is_waiting = not self.known or any(face.misses for face in self.known)
+        again: list[Detections | None] = [None] * len(self.known)
         if self.age < (min(self.every, EVERY_WAITING) if is_waiting else self.every):
-            again = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4), *more)
-            if not any(box is None and not face.misses for face, box in zip(self.known, again, strict=True)):
-                return self._remember([box for box in again if box is not None], again)
-        else:
-            again = [None] * len(self.known)
+            near = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4), *more)
+            again = [None if one is None else Detections.of(one) for one in near]
+            if not any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
+                found = Detections.joined(one for one in again if one is not None)
+                return self._remember(found.singled(), again)  # two that were known may be found in one place
         self.age = 0
-        found = list(self.searcher.detect(image, *more))
+        found = Detections.of(self.searcher.detect(image, *more))
         # what only the look nearby found is kept: it sees small faces in more detail
-        found += [box for box in again if box is not None and not any(_same(box, other) for other in found)]
-        return self._remember(found, again)
+        kept = [one for one in again if one is not None and not any(same_face(one.boxes[0], other) for other in found.boxes)]
+        return self._remember(Detections.joined([found, *kept]), again)
 
     def anew(self) -> ScheduledDetector:
         """The same for another video, with settings of its own."""
@@ -73,14 +75,8 @@ class ScheduledDetector:
         """Forget where faces were: the next picture is searched whole."""
         self.known, self.age = [], EVERY
 
-    def _remember(self, found: list[np.ndarray], again: list[np.ndarray | None]) -> np.ndarray:
-        lost = [Known(face.box, face.misses + 1) for face, box in zip(self.known, again, strict=True) if box is None
-                and face.misses < MEMORY and not any(_same(face.box, other) for other in found)]
-        self.known = [Known(box) for box in found] + lost
-        return np.array(found, np.int32).reshape(-1, 4)
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether the centre of one box lies in the other: one face, not two."""
-    x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
-    return bool(b[0] <= x < b[2] and b[1] <= y < b[3])
+    def _remember(self, found: Detections, again: list[Detections | None]) -> Detections:
+        lost = [Known(face.box, face.misses + 1) for face, one in zip(self.known, again, strict=True) if one is None
+                and face.misses < MEMORY and not any(same_face(face.box, other) for other in found.boxes)]
+        self.known = [Known(box) for box in found.boxes] + lost
+        return found

@@ -18,7 +18,8 @@ USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, 
 class Track:
     """A face followed over time. `fresh`: it was found in the frame of the last update, and not only remembered.
 
-    before: times and boxes of the hits before it was shown; complete in the update that shows it first, empty after it.
+    roll: degrees by which it was turned clockwise when it was last found.
+    before: times, boxes and rolls of the hits before it was shown; complete in the update that shows it first, empty after it.
     """
 
     track_id: int
@@ -27,7 +28,8 @@ class Track:
     look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey
     hits: int = 1
     fresh: bool = True
-    before: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    roll: float = 0.0
+    before: list[tuple[float, np.ndarray, float]] = field(default_factory=list)
 
 
 class FaceTracker:
@@ -62,12 +64,16 @@ class FaceTracker:
         self.segment = segment
         return is_new
 
-    def update(self, boxes: np.ndarray, time_s: float, image: np.ndarray | None = None) -> list[Track]:
+    def update(
+        self, boxes: np.ndarray, time_s: float, image: np.ndarray | None = None, rolls: np.ndarray | None = None
+    ) -> list[Track]:
         """Take the boxes (N, 4) found in `image`, captured at `time_s`; returns the tracks to show, the oldest first.
 
-        image: (H, W, 3) uint8 BGR; without it faces are remembered by time alone.
+        image: (H, W, 3) uint8 BGR; without it faces are remembered by time alone. rolls: (N,) degrees by which the
+        faces are turned clockwise; NaN where that is not known, which means upright: Haar's cascade finds no others.
         """
         self._expire(time_s)
+        turned = np.zeros(len(boxes)) if rolls is None else np.nan_to_num(rolls)
         unmatched = set(range(len(boxes)))
         for track in self.tracks:
             track.fresh = False
@@ -75,9 +81,10 @@ class FaceTracker:
                 track.before.clear()
         for track, i in self._pairs(boxes):
             self._follow(track, boxes[i], time_s, image)
+            track.roll = float(turned[i])
             unmatched.discard(i)
         for i in sorted(unmatched):
-            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i])))
+            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i]), roll=float(turned[i])))
         self.tracks = [track for track in self.tracks if time_s - track.seen_s <= self._memory_s(track)]
         shown = [track for track in self.tracks if track.hits >= self.confirm_hits
                  and (track.fresh or _alike(track.look, _look(image, track.box)))]
@@ -102,7 +109,7 @@ class FaceTracker:
     def _follow(self, track: Track, box: np.ndarray, time_s: float, image: np.ndarray | None) -> None:
         """Move the track to the box; Haar's box jumps by a few pixels between frames, so only most of the way."""
         if not track.track_id:
-            track.before.append((track.seen_s, track.box.copy()))
+            track.before.append((track.seen_s, track.box.copy(), track.roll))
         elapsed_s = max(time_s - track.seen_s, 1e-3)
         share = 1 - math.exp(-elapsed_s / self.steady_s) if self.steady_s else 1.0
         moved = np.abs(box - track.box).max() / max(1.0, track.box[2] - track.box[0])

@@ -128,7 +128,10 @@ class Controls:
         if self.recorder is not None:
             self.stop_record()
         else:
-            self.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+            try:
+                self.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+            except OutputError as error:  # nor must a folder that may no longer be entered
+                self.tell("recording not started", str(error))
 
     def snapshot(self) -> None:
         """Key s: the picture as it is shown."""

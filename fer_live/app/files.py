@@ -12,21 +12,22 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.app.chain import Chain
 from fer_live.app.controls import Controls
-from fer_live.app.options import check_outputs, output_is_folder
-from fer_live.app.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
+from fer_live.app.options import PICTURE_ENDINGS, check_outputs, output_is_folder
+from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window
+from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
+from fer_live.sinks.recorder import PictureWriter, VideoRecorder, write_picture
 from fer_live.sources import ImageFiles
 from fer_live.types import OutputError
 
 
 def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> None:
     """A video or pictures: every frame, in order."""
-    stills = isinstance(source, ImageFiles)
-    check_outputs(args, "pictures" if stills else "video", source.paths if stills else [source.path])
+    stills = isinstance(source, ImageFiles) or is_still(source, args.output)
+    check_outputs(args, "pictures" if stills else "video", source.paths if isinstance(source, ImageFiles) else [source.path])
     if args.serve or args.token:
         raise OutputError("--serve shows live sources: a camera, a stream or the demo; leave it out for files")
     has_window = wants_window(args)
@@ -37,7 +38,7 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
     labels = analyze.labels
     view = make_view(args, args.mirror is True, "")
     calibrate = None if stills else partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S)
-    controls = stack.enter_context(Controls(view, save_picture, calibrate=calibrate))
+    controls = stack.enter_context(Controls(view, write_picture, calibrate=calibrate))
     sinks = file_sinks(args, source, stills, labels)
     with ExitStack() as opened:
         controls.sinks += [opened.enter_context(sink) for sink in sinks]
@@ -47,20 +48,25 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
                  stop, source.frames, args.max_seconds, screen, pace, 1 if stills else 4)
     if args.calibrate and not analyze.analyzer.baseline.learned:
         print(f"no face was calibrated: none was seen long enough in the first {args.calibrate:g} s", file=sys.stderr)
-    written = [str(sink.path) for sink in sinks if sink.path.exists()]
+    written = [told for sink in sinks if (told := sink.told)]
     if written:
         print("wrote " + " and ".join(written), file=sys.stderr)
+
+
+def is_still(source, output: Path | None) -> bool:
+    """Whether a video is to be written as a picture: it has only one."""
+    return source.declared == 1 and output is not None and output.suffix.lower() in PICTURE_ENDINGS
 
 
 def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str, ...]) -> list:
     """What a file's results are written to."""
     sinks: list = []
     if args.output and stills:
-        sinks.append(PictureWriter(args.output, output_is_folder(args.output, len(source.paths))))
+        sinks.append(PictureWriter(args.output, output_is_folder(args, source.frames)))
     elif args.output:
         sound = source.path if source.has_audio else None
         sinks.append(VideoRecorder(unused(args.output), source.fps, source.time_base, sound_from=sound,
-                                   segments=source.timeline.segments))
+                                   segments=source.timeline.segments, shown=source.track.index))
     if args.log:
         sinks.append(Log(unused(args.log), labels))
     return sinks

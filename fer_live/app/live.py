@@ -17,14 +17,15 @@ from fer_live.app.controls import Controls
 from fer_live.app.kiosk import set_up_kiosk
 from fer_live.app.open_source import patience
 from fer_live.app.options import check_outputs
-from fer_live.app.parts import dead_keys, live_keys, load, make_view, save_picture, screen_words, wants_window
+from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.pipeline import RateMeter, mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import StatusLines, Window
+from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log, entry
 from fer_live.sinks.microphone import Microphone
-from fer_live.sinks.recorder import VideoRecorder, unused
+from fer_live.sinks.recorder import VideoRecorder, write_picture
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.grid import Grid
 from fer_live.types import OutputError, Sink, SourceError
@@ -42,7 +43,7 @@ def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, sto
     words = screen_words(args)
     view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
     analyze = chain = Chain(args, load(args, model), view)
-    controls = Controls(view, save_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
+    controls = Controls(view, write_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
                         partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S))
     stack.enter_context(controls)
     if microphone is not None:

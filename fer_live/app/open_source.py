@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from fer_live.redact import redact_address
 from fer_live.sources import open_source
-from fer_live.sources.devices import stable_path
+from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.grid import Grid
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.slate import draw_slate
@@ -64,7 +64,7 @@ def make_source(text: str, args: argparse.Namespace):
     else:
         if not source.is_live or text == "demo":
             return source
-    name = f"camera {text}" if text.isdigit() else redact_address(text)
+    name = f"camera {text}" if camera_number(text) is not None else redact_address(text)
     known = text
 
     def connect():

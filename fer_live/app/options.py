@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import tempfile
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.model.detections import DETECTORS
+from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
 from fer_live.model.spec import ANSWERS
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
@@ -30,7 +33,10 @@ f full screen, h help"""
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options; a wrong one ends the program with status 2, as argparse does."""
-    return make_parser().parse_args(arguments)
+    args = make_parser().parse_args(arguments)
+    args.to_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
+    args.output = Path(args.output) if args.output else None
+    return args
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     ))
+    parser.register("type", Path, named_path)
     _add_source(parser.add_argument_group("source"))
     _add_supervision(parser.add_argument_group("when the camera is lost"))
     _add_results(parser.add_argument_group("results"))
@@ -54,9 +61,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--source", action="append", help="camera number, name or /dev path, video file, picture, folder or glob of pictures, "
-        "rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be given several times: "
-        "live ones are shown side by side")
+    add("--source", action="append", type=_not_empty, help="camera number, name or /dev path, video file, picture, folder or "
+        "glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be "
+        "given several times: live ones are shown side by side")
     add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
     add("--max-seconds", type=positive, metavar="S", help="stop after this long")
 
@@ -75,7 +82,8 @@ def _add_supervision(group: argparse._ArgumentGroup) -> None:
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--output", type=Path, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of pictures")
+    add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of "
+        "pictures")
     add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
 
 
@@ -97,7 +105,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
         "is installed)")
-    add("--detector", default="haar", choices=("haar",), help="how faces are found (default: haar)")
+    add("--detector", default="haar", choices=DETECTORS, help="how faces are found: haar (upright, from the front), yunet (also "
+        "turned, tilted and dim ones) or both (default: haar)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
         "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
         "Kept in memory only, while the face is followed")
@@ -136,6 +145,12 @@ def _rest_s(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; give one, or leave the option out")
+    return text
+
+
 def _not_negative(text: str) -> float:
     return 0.0 if text.strip() in ("0", "0.0") else positive(text)
 
@@ -159,43 +174,56 @@ def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path])
     """Refuse what could not be written, before anything is opened or loaded. kind: "live", "video" or "pictures"."""
     if args.log and args.log.suffix.lower() not in (".jsonl", ".csv"):
         raise OutputError(f"--log {args.log}: logs are .jsonl or .csv")
-    if args.output and kind != "pictures" and args.output.suffix.lower() != ".mp4":
-        raise OutputError(f"--output {args.output}: recordings are .mp4 files")
-    if args.output and kind == "pictures" and not output_is_folder(args.output, len(source_paths)):
-        if args.output.suffix.lower() not in PICTURE_ENDINGS:
-            raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder")
-        if len(source_paths) > 1:
-            raise OutputError(f"--output {args.output}: {len(source_paths)} pictures need a folder")
     if kind == "pictures" and args.calibrate:
         raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
+    if args.output and kind != "pictures" and (args.output.suffix.lower() != ".mp4" or args.to_folder):
+        raise OutputError(f"--output {args.output}{'/' * args.to_folder}: recordings are .mp4 files")
     if kind != "live":
         for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
             if getattr(args, name) is not None:
                 raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
-    for path in (args.output, args.log):
-        if path is not None:
-            _check_place(path, source_paths)
+    path = args.output
+    try:
+        is_to_folder = kind == "pictures" and args.output is not None and output_is_folder(args, len(source_paths))
+        if kind == "pictures" and args.output and not is_to_folder:
+            _check_picture(args.output, len(source_paths))
+        for path in filter(None, (args.output, args.log)):
+            _check_place(path, source_paths, is_to_folder and path is args.output)
+    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
+        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another name or place") from None
 
 
-def output_is_folder(output: Path, pictures: int) -> bool:
-    """Whether pictures are written into `output`, rather than one to it."""
-    return output.is_dir() or (not output.suffix and not output.is_file()) or (pictures > 1 and not output.suffix)
+def output_is_folder(args: argparse.Namespace, pictures: int) -> bool:
+    """Whether pictures are written into `args.output`, rather than one to it. Raises OSError if that cannot be told."""
+    output = args.output
+    if args.to_folder or is_folder(output):
+        return True
+    return not output.suffix and not (pictures == 1 and is_file(output))
 
 
-def _check_place(path: Path, source_paths: list[Path]) -> None:
-    for source in source_paths:
-        if path.exists() and source.exists() and (path.samefile(source) or (path.is_dir() and path.samefile(source.parent))):
+def _check_picture(output: Path, pictures: int) -> None:
+    if output.suffix.lower() not in PICTURE_ENDINGS:
+        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder, with / at its end")
+    if pictures > 1:
+        raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
+
+
+def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:
+    """Raises OutputError if `path` cannot be made, or is the source; OSError if that cannot be told."""
+    if exists(path):
+        taken = [*source_paths, common_folder(source_paths)] if source_paths else []
+        if any(exists(source) and path.samefile(source) for source in taken):
             raise OutputError(f"{path} would overwrite the source; choose another place")
-    if path.suffix and path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
-    folder = path if path.is_dir() else path.parent
+        if is_folder(path) != is_to_folder:
+            raise OutputError(f"cannot write {path}: it is a {'file' if is_to_folder else 'folder'}")
+    folder = path if is_to_folder else path.parent
     existing = folder
-    while not existing.exists():
+    while not exists(existing):
         existing = existing.parent
-    if folder != existing and path.suffix:
+    if folder != existing and not is_to_folder:
         raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
     try:
         with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
             pass
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {existing} takes no files ({error.strerror})")
+        raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None

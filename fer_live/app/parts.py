@@ -7,20 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import RestingBaseline
 from fer_live.screen import text
 from fer_live.screen.display import missing_display
 from fer_live.screen.labels import read_words
-from fer_live.sinks.recorder import unused, write_picture
 from fer_live.types import OutputError, View
 
 
 def load(args: argparse.Namespace, model: Path, is_live: bool = True) -> Analyzer:
     """The analyzer; says once where it computes."""
-    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime)
+    analyzer = Analyzer.from_checkpoint(model, args.device, args.head, args.min_face, args.runtime, detector=args.detector)
     if args.calibrate:
         analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, args.calibrate if is_live else 0.0)
         if not is_live:
@@ -57,13 +54,6 @@ def live_keys(args: argparse.Namespace, keys: dict[str, Callable[[], None]]) -> 
 def dead_keys(args: argparse.Namespace, stills: bool = False) -> str:
     """The keys that do nothing in this run."""
     return (DEAD_WITHOUT_STORE if args.no_store else "") + ("n" if stills else "")
-
-
-def save_picture(path: Path, image: np.ndarray) -> Path:
-    """Write a picture under a name that is free; returns it."""
-    path = unused(path)
-    write_picture(path, image)
-    return path
 
 
 def make_view(args: argparse.Namespace, mirror: bool, badge: str) -> View:

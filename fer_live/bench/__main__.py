@@ -26,13 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status. A target that is missed is no error."""
     args = parse(arguments)
     from fer_live.model.device import DeviceError
+    from fer_live.model.paths import one_line
     from fer_live.model.spec import CheckpointError
 
     try:
         check(args)
         run(args, QUICK if args.quick else Settings())
-    except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)
+    except (SourceError, OutputError, CheckpointError, DeviceError, OSError) as error:
+        print(f"error: {redact(one_line(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""),
@@ -47,6 +48,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m fer_live.bench", description="Measures the program on this machine; without options, for about half an "
         "hour on two slow cores. Needs no camera, network or data.", epilog="Close other programs first: all figures but the "
         "ratios depend on them.")
+    from fer_live.model.paths import named_path
+
+    parser.register("type", Path, named_path)
     add = parser.add_argument
     add("--only", type=_kinds, metavar="A,B", help=f"of {', '.join(KINDS)} (default: all)")
     add("--quick", action="store_true", help="a few seconds of each, to see that it works: its figures are no result")
@@ -71,17 +75,17 @@ def _kinds(text: str) -> list[str]:
 def check(args: argparse.Namespace) -> None:
     """Refuse now what would fail after half an hour."""
     from fer_live.model import DEFAULT_WEIGHTS
+    from fer_live.model.checkpoint import check_model_file
     from fer_live.model.device import check_device_name
-    from fer_live.model.spec import CheckpointError
+    from fer_live.model.paths import exists, is_folder
 
     check_device_name(args.device)
     args.model = args.model or DEFAULT_WEIGHTS
-    for path in (args.model, args.onnx):
-        if path and not path.is_file():
-            raise CheckpointError(f"no model file at {path}; give another one")
-    if args.json and args.json.exists():
+    for path in filter(None, (args.model, args.onnx)):
+        check_model_file(path)
+    if args.json and exists(args.json):
         raise OutputError(f"--json {args.json} exists already; choose another name, for earlier figures are not overwritten")
-    if args.json and not args.json.resolve().parent.is_dir():
+    if args.json and not is_folder(args.json.resolve().parent):
         raise OutputError(f"cannot write {args.json}: its folder does not exist")
     if args.peer_python and not (found := shutil.which(args.peer_python)):
         raise SourceError(f"--peer-python {args.peer_python} is no program; give the python of an environment with fer in it")

@@ -56,10 +56,15 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a camera's name must not end the doctor on an old terminal
     findings: list[Finding] = []
-    for some in run_checks(args.timeout):
-        findings += some
-        if args.json != "-":
-            print("".join(_lines(finding) for finding in some), end="", flush=True)
+    try:
+        for some in run_checks(args.timeout):
+            findings += some
+            if args.json != "-":
+                print("".join(_lines(finding) for finding in some), end="", flush=True)
+    except OSError as error:  # no room or no right to make a temporary folder, or to start a process
+        print(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set TMPDIR to "
+              "a folder of yours", file=sys.stderr)
+        return 2
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
     text = json.dumps({"status": _worst(findings), "counts": counts, "root": str(ROOT),
                        "checks": [finding._asdict() for finding in findings]}, indent=1)
@@ -81,11 +86,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fer_live.doctor", description="Checks what the program needs, and says what "
                                      "to do. A small window appears for a moment where there is a display.")
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the answers as JSON: to FILE as well, or on stdout "
-                        "instead of the lines")
+    parser.add_argument("--json", nargs="?", const="-", type=_name, metavar="FILE", help="the answers as JSON: to FILE as "
+                        "well, or on stdout instead of the lines")
     parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
                         f"(default: {TIMEOUT_S:.0f})")
     return redact_errors(parser).parse_args(arguments)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; give a name, or leave the option out")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fer_live.doctor.machine import FAILURE, OK, WARNING, WEIGHTS, Check, Finding, answer, installed, with_pins
@@ -43,23 +43,32 @@ def detectors() -> Iterator[Finding]:
     import cv2
 
     from fer_live.model.haar import CASCADE, HaarFaceDetector
+    from fer_live.model.spec import CheckpointError
+    from fer_live.model.yunet import YuNetFaceDetector
 
     folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", "") or "nowhere")
     if not hasattr(cv2, "CascadeClassifier") or not (folder / CASCADE).is_file():
         yield Finding("detectors", FAILURE, f"OpenCV {cv2.__version__} has no Haar cascade ({folder / CASCADE}); version 5 left "
                       "them out", with_pins(OPENCV_TODO))
         return
+    yield _tried(f"haar ({CASCADE})", lambda image: HaarFaceDetector().detect(image), with_pins(OPENCV_TODO))
+    try:
+        yield _tried("yunet", lambda image: YuNetFaceDetector().detect(image).boxes, with_pins(OPENCV_TODO))
+    except CheckpointError as error:
+        yield Finding("detectors", FAILURE, f"yunet: {error}", "install the program again")
+
+
+def _tried(name: str, detect: Callable, todo: str) -> Finding:
+    """Whether a detector finds the portrait's face. detect: (H, W, 3) BGR -> boxes (N, 4) xyxy."""
     image = _portrait()
-    detector = HaarFaceDetector()
     started_s = time.perf_counter()
-    boxes = detector.detect(image)
-    text = f"haar ({CASCADE}), {1000 * (time.perf_counter() - started_s):.0f} ms"
+    boxes = detect(image)
+    text = f"{name}, {1000 * (time.perf_counter() - started_s):.0f} ms"
     x1, y1, x2, y2 = PORTRAIT_BOX
     if any(x1 < (box[0] + box[2]) / 2 < x2 and y1 < (box[1] + box[3]) / 2 < y2 for box in boxes):
-        yield Finding("detectors", OK, f"{text}: finds the portrait's face")
-    else:
-        yield Finding("detectors", FAILURE, f"{text}: found {boxes.tolist()} in {PORTRAIT.name}, whose face is at "
-                      f"{PORTRAIT_BOX}", with_pins(OPENCV_TODO))
+        return Finding("detectors", OK, f"{text}: finds the portrait's face")
+    return Finding("detectors", FAILURE, f"{text}: found {boxes.tolist()} in {PORTRAIT.name}, whose face is at "
+                   f"{PORTRAIT_BOX}", todo)
 
 
 def _portrait():

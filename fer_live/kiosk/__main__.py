@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from fer_live.app.options import parse
+from fer_live.model.paths import exists, one_line
 from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
 
@@ -55,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(own)
     try:
         return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
-    except OutputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OutputError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
 
 
@@ -85,6 +86,8 @@ def unit(options: list[str], hide: bool = False) -> str:
 def _escaped(text: str) -> str:
     if any(ord(c) < 32 for c in text):
         raise OutputError("a unit cannot hold line breaks; leave them out of the options")
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise OutputError("a unit cannot hold a name that is not UTF-8; rename the file")
     return text.replace("%", "%%")
 
 
@@ -117,9 +120,9 @@ def uninstall(dry_run: bool) -> int:
     """Stop the unit and remove it. Returns the exit status."""
     path = unit_path()
     if dry_run:
-        print(f"would stop and disable {NAME} and remove {path}" if path.exists() else f"nothing to remove: no {path}")
+        print(f"would stop and disable {NAME} and remove {path}" if exists(path) else f"nothing to remove: no {path}")
         return 0
-    if not path.exists():
+    if not exists(path):
         print(f"nothing to remove: no {path}")
         return 0
     _systemctl(["disable", "--now", NAME])

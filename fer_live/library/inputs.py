@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from fer_live.analysis.checks import described
+from fer_live.model.paths import exists, is_folder, shortened
 from fer_live.model.pictures import MOST_PIXELS, PictureError, decode_picture, load_picture
 from fer_live.sources.kinds import kind_of
 from fer_live.types import SourceError
@@ -96,20 +97,20 @@ def _from_path(path: str | os.PathLike) -> np.ndarray:
     text = os.fspath(path)
     if not isinstance(text, str):
         raise TypeError(f"{KINDS}; got a path of {described(text)}")
-    if text.startswith(ADDRESSES):
+    if text.lower().startswith(ADDRESSES):
         raise SourceError(f"{text} is an address; download the picture and give its bytes, or use stream() for a camera")
-    file = Path(text)
-    if file.is_dir() or (not file.exists() and any(c in text for c in "*?[")):
-        raise SourceError(f"{text} is not one picture; go over a folder or a pattern with stream()")
     try:
-        return load_picture(file)
-    except PictureError as error:
-        raise SourceError(f"cannot read {text}: {_or_film(file, str(error))}") from None
+        return load_picture(Path(text))
+    except (PictureError, ValueError) as error:  # ValueError: a zero byte
+        raise SourceError(f"cannot read {shortened(text)}: {_better(text, str(error))}") from None
 
 
-def _or_film(file: Path, reason: str) -> str:
+def _better(text: str, reason: str) -> str:
+    """What to do, where the file is of another kind than a picture."""
     try:
-        return "it is a video; use stream() or video()" if kind_of(file) == "film" else reason
+        if is_folder(text) or (not exists(text) and any(c in text for c in "*?[")):
+            return "it is not one picture; go over a folder or a pattern with stream()"
+        return "it is a video; use stream() or video()" if kind_of(Path(text)) == "film" else reason
     except OSError:
         return reason
 

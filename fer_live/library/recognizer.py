@@ -26,8 +26,6 @@ from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources import ImageFiles, VideoFile, open_source
 from fer_live.types import Analysis, Frame, Source, SourceError, View
 
-DETECTORS = ("haar",)
-
 
 def load(
     model: str | Path | None = None, device: str = "auto", detector: str = "haar", head: str | None = None,
@@ -36,7 +34,8 @@ def load(
     """Load the recognizer, once for as many pictures and videos as there are.
 
     model: a best_model.pt or .onnx file; None is the model that comes with the package. device: "auto", "cpu", "cuda", "cuda:1".
-    detector: what finds faces: "haar". head: "shown" (default), "ferplus" (crowd votes) or "fer2013" (dataset labels).
+    detector: "haar" (upright faces seen from the front), "yunet" (also turned, tilted and dim ones) or "both".
+    head: "shown" (default), "ferplus" (crowd votes) or "fer2013" (dataset labels).
     min_face: side of the smallest face, in pixels or, below 1, as a share of the picture's shorter side.
     runtime: what computes on the CPU: "auto", "torch", "onnx" or "openvino".
     Raises CheckpointError and DeviceError, which are ValueErrors, ValueError, TypeError.
@@ -45,9 +44,7 @@ def load(
     >>> print(fer("party.jpg"))
     1 face: happy ...%
     """
-    if detector not in DETECTORS:
-        raise ValueError(f"detector is one of {', '.join(DETECTORS)}; got {detector!r}")
-    analyzer = Analyzer.from_checkpoint(model, device, head, min_face, runtime)
+    analyzer = Analyzer.from_checkpoint(model, device, head, min_face, runtime, detector=detector)
     settings = (None if model is None else os.path.abspath(model), device, detector, head, min_face, runtime)
     return Recognizer(analyzer, settings)
 

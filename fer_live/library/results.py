@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, overload
 import cv2
 import numpy as np
 
+from fer_live.model.paths import is_folder, shortened, why
 from fer_live.screen.overlay import Overlay
-from fer_live.sinks.log import FACE_FIELDS, entry
-from fer_live.sinks.recorder import unused, write_picture
+from fer_live.sinks.disk import unused
+from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, entry
+from fer_live.sinks.recorder import write_picture
 from fer_live.types import UNSURE, Analysis, Face, OutputError, View
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ class Result:
         """Plain numbers and texts: the object that a JSONL log holds for this frame, with the path as "file"."""
         made = entry(self._analysis, self.labels, self._start_s)
         if self.path:
-            made["file"] = self.path
+            made[FILE_FIELD] = self.path
         return made
 
     def to_json(self, indent: int | None = None) -> str:
@@ -160,14 +162,12 @@ class Result:
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_df(self) -> pandas.DataFrame:
-        """A pandas table with a row a face, the columns of a CSV log, and "file" for pictures that have a path.
+        """A pandas table with a row a face, the columns of a CSV log, and a last one, "file", for pictures that have a path.
 
         Raises ImportError where pandas is not installed.
         """
         table = to_table([(self.frame, self.time_s, self._analysis.faces)], self.labels)
-        if self.path:
-            table.insert(0, "file", self.path)
-        return table
+        return table.assign(**{FILE_FIELD: self.path}) if self.path else table
 
 
 class Plot:
@@ -186,8 +186,13 @@ class Plot:
         Raises OutputError.
         """
         target = target_of(path, overwrite)
-        write_picture(target, self.image)
-        return target
+        written = write_picture(target, self.image)
+        if overwrite and written != target:  # the old one stays until the new one is whole
+            try:
+                return written.replace(target)
+            except OSError as error:
+                raise OutputError(f"cannot overwrite {target} ({why(error)}); the picture is in {written}") from None
+        return written
 
     def to_pil(self) -> Any:
         """The same as a PIL image."""
@@ -219,11 +224,11 @@ def target_of(path: str | Path, overwrite: bool) -> Path:
         raise TypeError(f"a file to write is named by a str or Path; got {type(path).__name__}")
     target = Path(path)
     try:
-        if target.is_dir():
+        if is_folder(target):
             raise OutputError(f"cannot write {target}: it is a folder")
-        return target if overwrite else unused(target)
     except OSError as error:
-        raise OutputError(f"cannot write {target} ({error.strerror}); choose another name") from None
+        raise OutputError(f"cannot write {shortened(target)} ({why(error)}); choose another name or place") from None
+    return target if overwrite else unused(target)
 
 
 def to_table(frames: Iterable[tuple[int, float, tuple[Face, ...]]], labels: tuple[str, ...]) -> pandas.DataFrame:

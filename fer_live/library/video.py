@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer_live.library.results import target_of, to_table
-from fer_live.report.session import Session, summarize
+from fer_live.report.session import summarize
+from fer_live.report.totals import Session
 from fer_live.report.write import write_report
 from fer_live.sinks.log import entry
 from fer_live.types import Analysis, OutputError
@@ -54,7 +55,7 @@ class VideoResult:
 
     @cached_property
     def summary(self) -> Session:
-        """What the report counts: seconds by label, people, gaps; see `fer_live.report.session.Session`."""
+        """What the report counts: seconds by label, people, gaps; see `fer_live.report.totals.Session`."""
         return summarize(entry(analysis, self.labels) for analysis in self._analyses)
 
     @property

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_live.model.paths import is_file, one_line, why
 from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec, parse_spec
 
 if TYPE_CHECKING:
@@ -94,20 +95,33 @@ def read_checkpoint(path: str | Path) -> dict:
     import torch
 
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
-    _check_size(path)
+    check_model_file(path)
     try:
+        _check_size(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is no fer_live checkpoint, or holds code, which is never run; use a best_model.pt from python -m training"
         )
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"the model {path} cannot be read ({why(error)}); is it yours to read?") from None
     except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for cut or foreign files
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); it may be cut off: copy it again")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a fer_live checkpoint; use a best_model.pt written by python -m training")
     return content
+
+
+def check_model_file(path: Path) -> None:
+    """Raise CheckpointError unless a file is there. What is in it is not looked at."""
+    try:
+        if is_file(path):
+            return
+    except OSError as error:
+        raise CheckpointError(f"the model {one_line(error)}") from None
+    raise CheckpointError(f"no model file at {path}; give one with --model, or train one with python -m training")
 
 
 def _check_size(path: Path) -> None:

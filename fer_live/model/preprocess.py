@@ -18,16 +18,23 @@ if TYPE_CHECKING:
     from fer_live.model.spec import ModelSpec
 
 
-def crop_faces(image: np.ndarray, boxes: np.ndarray, spec: ModelSpec) -> np.ndarray:
+UPRIGHT = 5.0  # degrees up to which a face counts as upright; landmarks waver by two or three
+
+
+def crop_faces(image: np.ndarray, boxes: np.ndarray, spec: ModelSpec, rolls: np.ndarray | None = None) -> np.ndarray:
     """Cut squares around boxes out of a picture and bring them to the size of the crops.
 
     image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey. boxes: (N, 4) int xyxy pixels, x2 and y2 exclusive; they may reach
-    over the border, where the picture's edge is repeated. Returns (N, S, S, C) uint8, S = spec.input_size, C = spec.channels.
+    over the border, where the picture's edge is repeated. rolls: (N,) degrees by which the faces are turned clockwise; their
+    crops are turned back. Returns (N, S, S, C) uint8, S = spec.input_size, C = spec.channels.
     """
     size, channels = spec.input_size, spec.channels
     crops = np.empty((len(boxes), size, size, channels), np.uint8)
     for i, box in enumerate(boxes):
-        crop = _square(image, box, spec.crop_margin)
+        if rolls is None or not abs(rolls[i]) > UPRIGHT:  # NaN: not known
+            crop = square_part(image, box, spec.crop_margin)
+        else:
+            crop = _turned_part(image, box, spec.crop_margin, float(rolls[i]))
         if channels == 1 and crop.ndim == 3:
             crop = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
         elif channels == 3 and crop.ndim == 2:
@@ -44,7 +51,7 @@ def resize_face(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
-def _square(image: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
+def square_part(image: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
     """The square part of `image` centred on `box`, its side the longer side of the box times (1 + margin)."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (int(v) for v in box)
@@ -57,6 +64,18 @@ def _square(image: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
     rows = np.clip(np.arange(top, bottom), 0, height - 1)
     columns = np.clip(np.arange(left, right), 0, width - 1)
     return image[np.ix_(rows, columns)]
+
+
+def _turned_part(image: np.ndarray, box: np.ndarray, margin: float, degrees: float) -> np.ndarray:
+    """The square of `square_part`, turned about its middle by `degrees` clockwise with what it shows, so that a face that is
+    turned so far is upright in it. At the picture's own scale: what is reduced is reduced as any other crop."""
+    x1, y1, x2, y2 = (int(v) for v in box)
+    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + margin)))
+    middle = (side - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)  # positive degrees turn against the clock
+    corner = np.array([(x1 + x2 - side) // 2, (y1 + y2 - side) // 2], float)
+    matrix[:, 2] -= matrix[:, :2] @ corner
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def normalize(crops: torch.Tensor, spec: ModelSpec) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_live.model.yunet import YuNetFaceDetector
 from fer_live.privacy.emoji import draw_emoji
 from fer_live.types import Analysis
 
@@ -18,6 +19,7 @@ MEMORY_S = 1.0  # a face that is lost stays covered for so long
 GROWTH = 0.5  # of the side in a second: where a lost face may have gone
 SEARCHED = 0.14  # of the shorter side: the smallest face that the second look finds, if no smaller ones are asked for
 BASE = 20  # pixels; the side of the cascades' own windows
+YUNET_SCORE = 0.5  # of a hit that is covered; one that is shown has more
 
 
 class Mask:
@@ -25,9 +27,9 @@ class Mask:
 
     kind: "blur" and "pixelate" leave a few mean colours, from which no sharpening brings a face back, "emoji" draws the
     expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
-    believe it, what is remembered, and what a second, laxer look finds, from the front or in profile. look: whether to take it.
-    memory_s: 0 for pictures that stand alone. min_face: the smallest face that is looked for elsewhere, in pixels or, below 1,
-    as a share of the shorter side; the second look finds those, and in any case those of SEARCHED.
+    believe it, what is remembered, and what a second, laxer look finds, from the front, in profile or tilted. look: whether to
+    take it. memory_s: 0 for pictures that stand alone. min_face: the smallest face that is looked for elsewhere, in pixels or,
+    below 1, as a share of the shorter side; the second look finds those, and in any case those of SEARCHED.
     """
 
     def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True, min_face: float = SEARCHED):
@@ -71,10 +73,11 @@ class Lost:
 
 
 class SecondLook:
-    """Looks for faces where a mask errs on the safe side: every hit of the frontal cascade counts, and profiles do too.
+    """Looks for faces where a mask errs on the safe side: every hit of the frontal cascade counts, and profiles and what YuNet
+    finds do too, whichever detector names the faces.
 
-    Profiles cost twice as much as the front. Every fourth picture is searched for each of them, well within a mask's memory,
-    unless `thorough`. min_face: as for `Mask`.
+    Profiles cost twice as much as the front. Every fourth picture is searched for each of them, and by YuNet, well within a
+    mask's memory, unless `thorough`. min_face: as for `Mask`.
     """
 
     def __init__(self, thorough: bool = False, min_face: float = SEARCHED):
@@ -83,6 +86,7 @@ class SecondLook:
         self.side = cv2.CascadeClassifier(str(folder / "haarcascade_profileface.xml"))
         if self.front.empty() or self.side.empty():
             raise RuntimeError(f"OpenCV {cv2.__version__} has no cascades; install opencv-contrib-python==4.14.0.94")
+        self.yunet = YuNetFaceDetector(min_score=YUNET_SCORE)
         self.thorough, self.min_face, self.turn = thorough, min_face, 0
 
     def __call__(self, image: np.ndarray, side: int) -> list[tuple[int, int, int, int]]:
@@ -99,7 +103,11 @@ class SecondLook:
             found += self._hits(self.side, grey, 2)
         if self.thorough or self.turn == 2:  # the cascade knows only faces that look to one side
             found += [(size_wh[0] - x - w, y, w, h) for x, y, w, h in self._hits(self.side, cv2.flip(grey, 1), 2)]
-        return [(int(x / scale), int(y / scale), round((x + w) / scale), round((y + h) / scale)) for x, y, w, h in found]
+        boxes = [(int(x / scale), int(y / scale), round((x + w) / scale), round((y + h) / scale)) for x, y, w, h in found]
+        if self.thorough or self.turn == 1:
+            self.yunet.min_face = max(1, smallest)
+            boxes += map(tuple, self.yunet.detect(image).boxes.tolist())
+        return boxes
 
     def _hits(self, cascade: cv2.CascadeClassifier, grey: np.ndarray, neighbours: int) -> list:
         if min(grey.shape) < BASE:

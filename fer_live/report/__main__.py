@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from fer_live.model.paths import is_file, is_folder, named_path, one_line
 from fer_live.redact import redact_errors
 from fer_live.report.session import summarize
 from fer_live.report.write import write_report
-from fer_live.sinks.log_reader import read_log
+from fer_live.sinks.log_reader import check_kind, read_log
 from fer_live.types import OutputError, SourceError
 
 
@@ -20,28 +21,30 @@ def main(arguments: list[str] | None = None) -> int:
                         "log: the page then shows a picture of each person")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
                         "that exists gets a number")
+    parser.register("type", Path, named_path)
     args = redact_errors(parser).parse_args(arguments)
     try:
         print(f"wrote {make_report(args.log, args.video, args.output)}", file=sys.stderr)
-    except (SourceError, OutputError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SourceError, OutputError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 def make_report(log: Path, video: Path | None = None, output: Path | None = None) -> Path:
     """Write the page and return its path. Raises SourceError for a log or video that cannot be read, OutputError."""
+    check_kind(log)
     path = output or log.with_suffix(".html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"--output {path}: reports are .html files")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if video is not None and not video.is_file():
+    if video is not None and not is_file(video):
         raise SourceError(f"no video at {video}; give the file that the log was made from, or leave --video out")
     session = summarize(read_log(log))
     if not session.frames:
         raise SourceError(f"{log} holds no frame of a log ({session.skipped:,} lines left out); give a file written with --log")
-    from fer_live.sinks.recorder import unused  # not before it is needed: it loads OpenCV and FFmpeg
+    from fer_live.sinks.disk import unused
 
     path = unused(path)
     write_report(session, log, path, video)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fer_live.report.charts import axis, clock, marks, overview, patterns, place, plain, share, strip, swatch
-from fer_live.report.session import GAP_S, HOLE_S, KEPT, Person, Session
+from fer_live.report.session import GAP_S, HOLE_S, KEPT
+from fer_live.report.totals import Person, Session
 
 STYLE = """
 :root{color-scheme:light dark;--page:#fff;--text:#1c1c1c;--soft:#5a5a5a;--line:#ddd;--card:#f5f5f5;--edge:#0006}
@@ -156,19 +157,20 @@ def _who(session: Session, person: Person, pictures: dict[str, bytes]) -> str:
 
 
 def _nobody(session: Session, is_csv: bool) -> str:
-    """When nobody was in view, and when nothing was logged."""
+    """When nobody was in view, when nothing was logged, and when there was no camera to see anybody."""
     nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
-    parts = ["<h2>Nobody in view</h2>"]
-    for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S)):
+    parts = []
+    for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
+                                 (session.lost, "the camera was lost", 0.0)):
         if not spans:
             continue
         total_s, longest = sum(end - start for start, end in spans), sorted(spans, key=lambda s: s[0] - s[1])[:10]
         listed = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in sorted(longest))
         times = "once" if len(spans) == 1 else f"{len(spans):,} times"
-        parts.append(f"<p>For {limit_s:.0f} s or more, {times}, {clock(total_s)} together, {what}"
-                     f"{'; the longest' if len(spans) > 10 else ''}: {listed}.</p>"
+        text = f"{f'for {limit_s:.0f} s or more, ' if limit_s else ''}{times}, {clock(total_s)} together, {what}"
+        parts.append(f"<p>{text[:1].upper()}{text[1:]}{'; the longest' if len(spans) > 10 else ''}: {listed}.</p>"
                      + marks(spans, session.span_s, f"When {what}"))
-    return "".join(parts) + axis(session.span_s) if len(parts) > 1 else "".join(parts) + "<p>There was always somebody.</p>"
+    return "<h2>Nobody in view</h2>" + ("".join(parts) + axis(session.span_s) if parts else "<p>There was always somebody.</p>")
 
 
 def _events(session: Session) -> str:
@@ -193,6 +195,8 @@ def _notes(session: Session) -> str:
     ]
     if session.stills:
         notes = [notes[0], "The log has no times, as of pictures: faces are counted, not seconds."]
+    if session.lost:
+        notes.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
     if session.parts > 1:
         notes.append(f"The times begin anew {session.parts - 1:,} times: the parts were put one after another, and person 2.1 is "
                      "person 1 of the second part.")

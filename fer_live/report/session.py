@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from fer_live.report.totals import Person, Session
 
 HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
+SLATE_S = 5.0  # while the camera is lost a frame comes each second; where none comes for longer, nothing was logged
 GAP_S = 1.0  # the shortest time without a face that is told as a gap
 FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
 KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
@@ -23,54 +24,6 @@ OTHER = "(other)"
 BINS = 240  # the overview has between half as many and as many
 LISTED = 1000  # events told one by one
 LONG = 40  # letters of a label or an event; what is longer is cut
-
-
-@dataclass(slots=True)
-class Person:
-    """A track: one face followed, as far as it could be. Times in seconds since the log's first frame."""
-
-    name: str
-    first_s: float
-    last_s: float
-    seen_s: float = 0.0
-    frames: int = 0
-    changes: int = 0
-    seconds: dict[int, float] = field(default_factory=dict)  # label -> how long it was shown
-    labels: array = field(default_factory=lambda: array("B"))  # the runs of a label, in order
-    starts: array = field(default_factory=lambda: array("d"))
-    ends: array = field(default_factory=lambda: array("d"))
-    best: tuple | None = None  # (score, time_s in the log, box xyxy, label) of the clearest moment
-
-
-@dataclass(slots=True)
-class Session:
-    """A whole log. Labels are numbers, positions in `labels`. Times are seconds since the log's first frame."""
-
-    labels: list[str] = field(default_factory=list)
-    frames: int = 0
-    faces: int = 0
-    span_s: float = 0.0  # from the first frame to the end of the last
-    logged_s: float = 0.0  # of that, how long frames were logged without a hole
-    someone_s: float = 0.0  # of that, how long at least one face was seen
-    face_s: float = 0.0  # summed over faces
-    changes: int = 0  # of a face's label from one frame to the next
-    seconds: Counter = field(default_factory=Counter)  # label -> summed over faces
-    counts: Counter = field(default_factory=Counter)  # label -> faces, one a frame
-    runs: Counter = field(default_factory=Counter)  # label -> times that it began
-    shown_by: Counter = field(default_factory=Counter)  # label -> people
-    people: list[Person] = field(default_factory=list)  # at most KEPT, by first sight
-    dwells_s: array = field(default_factory=lambda: array("d"))  # of all people, from first to last sight
-    gaps: list[tuple[float, float]] = field(default_factory=list)  # nobody was seen
-    holes: list[tuple[float, float]] = field(default_factory=list)  # nothing was logged
-    events: list[tuple[float, str]] = field(default_factory=list)
-    event_counts: Counter = field(default_factory=Counter)
-    bins: list[dict[int, float]] = field(default_factory=list)  # label -> face-seconds in each bin_s of the span
-    bin_s: float = 0.1
-    parts: int = 1  # logs that were put together, told by their times beginning anew
-    stills: bool = False  # pictures, which have no times: only `counts` say anything
-    most: int = 0  # faces in one frame
-    skipped: int = 0  # lines that are no frame of a log
-    skipped_faces: int = 0  # faces without a track, a label or with impossible numbers
 
 
 def summarize(entries: Iterable[dict]) -> Session:
@@ -91,7 +44,7 @@ class _Counter:
         self.kept: list[tuple[float, int, Person]] = []  # a heap, the shortest first
         self.closed = self.run = 0
         self.offset_s: float | None = None  # from the log's times to the session's
-        self.held: tuple[float, float, list] | None = None  # time_s, time_s in the log, faces
+        self.held: tuple[float, float, list | None] | None = None  # time_s, time_s in the log, faces; None: the camera is lost
         self.usual_s = 0.0  # the last interval that was no hole
         self.empty_s: float | None = None  # since when nobody is seen
 
@@ -109,21 +62,23 @@ class _Counter:
             self.run, self.session.parts = self.run + 1, self.session.parts + 1
             self.offset_s = self.held[0] + self.usual_s - log_s
         now_s = log_s + self.offset_s
+        is_lost = entry.get("camera_lost") is True
         if self.held is not None:
             now_s = max(now_s, self.held[0])
-            self._count(*self.held, now_s)
-        self.held = now_s, log_s, self._faces(faces)
+            self._count(*self.held, now_s, is_lost)
+        self.held = now_s, log_s, None if is_lost else self._faces(faces)
 
     def finish(self) -> Session:
         session = self.session
         if self.held is not None:
-            self._count(*self.held, self.held[0] + self.usual_s)
-            session.span_s = self.held[0] + self.usual_s
+            end_s = self.held[0] + (self.usual_s or (HOLE_S if self.held[2] is None else 0.0))
+            self._count(*self.held, end_s, False)
+            session.span_s = end_s
             self._end_gap(session.span_s)
         for person in self.open.values():
             self._close(person)
         session.people = sorted((person for _, _, person in self.kept), key=lambda p: (p.first_s, p.last_s))
-        session.stills = session.logged_s == 0
+        session.stills = session.logged_s == 0 and not session.lost
         return session
 
     def _event(self, name: str, log_s: float | None) -> None:
@@ -158,15 +113,22 @@ class _Counter:
             self.session.labels.append(name)
         return self.numbers[name]
 
-    def _count(self, time_s: float, log_s: float, faces: list, next_s: float) -> None:
-        """A frame and its faces, which hold until `next_s`, or as long as usual if that is a hole."""
+    def _count(self, time_s: float, log_s: float, faces: list | None, next_s: float, is_lost_next: bool) -> None:
+        """A frame and its faces, which hold until `next_s`, or as long as usual if that is a hole. is_lost_next: the camera is
+        lost at `next_s`, and so was silent before."""
         session, weight_s = self.session, next_s - time_s
+        session.frames += 1
+        if faces is None:
+            self._count_lost(time_s, next_s)
+            return
         if weight_s > HOLE_S:
             weight_s = self.usual_s or HOLE_S
-            session.holes.append((time_s + weight_s, next_s))
+            if is_lost_next:
+                self._lose(time_s + weight_s, next_s)
+            else:
+                session.holes.append((time_s + weight_s, next_s))
         elif weight_s > 0:
             self.usual_s = weight_s
-        session.frames += 1
         session.faces += len(faces)
         session.most = max(session.most, len(faces))
         session.logged_s += weight_s
@@ -175,10 +137,27 @@ class _Counter:
             self._end_gap(time_s)
         elif self.empty_s is None:
             self.empty_s = time_s
+        if is_lost_next:
+            self._end_gap(time_s + weight_s)
         for track, label, score, box in faces:
             self._see(self._person(track, time_s), label, time_s, weight_s, (score, log_s, box, label))
         if faces:
             self._bin(time_s, weight_s, faces)
+
+    def _count_lost(self, time_s: float, next_s: float) -> None:
+        """A frame that stands in for the camera."""
+        self._end_gap(time_s)
+        if next_s - time_s > SLATE_S:
+            self.session.holes.append((time_s + HOLE_S, next_s))
+            next_s = time_s + HOLE_S
+        self._lose(time_s, next_s)
+
+    def _lose(self, start_s: float, end_s: float) -> None:
+        lost = self.session.lost
+        self.session.lost_s += end_s - start_s
+        if lost and start_s - lost[-1][1] <= 1e-6:
+            start_s = lost.pop()[0]
+        lost.append((start_s, end_s))
 
     def _person(self, track: int, time_s: float) -> Person:
         person = self.open.get((self.run, track))

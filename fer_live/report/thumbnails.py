@@ -11,8 +11,8 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 import av
 import numpy as np
 
+from fer_live.sources.container import frame_rate, open_video, packets_of
 from fer_live.sources.shown import Shown
-from fer_live.sources.stream import frame_rate, packets_of, video_track
 from fer_live.sources.timeline import timeline_of
 from fer_live.types import SourceError
 
@@ -30,10 +30,8 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
     pictures: list[bytes | None] = [None] * len(moments)
     order = sorted(range(len(moments)), key=lambda i: moments[i][0])
     try:
-        with av.open(str(video.absolute()), metadata_errors="replace") as container:
-            stream = video_track(container)
-            if stream is None:
-                raise SourceError(f"{video} holds no video; give the one that the log was made from")
+        container, stream = open_video(str(video.absolute()), "give the video that the log was made from")
+        with container:
             stream.thread_type = "AUTO"
             images = _images(container, stream, [moments[i][0] for i in order])
             for i, image in zip(order, images, strict=False):  # fewer images than moments: the video is shorter

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_live.model.checkpoint import write_atomically
 from fer_live.report.page import session_page
-from fer_live.report.session import Session
+from fer_live.report.totals import Session
 from fer_live.types import OutputError
 
 

@@ -10,6 +10,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from fer_live.model.paths import shortened, why
+from fer_live.types import OutputError
+
 try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be deleted anyway
@@ -20,16 +23,32 @@ UNSYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # file systems that have
 
 
 def unused(path: Path) -> Path:
-    """`path`, or where that exists already the same name with the first free number from 2 up: nothing is overwritten."""
+    """`path`, or where that exists already the same name with the first free number from 2 up: nothing is overwritten.
+
+    A link that leads nowhere takes its name too. Raises OutputError where it cannot be told what exists.
+    """
     candidate, number = path, 1
-    while candidate.exists():
+    while _is_taken(candidate):
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
 
 
+def _is_taken(path: Path) -> bool:
+    try:
+        os.lstat(path)
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another name or place") from None
+    except ValueError:  # a letter that no file system takes
+        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; choose another") from None
+
+
 def make_new(path: Path) -> tuple[Path, io.FileIO]:
-    """A new file, open to be written without a buffer, and its name: with a number where `path` exists. Raises OSError."""
+    """A new file, open to be written without a buffer, and its name: with a number where `path` exists. Raises OSError, and
+    OutputError as `unused` does."""
     while True:
         try:
             return path, open(path, "xb", buffering=0)

@@ -15,6 +15,7 @@ from fer_live.sinks.disk import check_still_there, make_new
 from fer_live.types import Analysis, OutputError
 
 FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
+FILE_FIELD = "file"
 
 
 def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> dict:
@@ -43,7 +44,8 @@ def _time_s(analysis: Analysis, start_s: float) -> float:
 
 
 class Log:
-    """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face.
+    """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face, for pictures with their names in a last
+    column, `file`.
 
     labels: class names in the order of the probabilities. live: times count from the first frame.
     The file is made at the first frame, so that a run that fails before it leaves none behind; with a number where another
@@ -54,6 +56,12 @@ class Log:
         self.path, self.labels, self.live = path, labels, live
         self.start_s, self.checked_s = 0.0, 0.0
         self.file: io.FileIO | None = None
+        self.has_names = False
+
+    @property
+    def told(self) -> str:
+        """What was written, for the user; "" for nothing."""
+        return str(self.path) if self.file is not None else ""
 
     def __enter__(self) -> Log:
         return self
@@ -94,12 +102,13 @@ class Log:
         self.path, self.file = make_new(self.path)
         self.start_s = analysis.frame.time_s if self.live else 0.0
         if self.path.suffix.lower() == ".csv":
-            self._append(_csv([[*FACE_FIELDS, *self.labels]]))
+            self.has_names = bool(analysis.frame.name)
+            self._append(_csv([[*FACE_FIELDS, *self.labels, *[FILE_FIELD] * self.has_names]]))
 
     def _append(self, text: str) -> None:
         """Hand whole lines to the system at once: whatever kills the program later, they are written."""
         assert self.file is not None
-        rest = memoryview(text.encode(errors="backslashreplace"))  # a name may hold what is no UTF-8
+        rest = memoryview(text.encode(errors="backslashreplace"))  # a file's name may be no text
         while rest:
             rest = rest[self.file.write(rest) :]
 
@@ -112,7 +121,7 @@ class Log:
     def _rows(self, analysis: Analysis) -> list[list]:
         return [
             [analysis.frame.index, _time_s(analysis, self.start_s), face.track_id, *face.box, face.label,
-             round(face.confidence, 4), *(round(float(p), 4) for p in face.probs)]
+             round(face.confidence, 4), *(round(float(p), 4) for p in face.probs), *[analysis.frame.name] * self.has_names]
             for face in analysis.faces
         ]
 

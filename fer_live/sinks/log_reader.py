@@ -15,21 +15,26 @@ CSV_START = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "co
 
 
 def read_log(path: Path) -> Iterator[dict]:
-    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, or an event {"event", "time_s", ...}.
+    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", or an event {"event",
+    "time_s", ...}.
 
     The rows of a CSV log are put together by frame into the same objects. A last line that a power cut tore is left out; lines
     in the middle that are broken are left out too, and counted on stderr at the end. What the objects hold is not checked.
     Raises SourceError if the file cannot be read, is of another kind, or has no whole line.
     """
-    kinds = {".jsonl": _read_jsonl, ".csv": _read_csv}
-    if path.suffix.lower() not in kinds:
-        raise SourceError(f"{path} is no log; logs are .jsonl or .csv files written with --log")
+    check_kind(path)
     try:
-        yield from kinds[path.suffix.lower()](path)
+        yield from _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
     except FileNotFoundError:
         raise SourceError(f"no log at {path}; write one with python -m fer_live --log {path.name}") from None
     except OSError as error:
         raise SourceError(f"the log {path} cannot be read ({error.strerror}); is it a file, and yours to read?") from None
+
+
+def check_kind(path: Path) -> None:
+    """Raise SourceError for a name that no log has."""
+    if path.suffix.lower() not in (".jsonl", ".csv"):
+        raise SourceError(f"{path} is no log; logs are .jsonl or .csv files written with --log")
 
 
 def _read_jsonl(path: Path) -> Iterator[dict]:
@@ -71,12 +76,13 @@ def _read_csv(path: Path) -> Iterator[dict]:
         head = _next_row(rows) or []
         if tuple(head[: len(CSV_START)]) != CSV_START:
             raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(CSV_START)},...")
+        labels = head[len(CSV_START) : len(head) - (head[-1] == "file")]  # only logs of pictures have names
         while (row := _next_row(rows)) is not None:
             if not any(row):
                 continue
             broken += torn
             try:
-                frame, time_s, face = int(row[0]), float(row[1]), _face(row, head)
+                frame, time_s, face = int(row[0]), float(row[1]), _face(row, head, labels)
                 torn = False
             except (ValueError, IndexError):
                 torn = True
@@ -88,6 +94,8 @@ def _read_csv(path: Path) -> Iterator[dict]:
             if entry is not None:
                 yield entry
             entry = {"frame": frame, "time_s": time_s, "faces": [face]}
+            if len(labels) < len(head) - len(CSV_START):
+                entry["file"] = row[-1]
     if entry is not None:
         yield entry
     if whole or broken or torn:  # a head without rows is a log of a run that saw no face
@@ -102,10 +110,10 @@ def _next_row(rows) -> list[str] | None:
         return ["?"]
 
 
-def _face(row: list[str], head: list[str]) -> dict:
+def _face(row: list[str], head: list[str], labels: list[str]) -> dict:
     if len(row) != len(head):
         raise ValueError("another number of cells than columns")
-    probs = {name: float(cell) for name, cell in zip(head[9:], row[9:], strict=True)}
+    probs = {name: float(cell) for name, cell in zip(labels, row[len(CSV_START) :], strict=False)}
     return {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
             "probs": probs}
 

@@ -21,9 +21,10 @@ import av.filter
 import numpy as np
 from av.device import enumerate_input_devices
 
+from fer_live.model.paths import is_file
 from fer_live.redact import redact, redact_address
 from fer_live.sinks.sound import RATE
-from fer_live.types import SourceError
+from fer_live.types import MOST_PIXELS, SourceError
 
 FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's names of the systems' microphones
 KEEP_S = 30.0  # how long sound waits for pictures
@@ -46,7 +47,7 @@ class Microphone:
     """
 
     def __init__(self, device: str = "", format: str | None = None):
-        self.device, self.format, self.is_file = device, format, format is None and Path(device).is_file()
+        self.device, self.format, self.is_file = device, format, format is None and _is_file(device)
         self.layout, self.start_s = "mono", 0.0  # start_s: the time of sample 0
         self.lost = lambda text: print(f"microphone lost: {text}", file=sys.stderr)
         self._chunks: deque[tuple[int, np.ndarray]] = deque()  # number of the first sample, (channels, samples) float32
@@ -73,9 +74,10 @@ class Microphone:
     def _open(self) -> Any:
         kind = None if self.is_file else self.format or FORMATS.get(sys.platform)
         with _quiet():
-            name = self.device if self.is_file or self.format else _full_name(kind, self.device)
+            name = str(Path(self.device).absolute()) if self.is_file else self.device  # "a:b.wav" would be taken for a protocol
+            name = name if self.is_file or self.format else _full_name(kind, self.device)
             try:
-                container = av.open(name, format=kind)
+                container = av.open(name, format=kind, options={"max_pixels": str(MOST_PIXELS)} if self.is_file else {})
                 if container.streams.audio:
                     return container
                 container.close()
@@ -169,6 +171,14 @@ class ArrivalClock:
         while now_s - self._offsets[0][0] > STEADY_S:
             self._offsets.popleft()
         return min(offset for _, offset in self._offsets) + (self.count - samples) / self.rate
+
+
+def _is_file(device: str) -> bool:
+    """Whether it is a sound file that can be looked at; else it may be a microphone's name."""
+    try:
+        return bool(device) and is_file(device)
+    except OSError:
+        return False
 
 
 def _full_name(kind: str | None, device: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +19,8 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from fer_live.sinks.disk import RecordingFile, unused
+from fer_live.model.paths import why
+from fer_live.sinks.disk import RecordingFile, make_new
 from fer_live.sinks.sound import MicrophoneTrack, sound_beside
 from fer_live.types import Analysis, OutputError
 
@@ -41,22 +44,31 @@ class VideoRecorder:
     fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
     live: times count from the first picture, and the last picture lasts until the recording is closed.
     sound_from: a video file whose sound is kept beside the pictures. segments: of its time line, if the pictures' times are
-    not its own; see sources.timeline. microphone: a Microphone to be heard beside them.
+    not its own; see sources.timeline. shown: the number of its track that the pictures come from; None: the first one of video.
+    microphone: a Microphone to be heard beside them.
     comment: stands in the file's metadata.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
-                 microphone: Any = None, comment: str = "", segments: Sequence[Any] | None = None):
+                 microphone: Any = None, comment: str = "", segments: Sequence[Any] | None = None,
+                 shown: int | None = None):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
         self.sound_from, self.microphone, self.comment, self.segments = sound_from, microphone, comment, segments
+        self.shown = shown
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
         self.sound: Any = None  # a SoundCopy or a MicrophoneTrack, or none
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
+        self.has_file = False  # was made; it may be closed by now
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 
     def __enter__(self) -> VideoRecorder:
         return self
+
+    @property
+    def told(self) -> str:
+        """What was written, for the user; "" for nothing."""
+        return str(self.path) if self.has_file else ""
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Append (H, W, 3) uint8 BGR at the time of its frame. Raises OutputError if it cannot be written."""
@@ -75,7 +87,7 @@ class VideoRecorder:
         self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
         self.next_key_s = time_s + FIRST_KEY_S
         self.file = RecordingFile(self.path)
-        self.path = self.file.path
+        self.path, self.has_file = self.file.path, True
         self.container = av.open(self.file, "w", format="mp4", options=FRAGMENTED, buffer_size=1 << 18)
         if self.comment:
             self.container.metadata["comment"] = self.comment
@@ -89,7 +101,7 @@ class VideoRecorder:
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = H264
         if self.sound_from:
-            self.sound = sound_beside(self.sound_from, self.container, self.segments)
+            self.sound = sound_beside(self.sound_from, self.container, self.segments, self.shown)
         elif self.microphone:
             self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
@@ -164,11 +176,16 @@ def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 class PictureWriter:
-    """A sink that writes pictures: to `path` itself, or under their own names into the folder `path`."""
+    """A sink that writes pictures: to `path` itself, or under their own names into the folder `path` and folders below it.
+
+    Nothing is overwritten: a name that is taken gets a number. A picture of a kind that cannot be written becomes a PNG, and
+    its name gets .png at the end.
+    """
 
     def __init__(self, path: Path, is_folder: bool):
         self.path, self.is_folder = path, is_folder
-        self.written = 0
+        self.written = self.numbered = 0
+        self.last: Path | None = None  # where the last picture is
 
     def __enter__(self) -> PictureWriter:
         return self
@@ -178,29 +195,57 @@ class PictureWriter:
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Write (H, W, 3) uint8 BGR. Raises OutputError if it cannot be written."""
-        name = analysis.frame.name
-        if self.is_folder and (Path(name).name != name or name in ("", "..")):  # it could lead out of the folder
-            raise OutputError(f"cannot write a picture called {name!r} into {self.path}; give frames plain file names")
-        path = self.path / name if self.is_folder else self.path
-        try:
-            path = unused(path)
-        except OSError as error:
-            raise OutputError(f"cannot write {path} ({error.strerror}); rename the picture") from None
-        write_picture(path, image)
+        path = self._place(analysis.frame.name) if self.is_folder else self.path
+        self.last = write_picture(path, image)
         self.written += 1
+        self.numbered += self.last != path
+
+    def _place(self, name: str) -> Path:
+        if name in ("", ".") or Path(name).is_absolute() or Path(name).drive or ".." in Path(name).parts:  # out of the folder
+            raise OutputError(f"cannot write a picture called {name!r} into {self.path}; give frames plain file names")
+        path = self.path / name
+        return path if _keeps_color(path.suffix) else path.with_name(path.name + ".png")
+
+    @property
+    def told(self) -> str:
+        """What was written, for the user; "" for nothing."""
+        if not self.is_folder or not self.written:
+            return str(self.last or "")
+        pictures = "1 picture" if self.written == 1 else f"{self.written:,} pictures"
+        others = f", {self.numbered:,} with a number since the name was taken" if self.numbered else ""
+        return f"{pictures} into {self.path}{os.sep}{others}" + (f", the last is {self.last}" if self.numbered else "")
 
 
-def write_picture(path: Path, image: np.ndarray) -> None:
-    """Encode by the name's ending and write. Raises OutputError."""
+def _keeps_color(suffix: str) -> bool:
+    """Whether OpenCV writes pictures of this kind, in color."""
+    return suffix.lower() not in ("", ".pgm", ".pbm") and cv2.haveImageWriter("picture" + suffix)
+
+
+def write_picture(path: Path, image: np.ndarray) -> Path:
+    """Encode by the name's ending and write; returns where it is: with a number where `path` exists. Raises OutputError."""
     try:
         ok, content = cv2.imencode(path.suffix or ".png", image)
         if not ok:
             raise OutputError(f"cannot encode {path}; use .png or .jpg")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.tobytes())
+        path, file = make_new(path)
+        with file:
+            _write_whole(path, file, content.tobytes())
     except cv2.error:
         raise OutputError(f"{path.suffix} is no kind of picture that can be written; use .png or .jpg") from None
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+        raise OutputError(f"cannot write {path} ({why(error)}); choose another place or name") from None
     except ValueError:  # a letter that no file system takes
         raise OutputError(f"cannot write {str(path)!r}: no file can have this name; rename the picture") from None
+    return path
+
+
+def _write_whole(path: Path, file: io.FileIO, content: bytes) -> None:
+    """All of it or, where it does not fit, nothing: half a picture is none."""
+    rest = memoryview(content)
+    try:
+        while len(rest):
+            rest = rest[file.write(rest) :]
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

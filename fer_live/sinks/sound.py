@@ -24,13 +24,14 @@ RATE = 48_000  # samples a second of what a microphone hears
 LATE_S = 0.1  # sound that begins later beside its pictures gets silence before it, and so is encoded
 
 
-def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Any] | None = None) -> SoundCopy | None:
+def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Any] | None = None,
+                 shown: int | None = None) -> SoundCopy | None:
     """What brings the sound of the file at `path` into an open MP4; None, with a line that says why, where that cannot be.
 
-    segments: of the pictures' time line; see SoundTrack.
+    segments: of the pictures' time line; shown: the number of their track; see SoundTrack.
     """
     try:
-        track = SoundTrack(path, segments, MOST_PIXELS)
+        track = SoundTrack(path, segments, MOST_PIXELS, shown)
     except (NoSound, av.FFmpegError, OSError) as error:
         _say_without(path, error)
         return None

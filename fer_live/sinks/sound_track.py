@@ -40,12 +40,14 @@ class SoundTrack:
     """The packets of a file's best sound track that can be decoded. Raises NoSound, and OSError where it cannot be read.
 
     segments: the segments of the pictures' time line; it may still grow. None: the pictures are shown at their own times.
+    shown: the number of the video track that is shown, among all tracks of the file; None: the first one.
     max_pixels: of pictures in the file; larger ones are not looked at.
     """
 
-    def __init__(self, path: Path, segments: Sequence[Any] | None, max_pixels: int):
-        self.input = av.open(str(path), metadata_errors="replace", options={"max_pixels": str(max_pixels)})
+    def __init__(self, path: Path, segments: Sequence[Any] | None, max_pixels: int, shown: int | None = None):
+        self.input = _opened(path, max_pixels)
         self.path, self.max_pixels, self.note = path, max_pixels, ""
+        self.pictures = self.input.streams[shown] if shown is not None else next(iter(self.input.streams.video), None)
         try:
             self.track = self._best()
         except NoSound:
@@ -53,11 +55,11 @@ class SoundTrack:
             raise
         self.codec = self.track.codec_context.codec.canonical_name
         may_jump = bool(self.input.format.flags & av.format.Flags.ts_discont.value)
-        self._video = self.input.streams.video[0] if may_jump and self.input.streams.video else None
+        self._video = self.pictures if may_jump else None
         self.places = Places([self._start()] if segments is None else segments)
 
     def _start(self) -> Start:
-        pictures = self.input.streams.video[0] if self.input.streams.video else None
+        pictures = self.pictures
         return Start(Fraction(0) if pictures is None or pictures.start_time is None
                      else pictures.start_time * pictures.time_base)
 
@@ -65,8 +67,7 @@ class SoundTrack:
         tracks = [track for track in self.input.streams.audio if track.codec_context is not None]
         if not tracks:
             raise NoSound("nothing here can decode it")
-        pictures = self.input.streams.video[0] if self.input.streams.video else None
-        best = self.input.streams.best("audio", pictures)
+        best = self.input.streams.best("audio", self.pictures)
         track = best if best in tracks else tracks[0]
         if len(self.input.streams.audio) > 1:
             number = self.input.streams.audio.index(track) + 1
@@ -99,7 +100,7 @@ class SoundTrack:
         if self.codec not in MP4_SOUND:
             return False
         try:
-            with av.open(str(self.path), metadata_errors="replace", options={"max_pixels": str(self.max_pixels)}) as trial:
+            with _opened(self.path, self.max_pixels) as trial:
                 track = trial.streams[self.track.index]
                 with av.open(io.BytesIO(), "w", format="mp4", options={"movflags": "frag_keyframe+delay_moov"}) as output:
                     stream, filtered = output.add_stream_from_template(track), bitstream_filter(self, track)
@@ -114,6 +115,11 @@ class SoundTrack:
 
     def close(self) -> None:
         self.input.close()
+
+
+def _opened(path: Path, max_pixels: int) -> av.container.InputContainer:
+    return av.open(str(path.absolute()), metadata_errors="replace",  # "a:b.mp4" would be taken for a protocol
+                   options={"max_pixels": str(max_pixels)})
 
 
 def bitstream_filter(sound: SoundTrack, track: av.AudioStream) -> av.bitstream.BitStreamFilterContext | None:

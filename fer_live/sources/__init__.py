@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import glob
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,18 +15,22 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 import numpy as np
 
-from fer_live.model.pictures import PictureError, load_picture
+from fer_live.model.paths import one_line, status_of
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Patience
-from fer_live.sources.devices import camera_named
-from fer_live.sources.kinds import PICTURES, kind_of
+from fer_live.sources.container import declared_frames, film_tracks, frame_rate, open_video, packets_of, reason
+from fer_live.sources.devices import camera_named, camera_number
+from fer_live.sources.images import MAGIC, ImageFiles, globbed, is_picture
+from fer_live.sources.kinds import is_webp
 from fer_live.sources.names import not_open, source_text
 from fer_live.sources.shown import Shown
-from fer_live.sources.stream import Stream, frame_rate, open_video, packets_of, reason
+from fer_live.sources.stream import Stream
 from fer_live.sources.timeline import Timeline, timeline_of
 from fer_live.types import Frame, Source, SourceError
 
-NAMED = 8  # of the files that are left out
+ADDRESS = re.compile("(rtsps?|https?)://", re.IGNORECASE)
+CHOICES = ("a camera's number or name (see --list-cameras), a /dev path, an rtsp:// or http:// address, a video, a picture, a "
+           "folder or glob of pictures, or demo")
 
 
 def open_source(source: str | int | Path, patience: Patience = Patience()) -> Source:  # noqa: B008 (frozen)
@@ -43,35 +48,41 @@ def open_source(source: str | int | Path, patience: Patience = Patience()) -> So
     1 0.033 (240, 320, 3)
     """
     text = source_text(source)
+    if not text.strip():
+        raise SourceError(f"the source {text!r} is empty; give {CHOICES}")
+    try:
+        return _source(text, patience)
+    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
+        raise SourceError(one_line(error)) from None
+
+
+def _source(text: str, patience: Patience) -> Source:
     if text == "demo":
         from fer_live.sources.demo import Demo
 
         return Demo()
-    if text.isdigit() or text.startswith("/dev/"):
-        return Camera(int(text) if text.isdigit() else text, read_s=patience.read_s)
-    if text.startswith(("rtsp://", "rtsps://", "http://", "https://")):
-        return Stream(text, patience.answer_s, patience.read_s)
-    if any(c in text for c in "*?[") and not Path(text).exists():
-        return ImageFiles(sorted(Path(p) for p in glob.glob(text, recursive=True)), text)
-    path = Path(text)
-    camera = None if path.exists() else camera_named(text)
-    if camera:
+    if ADDRESS.match(text):
+        scheme, rest = text.split(":", 1)
+        return Stream(f"{scheme.lower()}:{rest}", patience.answer_s, patience.read_s)  # FFmpeg knows no RTSP://
+    number, path = camera_number(text), Path(text)
+    if number is not None:
+        return Camera(number, read_s=patience.read_s)
+    status = status_of(path)
+    if text.startswith("/dev/") and (status is None or stat.S_ISCHR(status.st_mode)):
+        return Camera(text, read_s=patience.read_s)
+    if status is None and any(c in text for c in MAGIC):
+        return ImageFiles(globbed(text), text)
+    if status is None and (camera := camera_named(text)):
         return Camera(camera, read_s=patience.read_s)
-    if path.is_dir():
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return ImageFiles(sorted(path.iterdir()), text)
-    if not path.is_file():
-        raise SourceError(f"no source {text!r}; give a camera's number or name (see --list-cameras), a /dev path, an address, "
-                          "a video, a picture, a folder or glob of pictures, or demo")
-    return ImageFiles([path], text) if _is_picture(path) else VideoFile(path)
-
-
-def _is_picture(path: Path) -> bool:
-    """Told from the content; where that says nothing, or cannot be read, from the name."""
-    try:
-        kind = kind_of(path)
-    except OSError:
-        kind = ""
-    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise SourceError(f"no source {text!r}; give {CHOICES}")
+    if is_picture(path):
+        return ImageFiles([path], text)
+    if is_webp(path):
+        raise SourceError(f"{text} is an animated WebP, which nothing here can decode; convert it to GIF or MP4")
+    return VideoFile(path)
 
 
 class VideoFile:
@@ -98,13 +109,19 @@ class VideoFile:
         stream.thread_type = "AUTO"
         self.fps = frame_rate(stream)
         self.timeline = timeline_of(self.container, self.fps)
-        self.declared = stream.frames
-        if "mp4" in self.container.format.name:  # its index tells what is shown; the number counts what an edit list cuts away
-            self.declared = min(self.declared, len(stream.index_entries))
+        self.declared = declared_frames(self.container, stream)
         self.frames = stream.frames or round((self.container.duration or 0) / av.time_base * self.fps)
         self.time_base = stream.time_base or self.time_base
         self.has_audio = bool(self.container.streams.audio)
+        self._tell_tracks()
         return self
+
+    def _tell_tracks(self) -> None:
+        """Say which video track is shown, where there are others. The first picture of an animated AVIF is no other."""
+        films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
+        if len(films) > 1:
+            number = [track.index for track in films].index(self.track.index) + 1
+            print(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out", file=sys.stderr)
 
     def __exit__(self, *exception) -> None:
         if self.container is not None:
@@ -168,45 +185,6 @@ class VideoFile:
                 print(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get new ids",
                       file=sys.stderr)
             yield self.shown(frame), time_s, segment
-
-
-class ImageFiles:
-    """Pictures that have nothing to do with each other. Broken ones are named, skipped and counted in `skipped`."""
-
-    is_live, fps = False, 1.0
-
-    def __init__(self, paths: list[Path], name: str):
-        self.paths = [path for path in paths if path.is_file() and _is_picture(path)]
-        self.left_out = [path for path in paths if path not in set(self.paths)]
-        self.name, self.frames, self.skipped = name, len(self.paths), 0
-        if not self.paths:
-            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES))}")
-
-    def __enter__(self) -> ImageFiles:
-        if self.left_out:
-            names = ", ".join(path.name for path in self.left_out[:NAMED]) + (" and more" if len(self.left_out) > NAMED else "")
-            total = len(self.left_out) + len(self.paths)
-            print(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}", file=sys.stderr)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        pass
-
-    def __iter__(self) -> Iterator[Frame]:
-        shown = 0
-        for index, path in enumerate(self.paths):
-            try:
-                image = load_picture(path)
-            except PictureError as error:
-                self.skipped += 1
-                print(f"skipped a picture ({error}): {path}", file=sys.stderr)
-                continue
-            yield Frame(image, index, 0.0, path.name)
-            shown += 1
-        if not shown:
-            raise SourceError(f"none of the {len(self.paths)} pictures in {self.name} can be read; are they whole?")
-        if self.skipped:
-            print(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped", file=sys.stderr)
 
 
 def _kept(count: int) -> str:

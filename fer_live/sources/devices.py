@@ -48,6 +48,11 @@ def describe_cameras() -> str:
     return "\n".join([*lines, f"open one by number, name or path: --source {found[0].number}, --source {found[0].name!r}"])
 
 
+def camera_number(text: str) -> int | None:
+    """The number that `text` is; None if it is none. No letters such as a raised 2, which Python also takes for digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def camera_named(text: str) -> str | None:
     """The path of the camera whose name is, or alone contains, `text`, in small or capital letters; None if there is none.
 
@@ -64,7 +69,7 @@ def camera_named(text: str) -> str | None:
 
 def stable_path(text: str) -> str:
     """For a camera's number or /dev/videoN its /dev/v4l/by-id link, which outlives replugging; else, or without one, `text`."""
-    path = str(DEV / f"video{text}") if text.isdigit() else text
+    path = str(DEV / f"video{text}") if camera_number(text) is not None else text
     links = _links().get(path, ()) if sys.platform.startswith("linux") else ()
     return links[0] if links else text
 

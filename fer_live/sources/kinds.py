@@ -73,3 +73,21 @@ def _asked_of_pillow(path: Path) -> str:
     except Exception as error:  # a decoder that is given anything raises anything
         return "picture" if isinstance(error, Image.DecompressionBombError) else ""
     return "film" if is_film else "picture"
+
+
+def is_webp(path: Path) -> bool:
+    """Whether it is a WebP file, of one picture or many. Raises OSError where the file cannot be read."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
+
+
+def pages_of(path: Path) -> int:
+    """How many pictures a TIFF holds; 1 for all other kinds, and where that cannot be told."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["TIFF"]) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except Exception:  # a decoder that is given anything raises anything
+        return 1

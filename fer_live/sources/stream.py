@@ -1,8 +1,9 @@
-"""A camera on the network, through PyAV; and how PyAV opens video, which video files need as well."""
+"""A camera on the network, through PyAV."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -11,68 +12,21 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 
 # isort: split
 import av
-from av.stream import Disposition
 
 from fer_live.redact import redact_address
+from fer_live.sources.container import declared_frames, frame_rate, open_video, packets_of, reason
 from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import timeline_of
-from fer_live.types import MOST_PIXELS, Frame, SourceError
+from fer_live.types import Frame, SourceError
 
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
+SHORTEST_S = 0.5  # how long a film is shown at least: a face is believed when it was seen three times
 POLL_S = 0.5  # from one request for a snapshot to the next
 SNAPSHOTS = {"image2", "image2pipe"}  # formats of a single picture, beside those called jpeg_pipe and so on
 # A series of JPEGs that FFmpeg finds by themselves, whatever stands between them. It must not look at two seconds of it first.
 BARE_JPEGS = {"format": "mjpeg", "options": {"analyzeduration": "1"}}
-NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
-
-
-def open_video(
-    name: str, advice: str = "is it whole, and a video?", **options
-) -> tuple[av.container.InputContainer, av.VideoStream]:
-    """The container at a path or address and the video track that players show. Raises SourceError, which ends with the
-    advice."""
-    options["options"] = options.get("options", {}) | {"max_pixels": str(MOST_PIXELS)}  # while it looks what is in it ...
-    try:
-        container = av.open(name, metadata_errors="replace", **options)
-    except (av.FFmpegError, OSError) as error:
-        name = redact_address(name)
-        raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
-    stream = video_track(container)
-    if stream is None:
-        what = "only a cover picture" if container.streams.video else "give a file with pictures in it"
-        container.close()
-        raise SourceError(f"{redact_address(name)} holds no video; {what}")
-    if stream.codec_context is None:
-        container.close()
-        raise SourceError(f"{redact_address(name)} has pictures of a kind that nothing here can decode; convert it to H.264")
-    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # ... and when it is decoded
-    return container, stream
-
-
-def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The stream's packets, in order."""
-    with contextlib.suppress(IndexError):  # PyAV's at the end, where other streams have appeared on the way
-        yield from container.demux(stream)
-
-
-def frame_rate(stream: av.VideoStream) -> float:
-    """Nominal frames a second; 30 where nothing is said of it."""
-    return float(stream.average_rate or stream.guessed_rate or 30.0)
-
-
-def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The video track that players show: the default one, else the first. None where there are only cover pictures, thumbnails
-    or tiles."""
-    tracks = [track for track in container.streams.video if not track.disposition & NO_FILM]
-    # an animated AVIF has its first picture as a track of its own
-    return max(tracks, key=lambda track: (bool(track.disposition & Disposition.default), track.frames != 1), default=None)
-
-
-def reason(error: Exception) -> str:
-    """What FFmpeg says went wrong, in one line."""
-    return str(getattr(error, "strerror", "") or error).splitlines()[0]
 
 
 class Stream:
@@ -91,6 +45,7 @@ class Stream:
         self.container: av.container.InputContainer | None = None
         self.track: av.VideoStream | None = None
         self.is_snapshot = False
+        self._packets = self._declared = 0  # frames of a film that have arrived, and that it says it has; 0: it does not say
         self._closed = threading.Event()
 
     def __enter__(self) -> Stream:
@@ -99,6 +54,7 @@ class Stream:
         self.is_snapshot = self.container.format.name in SNAPSHOTS or self.container.format.name.endswith("_pipe")
         self.fps = 1 / POLL_S if self.is_snapshot else frame_rate(self.track)
         self.ends = bool(self.container.duration) and not self.is_snapshot
+        self._declared = declared_frames(self.container, self.track)
         return self
 
     def _open(self) -> None:
@@ -130,12 +86,20 @@ class Stream:
             raise not_open(self.name)
         in_bursts = self.container.format.name == "hls"  # it comes in pieces of seconds, fast
         frames = self._polled() if self.is_snapshot else self._paced() if self.ends or in_bursts else self._newest()
+        count = 0
         try:
-            for index, (frame, segment) in enumerate(frames):
-                yield Frame(self.shown(frame), index, time.monotonic(), segment=segment)
+            for frame, segment in frames:
+                yield Frame(self.shown(frame), count, time.monotonic(), segment=segment)
+                count += 1
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
                 raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
+        if self._closed.is_set():
+            return
+        if not count:
+            raise SourceError(f"{self.name} ended without a picture that can be decoded; is it whole?")
+        if self.ends and self._packets < 0.98 * self._declared - 2:  # indexes are sometimes off by a frame or two
+            raise SourceError(f"{self.name} breaks off after {self._packets} of {self._declared} frames; is it whole there?")
 
     def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """An address that answers with one picture is asked again and again; all in one segment."""
@@ -154,16 +118,33 @@ class Stream:
     def _paced(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """Every picture at its time, with the number of its segment."""
         assert self.container is not None
-        timeline, first_at_s = timeline_of(self.container, self.fps), None
-        packets = packets_of(self.container, self.track)
-        for frame in (frame for packet in packets for frame in packet.decode()):
+        timeline, first_at_s, begun_s = timeline_of(self.container, self.fps), None, time.monotonic()
+        last: tuple[av.VideoFrame, int] | None = None
+        for frame in self._decoded():
             time_s, segment = timeline.place(frame)
             now_s = time.monotonic()
             if first_at_s is None or first_at_s + time_s > now_s + LONGEST_WAIT_S:  # times that jump are damaged
                 first_at_s = now_s - time_s
             if self._closed.wait(max(0.0, first_at_s + time_s - now_s)):
                 return
-            yield frame, segment
+            last = frame, segment
+            yield last
+        while last and self.ends and time.monotonic() < begun_s + SHORTEST_S and not self._closed.wait(1 / 30):
+            yield last  # the last picture stays, as in a player
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        """All frames that can be decoded, also beyond damaged places, which are told once."""
+        assert self.container is not None
+        is_damaged = False
+        for packet in packets_of(self.container, self.track):
+            self._packets += bool(packet.size)
+            try:
+                yield from packet.decode()
+            except av.FFmpegError as error:
+                if not is_damaged:
+                    print(f"{self.name} is damaged at frame {self._packets} ({reason(error)}); such frames are left out",
+                          file=sys.stderr)
+                is_damaged = True
 
     def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """The newest picture of what has arrived, again and again; all in one segment."""

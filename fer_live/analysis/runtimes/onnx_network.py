@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_live.model.paths import is_file, one_line
 from fer_live.model.spec import CheckpointError, ModelSpec, parse_spec
 
 
@@ -52,25 +53,30 @@ def is_export_of(export: Path, weights: Path) -> bool:
     """Whether `export` is there and was made from exactly the file `weights`."""
     try:
         note = _note(export)
+        is_own_file = note["export_sha256"] in (None, _sha256(export))  # notes of older versions do not say
+        return is_own_file and note["source_sha256"] == _sha256(weights)
     except CheckpointError:
         return False
-    is_own_file = note["export_sha256"] in (None, _sha256(export))  # notes of older versions do not say
-    return is_own_file and note["source_sha256"] == _sha256(weights)
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"the model {one_line(error)}") from None
 
 
 def _note(path: Path) -> dict:
     beside = path.with_name(path.name + ".json")
-    if not path.is_file() or not beside.is_file():
-        missing = beside if path.is_file() else path
-        raise CheckpointError(f"no file at {missing}; an exported network is x.onnx with x.onnx.json beside it, "
-                              "by python -m training.export")
     try:
+        missing = next((there for there in (path, beside) if not is_file(there)), None)
+        if missing is not None:
+            raise CheckpointError(f"no file at {missing}; an exported network is x.onnx with x.onnx.json beside it, "
+                                  "by python -m training.export")
         note = json.loads(beside.read_text(encoding="utf-8"))
         return {"spec": note["spec"], "source_sha256": note["source_sha256"], "source_head": note.get("source_head"),
                 "export_sha256": note.get("export_sha256")}
+    except OSError as error:
+        raise CheckpointError(f"the model {one_line(error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None

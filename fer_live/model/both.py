@@ -1,0 +1,81 @@
+"""Finds faces with Haar's cascade and with YuNet: what either finds."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_live.model.detections import DETECTORS, Detections, same_face
+from fer_live.model.haar import HaarFaceDetector
+from fer_live.model.yunet import STILL_MIN_SCORE, YuNetFaceDetector
+
+ALIKE = 0.6  # ratio of the sides of two boxes of one face; a smaller one is a part of it that the cascade took for a face
+
+
+AnyDetector = "HaarFaceDetector | YuNetFaceDetector | BothFaceDetector"
+
+
+@dataclass
+class BothFaceDetector:
+    """Where both find a face, the box is Haar's and the landmarks are YuNet's. Holds nothing of the pictures."""
+
+    haar: HaarFaceDetector
+    yunet: YuNetFaceDetector
+
+    def __copy__(self) -> BothFaceDetector:
+        """With settings of its own; what searches is shared."""
+        return BothFaceDetector(copy(self.haar), copy(self.yunet))
+
+    @property
+    def min_face(self) -> float:
+        """Side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side."""
+        return self.haar.min_face
+
+    @min_face.setter
+    def min_face(self, value: float) -> None:
+        self.haar.min_face = self.yunet.min_face = value
+
+    def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
+        """(H, W, 3) uint8 BGR -> the faces in the whole picture. side: as for `HaarFaceDetector`."""
+        haar = self.haar.detect(image, side)
+        return united(haar, self.yunet.detect(image, side, haar))
+
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
+        """For each of the boxes (N, 4) the face that was there: Haar's box (4,), or what YuNet finds where Haar finds none."""
+        found: list[np.ndarray | Detections | None] = [*self.haar.detect_near(image, boxes, side)]
+        missed = [i for i, box in enumerate(found) if box is None]
+        for i, one in zip(missed, self.yunet.detect_near(image, boxes[missed], side), strict=True):
+            found[i] = one
+        return found
+
+
+def united(haar: np.ndarray, yunet: Detections) -> Detections:
+    """The faces of both, each once. haar: (N, 4) int32 xyxy."""
+    boxes, is_left = yunet.boxes.copy(), np.ones(len(haar), bool)
+    for i, box in enumerate(yunet.boxes):
+        side = box[2] - box[0]
+        same = [j for j in np.flatnonzero(is_left) if same_face(haar[j], box) or same_face(box, haar[j])]
+        alike = [j for j in same if ALIKE < (haar[j][2] - haar[j][0]) / side < 1 / ALIKE]
+        if alike:
+            boxes[i] = haar[min(alike, key=lambda j: np.abs(haar[j] - box).sum())]
+        is_left[[j for j in same if j in alike or haar[j][2] - haar[j][0] < side]] = False
+    return Detections.joined([Detections(boxes, yunet.landmarks, yunet.scores), haar[is_left]])
+
+
+def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tuple[AnyDetector, AnyDetector]:
+    """The detector called `name` (one of DETECTORS) for video, and a more thorough one for pictures that stand alone.
+
+    Raises ValueError for another name, CheckpointError where YuNet's file is missing or damaged.
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"no detector is called {name!r}; there are: {', '.join(DETECTORS)}")
+    haar = yunet = ()
+    if name != "yunet":  # finer steps find each face more often
+        haar = HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbours=5)
+    if name != "haar":
+        yunet = YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE)
+    if name == "both":
+        return BothFaceDetector(haar[0], yunet[0]), BothFaceDetector(haar[1], yunet[1])
+    return haar or yunet

@@ -1,0 +1,109 @@
+"""Picture files as a source: which of them a folder or a glob names, and their frames."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fer_live.model.paths import common_folder, exists, is_file
+from fer_live.model.pictures import PictureError, load_picture
+from fer_live.sources.kinds import PICTURES, kind_of, pages_of
+from fer_live.types import Frame, SourceError
+
+NAMED = 8  # of the files that are left out
+MAGIC = "*?["  # of globs
+
+
+class ImageFiles:
+    """Pictures that have nothing to do with each other. Broken ones are named, skipped and counted in `skipped`.
+
+    paths: of the pictures, in the order of their frames. folder: holds them all; frames are named by their path below it.
+    A picture that is alone is read on entering, so that a broken one is refused before anything else is done.
+    """
+
+    is_live, fps = False, 1.0
+
+    def __init__(self, paths: list[Path], name: str):
+        self.paths, self.left_out = [], []
+        for path in paths:
+            (self.paths if is_picture(path) else self.left_out).append(path)
+        self.name, self.frames, self.skipped = name, len(self.paths), 0
+        if not self.paths:
+            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES))}")
+        self.folder = common_folder(self.paths)
+        self._images: dict[Path, np.ndarray] = {}
+
+    def __enter__(self) -> ImageFiles:
+        if self.left_out:
+            names, total = _listed([path.name for path in self.left_out]), len(self.left_out) + len(self.paths)
+            print(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}", file=sys.stderr)
+        if len(self.paths) == 1:
+            try:
+                self._images = {self.paths[0]: load_picture(self.paths[0])}
+            except PictureError as error:
+                raise SourceError(f"cannot read the picture {self.paths[0]}: {error}") from None
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._images = {}
+
+    def __iter__(self) -> Iterator[Frame]:
+        shown = 0
+        for index, path in enumerate(self.paths):
+            try:
+                image = self._images.pop(path, None)
+                image = load_picture(path) if image is None else image
+            except PictureError as error:
+                self.skipped += 1
+                print(f"skipped a picture ({error}): {path}", file=sys.stderr)
+                continue
+            pages = pages_of(path)
+            if pages > 1:
+                print(f"{path} has {pages} pages; only the first is used", file=sys.stderr)
+            yield Frame(image, index, 0.0, self._name(path))
+            shown += 1
+        if not shown:
+            raise SourceError(f"none of the {len(self.paths)} pictures in {self.name} can be read; the lines above say why")
+        if self.skipped:
+            print(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped", file=sys.stderr)
+
+    def _name(self, path: Path) -> str:
+        return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
+
+
+def is_picture(path: Path) -> bool:
+    """Told from the content; where that says nothing, or cannot be read, from the name."""
+    try:
+        if not is_file(path):
+            return False
+        kind = kind_of(path)
+    except OSError:
+        kind = ""
+    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
+
+
+def globbed(pattern: str) -> list[Path]:
+    """The files that a glob names, each once, in order. A folder that is there is taken by its name, whatever letters it has.
+    Raises OSError where such a folder may not be read; others that may not be read are told."""
+    folder, parts = Path(), Path(pattern).parts
+    while len(parts) > 1 and exists(folder / parts[0]):
+        folder, parts = folder / parts[0], parts[1:]
+    with os.scandir(folder):  # glob itself is silent about a folder that may not be read
+        pass
+    start = glob.escape(str(folder))
+    if len(parts) > 1:
+        found = set(glob.glob(os.path.join(start, *parts[:-1], ""), recursive=True))
+        closed = sorted(os.path.normpath(name) for name in found if not os.access(name, os.R_OK | os.X_OK))
+        if closed:
+            folders = "1 folder" if len(closed) == 1 else f"{len(closed)} folders"
+            print(f"left out {folders} that may not be read: {_listed(closed)}", file=sys.stderr)
+    return sorted({Path(found) for found in glob.glob(os.path.join(start, *parts), recursive=True)})
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (" and more" if len(names) > NAMED else "")

@@ -1,0 +1,227 @@
+"""Kinds of films and pictures: what is left out is named, and colors and angles are as a player shows them."""
+
+import io
+import math
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import cv2  # before av; see fer_live/sources/__init__.py
+
+# isort: split
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_live.model.pictures import load_picture
+from fer_live.sinks.sound_track import SoundTrack
+from fer_live.sources import ImageFiles, VideoFile, open_source
+from fer_live.types import MOST_PIXELS, SourceError
+from tests.conftest import _tone
+from tests.test_app import refused, run
+from tests.test_shown import ONE, _film, _first
+
+PATCHES = np.array([[(0, 0, 200), (0, 200, 0), (200, 0, 0)], [(0, 0, 0), (128, 128, 128), (255, 255, 255)]], np.uint8)
+PATCHES = np.repeat(np.repeat(PATCHES, 64, 0), 64, 1)  # (128, 192, 3) BGR: red, green, blue, and three grays below
+TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])  # of linear BT.709 RGB
+
+
+def _linear_2020(portrait):
+    """(H, W, 3) RGB, 1.0 is white."""
+    return (portrait[..., ::-1] / 255.0) ** 2.2 @ TO_2020.T
+
+
+def _coded(film):
+    return np.round(np.clip(film, 0, 1) * 65535).astype(np.uint16)
+
+
+def _difference(image, wanted):
+    return np.abs(image.astype(int) - wanted).mean()
+
+
+def _tagged(path, image, format, color):
+    """A film of one frame. color: transfer, primaries, matrix and range, as FFmpeg counts them."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
+        frame = av.VideoFrame.from_ndarray(image, format=format).reformat(
+            format="yuv420p", dst_colorspace=color[2], dst_color_range=color[3])
+        for tagged in (stream.codec_context, frame):
+            tagged.color_trc, tagged.color_primaries, tagged.colorspace, tagged.color_range = color
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_hlg_is_as_bright_as_it_was_meant(tmp_path, portrait):
+    """ITU-R BT.2100 for a screen of 1000 cd/m2, on which white paper has 203 cd/m2 (BT.2408)."""
+    shown = np.clip(_linear_2020(portrait), 1e-6, 1) * 203 / 1000
+    luminance = shown @ np.array([0.2627, 0.6780, 0.0593])
+    scene = shown / luminance[..., None] ** (0.2 / 1.2)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
+    coded = np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+    image = _first(_tagged(tmp_path / "a.mp4", _coded(coded), "rgb48le", (18, 9, 9, 1)))
+    assert _difference(image, portrait) < 12
+
+
+def test_bt2020_colors_are_not_paled(tmp_path):
+    coded = _coded(np.clip(_linear_2020(PATCHES), 0, 1) ** (1 / 2.4))
+    image = _first(_tagged(tmp_path / "a.mp4", coded, "rgb48le", (14, 9, 9, 1)))
+    # 128 where the primaries are left as they are
+    assert np.abs(image[32::64, 32::64].astype(int) - PATCHES[32::64, 32::64]).max() < 40
+
+
+@pytest.mark.parametrize("color_range", [1, 2], ids=["limited", "full"])
+@pytest.mark.parametrize("matrix", [1, 5], ids=["bt709", "bt601"])
+def test_the_tagged_range_and_matrix_count(tmp_path, color_range, matrix):
+    shown = _first(_tagged(tmp_path / "a.mp4", PATCHES, "bgr24", (1, matrix, matrix, color_range)))
+    assert np.abs(shown[32::64, 32::64].astype(int) - PATCHES[32::64, 32::64]).max() < 8
+
+
+@pytest.mark.parametrize("degrees", [7, 30, 135, -60])
+def test_an_odd_angle_is_turned_as_it_says(tmp_path, portrait, degrees):
+    """Compared with Pillow, which turns counterclockwise."""
+    stored = portrait[:320]
+    content = _film(tmp_path / "a.mp4", stored).read_bytes()
+    c, s = (round(ONE * f(math.radians(degrees))) for f in (math.cos, math.sin))
+    at = content.index(struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), content.index(b"tkhd"))
+    (tmp_path / "a.mp4").write_bytes(content[:at] + struct.pack(">9i", c, s, 0, -s, c, 0, 0, 0, 1 << 30) + content[at + 36 :])
+    image = _first(tmp_path / "a.mp4")
+    wanted = np.asarray(Image.fromarray(stored).rotate(-degrees, Image.Resampling.BILINEAR, expand=True))
+    assert np.abs(np.subtract(image.shape, wanted.shape)).max() <= 2
+    height, width = np.minimum(image.shape[:2], wanted.shape[:2])
+    assert _difference(image[:height, :width], wanted[:height, :width]) < 6
+
+
+# ------------------------------------------------------------------------------------------------ what is left out
+
+
+def test_an_animated_webp_says_what_it_is(tmp_path, portrait, capsys):
+    first, second = Image.fromarray(portrait[..., ::-1]), Image.fromarray(portrait[::-1, :, ::-1])
+    first.save(tmp_path / "a.webp", save_all=True, append_images=[second], duration=100)
+    with pytest.raises(SourceError, match=r"animated WebP.*convert"):
+        open_source(str(tmp_path / "a.webp"))
+    first.save(tmp_path / "b.webp")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == ["b.webp"]
+    assert "a.webp" in capsys.readouterr().err
+
+
+def test_further_pages_of_a_tiff_are_named(tmp_path, portrait, capsys):
+    page = Image.fromarray(portrait[..., ::-1])
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page, page])
+    page.save(tmp_path / "b.tif")
+    with open_source(str(tmp_path)) as source:
+        assert len(list(source)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.tif has 3 pages" in line and "first" in line
+
+
+def _two_tracks(path, late=0.0, sound=False):
+    """A film of two video tracks, dark and bright; the second is the default and begins later."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=10) for _ in range(2)]
+        for stream, is_default in zip(streams, (False, True), strict=True):
+            stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+            stream.disposition = av.stream.Disposition.default if is_default else av.stream.Disposition(0)
+        audio = container.add_stream("aac", rate=44100, layout="mono") if sound else None
+        for stream, shade, start_s in zip(streams, (40, 200), (0.0, late), strict=True):
+            for i in range(5):
+                frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade, np.uint8), format="bgr24")
+                frame.pts, frame.time_base = i + round(10 * start_s), Fraction(1, 10)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        if audio:
+            _tone(container, audio, late + 0.5)
+    return path
+
+
+def test_video_tracks_that_are_not_shown_are_named(tmp_path, portrait, capsys):
+    with VideoFile(_two_tracks(tmp_path / "a.mkv")) as source:
+        assert next(iter(source)).image.mean() > 150
+    assert "2 video tracks; track 2 is shown" in capsys.readouterr().err
+    first = Image.fromarray(portrait[..., ::-1])
+    first.save(tmp_path / "b.avif", save_all=True, append_images=[first.rotate(90)], duration=100)
+    with open_source(str(tmp_path / "b.avif")) as source:
+        assert len(list(source)) == 2
+    assert capsys.readouterr().err == "", "its still picture is no second track"
+
+
+def test_the_sound_belongs_to_the_track_that_is_shown(tmp_path):
+    path = _two_tracks(tmp_path / "a.mkv", late=1.0, sound=True)
+    with VideoFile(path) as source:
+        sound = SoundTrack(path, None, MOST_PIXELS, source.track.index)
+    assert sound.pictures.index == 1 and float(sound.places.segments[0].source_s) == pytest.approx(1.0, abs=0.01)
+    sound.close()
+
+
+def test_a_film_of_one_frame_may_be_written_as_a_picture_or_a_film(tmp_path, portrait, untrained, capsys):
+    one = _film(tmp_path / "one.mp4", portrait, 1)
+    for name in ("o.png", "o.mp4"):
+        assert run("--source", one, "--no-window", "--output", tmp_path / name, "--model", untrained) == 0
+        assert capsys.readouterr().err.splitlines()[-1] == f"wrote {tmp_path / name}"
+    drawn = cv2.imread(str(tmp_path / "o.png"))
+    assert drawn.shape == portrait.shape and (drawn[60:180, 160:290] != portrait[60:180, 160:290]).any()
+    two = _film(tmp_path / "two.mp4", portrait, 2)
+    assert ".mp4 files" in refused(capsys, "--source", two, "--no-window", "--output", tmp_path / "p.png", "--model", untrained)
+
+
+# ------------------------------------------------------------------------------------------------ AVIF of tiles
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def _full(kind: bytes, version: int, *parts: bytes, flags: int = 0) -> bytes:
+    return _box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+
+def _avif_grid(left: np.ndarray, right: np.ndarray) -> bytes:
+    """An AVIF as cameras write large ones: a grid of pictures of their own (ISO/IEC 23008-12, 6.6.2.3), here of two (H, W, 3)
+    RGB beside each other."""
+    tiles = []
+    for image in (left, right):
+        made = io.BytesIO()
+        Image.fromarray(image).save(made, "AVIF", quality=90)
+        content = made.getvalue()
+        at = content.index(b"mdat")
+        tiles.append(content[at + 4 : at - 4 + struct.unpack(">I", content[at - 4 : at])[0]])
+        start = content.index(b"av1C") - 4
+        setup = content[start : start + struct.unpack(">I", content[start : start + 4])[0]]
+    height, width = left.shape[:2]
+    grid = struct.pack(">BBBBHH", 0, 0, 0, 1, 2 * width, height)
+    items = _full(b"iinf", 0, struct.pack(">H", 3), *(
+        _full(b"infe", 2, struct.pack(">HH", number, 0), kind, b"\0", flags=number > 1)
+        for number, kind in ((1, b"grid"), (2, b"av01"), (3, b"av01"))))
+    properties = _box(b"ipco", _full(b"ispe", 0, struct.pack(">II", 2 * width, height)),
+                      _full(b"ispe", 0, struct.pack(">II", width, height)), setup, _full(b"pixi", 0, b"\3\x08\x08\x08"))
+    uses = _full(b"ipma", 0, struct.pack(">I", 3), struct.pack(">HBBB", 1, 2, 1, 4),
+                 *(struct.pack(">HBBBB", number, 3, 2, 0x83, 4) for number in (2, 3)))
+    head = _box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+
+    def meta(first: int) -> bytes:
+        places = [(1, 1, 0, len(grid)), (2, 0, first, len(tiles[0])), (3, 0, first + len(tiles[0]), len(tiles[1]))]
+        return _full(
+            b"meta", 0, _full(b"hdlr", 0, bytes(4), b"pict", bytes(13)), _full(b"pitm", 0, struct.pack(">H", 1)),
+            _full(b"iloc", 1, struct.pack(">HH", 0x4400, 3),
+                  *(struct.pack(">HHHHII", number, how, 0, 1, at, size) for number, how, at, size in places)),
+            items, _full(b"iref", 0, _box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3))), _box(b"iprp", properties, uses),
+            _box(b"idat", grid))
+
+    first = len(head) + len(meta(0)) + 8
+    return head + meta(first) + _box(b"mdat", *tiles)
+
+
+def test_an_avif_of_tiles_is_put_together(tmp_path, portrait):
+    path = Path(tmp_path / "grid.avif")
+    path.write_bytes(_avif_grid(np.ascontiguousarray(portrait[:, :256, ::-1]), np.ascontiguousarray(portrait[:, 256:, ::-1])))
+    with open_source(str(path)) as source:
+        assert isinstance(source, ImageFiles)
+        (frame,) = source
+    assert frame.image.shape == (512, 512, 3) and _difference(frame.image, portrait) < 6
+    Image.fromarray(portrait[..., ::-1]).save(tmp_path / "tiles.avif", tile_rows=1, tile_cols=1, autotiling=False, quality=90)
+    assert _difference(load_picture(tmp_path / "tiles.avif"), portrait) < 6
