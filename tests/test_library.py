@@ -1,6 +1,7 @@
 """`fer_live.load()`: whatever a program has goes in, plain names come out, and what is unclear is refused in one line."""
 
 import io
+import itertools
 import json
 import multiprocessing
 import pickle
@@ -23,7 +24,6 @@ from PIL import Image
 import fer_live
 from fer_live import Analyzer, Frame, OutputError, Recognizer, Result, SourceError
 from fer_live.library import recognizer
-from fer_live.sources.demo import Demo
 from fer_live.types import Analysis, Face
 from tests.conftest import ROOT
 
@@ -317,21 +317,40 @@ def test_pictures_of_a_folder_stand_alone(fer, portrait, tmp_path):
     assert [(one.path, len(one), one.time_s) for one in results] == [("a.png", 1, 0.0), ("b.png", 1, 0.0)]
 
 
+class Camera:
+    """A hundred pictures a second; those that nobody takes wait in the driver."""
+
+    is_live, fps, is_open = True, 100.0, False
+
+    def __enter__(self):
+        self.is_open, self.begun_s = True, time.monotonic()
+        return self
+
+    def __exit__(self, *exception):
+        self.is_open = False
+
+    def __iter__(self):
+        for index in itertools.count():
+            time.sleep(max(0.0, self.begun_s + index / self.fps - time.monotonic()))
+            yield Frame(IMAGE, index, self.begun_s + index / self.fps)
+
+
 def test_a_camera_gives_its_newest_frame_and_is_closed_when_the_loop_is_left(fer, monkeypatch):
-    demo = Demo((320, 180))
-    monkeypatch.setattr(recognizer, "open_source", lambda source: demo)
-    frames, begun_s = [], time.monotonic()
-    for result in fer.stream("demo"):
-        frames.append(result.frame)
+    camera, got = Camera(), []
+    monkeypatch.setattr(recognizer, "open_source", lambda source: camera)
+    results = fer.stream(0)
+    assert not camera.is_open, "not before the first frame is asked for"
+    for result in results:
+        got.append((result.frame, result.time_s, time.monotonic() - camera.begun_s))
         time.sleep(0.15)  # a slow reader
-        if len(frames) == 5:
+        if len(got) == 5:
             break
-    assert frames[-1] > 10, "frames in between were left out"
-    assert result.time_s == pytest.approx(time.monotonic() - begun_s, abs=0.6)
-    end_s = time.monotonic() + 5
-    while not demo._closed.is_set() and time.monotonic() < end_s:
-        time.sleep(0.01)
-    assert demo._closed.is_set()
+    assert camera.is_open
+    del results, result
+    assert not camera.is_open
+    frames, times_s, read_s = zip(*got, strict=True)
+    assert frames[-1] > 30, "those in between were left out"
+    assert times_s[0] == 0 and read_s[-1] - (times_s[-1] + frames[0] / 100) < 0.5, "the delay does not grow"
 
 
 def test_leaving_a_videos_loop_ends_its_threads(fer, tmp_path, make_clip):

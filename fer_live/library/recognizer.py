@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -120,7 +120,7 @@ class Recognizer:
         image, path = to_picture(picture, color)
         return Result(self.analyzer.analyze_still(Frame(image, index, 0.0)), self.labels, path)
 
-    def stream(self, source: str | int | Path | Iterable, color: str | None = None, fps: float | None = None) -> Iterator[Result]:
+    def stream(self, source: str | int | Path | Iterable, color: str | None = None, fps: float | None = None) -> Generator[Result, None, None]:
         """Follow the faces of a video, camera or stream: a Result for each frame, tracked, with labels that do not flicker.
 
         source: a video file, a camera's number, an rtsp:// or http:// address, "demo", a folder or glob of pictures (each stands
@@ -128,7 +128,7 @@ class Recognizer:
         fps: the frames of an iterable are of a recording at this rate, and the answers those of a file. Without it they are live:
         each is answered at once, and its time is when it came. color: see the call; for an iterable of arrays.
         Of a camera the newest frame is taken each time, so that the delay does not grow; every frame of a file is.
-        Streams do not disturb each other. Leaving the loop closes the source.
+        Streams do not disturb each other. Leaving the loop closes the source, as does close().
         Raises SourceError for what cannot be opened or breaks off, TypeError and ValueError for what holds no frames.
 
         >>> fer = fer_live.load(device="cpu")
@@ -152,26 +152,20 @@ class Recognizer:
         is_live = fps is None and getattr(source, "is_live", True)
         return self._results(_frames(source, color, fps), is_live, isinstance(source, ImageFiles))
 
-    def _opened(self, source: Source) -> Iterator[Result]:
+    def _opened(self, source: Source) -> Generator[Result, None, None]:
         with ExitStack() as stack:
             stack.enter_context(source)
             frames = stack.enter_context(Newest(source)) if source.is_live else source
             yield from self._results(frames, source.is_live, isinstance(source, ImageFiles))
 
-    def _results(self, frames: Iterable[Frame], is_live: bool, stills: bool = False) -> Iterator[Result]:
+    def _results(self, frames: Iterable[Frame], is_live: bool, stills: bool = False) -> Generator[Result, None, None]:
         stream, start_s = self.analyzer.new_stream(), None
-        with ExitStack() as stack:
-            if stills:
-                analyses: Iterable[Analysis] = map(stream.analyze_still, frames)
-            elif is_live:
-                analyses = map(stream, frames)
-            else:
-                analyses = stream.analyze_all(frames)
-                stack.callback(analyses.close)  # its thread reads the source, which is closed after this
-            for analysis in analyses:
-                if start_s is None:
-                    start_s = analysis.frame.time_s if is_live else 0.0
-                yield Result(analysis, self.labels, start_s=start_s)
+        analyses: Iterable[Analysis] = stream.analyze_all(frames) if not (stills or is_live) else map(
+            stream.analyze_still if stills else stream, frames)
+        for analysis in analyses:
+            if start_s is None:
+                start_s = analysis.frame.time_s if is_live else 0.0
+            yield Result(analysis, self.labels, start_s=start_s)
 
     def video(self, path: str | Path, output: str | Path | None = None, progress: bool = True) -> VideoResult:
         """Analyze a whole video file; a progress bar goes to stderr unless `progress` is False.
