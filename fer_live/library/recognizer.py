@@ -120,7 +120,9 @@ class Recognizer:
         image, path = to_picture(picture, color)
         return Result(self.analyzer.analyze_still(Frame(image, index, 0.0)), self.labels, path)
 
-    def stream(self, source: str | int | Path | Iterable, color: str | None = None, fps: float | None = None) -> Generator[Result, None, None]:
+    def stream(
+        self, source: str | int | Path | Iterable, color: str | None = None, fps: float | None = None
+    ) -> Generator[Result, None, None]:
         """Follow the faces of a video, camera or stream: a Result for each frame, tracked, with labels that do not flicker.
 
         source: a video file, a camera's number, an rtsp:// or http:// address, "demo", a folder or glob of pictures (each stands
