@@ -176,6 +176,15 @@ def test_a_video_is_not_one_picture(fer, tmp_path, make_clip):
         fer(make_clip(tmp_path / "clip.mp4", frames=4))
 
 
+def test_a_pil_image_that_breaks_off_or_means_nothing_is_refused_in_one_line(fer, portrait):
+    with pytest.raises(SourceError, match=r"cannot read a PIL image: .*truncated") as caught:
+        fer(Image.open(io.BytesIO(png(portrait)[:90000])))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="from -3 to -3"):
+        fer(Image.fromarray(np.full((90, 90), -3, np.float32)))
+    assert fer(Image.fromarray(np.full((90, 90), 0.5, np.float32))).image.max() == 128
+
+
 def test_a_list_gives_a_list_and_names_what_fails(fer, portrait):
     results = fer([PORTRAIT, IMAGE, rgb(portrait)])
     assert [len(result) for result in results] == [1, 0, 1] and [result.frame for result in results] == [0, 1, 2]

@@ -123,16 +123,15 @@ def _from_bytes(content: bytes) -> np.ndarray:
 
 
 def _from_pil(picture: Any) -> np.ndarray:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     if picture.width * picture.height > MOST_PIXELS:
         raise SourceError("a PIL image of more than 64 megapixels; reduce it first")
     try:
         upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith("I;16"):
-            return from_array((np.asarray(upright) >> 8).astype(np.uint8), "rgb")
-        if upright.mode in ("I", "F"):
-            return from_array(np.asarray(upright), "rgb")
-        return from_array(np.asarray(upright.convert("RGB")), "rgb")
-    except OSError as error:  # it is decoded only now
-        raise SourceError(f"cannot read a PIL image: {error}") from None
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        pixels = np.asarray(upright if upright.mode in ("I", "F") else upright.convert("RGB"))
+    except Exception as error:  # it is decoded only now, and a decoder that is given anything raises anything
+        raise SourceError(f"cannot read a PIL image: {' '.join(str(error).split()) or type(error).__name__}") from None
+    return from_array(pixels, "rgb")

@@ -85,7 +85,7 @@ class FaceResult:
 class Result:
     """The faces of one picture or frame: iterate, index, `len()`, print. Without a face it is falsy.
 
-    image: (H, W, 3) uint8 BGR, upright. path: of the file, or None.
+    image: (H, W, 3) uint8 BGR, upright. path: of the file, in a stream of a folder its name there; or None.
     frame, time_s: number and time in seconds of a stream's frame: of a file its own, live since the first frame. For pictures
     the position in the list or folder, and 0.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fer_live.model.cascade import Cascade
 from fer_live.model.pool import Pool
 
 # alt2 gives, on our two clips, the same true faces as frontalface_default with fewer false ones, in two thirds of the time.
@@ -34,7 +34,7 @@ class HaarFaceDetector:
 
     def __init__(self, min_face: float = MIN_FACE, step: float = 1.15, neighbours: int = 2, min_weight: float = MIN_WEIGHT):
         # a cascade keeps the picture that it searches: two threads in one find each other's faces, or none
-        self.cascades = Pool(_load_cascade, os.cpu_count() or 2)
+        self.cascades = Pool(lambda: Cascade(CASCADE), os.cpu_count() or 2)
         self.min_face, self.step, self.neighbours, self.min_weight = min_face, step, neighbours, min_weight
 
     def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
@@ -80,7 +80,7 @@ class HaarFaceDetector:
     def _search(self, grey: np.ndarray, smallest: int = BASE, largest: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Hits (N, 4) float xywh and their weights (N,), the surest first. Sizes are pixels of `grey`; 0 sets no limit."""
         with self.cascades.lent() as cascade:
-            boxes_xywh, _, weights = cascade.detectMultiScale3(
+            boxes_xywh, _, weights = cascade.ready_for(grey).detectMultiScale3(
                 grey, scaleFactor=self.step, minNeighbors=self.neighbours, minSize=(max(BASE, smallest),) * 2,
                 maxSize=(largest, largest), outputRejectLevels=True,
             )
@@ -89,13 +89,6 @@ class HaarFaceDetector:
         weights = np.asarray(weights, np.float64).ravel()
         order = np.argsort(-weights)
         return np.asarray(boxes_xywh, np.float64)[order], weights[order]
-
-
-def _load_cascade() -> cv2.CascadeClassifier:
-    cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / CASCADE))
-    if cascade.empty():
-        raise RuntimeError(f"OpenCV {cv2.__version__} has no {CASCADE}; install opencv-contrib-python==4.14.0.94")
-    return cascade
 
 
 def _full_boxes(hits_xywh: np.ndarray, ratio_xy: tuple[float, float], shape: tuple[int, ...]) -> np.ndarray:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fer_live.model.cascade import Cascade
 from fer_live.model.yunet import YuNetFaceDetector
 from fer_live.privacy.emoji import draw_emoji
 from fer_live.types import Analysis
@@ -81,11 +81,7 @@ class SecondLook:
     """
 
     def __init__(self, thorough: bool = False, min_face: float = SEARCHED):
-        folder = Path(cv2.data.haarcascades)
-        self.front = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_alt2.xml"))
-        self.side = cv2.CascadeClassifier(str(folder / "haarcascade_profileface.xml"))
-        if self.front.empty() or self.side.empty():
-            raise RuntimeError(f"OpenCV {cv2.__version__} has no cascades; install opencv-contrib-python==4.14.0.94")
+        self.front, self.side = Cascade("haarcascade_frontalface_alt2.xml"), Cascade("haarcascade_profileface.xml")
         self.yunet = YuNetFaceDetector(min_score=YUNET_SCORE)
         self.thorough, self.min_face, self.turn = thorough, min_face, 0
 
@@ -109,10 +105,11 @@ class SecondLook:
             boxes += map(tuple, self.yunet.detect(image).boxes.tolist())
         return boxes
 
-    def _hits(self, cascade: cv2.CascadeClassifier, grey: np.ndarray, neighbours: int) -> list:
+    def _hits(self, cascade: Cascade, grey: np.ndarray, neighbours: int) -> list:
         if min(grey.shape) < BASE:
             return []
-        return list(cascade.detectMultiScale(grey, scaleFactor=1.15, minNeighbors=neighbours, minSize=(BASE, BASE)))
+        found = cascade.ready_for(grey).detectMultiScale(grey, scaleFactor=1.15, minNeighbors=neighbours, minSize=(BASE, BASE))
+        return list(found)
 
 
 def widened(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

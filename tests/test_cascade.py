@@ -1,0 +1,40 @@
+"""A cascade stays usable whatever pictures it is given: a server must not fail for everybody after two strange ones."""
+
+import numpy as np
+import pytest
+
+from fer_live.model.cascade import Cascade
+from fer_live.model.detections import Detections
+from fer_live.model.haar import CASCADE, HaarFaceDetector
+from fer_live.privacy.masks import SecondLook
+
+TALL, WIDE = np.full((40000, 200, 3), 90, np.uint8), np.full((200, 63000, 3), 90, np.uint8)
+
+
+def test_a_tall_and_a_wide_picture_do_not_end_the_search_for_faces(portrait):
+    detector = HaarFaceDetector(0.06)
+    for picture in (TALL, WIDE):
+        assert len(detector.detect(picture)) == 0
+    assert len(detector.detect(portrait)) == 1
+
+
+def test_nor_that_for_faces_to_be_masked(portrait):
+    find = SecondLook(thorough=True)
+    find.yunet.detect = lambda image: Detections.of(np.empty((0, 4)))  # it has no cascade
+    for picture in (TALL, WIDE):
+        find(picture, 200)
+    assert find(portrait, 512)
+
+
+def test_a_cascade_is_loaded_anew_only_where_it_would_hold_much_more_than_its_picture():
+    one = Cascade(CASCADE)
+    first = one.ready_for(np.zeros((1080, 1920), np.uint8))
+    for shape in ((1080, 1920), (300, 400), (1920, 1080), (60, 60)):
+        assert one.ready_for(np.zeros(shape, np.uint8)) is first
+    one.ready_for(np.zeros((200, 20000), np.uint8))
+    assert one.ready_for(np.zeros((20000, 200), np.uint8)) is not first
+
+
+def test_without_its_file_it_says_what_to_install():
+    with pytest.raises(RuntimeError, match=r"has no nothing\.xml; install opencv-contrib-python"):
+        Cascade("nothing.xml")
