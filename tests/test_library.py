@@ -271,6 +271,8 @@ def test_a_notebook_gets_a_picture_of_sensible_size(fer, known, portrait):
     assert np.array_equal(shown, known.plot().image)
     large = fer(cv2.resize(portrait, (2048, 1024)))._repr_png_()
     assert cv2.imdecode(np.frombuffer(large, np.uint8), cv2.IMREAD_COLOR).shape == (640, 1280, 3)
+    strip = fer(np.full((1, 60000), 90, np.uint8))._repr_png_()
+    assert cv2.imdecode(np.frombuffer(strip, np.uint8), cv2.IMREAD_COLOR).shape == (1, 1280, 3)
     page = known[0]._repr_html_()
     assert "data:image/png;base64," in page and all(f"<td>{name}</td>" in page for name in LABELS)
 

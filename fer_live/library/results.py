@@ -204,9 +204,12 @@ class Plot:
         return f"<Plot {self.image.shape[1]}x{self.image.shape[0]}>"
 
     def _repr_png_(self) -> bytes:
-        scale = SHOWN / max(self.image.shape[:2])
-        small = cv2.resize(self.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else self.image
-        return _png(small)
+        height, width = self.image.shape[:2]
+        scale = SHOWN / max(height, width)
+        if scale >= 1:
+            return _png(self.image)
+        size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+        return _png(cv2.resize(self.image, size_wh, interpolation=cv2.INTER_AREA))
 
 
 def _png(image: np.ndarray) -> bytes:
