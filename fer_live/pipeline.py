@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_live.handoff import Ahead, Newest
+from fer_live.handoff import LatestItem, Prefetch
 from fer_live.types import Analysis, Frame, OutputError, Rates, Sink, View
 
 
@@ -47,8 +47,8 @@ def run_live(
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
-    captured = Newest(frames)
-    analysed: Newest[Analysis] = Newest(map(analyze, captured))
+    captured = LatestItem(frames)
+    analysed: LatestItem[Analysis] = LatestItem(map(analyze, captured))
     with captured, analysed:
         while not stop.is_set() and time.monotonic() < end_s:
             analysis = analysed.get(timeout_s=0.02)
@@ -96,7 +96,7 @@ def run_file(
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
-    with bar, Ahead(wanted, ahead) as decoded, Ahead(analyze_all(decoded), ahead) as analysed:
+    with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analysed:
         for analysis in analysed:
             if analysis.frame.name and max_seconds and end_s == float("inf"):
                 end_s = time.monotonic() + max_seconds

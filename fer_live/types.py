@@ -106,6 +106,12 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
+class LiveSource(Source, Protocol):
+    """A camera or stream that can be opened again after it was lost."""
+
+    ends: bool  # a film served as a stream, which comes to an end; known once it is entered
+
+
 class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 

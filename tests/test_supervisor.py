@@ -249,9 +249,9 @@ def test_delay_does_not_grow_behind_a_slow_reader(camera):
     """A reader that takes five pictures a second of thirty always gets the newest one."""
     behind = []
     with Stream(camera.address) as stream:
-        from fer_live.pipeline import Newest
+        from fer_live.handoff import LatestItem
 
-        with Newest(stream) as newest:
+        with LatestItem(stream) as newest:
             for _ in range(10):
                 time.sleep(0.2)
                 behind.append(camera.sent - number_in(newest.get().image))
@@ -270,7 +270,7 @@ def test_a_decoder_that_falls_behind_goes_on_at_the_newest_key_frame(tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode(None))
     with av.open(str(tmp_path / "a.mp4")) as container, Arrived(container.demux(video=0)) as arrived:
-        arrived._thread.join(5)
+        arrived._waiting.thread.join(5)
         waiting = [packet for packet in next(iter(arrived)) if packet.size]
         assert len(waiting) == 15 and waiting[0].is_keyframe and arrived.skipped == 80
         pictures = [frame for packet in [*waiting, None] for frame in container.streams.video[0].decode(packet)]

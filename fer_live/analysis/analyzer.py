@@ -18,7 +18,7 @@ from fer_live.analysis.checks import check_frame, check_frames, check_parts, che
 from fer_live.analysis.detection import EVERY, ScheduledDetector
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
-from fer_live.handoff import Ahead, grouped
+from fer_live.handoff import Prefetch, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.haar import MIN_FACE, HaarFaceDetector
 from fer_live.model.preprocess import crop_faces
@@ -139,7 +139,7 @@ class Analyzer:
         size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
         stream = chain(first, chain.from_iterable(groups))
         located = (locate(frame, self.detector, self.tracker, spec) for frame in stream)
-        with Ahead(with_beginnings(located, spec, size), 2 * size) as ahead:
+        with Prefetch(with_beginnings(located, spec, size), 2 * size) as ahead:
             for group in grouped(ahead, size):
                 probs = self.classifier(np.concatenate([one.crops for one in group]))
                 ends = np.cumsum([len(one.crops) for one in group])[:-1]

@@ -13,6 +13,7 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 import av
 from av.stream import Disposition
 
+from fer_live.handoff import LatestItem
 from fer_live.redact import redact_address
 from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
@@ -185,55 +186,24 @@ class Arrived:
     """
 
     def __init__(self, packets: Iterable[av.Packet]):
-        self.packets = packets
-        self.waiting: list[av.Packet] = []
         self.skipped = 0
-        self._error: BaseException | None = None
-        self._ended = self._left = self._needs_key = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._draw, name="packets", daemon=True)
+        self._needs_key = False
+        self._waiting = LatestItem(([packet] for packet in packets), merge=self._merge, join_s=None, name="packets")
 
     def __enter__(self) -> Arrived:
-        self._thread.start()
+        self._waiting.start()
         return self
 
     def __exit__(self, *exception) -> None:
-        self._left = True
-        self._thread.join()
+        self._waiting.__exit__(*exception)
 
-    def _draw(self) -> None:
-        try:
-            for packet in self.packets:
-                if self._left:
-                    break
-                with self._changed:
-                    self._add(packet)
-                    self._changed.notify_all()
-        except BaseException as caught:  # whatever it is: raised again where the packets are taken
-            self._error = caught
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def _add(self, packet: av.Packet) -> None:
-        if packet.is_keyframe or len(self.waiting) >= MOST_PACKETS:
-            self.skipped += len(self.waiting)
-            self.waiting.clear()
-            self._needs_key = not packet.is_keyframe
-        if not self._needs_key:
-            self.waiting.append(packet)
+    def _merge(self, waiting: list[av.Packet] | None, new: list[av.Packet]) -> list[av.Packet] | None:
+        packets = waiting or []
+        if new[0].is_keyframe or len(packets) >= MOST_PACKETS:
+            self.skipped += len(packets)
+            packets = []
+            self._needs_key = not new[0].is_keyframe
+        return (packets if self._needs_key else packets + new) or None
 
     def __iter__(self) -> Iterator[list[av.Packet]]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self.waiting or self._ended)
-                packets, self.waiting = self.waiting, []
-            if packets:
-                yield packets
-            elif self._error:
-                try:
-                    raise self._error
-                finally:  # its traceback holds this object: together they would keep the container and its threads
-                    self._error = None
-            else:
-                return
+        return iter(self._waiting)
