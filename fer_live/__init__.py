@@ -16,7 +16,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
 
 __version__ = "0.9.0"
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
-_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources"}
+_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources.open"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

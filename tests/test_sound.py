@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from fractions import Fraction
 
-import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
+import cv2  # noqa: F401, before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
@@ -14,7 +14,7 @@ import pytest
 from fer_live.sinks.encoded_sound import encoder_rate
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sinks.sound_track import Places, Start
-from fer_live.sources import VideoFile
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis
 from tests.test_timeline import shifted
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.sources import Camera, open_source
+from fer_live.sources.camera import Camera
+from fer_live.sources.open import open_source
 from fer_live.types import SourceError
 
 

@@ -19,7 +19,7 @@ from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder, unused
-from fer_live.sources import ImageFiles
+from fer_live.sources.images import ImageFiles
 from fer_live.types import OutputError
 
 

@@ -36,6 +36,15 @@ def kind_of(path: Path) -> str:
     return _asked_of_pillow(path)
 
 
+def is_picture(path: Path) -> bool:
+    """Told from the content; where that says nothing, or cannot be read, from the name."""
+    try:
+        kind = kind_of(path)
+    except OSError:
+        kind = ""
+    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
+
+
 def _is_film(head: bytes) -> bool:
     return (
         head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3", b".RMF",
