@@ -22,8 +22,8 @@ from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.kiosk.visitors import Presence
 from fer_live.model.spec import EMOTIONS
-from fer_live.screen.labels import LANGUAGES, read_words
 from fer_live.screen.window import Chord
+from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.types import Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera

@@ -14,9 +14,9 @@ import pytest
 from fer_live.model.spec import EMOTIONS
 from fer_live.report import session
 from fer_live.report.__main__ import main, make_report
-from fer_live.report.charts import PALETTE, clock, colour, patterns, strip
+from fer_live.report.charts import clock, color, patterns, strip
 from fer_live.report.session import summarize
-from fer_live.screen import overlay
+from fer_live.screen.palette import COLORS, EMOTION_COLORS
 from fer_live.sinks.log import Log
 from fer_live.sinks.log_reader import read_log
 from fer_live.types import Analysis, Face, Frame, SourceError
@@ -275,12 +275,13 @@ def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
     assert "\u202e" not in text and "\x1b" not in text
 
 
-def test_colours_are_the_overlays_and_patterns_tell_them_apart():
-    for name, (blue, green, red) in overlay.COLOURS.items():
-        assert colour([name], 0) == f"#{red:02x}{green:02x}{blue:02x}"
+def test_colors_are_the_palettes_and_patterns_tell_them_apart():
+    for name, (blue, green, red) in COLORS.items():
+        assert color([name], 0) == f"#{red:02x}{green:02x}{blue:02x}"
+    assert color(["happy", "bored"], 1) not in {color([name], 0) for name in COLORS}
 
-    marks = re.findall(r'<path d="([^"]*)"', patterns(list(PALETTE)))[:-1]
-    assert len(marks) == len(PALETTE) == len(set(marks))
+    marks = re.findall(r'<path d="([^"]*)"', patterns(list(EMOTION_COLORS)))[:-1]
+    assert len(marks) == len(EMOTION_COLORS) == len(set(marks))
 
 
 def test_a_frame_that_stands_for_long_fills_all_of_its_time():

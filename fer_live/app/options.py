@@ -10,12 +10,12 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
 from fer_live.model.spec import ANSWERS
+from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
@@ -162,8 +162,8 @@ def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path])
     if args.output and kind != "pictures" and args.output.suffix.lower() != ".mp4":
         raise OutputError(f"--output {args.output}: recordings are .mp4 files")
     if args.output and kind == "pictures" and not output_is_folder(args.output, len(source_paths)):
-        if args.output.suffix.lower() not in PICTURE_ENDINGS:
-            raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder")
+        if args.output.suffix.lower() not in PICTURES_WRITTEN:
+            raise OutputError(f"--output {args.output}: pictures are {' '.join(PICTURES_WRITTEN)}, or give a folder")
         if len(source_paths) > 1:
             raise OutputError(f"--output {args.output}: {len(source_paths)} pictures need a folder")
     if kind == "pictures" and args.calibrate:

@@ -1,6 +1,6 @@
 """The drawings of a report: SVG as text, sizes in percent so that they fit a telephone and a screen, no scripts.
 
-Every label has a colour and a pattern, so that it is told apart without colour too. Text that comes in is escaped here.
+Every label has a color and a pattern, so that it is told apart without color too. Text that comes in is escaped here.
 """
 
 from __future__ import annotations
@@ -8,12 +8,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-# As in the overlay: Okabe and Ito's palette; then what labels of other names get, from Paul Tol's muted scheme.
-PALETTE = {
-    "angry": "#d55e00", "disgust": "#009e73", "fear": "#cc79a7", "happy": "#f0e442", "neutral": "#ebebeb", "sad": "#0072b2",
-    "surprise": "#56b4e9", "unsure": "#696969",
-}
-SAME = {"positive": "happy", "negative": "angry", "surprised": "surprise"}  # the smaller set of classes, never beside those
+from fer_live.screen.palette import COLORS, EMOTION_COLORS, SAME, as_hex
+
+# What labels of other names than the palette's get: from Paul Tol's muted scheme.
 MORE = ("#44aa99", "#882255", "#ddcc77", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc6677")
 MARKS = (  # drawn on a tile of 8 by 8
     "M-2 10 10 -2M-2 2 2 -2M6 10 10 6", "M2 2h.01M6 6h.01", "M0 0 8 8M0 8 8 0", "M4 2v4M2 4h4", "", "M0 2h8M0 6h8",
@@ -39,14 +36,14 @@ def clock(time_s: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def colour(labels: Sequence[str], number: int) -> str:
-    """The colour of a label, as #rrggbb."""
-    name = SAME.get(labels[number], labels[number])
-    return PALETTE.get(name) or MORE[number % len(MORE)]
+def color(labels: Sequence[str], number: int) -> str:
+    """The color of a label, as #rrggbb."""
+    known = COLORS.get(labels[number])
+    return as_hex(known) if known else MORE[number % len(MORE)]
 
 
 def _ink(fill: str) -> str:
-    """What can be read on a colour: black or white."""
+    """What can be read on a color: black or white."""
     red, green, blue = (int(fill[i : i + 2], 16) for i in (1, 3, 5))
     return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#fff"
 
@@ -55,9 +52,9 @@ def patterns(labels: Sequence[str]) -> str:
     """What the other drawings fill their areas with, once a page: url(#p0) is the label 0."""
     tiles = []
     for number, name in enumerate(labels):
-        fill = colour(labels, number)
+        fill = color(labels, number)
         known = SAME.get(name, name)
-        mark = MARKS[list(PALETTE).index(known) if known in PALETTE else (number * 3 + 8) % len(MARKS)]
+        mark = MARKS[list(EMOTION_COLORS).index(known) if known in EMOTION_COLORS else (number * 3 + 8) % len(MARKS)]
         tiles.append(f'<pattern id="p{number}" width="8" height="8" patternUnits="userSpaceOnUse">'
                      f'<rect width="8" height="8" fill="{fill}"/><path d="{mark}" fill="none" stroke="{_ink(fill)}" '
                      f'stroke-opacity=".55" stroke-width="1.4" stroke-linecap="round"/></pattern>')
@@ -67,7 +64,7 @@ def patterns(labels: Sequence[str]) -> str:
 
 
 def swatch(number: int) -> str:
-    """A label's colour and pattern, as large as a word."""
+    """A label's color and pattern, as large as a word."""
     return f'<svg class="swatch" aria-hidden="true"><rect width="100%" height="100%" fill="url(#p{number})"/></svg>'
 
 
@@ -83,7 +80,7 @@ def strip(runs: Sequence[tuple[float, float, int]], span: tuple[float, float], l
     cells = []
     for begin, end, number in _thinned(runs, span):
         left, width = 100 * (begin - start_s) / length_s, max(100 * (end - begin) / length_s, 0.1)
-        fill, name = colour(labels, number), plain(labels[number])
+        fill, name = color(labels, number), plain(labels[number])
         word = plain(labels[number][:3])
         inside = f'<text x="4" y="16" fill="{_ink(fill)}" stroke="{fill}">{word}</text>' if width > 6 else ""
         cells.append(f'<svg x="{left:.2f}%" width="{width:.2f}%" height="{ROW}"><title>{name}, {clock(begin)} to {clock(end)}'
@@ -92,7 +89,7 @@ def strip(runs: Sequence[tuple[float, float, int]], span: tuple[float, float], l
 
 
 def _thinned(runs: Sequence[tuple[float, float, int]], span: tuple[float, float]) -> list[tuple[float, float, int]]:
-    """The runs; where they are too many, cells of equal width with the label that has most of each, neighbours put together."""
+    """The runs; where they are too many, cells of equal width with the label that has most of each, neighbors put together."""
     if len(runs) <= MOST:
         return list(runs)
     cell_s = max((span[1] - span[0]) / CELLS, 1e-9)

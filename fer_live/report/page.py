@@ -1,4 +1,4 @@
-"""The page of `fer_live.report`: a session as HTML, self-contained, readable without colour, on a telephone and on paper."""
+"""The page of `fer_live.report`: a session as HTML, self-contained, readable without color, on a telephone and on paper."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fer_live.sinks.log import FACE_FIELDS
 from fer_live.types import SourceError
 
 LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 25,000
-CSV_START = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 
 
 def read_log(path: Path) -> Iterator[dict]:
@@ -69,8 +69,8 @@ def _read_csv(path: Path) -> Iterator[dict]:
     with open(path, "rb") as file:
         rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
         head = _next_row(rows) or []
-        if tuple(head[: len(CSV_START)]) != CSV_START:
-            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(CSV_START)},...")
+        if tuple(head[: len(FACE_FIELDS)]) != FACE_FIELDS:
+            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
         while (row := _next_row(rows)) is not None:
             if not any(row):
                 continue
@@ -105,9 +105,11 @@ def _next_row(rows) -> list[str] | None:
 def _face(row: list[str], head: list[str]) -> dict:
     if len(row) != len(head):
         raise ValueError("another number of cells than columns")
-    probs = {name: float(cell) for name, cell in zip(head[9:], row[9:], strict=True)}
-    return {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
-            "probs": probs}
+    cells = dict(zip(FACE_FIELDS, row, strict=False))
+    named = zip(head[len(FACE_FIELDS) :], row[len(FACE_FIELDS) :], strict=True)
+    box = [int(cells[name]) for name in ("x1", "y1", "x2", "y2")]
+    return {"track_id": int(cells["track_id"]), "box": box, "label": cells["label"], "confidence": float(cells["confidence"]),
+            "probs": {name: float(cell) for name, cell in named}}
 
 
 def _finish(path: Path, whole: int, broken: int, what: str) -> None:

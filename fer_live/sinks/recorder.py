@@ -71,7 +71,7 @@ class VideoRecorder:
 
     def _open(self, image: np.ndarray, time_s: float) -> None:
         height, width = image.shape[:2]
-        self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the colour planes: sides must be even
+        self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the color planes: sides must be even
         self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
         self.next_key_s = time_s + FIRST_KEY_S
         self.file = RecordingFile(self.path)
@@ -84,7 +84,7 @@ class VideoRecorder:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = self.time_base
-        # said and used: players take untagged pictures for one or the other matrix by their size, and colours shift
+        # said and used: players take untagged pictures for one or the other matrix by their size, and colors shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = H264

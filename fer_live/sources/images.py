@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer_live.model.pictures import PictureError, load_picture
-from fer_live.sources.kinds import PICTURES, is_picture
+from fer_live.model.suffixes import PICTURES_READ
+from fer_live.sources.kinds import is_picture
 from fer_live.types import Frame, SourceError
 
 NAMED = 8  # of the files that are left out
@@ -23,7 +24,7 @@ class ImageFiles:
         self.left_out = [path for path in paths if path not in set(self.paths)]
         self.name, self.frames, self.skipped = name, len(self.paths), 0
         if not self.paths:
-            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES))}")
+            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES_READ))}")
 
     def __enter__(self) -> ImageFiles:
         if self.left_out:

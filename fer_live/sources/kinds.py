@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_live.model.pictures import PILLOW
+from fer_live.model.suffixes import PICTURES_READ
 
-# Where the content says nothing, the name decides.
-PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2",
-            ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".qoi", ".pcx", ".dds", ".sgi", ".psd", ".icns", ".jxl"}
 TGA = {".tga", ".icb", ".vda", ".vst"}
 HEAD = 1 << 16  # bytes
 LONGEST_JPEG = 64 << 20  # bytes in which the first picture of a film of JPEGs ends
@@ -42,7 +40,7 @@ def is_picture(path: Path) -> bool:
         kind = kind_of(path)
     except OSError:
         kind = ""
-    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
+    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES_READ)
 
 
 def _is_film(head: bytes) -> bool:
