@@ -64,7 +64,7 @@ def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
     assert ids == [1, 1] and chain.mask.lost and chain.analyzer.smoother.states
     chain.forget()
     assert not (chain.analyzer.tracker.tracks or chain.analyzer.smoother.states or chain.mask.lost
-                or chain.reduction.steady.states)
+                or chain.reduction.smoother.states)
     assert [face.track_id for i in range(4, 8) for face in chain(Frame(portrait, i, i / 30)).faces] == [2, 2], "somebody else"
 
 
