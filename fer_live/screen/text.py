@@ -8,6 +8,7 @@ Every string is drawn once by Pillow and kept, so that to write it again costs a
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from fer_live.screen.palette import Color
 from fer_live.types import OutputError
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
+CHARACTERS = SHIPPED.with_suffix(".txt")  # all that it has: to ask fontTools for them would take the window's start 0.2 s
 # Tried by name where fontconfig does not answer: what Windows and macOS bring along.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
@@ -157,10 +159,21 @@ def _others(characters: str) -> tuple[str, ...]:
 
 @lru_cache(KEPT)
 def _absent(file: str, text: str) -> frozenset[str]:
-    """The characters of `text` that the font draws as it draws one that does not exist; all of them if it cannot be read."""
+    """The characters of `text` that the font has not; all of them if it cannot be read."""
+    return frozenset(c for c in text if not c.isspace()) - _characters(file)
+
+
+@lru_cache(8)
+def _characters(file: str) -> frozenset[str]:
+    """All characters that a font has; none if it cannot be read. file: a path, or a name of NAMES."""
+    if file == str(SHIPPED):
+        return frozenset(CHARACTERS.read_text(encoding="utf-8").strip())
+    from fontTools.ttLib import TTFont  # not before it is needed: see CHARACTERS
+
+    logging.getLogger("fontTools").addHandler(logging.NullHandler())  # what it says of odd tables is nothing for stderr
     try:
-        font = _font(file, 24)
-        nothing = bytes(font.getmask("\U0010ffff"))
-        return frozenset(c for c in text if not c.isspace() and bytes(font.getmask(c)) == nothing)
-    except (OSError, ValueError):
-        return frozenset(text)
+        path = _font(file, 24).path  # it must be one that Pillow finds and draws: of a collection the first font
+        with TTFont(path, fontNumber=0, lazy=True) as font:
+            return frozenset(chr(code) for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef")
+    except Exception:  # a damaged font raises anything
+        return frozenset()
