@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
-from fer_live.types import Analysis, Frame, OutputError, Rates, Sink, View
+from fer_live.types import Analysis, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
 
 
 class RateMeter:
@@ -36,7 +35,7 @@ class RateMeter:
 
 def run_live(
     frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
-    sinks: list[Sink], screen: Any, stop: threading.Event, max_seconds: float | None = None,
+    sinks: list[Sink], screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
     """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
@@ -82,13 +81,13 @@ def _write(
 
 def run_file(
     frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
-    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: Any = None,
+    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
     pace: float = 0.0, ahead: int = 4,
 ) -> int:
     """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
     Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
-    total: how many frames are expected, for the progress bar; 0 if unknown. screen: a Window to show them in.
+    total: how many frames are expected, for the progress bar; 0 if unknown. screen: where to show them.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     ahead: how many frames wait between two threads; large ones take memory.
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.

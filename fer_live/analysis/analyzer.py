@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from fer_live.handoff import Prefetch, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.haar import MIN_FACE, HaarFaceDetector
 from fer_live.model.preprocess import crop_faces
-from fer_live.model.spec import ModelSpec
+from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.types import Analysis, Face, FaceDetector, Frame
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
@@ -43,7 +42,7 @@ class Analyzer:
     must be safe to call from several threads, as those of this package are.
     """
 
-    def __init__(self, classifier: Any, detector: FaceDetector, still_detector: FaceDetector):
+    def __init__(self, classifier: Classifier, detector: FaceDetector, still_detector: FaceDetector):
         check_parts(classifier, detector, still_detector)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
         self.tracker = FaceTracker()

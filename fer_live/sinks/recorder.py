@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
@@ -18,8 +17,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from fer_live.sinks.disk import RecordingFile, unused
-from fer_live.sinks.sound import MicrophoneTrack, sound_beside
-from fer_live.types import Analysis, OutputError
+from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
+from fer_live.types import Analysis, Microphone, OutputError, Segment
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
 KEY_S = 1.0  # seconds from key frame to key frame
@@ -46,12 +45,12 @@ class VideoRecorder:
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
-                 microphone: Any = None, comment: str = "", segments: Sequence[Any] | None = None):
+                 microphone: Microphone | None = None, comment: str = "", segments: Sequence[Segment] | None = None):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
         self.sound_from, self.microphone, self.comment, self.segments = sound_from, microphone, comment, segments
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
-        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack, or none
+        self.sound: SoundCopy | MicrophoneTrack | None = None
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fer_live.sinks.disk import is_being_written, unused
-from fer_live.types import Analysis
+from fer_live.types import Analysis, Recorder
 
 OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
 HEAD = 4096  # bytes; our recordings begin with their metadata
@@ -31,12 +30,12 @@ class SegmentedRecorder:
     open_recorder: makes a VideoRecorder for a path. clear: is told of the files being written, to delete older ones.
     """
 
-    def __init__(self, path: Path, open_recorder: Callable[[Path], Any], segment_s: float,
+    def __init__(self, path: Path, open_recorder: Callable[[Path], Recorder], segment_s: float,
                  clear: Callable[[list[Path]], None] | None = None):
         self.base = path.with_name(stem(path) + path.suffix)
         self.open_recorder, self.segment_s, self.clear = open_recorder, segment_s, clear
-        self.current: Any = None
-        self.ending: Any = None
+        self.current: Recorder | None = None
+        self.ending: Recorder | None = None
         self.due_s = self.clear_s = float("inf")
         self.end_s: float | None = None  # when the recording is to end; None: when it is closed
 

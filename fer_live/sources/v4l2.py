@@ -30,15 +30,18 @@ class Mode:
 
 def asker(device: int, ioctl: Ioctl | None = None) -> Ask:
     """Asks an open device. ioctl: as in fcntl, which is used if none is given."""
-    if ioctl is None:
-        from fcntl import ioctl  # not there on Windows
-
     def ask(request: int, content: bytes) -> bytes:
         buffer = bytearray(content)
-        ioctl(device, request, buffer)
+        (ioctl or _kernel)(device, request, buffer)
         return bytes(buffer)
 
     return ask
+
+
+def _kernel(device: int, request: int, buffer: bytearray) -> None:
+    import fcntl  # not there on Windows
+
+    fcntl.ioctl(device, request, buffer)
 
 
 def card_name(ask: Ask) -> str | None:
