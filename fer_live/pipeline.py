@@ -38,29 +38,29 @@ def run_live(
     sinks: list[Sink], screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
-    """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
+    """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
-    `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
-    ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
+    `sinks` may change while it runs. failed: is given a sink that cannot be written, and takes it out; without it the run
+    ends with the sink's error. presented: is given how many seconds it took to draw, write and show a picture. All this belongs
     to the calling thread, which must be the main one.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
     captured = LatestItem(frames)
-    analysed: LatestItem[Analysis] = LatestItem(map(analyze, captured))
-    with captured, analysed:
+    analyzed: LatestItem[Analysis] = LatestItem(map(analyze, captured))
+    with captured, analyzed:
         while not stop.is_set() and time.monotonic() < end_s:
-            analysis = analysed.get(timeout_s=0.02)
+            analysis = analyzed.get(timeout_s=0.02)
             begun_s = time.perf_counter()
             if analysis is not None:
-                rates = Rates(meter.tick(time.monotonic()), captured.dropped + analysed.dropped)
+                rates = Rates(meter.tick(time.monotonic()), captured.dropped + analyzed.dropped)
                 image = draw(analysis, rates)
                 for sink in list(sinks):
                     if sink in sinks:  # one that failed may have taken another with it: that one is closed now
                         _write(sink, image, analysis, failed)
                 screen.show(image, analysis, rates)
                 shown += 1
-            elif analysed.ended:
+            elif analyzed.ended:
                 break
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
@@ -84,7 +84,7 @@ def run_file(
     sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
     pace: float = 0.0, ahead: int = 4,
 ) -> int:
-    """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
+    """Analyze every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
     Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
     total: how many frames are expected, for the progress bar; 0 if unknown. screen: where to show them.
@@ -95,8 +95,8 @@ def run_file(
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
-    with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analysed:
-        for analysis in analysed:
+    with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analyzed:
+        for analysis in analyzed:
             if analysis.frame.name and max_seconds and end_s == float("inf"):
                 end_s = time.monotonic() + max_seconds
             if stop.is_set() or time.monotonic() >= end_s:

@@ -246,8 +246,8 @@ def test_own_labels(tmp_path, capsys, untrained, portrait):
     words = read_words("de", own)
     assert words["happy"] == "みんな笑顔" and words["sad"] == "traurig"
     cv2.imwrite(str(tmp_path / "p.png"), portrait)
-    cases = [('{"joy": "x"}', "joy"), ("[1]", "no object"), ("{}", "no object"), ('{"happy": 3}', "line of text"),
-             ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "no JSON"),
+    cases = [('{"joy": "x"}', "joy"), ("[1]", "a JSON object"), ("{}", "a JSON object"), ('{"happy": 3}', "line of text"),
+             ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "not valid JSON"),
              ('{"happy": "\U00013000"}', "install")]
     for content, said in cases:
         own.write_text(content, encoding="utf-8")

@@ -72,7 +72,7 @@ class Analyzer:
         return cls(EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime), live, still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
+        """Analyze a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
 
         Where times go back a new video begins: faces get new ids, and old labels are forgotten.
         Raises RuntimeError for a frame while another is analyzed, or while `analyze_all` is not at its end, TypeError or
@@ -109,7 +109,7 @@ class Analyzer:
             self._busy.release()
 
     def analyze_still(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
+        """Analyze a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
         Raises TypeError or ValueError for what is no frame or picture."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec

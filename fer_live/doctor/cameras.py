@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_live.doctor.machine import FAILURE, OK, WARNING, Finding, answer
 from fer_live.sources import v4l2
 
-SHOWN = 6  # sizes of a format that are told
+SHOWN = 6  # sizes of a format that are listed
 
 
 def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux"), ioctl: v4l2.Ioctl | None = None
@@ -52,7 +52,7 @@ def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[F
         card = v4l2.card_name(ask)
         if card is None:
             return
-        text = f"{node}: {card or name}; {_told(list(v4l2.modes(ask)))}"
+        text = f"{node}: {card or name}; {_described(list(v4l2.modes(ask)))}"
     except OSError as error:
         yield Finding("cameras", WARNING, f"{node} ({name}) does not answer as a camera ({error.strerror})",
                       "unplug it and plug it in again, or choose another with --source")
@@ -67,14 +67,14 @@ def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[F
         yield Finding("cameras", OK, text)
 
 
-def _told(found: list[v4l2.Mode]) -> str:
+def _described(found: list[v4l2.Mode]) -> str:
     """Modes in words, the largest sizes first, each with its highest rate."""
     texts = []
     for name in dict.fromkeys(mode.format for mode in found):
         sizes = sorted({(*mode.size_wh, max(mode.rates, default=0.0)) for mode in found if mode.format == name},
                        key=lambda m: -m[0] * m[1])
-        told = ", ".join(f"{w}x{h}" + (f" {fps:.3g} fps" if fps else "") for w, h, fps in sizes[:SHOWN])
-        texts.append(f"{name} {told}" + (f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""))
+        listed = ", ".join(f"{w}x{h}" + (f" {fps:.3g} fps" if fps else "") for w, h, fps in sizes[:SHOWN])
+        texts.append(f"{name} {listed}" + (f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""))
     return "; ".join(texts) or "names no modes"
 
 

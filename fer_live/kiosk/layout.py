@@ -19,7 +19,7 @@ from fer_live.screen.overlay import LOOK_NEUTRAL
 from fer_live.screen.palette import COLORS, WHITE, Color
 from fer_live.types import Analysis, Face, Rates, View
 
-GROUND, CARD, GREY, RED = (24, 24, 24), (48, 48, 48), (150, 150, 150), (40, 40, 220)
+GROUND, CARD, GRAY, RED = (24, 24, 24), (48, 48, 48), (150, 150, 150), (40, 40, 220)
 Box = tuple[int, int, int, int]  # xyxy
 MOST = 3  # cards
 BARS = {1: 7, 2: 3, 3: 2}  # visitors -> bars on a card
@@ -93,7 +93,7 @@ class Layout:
             if idle:
                 half = self.h // 2 if self.notice else self.h
                 self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.languages[turn]["title"], 84)
-                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.languages[turn]["invite"], 52, GREY)
+                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.languages[turn]["invite"], 52, GRAY)
                 if self.notice:
                     self.notice.draw(screen, (m, half, self.w - m, self.h - m), turn, self.px(46))
             elif self.notice:
@@ -190,7 +190,7 @@ class Layout:
         cv2.rectangle(screen, (left, y1 + pad), (end, y2 - pad), COLORS.get(label, WHITE), cv2.FILLED)
 
     def _button(self, screen: np.ndarray, box: Box, people: int) -> Box:
-        """Draws the button at the foot of the box, grey while it cannot be pressed; returns what is left of the box."""
+        """Draws the button at the foot of the box, gray while it cannot be pressed; returns what is left of the box."""
         x1, y1, x2, y2 = box
         high = self.px(104)
         place = x1, y2 - high, x2, y2
@@ -199,7 +199,7 @@ class Layout:
         cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED if is_ready else CARD, cv2.FILLED)
         words = self.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]
         px = text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit
-        self._middle(screen, place, words, px, WHITE if is_ready else GREY)
+        self._middle(screen, place, words, px, WHITE if is_ready else GRAY)
         return x1, y1, x2, y2 - high - self.px(16)
 
     def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, color: Color = WHITE) -> None:

@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
-GAP_S = 1.0  # the shortest time without a face that is told as a gap
+GAP_S = 1.0  # the shortest time without a face that is reported as a gap
 FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
 KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
 OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed
 LABELS = 24  # distinct labels; what comes after them is called OTHER
 OTHER = "(other)"
 BINS = 240  # the overview has between half as many and as many
-LISTED = 1000  # events told one by one
+LISTED = 1000  # events listed one by one
 LONG = 40  # letters of a label or an event; what is longer is cut
 
 
@@ -66,7 +66,7 @@ class Session:
     event_counts: Counter = field(default_factory=Counter)
     bins: list[dict[int, float]] = field(default_factory=list)  # label -> face-seconds in each bin_s of the span
     bin_s: float = 0.1
-    parts: int = 1  # logs that were put together, told by their times beginning anew
+    parts: int = 1  # logs that were put together, known by their times beginning anew
     stills: bool = False  # pictures, which have no times: only `counts` say anything
     most: int = 0  # faces in one frame
     skipped: int = 0  # lines that are no frame of a log

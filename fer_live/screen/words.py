@@ -29,14 +29,14 @@ def _read_own(path: Path, known: set[str]) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise OutputError(f"--labels {path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
-        raise OutputError(f"--labels {path}: is no JSON (line {error.lineno}: {error.msg})") from None
+        raise OutputError(f"--labels {path}: is not valid JSON (line {error.lineno}: {error.msg})") from None
     except RecursionError:
-        raise OutputError(f"--labels {path}: is no object of texts, such as {{\"happy\": \"joyful\"}}") from None
+        raise OutputError(f"--labels {path}: must be a JSON object of texts such as {{\"happy\": \"joyful\"}}") from None
     if not isinstance(given, dict) or not given:
-        raise OutputError(f"--labels {path}: is no object of texts, such as {{\"happy\": \"joyful\"}}")
+        raise OutputError(f"--labels {path}: must be a JSON object of texts such as {{\"happy\": \"joyful\"}}")
     unknown = sorted(set(given) - known)
     if unknown:
-        raise OutputError(f"--labels {path}: nothing is called {', '.join(unknown[:5])}; there are: {', '.join(sorted(known))}")
+        raise OutputError(f"--labels {path}: unknown keys {', '.join(unknown[:5])}; known: {', '.join(sorted(known))}")
     for key, text in given.items():
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST or not text.isprintable():
             raise OutputError(f"--labels {path}: {key} must be a line of text of at most {LONGEST} characters")

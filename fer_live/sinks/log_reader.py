@@ -23,7 +23,7 @@ def read_log(path: Path) -> Iterator[dict]:
     """
     kinds = {".jsonl": _read_jsonl, ".csv": _read_csv}
     if path.suffix.lower() not in kinds:
-        raise SourceError(f"{path} is no log; logs are .jsonl or .csv files written with --log")
+        raise SourceError(f"{path} is not a log; logs are .jsonl or .csv files written with --log")
     try:
         yield from kinds[path.suffix.lower()](path)
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def _read_csv(path: Path) -> Iterator[dict]:
         rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
         head = _next_row(rows) or []
         if tuple(head[: len(FACE_FIELDS)]) != FACE_FIELDS:
-            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
+            raise SourceError(f"{path} is not a log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
         while (row := _next_row(rows)) is not None:
             if not any(row):
                 continue

@@ -137,7 +137,7 @@ class VideoRecorder:
         file, self.file, self.container = self.file, None, None
         if self.sound:
             self.sound.close()
-        with suppress(OSError):  # told already
+        with suppress(OSError):  # reported already
             file.close()
 
     def _finish(self) -> None:
@@ -198,7 +198,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.tobytes())
     except cv2.error:
-        raise OutputError(f"{path.suffix} is no kind of picture that can be written; use .png or .jpg") from None
+        raise OutputError(f"{path.suffix} is not a picture format that can be written; use .png or .jpg") from None
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
     except ValueError:  # a letter that no file system takes

@@ -27,7 +27,7 @@ class SegmentedRecorder:
     """A sink: a live recording in files of `segment_s` seconds. The picture with which one ends is the first of the next.
 
     path: OUT.mp4 gives OUT-20261122-101500.mp4 and so on, by the time of day at which each begins.
-    open_recorder: makes a VideoRecorder for a path. clear: is told of the files being written, to delete older ones.
+    open_recorder: makes a VideoRecorder for a path. clear: is given the files being written, to delete older ones.
     """
 
     def __init__(self, path: Path, open_recorder: Callable[[Path], Recorder], segment_s: float,
@@ -86,7 +86,7 @@ class Quota:
 
     keep_bytes, keep_s: how much and how long to keep; infinity for either. Nothing else is ever deleted: a file must have
     the name, be marked as ours inside, and not be written by any program. The work is done in a thread: a memory card takes
-    its time. said: is told in words of a file that cannot be deleted.
+    its time. said: is given a line about a file that cannot be deleted.
     """
 
     def __init__(self, path: Path, keep_bytes: float, keep_s: float, said: Callable[[str], None]):

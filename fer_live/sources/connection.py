@@ -122,7 +122,7 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether it works, as far as can be told before anybody watches."""
+        """Whether it works, as far as is known before anybody watches."""
         return self.has_picture or self.ends
 
     def _is_frozen(self, patience: Patience) -> bool:

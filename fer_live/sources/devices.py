@@ -22,7 +22,7 @@ class CameraInfo:
     name: str
     path: str = ""  # /dev/video0; empty where the system has no such paths
     links: tuple[str, ...] = ()  # /dev/v4l/by-id/...: keep their names when cameras are plugged in another order
-    modes: tuple[str, ...] = ()  # "MJPG 1280x720 at 30, 15", or why they cannot be told
+    modes: tuple[str, ...] = ()  # "MJPG 1280x720 at 30, 15", or why they are unknown
 
 
 def cameras() -> list[CameraInfo]:
@@ -104,10 +104,10 @@ def _modes_at(path: str) -> list[str] | None:
 
 def modes(ask: v4l2.Ask) -> list[str] | None:
     """The capture modes of a device, one line for each format and size; None if it captures nothing. Raises OSError."""
-    return None if v4l2.card_name(ask) is None else [_told(mode) for mode in v4l2.modes(ask)]
+    return None if v4l2.card_name(ask) is None else [_described(mode) for mode in v4l2.modes(ask)]
 
 
-def _told(mode: v4l2.Mode) -> str:
+def _described(mode: v4l2.Mode) -> str:
     size = "{}x{}".format(*mode.size_wh)
     if mode.least_wh:
         return "{} {}x{} to {}".format(mode.format, *mode.least_wh, size)

@@ -1,4 +1,4 @@
-"""Several cameras as one picture: side by side, analysed and shown together, so that one classifier sees all faces at once."""
+"""Several cameras as one picture: side by side, analyzed and shown together, so that one classifier sees all faces at once."""
 
 from __future__ import annotations
 

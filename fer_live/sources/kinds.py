@@ -1,4 +1,4 @@
-"""Whether a file is a picture or a film, told from its content."""
+"""Whether a file is a picture or a film, by its content."""
 
 from __future__ import annotations
 

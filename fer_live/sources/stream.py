@@ -30,7 +30,7 @@ MOST_PACKETS = 600  # without a key frame among them, 20 s at 30 frames a second
 
 
 def open_video(
-    name: str, advice: str = "is it whole, and a video?", **options
+    name: str, advice: str = "check that it is a complete video file", **options
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """The container at a path or address and the video track that players show. Raises SourceError, which ends with the
     advice."""
@@ -105,7 +105,7 @@ class Stream:
     def _open(self) -> None:
         options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
         limits = {"timeout": (self.open_s, self.read_s)}
-        advice = "is the address right, and does it send?"
+        advice = "check the address and that the camera is streaming"
         self.container, self.track = open_video(self.address, advice, options=options, **limits)
         if self.container.format.name == "mpjpeg" and not self.track.codec_context.width:
             self._open_parts(limits)
@@ -116,7 +116,7 @@ class Stream:
         """Open a series of parts anew where FFmpeg found no JPEG: it takes only those that call themselves image/jpeg."""
         assert self.container is not None
         self.container.close()
-        self.container, self.track = open_video(self.address, "is it still sending?", **BARE_JPEGS, **limits)
+        self.container, self.track = open_video(self.address, "check that the camera is still streaming", **BARE_JPEGS, **limits)
         if not self.track.codec_context.width:
             self.container.close()
             raise SourceError(f"{self.name} sends parts in which no JPEG picture is found; set the camera to MJPEG")
@@ -136,7 +136,8 @@ class Stream:
                 yield Frame(self.shown(frame), index, time.monotonic(), segment=segment)
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
-                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
+                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); "
+                                  "check that the camera is still streaming") from None
 
     def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """An address that answers with one picture is asked again and again; all in one segment."""

@@ -46,7 +46,7 @@ class Supervised:
         self.fps = connection.source.fps if connection.source else self.fps
         if not connection.is_up:
             connection.leave()
-            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; is it sending?"
+            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; check that the camera is streaming"
             if not self.wait or not isinstance(connection.error, SourceError | None):
                 raise connection.error or SourceError(self._fault)
             self._fault = str(connection.error or self._fault)

@@ -35,7 +35,7 @@ class VideoFile:
         self.fps, self.time_base, self.has_audio = 30.0, Fraction(1, 90_000), False
         self.declared = self.frames = 0  # how many frames the file says it has, and how many are expected; 0: unknown
         self.timeline = Timeline(self.fps, may_jump=False)
-        self._told = False  # that times jump
+        self._has_reported_jump = False
         self._packets, self._reached_s = 0, 0.0  # what has been read: frames before decoding, and up to which time
 
     def __enter__(self) -> VideoFile:
@@ -109,8 +109,8 @@ class VideoFile:
         """Pictures (H, W, 3) BGR, as a player shows them, with their times in seconds and the numbers of their segments."""
         for frame in self._frames():
             time_s, segment = self.timeline.place(frame)
-            if segment and not self._told:
-                self._told = True
+            if segment and not self._has_reported_jump:
+                self._has_reported_jump = True
                 print(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get new ids",
                       file=sys.stderr)
             yield self.shown(frame), time_s, segment
