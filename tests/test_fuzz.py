@@ -273,5 +273,5 @@ def test_tags_that_are_no_text_end_no_recording(tmp_path):
 def test_a_log_whose_first_line_is_torn_is_refused(tmp_path):
     path = tmp_path / "l.csv"
     path.write_bytes(b"frame\r,time_s\n" + zlib.compress(b"x" * 99))
-    with pytest.raises(SourceError, match="no log of fer_live"):
+    with pytest.raises(SourceError, match="not a log of fer_live"):
         list(read_log(path))
