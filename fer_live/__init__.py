@@ -18,7 +18,7 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 __version__ = "0.9.0"
 __all__ = ["Analysis", "Analyzer", "Face", "Frame", "SourceError", "open_source"]
-_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources"}
+_HOMES = {"Analyzer": "analysis.analyzer", "open_source": "sources.open"}
 
 
 def __getattr__(name: str) -> Any:
