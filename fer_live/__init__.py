@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports a name when 
     from fer_live.library.video import VideoResult
     from fer_live.model.device import DeviceError
     from fer_live.model.spec import CheckpointError
-    from fer_live.sources import open_source
+    from fer_live.sources.open import open_source
     from fer_live.types import Analysis, Face, Frame, OutputError, SourceError
 
 # A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
@@ -35,7 +35,7 @@ __version__ = "0.9.0"
 _HOMES = {
     "load": "library.recognizer", "Recognizer": "library.recognizer", "Result": "library.results",
     "FaceResult": "library.results", "VideoResult": "library.video", "Plot": "library.results",
-    "Analyzer": "analysis.analyzer", "Analysis": "types", "Face": "types", "Frame": "types", "open_source": "sources",
+    "Analyzer": "analysis.analyzer", "Analysis": "types", "Face": "types", "Frame": "types", "open_source": "sources.open",
     "SourceError": "types", "OutputError": "types", "CheckpointError": "model.spec", "DeviceError": "model.device",
 }
 __all__ = [

@@ -5,63 +5,89 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Newest(Generic[T]):
+class LatestItem(Generic[T]):
     """A thread that draws a stream and keeps only its newest item.
 
     What the reader is too busy to take is dropped and counted; an error in the stream is raised again in the reader, so
-    that no stage can die unseen. Leaving the context asks the thread to end and waits for it.
+    that no stage can die unseen. Leaving the context asks the thread to end and waits for it, at most `join_s` seconds.
+
+    changed: notified of all that happens; a condition of its own if not given. merge: makes one item of the one that waits
+    (None: none does) and the new one, under the condition's lock; None means that there is nothing to take yet. Without it
+    the new item replaces the other.
     """
 
-    def __init__(self, stream: Iterable[T]):
-        self.stream = stream
+    def __init__(self, stream: Iterable[T], changed: threading.Condition | None = None,
+                 merge: Callable[[T | None, T], T | None] | None = None, join_s: float | None = 2.0, name: str | None = None):
+        self.join_s = join_s
         self.dropped = 0
         self.ended = False
+        self.is_left = False
+        self.error: BaseException | None = None  # of the stream, until it is raised in the reader
         self._item: T | None = None
-        self._error: BaseException | None = None
-        self._stop = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._draw, daemon=True)  # a camera that hangs must not keep the program
+        self._changed = changed or threading.Condition()
+        # A daemon: a camera that hangs must not keep the program. It alone holds stream and merge, and lets go of them when
+        # it ends: they may hold whoever made this object.
+        self.thread = threading.Thread(target=self._draw, args=(stream, merge), name=name, daemon=True)
 
-    def __enter__(self) -> Newest[T]:
-        self._thread.start()
+    def start(self) -> None:
+        """Begin to draw, for a reader that does not wait for the thread's end; `leave` ends it."""
+        self.thread.start()
+
+    def leave(self) -> None:
+        """Ask the thread to end as soon as the stream returns from what it does, without waiting for it."""
+        with self._changed:
+            self.is_left = True
+            self._changed.notify_all()
+
+    def __enter__(self) -> LatestItem[T]:
+        self.start()
         return self
 
     def __exit__(self, *exception) -> None:
-        with self._changed:
-            self._stop = True
-            self._changed.notify_all()
-        self._thread.join(timeout=2.0)
+        self.leave()
+        self.thread.join(timeout=self.join_s)
 
-    def _draw(self) -> None:
-        error: BaseException | None = None
+    def _draw(self, stream: Iterable[T], merge: Callable[[T | None, T], T | None] | None) -> None:
         try:
-            for item in self.stream:
+            for item in stream:
                 with self._changed:
-                    if self._stop:
+                    if self.is_left:
                         break
-                    self.dropped += self._item is not None
-                    self._item = item
+                    if merge is None:
+                        self.dropped += self._item is not None
+                        self._item = item
+                    else:
+                        self._item = merge(self._item, item)
                     self._changed.notify_all()
-        except BaseException as caught:  # handed to the reader with its traceback
-            error = caught
+            if isinstance(stream, Generator):
+                stream.close()  # by its own thread: it may have devices to release and threads to end
+        except BaseException as caught:  # handed to the reader with its traceback; kept in no local name, which that would hold
+            self.error = caught
         with self._changed:
-            self._error, self.ended = error, True
+            self.ended = True
             self._changed.notify_all()
+
+    @property
+    def has_item(self) -> bool:
+        """Whether an item waits to be taken."""
+        return self._item is not None
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The newest item not yet taken; None if none came within `timeout_s`, or the stream has ended. Raises its error."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self.ended or self._stop, timeout_s)
+            self._changed.wait_for(lambda: self._item is not None or self.ended or self.is_left, timeout_s)
             item, self._item = self._item, None
-            if item is None and self._error is not None:
-                error, self._error = self._error, None
-                raise error
+            if item is None and self.error is not None:
+                try:
+                    raise self.error
+                finally:  # its traceback holds this object: together they would keep the stream and what it has open
+                    self.error = None
             return item
 
     def __iter__(self) -> Iterator[T]:
@@ -69,7 +95,7 @@ class Newest(Generic[T]):
             yield item
 
 
-class Ahead(Generic[T]):
+class Prefetch(Generic[T]):
     """A thread that draws a stream in order, up to `depth` items before the reader asks for them.
 
     An error in the stream is raised again in the reader, after what came before it. Leaving the context ends the thread.
@@ -84,7 +110,7 @@ class Ahead(Generic[T]):
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._draw, daemon=True)
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Prefetch[T]:
         self._thread.start()
         return self
 

@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fer_live.handoff import Ahead, Newest
-from fer_live.types import Analysis, Frame, OutputError, Rates, Sink, View
+from fer_live.handoff import LatestItem, Prefetch
+from fer_live.types import Analysis, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
 
 
 class RateMeter:
@@ -36,32 +35,32 @@ class RateMeter:
 
 def run_live(
     frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
-    sinks: list[Sink], screen: Any, stop: threading.Event, max_seconds: float | None = None,
+    sinks: list[Sink], screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
-    """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
+    """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
-    `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
-    ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
+    `sinks` may change while it runs. failed: is given a sink that cannot be written, and takes it out; without it the run
+    ends with the sink's error. presented: is given how many seconds it took to draw, write and show a picture. All this belongs
     to the calling thread, which must be the main one.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
-    captured = Newest(frames)
-    analysed: Newest[Analysis] = Newest(map(analyze, captured))
-    with captured, analysed:
+    captured = LatestItem(frames)
+    analyzed: LatestItem[Analysis] = LatestItem(map(analyze, captured))
+    with captured, analyzed:
         while not stop.is_set() and time.monotonic() < end_s:
-            analysis = analysed.get(timeout_s=0.02)
+            analysis = analyzed.get(timeout_s=0.02)
             begun_s = time.perf_counter()
             if analysis is not None:
-                rates = Rates(meter.tick(time.monotonic()), captured.dropped + analysed.dropped)
+                rates = Rates(meter.tick(time.monotonic()), captured.dropped + analyzed.dropped)
                 image = draw(analysis, rates)
                 for sink in list(sinks):
                     if sink in sinks:  # one that failed may have taken another with it: that one is closed now
                         _write(sink, image, analysis, failed)
                 screen.show(image, analysis, rates)
                 shown += 1
-            elif analysed.ended:
+            elif analyzed.ended:
                 break
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
@@ -82,14 +81,14 @@ def _write(
 
 def run_file(
     frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
-    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: Any = None,
+    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
     pace: float = 0.0, ahead: int = 4, progress: bool = True,
 ) -> int:
-    """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
+    """Analyze every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
     Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
     total: how many frames are expected, for the progress bar; 0 if unknown. progress: whether there is one.
-    screen: a Window to show them in.
+    screen: where to show them.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     ahead: how many frames wait between two threads; large ones take memory.
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
@@ -97,8 +96,8 @@ def run_file(
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5, disable=not progress)
-    with bar, Ahead(wanted, ahead) as decoded, Ahead(analyze_all(decoded), ahead) as analysed:
-        for analysis in analysed:
+    with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analyzed:
+        for analysis in analyzed:
             if analysis.frame.name and max_seconds and end_s == float("inf"):
                 end_s = time.monotonic() + max_seconds
             if stop.is_set() or time.monotonic() >= end_s:

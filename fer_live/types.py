@@ -7,9 +7,12 @@ side of a network's input. The order of classes is `spec.labels` and nothing els
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -100,6 +103,14 @@ class Analysis:
     seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of all that may be a face: found, not yet believed, or remembered
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a film without jumps in time: what the file counts as `source_s` is shown at `shown_s`."""
+
+    source_s: Fraction
+    shown_s: Fraction = Fraction(0)
+
+
 @dataclass(slots=True)
 class View:
     """What the person at the window has chosen to see. Written by the window's keys, read by the overlay."""
@@ -128,9 +139,15 @@ class Source(Protocol):
     is_live: bool  # live frames may be dropped; frames of a file never
     fps: float  # nominal, a float: 29.97 stays 29.97
 
-    def __enter__(self) -> Source: ...
-    def __exit__(self, *exception) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
     def __iter__(self) -> Iterator[Frame]: ...
+
+
+class LiveSource(Source, Protocol):
+    """A camera or stream that can be opened again after it was lost."""
+
+    ends: bool  # a film served as a stream, which comes to an end; known once it is entered
 
 
 class FaceDetector(Protocol):
@@ -147,8 +164,55 @@ class FaceDetector(Protocol):
 class Sink(Protocol):
     """Where results go. A context manager; leaving it finishes what was written."""
 
-    def __enter__(self) -> Sink: ...
-    def __exit__(self, *exception) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Take one annotated picture (H, W, 3) uint8 BGR and what it shows."""
+        ...
+
+
+class Recorder(Sink, Protocol):
+    """A sink that writes a video file."""
+
+    path: Path  # where it is; with a number from the first picture on, where that name was taken
+    end_s: float | None  # when the recording is to end, on the clock of the frames; None: when it is closed
+
+
+class Microphone(Protocol):
+    """What is heard, as samples numbered on the clock of time.monotonic()."""
+
+    layout: str  # "mono" or "stereo"
+
+    def number(self, time_s: float) -> int:
+        """The number of the sample that is heard at a time of time.monotonic()."""
+        ...
+
+    def until(self, number: int, timeout_s: float) -> int:
+        """The number after the newest sample's, as soon as that is `number` or more, or after `timeout_s`."""
+        ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The samples from number `start` to before `stop` as (channels, stop - start) float32; silence where none is."""
+        ...
+
+
+class Screen(Protocol):
+    """Where a live run is watched. A context manager; belongs to the main thread."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Show one annotated picture (H, W, 3) uint8 BGR."""
+        ...
+
+    def poll(self) -> None:
+        """Answer keys; returns at once."""
+        ...
+
+
+class FileScreen(Screen, Protocol):
+    """Where a run over a file is watched."""
+
+    def hold(self, until_s: float, stop: threading.Event) -> None:
+        """Keep the picture, answering keys, until this time of time.monotonic(), or `stop`."""
         ...

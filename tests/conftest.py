@@ -7,7 +7,7 @@ import signal
 from fractions import Fraction
 from pathlib import Path
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

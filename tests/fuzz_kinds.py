@@ -30,7 +30,9 @@ from fer_live.pipeline import run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
-from fer_live.sources import ImageFiles, VideoFile, open_source
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame, View
 from tests import fuzz_seeds as seeds
 from tests.fuzz_bytes import ODD, mutate, odd_box_field, png, zeros

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

@@ -62,6 +62,18 @@ def test_modules_and_functions_stay_small():
     assert not large
 
 
+def test_what_the_stages_take_from_each_other_is_typed():
+    """The protocols are in types.py and model/spec.py; Any would take whatever a caller makes up."""
+    seams, untyped = {"source", "screen", "sink", "sinks", "classifier", "detector", "recorder", "microphone", "connect"}, []
+    for path in (p for p in (ROOT / "fer_live").rglob("*.py") if p.parent.name != "app"):  # mypy checks that one strictly
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                untyped += [f"{path.name}:{node.lineno} {argument.arg}" for argument in arguments
+                            if argument.arg in seams and "Any" in ast.unparse(argument.annotation or ast.Name("Any"))]
+    assert not untyped
+
+
 def test_importing_the_package_is_light():
     code = "import sys, fer_live, fer_live.app.options, fer_live.model.checkpoint, training.recipes; print('timm' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

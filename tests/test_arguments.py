@@ -11,8 +11,9 @@ from PIL import Image
 
 from fer_live import Analyzer, Frame, SourceError, open_source
 from fer_live.analysis.classifier import EmotionClassifier
-from fer_live.sources import ImageFiles, VideoFile
 from fer_live.sources.camera import Camera
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.video_file import VideoFile
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
 PICTURES = {  # what is given for a picture -> the error, and a part of what it says

@@ -13,7 +13,7 @@ from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import BOUND, RestingBaseline
 from fer_live.model.spec import EMOTIONS, ModelSpec
 from fer_live.screen import overlay
-from fer_live.screen.labels import LANGUAGES, read_words
+from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.types import Analysis, Face, Frame, View
 
 SAD, NEUTRAL, HAPPY, ANGRY = (EMOTIONS.index(name) for name in ("sad", "neutral", "happy", "angry"))

@@ -18,7 +18,7 @@ from fer_live.bench.scenes import Loop, Scene, SyntheticCamera, count_true, writ
 from fer_live.bench.settings import HD, KINDS, QUICK, SMALL, Settings
 from fer_live.bench.start import first_line_s
 from fer_live.model.haar import HaarFaceDetector
-from fer_live.sources import VideoFile
+from fer_live.sources.video_file import VideoFile
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.analysis.label_sets import LABEL_SETS, Reduction
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.spec import EMOTIONS
-from fer_live.screen.labels import LABEL_SETS, Reduction
-from fer_live.screen.overlay import COLOURS, Overlay
+from fer_live.screen.overlay import Overlay
+from fer_live.screen.palette import COLORS
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 
 NOBODY = np.empty((0, 4), np.int32)
@@ -212,7 +213,7 @@ def test_the_word_is_the_strongest_class_or_unsure(fps):
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
 def test_the_smaller_set_shows_no_contradiction_either(fps):
-    smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS)
     results = []
     for i, probs in enumerate(lively(np.random.default_rng(0), fps)):
         one = Face((0, 0, 9, 9), 1, *smoother.update(1, probs, i / fps))
@@ -275,11 +276,11 @@ def test_text_is_legible_on_any_background(background):
     assert (plate < 60).mean() > 0.4 and (plate > 200).mean() > 0.05, "white letters on a dark plate"
 
 
-def test_colours_differ_for_all_labels_even_in_brightness_or_blue():
-    """Pairs are told apart by lightness or by blue against yellow, which every common colour blindness keeps."""
-    lab = {name: cv2.cvtColor(np.uint8([[c]]), cv2.COLOR_BGR2LAB)[0, 0].astype(int) for name, c in COLOURS.items()}
+def test_colors_differ_for_all_labels_even_in_brightness_or_blue():
+    """Pairs are told apart by lightness or by blue against yellow, which every common color blindness keeps."""
+    lab = {name: cv2.cvtColor(np.uint8([[c]]), cv2.COLOR_BGR2LAB)[0, 0].astype(int) for name, c in COLORS.items()}
     together = ({*EMOTIONS, UNSURE}, {*LABEL_SETS["basic"], UNSURE})
-    assert set(COLOURS) == set.union(*together)
+    assert set(COLORS) == set.union(*together)
     for names in together:
         for a, b in itertools.combinations(sorted(names), 2):
             assert abs(lab[a][0] - lab[b][0]) + abs(lab[a][2] - lab[b][2]) >= 18, (a, b)

@@ -18,8 +18,9 @@ from fer_live.model.checkpoint import load_checkpoint, read_checkpoint
 from fer_live.model.spec import CheckpointError, parse_spec
 from fer_live.sinks.log_reader import read_log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
-from fer_live.sources import ImageFiles, VideoFile
+from fer_live.sources.images import ImageFiles
 from fer_live.sources.stream import Stream
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame, OutputError, SourceError
 from tests import fuzz_seeds as seeds
 from tests.conftest import ROOT
@@ -65,7 +66,7 @@ def test_a_picture_that_claims_gigabytes_is_skipped_in_little_memory(tmp_path):
     impossible.write_bytes(png(60_000, 60_000, zeros(100)))  # for which OpenCV raises
     data = seeds.pictures()[".png"][0]
     long.write_bytes(data[:33] + b"\xff\xff\xff\x00" + data[37:])  # a chunk that claims 4 GB
-    code = ("import sys; from pathlib import Path; from fer_live.sources import ImageFiles; from tests.fuzz import _peak\n"
+    code = ("import sys; from pathlib import Path; from fer_live.sources.images import ImageFiles; from tests.fuzz import _peak\n"
             "print(len(list(ImageFiles([Path(p) for p in sys.argv[1:]], 'x'))), _peak())")
     files = [whole, bomb, impossible, long]
     out = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -273,5 +274,5 @@ def test_tags_that_are_no_text_end_no_recording(tmp_path):
 def test_a_log_whose_first_line_is_torn_is_refused(tmp_path):
     path = tmp_path / "l.csv"
     path.write_bytes(b"frame\r,time_s\n" + zlib.compress(b"x" * 99))
-    with pytest.raises(SourceError, match="no log of fer_live"):
+    with pytest.raises(SourceError, match="not a log of fer_live"):
         list(read_log(path))

@@ -16,7 +16,9 @@ from PIL import Image
 
 from fer_live.model.pictures import load_picture
 from fer_live.sinks.sound_track import SoundTrack
-from fer_live.sources import ImageFiles, VideoFile, open_source
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import MOST_PIXELS, SourceError
 from tests.conftest import _tone
 from tests.test_app import refused, run

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
@@ -22,8 +22,8 @@ from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.kiosk.visitors import Presence
 from fer_live.model.spec import EMOTIONS
-from fer_live.screen.labels import LANGUAGES, read_words
 from fer_live.screen.window import Chord
+from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.types import Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera
@@ -64,7 +64,7 @@ def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
     assert ids == [1, 1] and chain.mask.lost and chain.analyzer.smoother.states
     chain.forget()
     assert not (chain.analyzer.tracker.tracks or chain.analyzer.smoother.states or chain.mask.lost
-                or chain.reduction.steady.states)
+                or chain.reduction.smoother.states)
     assert [face.track_id for i in range(4, 8) for face in chain(Frame(portrait, i, i / 30)).faces] == [2, 2], "somebody else"
 
 

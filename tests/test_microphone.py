@@ -4,7 +4,7 @@ import time
 import wave
 from types import SimpleNamespace
 
-import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
+import cv2  # noqa: F401, before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

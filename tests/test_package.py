@@ -27,6 +27,14 @@ def test_every_package_of_the_program_is_named_for_the_wheel():
     assert named == there | {"fer_live.assets", "fer_live.assets.web", "fer_live.weights"}
 
 
+def test_every_file_that_is_read_at_run_time_is_named_for_the_wheel():
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    named = {path for package, patterns in data.items() for pattern in patterns
+             for path in (ROOT / package.replace(".", "/")).glob(pattern)}
+    there = {path for path in (ROOT / "fer_live").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".md")}
+    assert any(path.name == "session.html" for path in there) and not there - named
+
+
 def test_the_pins_lie_in_the_packages_ranges():
     pins = dict(line.split("#")[0].split(";")[0].strip().split("==")
                 for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line.split("#")[0])

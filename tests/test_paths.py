@@ -18,8 +18,12 @@ from fer_live.app.controls import Controls
 from fer_live.sinks.disk import make_new, unused
 from fer_live.sinks.log_reader import read_log
 from fer_live.sinks.recorder import PictureWriter
-from fer_live.sources import Camera, ImageFiles, Stream, VideoFile, open_source
+from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_number, stable_path
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
+from fer_live.sources.stream import Stream
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame, OutputError, SourceError, View
 from tests.conftest import ROOT
 from tests.test_app import refused, run
@@ -281,7 +285,7 @@ def test_a_video_that_may_not_be_read_is_not_called_broken(tmp_path, make_clip, 
     monkeypatch.setattr(av, "open", refuse)
     with pytest.raises(SourceError, match="Permission denied") as caught, open_source(str(clip)):
         pass
-    assert "yours to read" in str(caught.value) and "whole" not in str(caught.value)
+    assert "check its permissions" in str(caught.value) and "whole" not in str(caught.value)
 
 
 def test_names_that_are_no_text_stand_in_logs(tmp_path, portrait, untrained):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fer_live import Analyzer, Frame
-from fer_live.handoff import Ahead, Newest, grouped
+from fer_live.handoff import LatestItem, Prefetch, grouped
 from fer_live.pipeline import RateMeter, run_file, run_live
 from fer_live.types import Analysis
 
@@ -102,10 +102,10 @@ def test_faces_of_a_second_clip_are_not_shown_in_the_first(untrained, portrait):
     assert [len(a.faces) for a in analyze.analyze_all(frames)] == [0] * 5 + [1] * 5
 
 
-# ------------------------------------------------------------------------------------------------ Newest
+# ------------------------------------------------------------------------------------------------ LatestItem
 
 
-def test_newest_drops_and_counts_what_the_reader_is_too_busy_for():
+def test_the_latest_item_drops_and_counts_what_the_reader_is_too_busy_for():
     gate = threading.Event()
 
     def stream():
@@ -113,7 +113,7 @@ def test_newest_drops_and_counts_what_the_reader_is_too_busy_for():
         gate.wait(5)
         yield 10
 
-    with Newest(stream()) as newest:
+    with LatestItem(stream()) as newest:
         deadline = time.monotonic() + 5
         while newest.dropped < 9 and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -129,13 +129,13 @@ def test_an_error_in_the_stream_reaches_the_reader_with_its_traceback():
         yield 1
         raise ValueError("lens fell off")
 
-    with pytest.raises(ValueError, match="lens") as caught, Newest(stream()) as newest:
+    with pytest.raises(ValueError, match="lens") as caught, LatestItem(stream()) as newest:
         for _ in range(3):
             newest.get(timeout_s=5)
     assert any(entry.name == "stream" for entry in caught.traceback)
 
 
-def test_newest_ends_its_thread():
+def test_the_latest_item_ends_its_thread():
     def endless():
         i = 0
         while True:
@@ -143,9 +143,31 @@ def test_newest_ends_its_thread():
             yield (i := i + 1)
 
     before = threading.active_count()
-    with Newest(endless()) as newest:
+    with LatestItem(endless()) as newest:
         assert next(iter(newest)) >= 1
     assert threading.active_count() == before
+
+
+def test_the_latest_item_closes_its_stream_in_the_thread_that_draws_it():
+    """There it has its devices and threads: the reader must not close them under it."""
+    closed_in = []
+
+    def stream():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_in.append(threading.current_thread())
+
+    with LatestItem(stream()) as latest:
+        assert latest.get() == 1
+    assert closed_in == [latest.thread]
+
+
+def test_items_that_wait_can_be_merged():
+    with LatestItem(range(1, 8), merge=lambda waiting, new: None if new == 1 else (waiting or 0) + new) as latest:
+        latest.thread.join(5)
+        assert latest.get() == sum(range(2, 8)) and latest.get() is None and latest.dropped == 0
 
 
 def test_rate_meter_counts_intervals():
@@ -247,10 +269,10 @@ def test_a_run_over_pictures_ends_by_the_clock_and_not_before_the_first():
     assert run_file(iter(video), slow, draw, [], threading.Event(), max_seconds=1.0) == 10
 
 
-# ------------------------------------------------------------------------------------------------ Ahead
+# ------------------------------------------------------------------------------------------------ Prefetch
 
 
-def test_ahead_keeps_order_and_reads_only_so_far():
+def test_prefetch_keeps_order_and_reads_only_so_far():
     drawn = []
 
     def stream():
@@ -258,7 +280,7 @@ def test_ahead_keeps_order_and_reads_only_so_far():
             drawn.append(i)
             yield i
 
-    with Ahead(stream(), depth=3) as ahead:
+    with Prefetch(stream(), depth=3) as ahead:
         reader = iter(ahead)
         assert [next(reader) for _ in range(5)] == [0, 1, 2, 3, 4]
         time.sleep(0.1)
@@ -266,18 +288,18 @@ def test_ahead_keeps_order_and_reads_only_so_far():
         assert list(reader) == list(range(5, 100))
 
 
-def test_ahead_hands_on_errors_after_what_came_before_and_ends_its_thread():
+def test_prefetch_hands_on_errors_after_what_came_before_and_ends_its_thread():
     def stream():
         yield 1
         yield 2
         raise ValueError("film torn")
 
     got = []
-    with pytest.raises(ValueError, match="torn"), Ahead(stream()) as ahead:
+    with pytest.raises(ValueError, match="torn"), Prefetch(stream()) as ahead:
         for item in ahead:
             got.append(item)
     assert got == [1, 2]
-    with Ahead(iter(int, 1), depth=1) as endless:  # a reader that leaves early
+    with Prefetch(iter(int, 1), depth=1) as endless:  # a reader that leaves early
         pass
     assert not endless._thread.is_alive()
 

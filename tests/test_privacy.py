@@ -7,19 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
 import numpy as np
 import pytest
 
-from fer_live.analysis.smoothing import Smoother
+from fer_live.analysis.label_sets import Reduction
 from fer_live.kiosk.notice import Facts, Notice, say
 from fer_live.model.spec import EMOTIONS
 from fer_live.privacy.masks import Mask, widened
 from fer_live.screen import text
-from fer_live.screen.labels import LANGUAGES, Reduction, read_words
+from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
 from tests.conftest import ROOT
 from tests.test_app import refused, run
@@ -246,8 +246,8 @@ def test_own_labels(tmp_path, capsys, untrained, portrait):
     words = read_words("de", own)
     assert words["happy"] == "みんな笑顔" and words["sad"] == "traurig"
     cv2.imwrite(str(tmp_path / "p.png"), portrait)
-    cases = [('{"joy": "x"}', "joy"), ("[1]", "no object"), ("{}", "no object"), ('{"happy": 3}', "line of text"),
-             ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "no JSON"),
+    cases = [('{"joy": "x"}', "joy"), ("[1]", "a JSON object"), ("{}", "a JSON object"), ('{"happy": 3}', "line of text"),
+             ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "not valid JSON"),
              ('{"happy": "\U00013000"}', "install")]
     for content, said in cases:
         own.write_text(content, encoding="utf-8")
@@ -261,7 +261,7 @@ def test_own_labels(tmp_path, capsys, untrained, portrait):
 
 
 def test_the_smaller_set_sums_and_steadies():
-    reduce = Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    reduce = Reduction("basic", EMOTIONS)
     assert reduce.labels == ("positive", "neutral", "negative", "surprised")
     probs = {"angry": 0.15, "disgust": 0.05, "fear": 0.1, "happy": 0.2, "neutral": 0.2, "sad": 0.2, "surprise": 0.1}
     given = face(UNSURE, probs=[probs[name] for name in EMOTIONS])
@@ -275,7 +275,7 @@ def test_the_smaller_set_sums_and_steadies():
     out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 2, 2.0), (close,))).faces[0]
     assert out.label == "positive", "the strongest class, and no other"
     with pytest.raises(OutputError, match="label-set"):
-        Reduction("basic", ("a", "b"), lambda labels: Smoother(labels))
+        Reduction("basic", ("a", "b"))
 
 
 def test_the_smaller_set_holds_for_log_and_picture(tmp_path, make_clip):

@@ -12,7 +12,7 @@ import time
 import wave
 from pathlib import Path
 
-import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
+import cv2  # noqa: F401, before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

@@ -14,8 +14,10 @@ from PIL import Image
 
 from fer_live.model.pictures import PictureError, load_picture
 from fer_live.report.thumbnails import thumbnails
-from fer_live.sources import ImageFiles, VideoFile, open_source
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
 from fer_live.sources.shown import upright
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import SourceError
 
 ONE = 1 << 16  # 1.0 in a display matrix

@@ -5,7 +5,7 @@ import json
 import time
 from fractions import Fraction
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from fractions import Fraction
 
-import cv2  # noqa: F401, before av; see fer_live/sources/__init__.py
+import cv2  # noqa: F401, before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
@@ -13,9 +13,9 @@ import pytest
 
 from fer_live.sinks.encoded_sound import encoder_rate
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.sinks.sound_track import Places, Start
-from fer_live.sources import VideoFile
-from fer_live.types import Analysis
+from fer_live.sinks.sound_track import Places
+from fer_live.sources.video_file import VideoFile
+from fer_live.types import Analysis, Segment
 from tests.test_timeline import shifted
 
 RATE = 48_000
@@ -180,14 +180,14 @@ class Stamped:
 
 
 def test_a_damaged_time_of_a_picture_does_not_end_the_sound():
-    segments = [Start(Fraction(1), Fraction(0))]
+    segments = [Segment(Fraction(1), Fraction(0))]
     places = Places(segments)
     for i in range(62):
         assert places.find(Stamped(1 + i / 50), i / 50) == Fraction(i, 50)
-    segments.append(Start(Fraction(9000), Fraction(124, 100)))  # one picture, then time goes on as before
+    segments.append(Segment(Fraction(9000), Fraction(124, 100)))  # one picture, then time goes on as before
     assert places.find(Stamped(2.24), 1.25) == Fraction(124, 100) and places.is_past(Fraction(124, 100))
     assert places.find(Stamped(2.26), 1.25) is None, "it waits for pictures of its time"
-    segments.append(Start(Fraction(228, 100), Fraction(128, 100)))
+    segments.append(Segment(Fraction(228, 100), Fraction(128, 100)))
     assert places.find(Stamped(2.28), 1.28) == Fraction(128, 100) and not places.is_past(Fraction(128, 100))
 
 

@@ -10,7 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.sources import Camera, open_source
+from fer_live.model.suffixes import PICTURES_READ, PICTURES_WRITTEN
+from fer_live.sinks.recorder import write_picture
+from fer_live.sources.camera import Camera
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
 from fer_live.types import SourceError
 
 
@@ -195,3 +199,11 @@ def test_sound_only_is_no_video(tmp_path):
 def test_fractional_rates_stay_fractional(tmp_path, make_clip):
     with open_source(str(make_clip(tmp_path / "a.mp4", frames=4, fps=Fraction(247, 10)))) as source:
         assert source.fps == pytest.approx(24.7)
+
+
+def test_every_kind_of_picture_that_is_written_is_read(tmp_path, portrait):
+    for suffix in PICTURES_WRITTEN:
+        write_picture(tmp_path / f"a{suffix}", portrait)
+    with ImageFiles(sorted(tmp_path.iterdir()), "pictures") as source:
+        assert [frame.image.shape for frame in source] == [portrait.shape] * len(PICTURES_WRITTEN)
+    assert set(PICTURES_WRITTEN) < PICTURES_READ

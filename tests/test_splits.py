@@ -3,6 +3,7 @@
 import csv
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -68,8 +69,8 @@ def test_what_is_left_out_is_named_with_its_count(own, face_folders, capsys):
     shutil.copytree(face_folders / "train" / "sad", path / "train" / "contempt")
     shutil.copytree(face_folders / "train" / "sad", path / "extra" / "sad")
     shutil.copytree(face_folders / "train" / "sad", path / "train" / "sad" / "more")
-    (path / "train" / "fear" / "a.tiff").write_bytes(b"x")
-    (path / "train" / "fear" / "b.TIFF").write_bytes(b"x")
+    (path / "train" / "fear" / "a.svg").write_bytes(b"x")
+    (path / "train" / "fear" / "b.SVG").write_bytes(b"x")
     (path / "train" / "note.txt").write_text("x")
     (path / "train" / "fear" / "dead.png").symlink_to("nothing")
     (path / "train" / ".DS_Store").write_text("x")
@@ -78,7 +79,15 @@ def test_what_is_left_out_is_named_with_its_count(own, face_folders, capsys):
     assert [line.split(",")[0] for line in said[:-1]] == [
         f"left out: {path / 'extra'} (8 pictures)", f"left out: {path / 'train' / 'contempt'} (8 pictures)",
         f"left out: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
-    assert "4 files (1 no regular file, 2 with .tiff, 1 with .txt)" in said[-1] and ".jpg" in said[-1]
+    assert "4 files (1 no regular file, 2 with .svg, 1 with .txt)" in said[-1] and ".jpg" in said[-1]
+
+
+def test_folders_hold_any_kind_of_picture_that_the_app_reads(own, face_folders):
+    path = own(train="train")
+    rows = len(load_dataset(path).labels)
+    picture = next((path / "train" / "sad").iterdir())
+    cv2.imwrite(str(picture.with_name("one more.tif")), cv2.imread(str(picture)))
+    assert len(load_dataset(path).labels) == rows + 1
 
 
 def test_folders_whose_names_differ_in_case_are_one_class(own, face_folders, capsys):

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
@@ -25,7 +25,7 @@ import pytest
 from fer_live import Analyzer, Frame, open_source
 from fer_live.__main__ import main
 from fer_live.pipeline import mirrored
-from fer_live.sources import devices
+from fer_live.sources import devices, v4l2
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Patience
 from fer_live.sources.hooks import Hooks
@@ -249,9 +249,9 @@ def test_delay_does_not_grow_behind_a_slow_reader(camera):
     """A reader that takes five pictures a second of thirty always gets the newest one."""
     behind = []
     with Stream(camera.address) as stream:
-        from fer_live.pipeline import Newest
+        from fer_live.handoff import LatestItem
 
-        with Newest(stream) as newest:
+        with LatestItem(stream) as newest:
             for _ in range(10):
                 time.sleep(0.2)
                 behind.append(camera.sent - number_in(newest.get().image))
@@ -270,7 +270,7 @@ def test_a_decoder_that_falls_behind_goes_on_at_the_newest_key_frame(tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode(None))
     with av.open(str(tmp_path / "a.mp4")) as container, Arrived(container.demux(video=0)) as arrived:
-        arrived._thread.join(5)
+        arrived._waiting.thread.join(5)
         waiting = [packet for packet in next(iter(arrived)) if packet.size]
         assert len(waiting) == 15 and waiting[0].is_keyframe and arrived.skipped == 80
         pictures = [frame for packet in [*waiting, None] for frame in container.streams.video[0].decode(packet)]
@@ -400,20 +400,30 @@ def test_hooks_run_beside_the_program(tmp_path, capfd):
 def webcam(request, content):
     """Answers as the kernel does for a webcam with two formats: MJPG in two sizes, YUYV in steps."""
     index = struct.unpack_from("I", content)[0]
-    if request == devices.QUERYCAP:
+    if request == v4l2.QUERYCAP:
         return struct.pack("16s32s32sIII12x", b"uvcvideo", b"HD Webcam", b"usb-1", 0x60000, 0x84A00001, 0x04200001)
-    if request == devices.ENUM_FMT and index < 2:
+    if request == v4l2.ENUM_FMT and index < 2:
         return content[:44] + (b"MJPG", b"YUYV")[index] + bytes(16)
     pixels = content[4:8]
-    if request == devices.ENUM_FRAMESIZES and pixels == b"MJPG" and index < 2:
+    if request == v4l2.ENUM_FRAMESIZES and pixels == b"MJPG" and index < 2:
         return struct.pack("I4s3I24x", index, pixels, 1, *((1280, 720), (640, 480))[index])
-    if request == devices.ENUM_FRAMESIZES and pixels == b"YUYV" and index == 0:
+    if request == v4l2.ENUM_FRAMESIZES and pixels == b"YUYV" and index == 0:
         return struct.pack("I4s7I8x", 0, pixels, 3, 160, 1920, 8, 120, 1080, 8)
-    if request == devices.ENUM_FRAMEINTERVALS and index < 2:
+    if request == v4l2.ENUM_FRAMEINTERVALS and index < 2:
         size = struct.unpack_from("2I", content, 8)
-        assert size in ((1280, 720), (640, 480))
+        assert size in ((1280, 720), (640, 480), (1920, 1080)), "of a range, the largest"
         return content[:16] + struct.pack("3I24x", 1, 1, (30, 15)[index])
     raise OSError(22, "Invalid argument")
+
+
+def test_of_a_range_of_rates_the_highest_is_listed():
+    def ask(request, content):
+        if request == v4l2.ENUM_FRAMEINTERVALS:  # a driver that answers for ever
+            return content[:16] + struct.pack("=9I", 3, 1, 60, 1, 5, 1, 60, 0, 0)
+        return webcam(request, content)
+
+    assert devices.modes(ask) == ["MJPG 1280x720 at 60", "MJPG 640x480 at 60", "YUYV 160x120 to 1920x1080"]
+    assert [mode.rates for mode in v4l2.modes(ask)] == [(60.0,)] * 3
 
 
 @pytest.fixture

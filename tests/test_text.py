@@ -1,9 +1,13 @@
 """Text on pictures: what comes from outside while a run goes on is drawn whatever it holds."""
 
 import subprocess
+import sys
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTFont
 
 from fer_live.screen import text
 from fer_live.screen.overlay import Overlay
@@ -22,7 +26,7 @@ def no_other_fonts(monkeypatch):
 
 
 def forget():
-    for kept in (text.font_file, text._drawable, text._drawn):
+    for kept in (text.font_file, text._drawable, text._drawn, text._absent, text._characters):
         kept.cache_clear()
 
 
@@ -75,3 +79,54 @@ def test_a_list_of_fonts_that_cannot_be_had_or_read_ends_nothing(monkeypatch, an
     finally:
         text._others.cache_clear()
         forget()
+
+
+def test_the_list_of_the_shipped_fonts_characters_is_the_fonts_own():
+    has = {chr(code) for code, glyph in TTFont(text.SHIPPED).getBestCmap().items() if glyph != ".notdef"}
+    assert text._characters(str(text.SHIPPED)) == {c for c in has if not c.isspace()}
+
+
+def test_words_of_the_shipped_font_do_not_wait_for_fonttools():
+    code = ("import sys; from fer_live.screen import text, words;"
+            "[text.check(words.read_words(name).values()) for name in words.LANGUAGES]; print('fontTools' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.fixture
+def odd_font(tmp_path):
+    """A font whose \u0394 looks like a missing glyph, and whose \u0395 is one."""
+    pen = TTGlyphPen(None)
+    for draw, corner in zip((pen.moveTo, pen.lineTo, pen.lineTo), ((0, 0), (500, 0), (500, 700)), strict=True):
+        draw(corner)
+    pen.closePath()
+    font, names = FontBuilder(1000), [".notdef", "Delta", "question"]
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({0x394: "Delta", 0x395: ".notdef", ord("?"): "question"})
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (600, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Odd", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(tmp_path / "odd.ttf")
+    return str(tmp_path / "odd.ttf")
+
+
+def test_what_a_font_has_is_what_its_table_says_and_not_how_it_looks(odd_font, no_other_fonts, monkeypatch):
+    monkeypatch.setattr(text, "_others", lambda characters: (odd_font,))
+    assert text.font_file("\u0394") == odd_font
+    with pytest.raises(OutputError, match="no font here has \u0395"):
+        text.check(["\u0395"])
+    assert text._drawable("\u0394\u0395") == (odd_font, "\u0394?")
+
+
+def test_a_damaged_font_is_passed_over(odd_font, no_other_fonts, monkeypatch, tmp_path, capfd):
+    content = open(odd_font, "rb").read()
+    damaged = []
+    for number, cut in enumerate((0, 40, len(content) // 2, len(content) - 9)):
+        damaged.append(str(tmp_path / f"{number}.ttf"))
+        with open(damaged[-1], "wb") as file:
+            file.write(content[:cut])
+    monkeypatch.setattr(text, "_others", lambda characters: (*damaged, "nowhere.ttf", odd_font))
+    assert text.width("disk \u0394", 20) > 0 and written("\u0394").any()
+    assert capfd.readouterr().err == ""

@@ -6,7 +6,7 @@ import threading
 from fractions import Fraction
 from functools import partial
 
-import cv2  # before av; see fer_live/sources/__init__.py
+import cv2  # before av; see fer_live/sources/video_file.py
 
 # isort: split
 import av
@@ -16,9 +16,10 @@ import pytest
 from fer_live.__main__ import main
 from fer_live.report.thumbnails import thumbnails
 from fer_live.sinks.log_reader import read_log
-from fer_live.sources import VideoFile, open_source
+from fer_live.sources.open import open_source
 from fer_live.sources.stream import Stream
 from fer_live.sources.timeline import Timeline
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import SourceError
 
 RATE = Fraction(25)

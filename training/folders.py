@@ -16,10 +16,10 @@ from tqdm import tqdm
 from fer_live.model.pictures import read_picture
 from fer_live.model.preprocess import resize_face
 from fer_live.model.spec import EMOTIONS
+from fer_live.model.suffixes import PICTURES_READ
 from training.splits import DataError, hash_split
 
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # written by file managers, as are names that begin with a dot
 
 
@@ -73,7 +73,7 @@ def _folders(path: Path) -> list[Path]:
 def _class_files(folder: Path, name: str) -> list[Path]:
     """The pictures of a class; of several folders whose names differ in case only, those of all."""
     matches = [p for p in _folders(folder) if p.name.lower() == name]
-    groups = [sorted(p for p in match.iterdir() if p.suffix.lower() in PICTURES and p.is_file()) for match in matches]
+    groups = [sorted(p for p in match.iterdir() if p.suffix.lower() in PICTURES_READ and p.is_file()) for match in matches]
     if not any(groups):
         what = "has no pictures" if matches else "is missing"
         raise DataError(f"the class folder {folder / name} {what}; seven are needed: {', '.join(EMOTIONS)}")
@@ -98,17 +98,17 @@ def _name_left_out(path: Path, parts: list[Path]) -> None:
             if entry.is_dir():
                 print(f"left out: {entry} ({_count_pictures(entry)} pictures), {kind}; "
                       f"the classes are {', '.join(EMOTIONS)}", file=sys.stderr)
-            elif folder not in class_folders or entry.suffix.lower() not in PICTURES or not entry.is_file():
+            elif folder not in class_folders or entry.suffix.lower() not in PICTURES_READ or not entry.is_file():
                 loose.append(entry)
     kinds = Counter(f"with {file.suffix.lower() or 'no ending'}" if file.is_file() else "no regular file" for file in loose)
     if loose:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         print(f"left out: {len(loose)} files ({counts}), the first is {loose[0]}; pictures stand in class folders and end in "
-              f"{', '.join(sorted(PICTURES))}", file=sys.stderr)
+              f"{', '.join(sorted(PICTURES_READ))}", file=sys.stderr)
 
 
 def _count_pictures(folder: Path) -> int:
-    return sum(Path(name).suffix.lower() in PICTURES for _, _, names in os.walk(folder) for name in names)
+    return sum(Path(name).suffix.lower() in PICTURES_READ for _, _, names in os.walk(folder) for name in names)
 
 
 def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,13 @@ from fer_live.analysis.checks import check_frame, check_frames, check_parts, che
 from fer_live.analysis.detection import EVERY, ScheduledDetector
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
-from fer_live.handoff import Ahead, grouped
+from fer_live.handoff import Prefetch, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
-from fer_live.model.spec import ModelSpec
+from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.types import Analysis, Face, FaceDetector, Frame
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
@@ -49,7 +48,7 @@ class Analyzer:
     ['happy']
     """
 
-    def __init__(self, classifier: Any, detector: FaceDetector, still_detector: FaceDetector):
+    def __init__(self, classifier: Classifier, detector: FaceDetector, still_detector: FaceDetector):
         check_parts(classifier, detector, still_detector)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
         self.tracker = FaceTracker()
@@ -80,7 +79,7 @@ class Analyzer:
         return cls(classifier, ScheduledDetector(searcher, search_every), still)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyse a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
+        """Analyze a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
 
         Where times go back a new video begins: faces get new ids, and old labels are forgotten.
         Raises RuntimeError for a frame while another is analyzed, or while `analyze_all` is not at its end, TypeError or
@@ -117,7 +116,7 @@ class Analyzer:
             self._busy.release()
 
     def analyze_still(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyse a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
+        """Analyze a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
         Raises TypeError or ValueError for what is no frame or picture."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec
@@ -146,7 +145,7 @@ class Analyzer:
         size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
         stream = chain(first, chain.from_iterable(groups))
         located = (locate(frame, self.detector, self.tracker, spec) for frame in stream)
-        with Ahead(with_beginnings(located, spec, size), 2 * size) as ahead:
+        with Prefetch(with_beginnings(located, spec, size), 2 * size) as ahead:
             for group in grouped(ahead, size):
                 probs = self.classifier(np.concatenate([one.crops for one in group]))
                 ends = np.cumsum([len(one.crops) for one in group])[:-1]

@@ -62,7 +62,7 @@ def check_frames(frames: Any) -> Iterable[Frame]:
         raise TypeError(f"analyze_all takes an iterable of frames; got {described(frames)}") from None
 
 
-def check_parts(classifier: Any, *detectors: Any) -> None:
+def check_parts(classifier: object, *detectors: object) -> None:
     """What an Analyzer is made of. Raises TypeError."""
     if not (callable(classifier) and hasattr(classifier, "spec")):
         raise TypeError("an Analyzer's classifier is an EmotionClassifier, or what is called like one and has its `spec`; got "

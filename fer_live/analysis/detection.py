@@ -18,6 +18,8 @@ MEMORY = 12  # frames through which a lost face is still looked for where it was
 class Searcher(Protocol):
     """What a schedule needs of a detector. Shallow copies of it search at the same time in several threads."""
 
+    min_face: float  # side of the smallest face, in pixels, or below 1 as a share of the shorter side of the frame
+
     def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray | Detections:
         """(H, W, 3) uint8 BGR -> the faces in the whole picture, or only their boxes (N, 4) int32 xyxy. side: see
         `ScheduledDetector.detect`."""

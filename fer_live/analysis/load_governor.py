@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
+from fer_live.analysis.detection import ScheduledDetector
 from fer_live.types import Analysis, Frame
 
 PERIOD_S = 1.0  # between two decisions
@@ -21,11 +21,11 @@ class Governor:
     """Wraps the analysis of frames; `note` says in words what was given up, for the HUD. Has one thread's calls, except for
     `presented`: what is slower, analysis or what follows it in the other thread, decides the rate, and both share the machine.
 
-    detector: has `every` and `searcher.min_face`, as ScheduledDetector. target_fps: the rate to hold.
+    detector: its `every` and its searcher's `min_face` are set. target_fps: the rate to hold.
     clock: seconds, for tests.
     """
 
-    def __init__(self, analyze: Callable[[Frame], Analysis], detector: Any, target_fps: float,
+    def __init__(self, analyze: Callable[[Frame], Analysis], detector: ScheduledDetector, target_fps: float,
                  clock: Callable[[], float] = time.perf_counter):
         self.analyze, self.detector, self.target_fps, self.clock = analyze, detector, target_fps, clock
         self.min_face = detector.searcher.min_face

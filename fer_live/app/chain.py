@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator
 
 from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
+from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.load_governor import Governor
-from fer_live.analysis.smoothing import Smoother
 from fer_live.model.haar import MIN_FACE
 from fer_live.privacy.masks import MEMORY_S, Mask
-from fer_live.screen.labels import Reduction
 from fer_live.types import Analysis, Frame, View
 
 
@@ -27,7 +26,7 @@ class Chain:
         self.steps: list[Callable[[Analysis], Analysis]] = []
         self.reduction, self.mask, self.governor = None, None, None
         if args.label_set != "full":
-            self.reduction = Reduction(args.label_set, self.labels, lambda labels: Smoother(labels, time_constant_s=0), stills)
+            self.reduction = Reduction(args.label_set, self.labels, stills)
             self.labels = self.reduction.labels
             self.steps.append(self.reduction)
         if args.mask:

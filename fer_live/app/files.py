@@ -12,15 +12,16 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.app.chain import Chain
 from fer_live.app.controls import Controls
-from fer_live.app.options import PICTURE_ENDINGS, check_outputs, output_is_folder
+from fer_live.app.options import check_outputs, output_is_folder
 from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
+from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder, write_picture
-from fer_live.sources import ImageFiles
+from fer_live.sources.images import ImageFiles
 from fer_live.types import OutputError
 
 
@@ -55,7 +56,7 @@ def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Eve
 
 def is_still(source, output: Path | None) -> bool:
     """Whether a video is to be written as a picture: it has only one."""
-    return source.declared == 1 and output is not None and output.suffix.lower() in PICTURE_ENDINGS
+    return source.declared == 1 and output is not None and output.suffix.lower() in PICTURES_WRITTEN
 
 
 def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str, ...]) -> list:

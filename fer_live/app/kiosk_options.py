@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fer_live.screen.labels import LABEL_SETS, LANGUAGES
+from fer_live.analysis.label_sets import LABEL_SETS
+from fer_live.screen.words import LANGUAGES
 from fer_live.types import OutputError
 
 LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read

@@ -7,10 +7,10 @@ import sys
 from contextlib import ExitStack
 
 from fer_live.redact import redact_address
-from fer_live.sources import open_source
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.grid import Grid
 from fer_live.sources.hooks import Hooks
+from fer_live.sources.open import open_source
 from fer_live.sources.slate import draw_slate
 from fer_live.sources.supervisor import Patience, Supervised
 from fer_live.types import SourceError

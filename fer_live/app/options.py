@@ -13,12 +13,12 @@ from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positi
 from fer_live.model.detections import DETECTORS
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
 from fer_live.model.spec import ANSWERS
+from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
@@ -202,8 +202,8 @@ def output_is_folder(args: argparse.Namespace, pictures: int) -> bool:
 
 
 def _check_picture(output: Path, pictures: int) -> None:
-    if output.suffix.lower() not in PICTURE_ENDINGS:
-        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder, with / at its end")
+    if output.suffix.lower() not in PICTURES_WRITTEN:
+        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURES_WRITTEN)}, or give a folder, with / at its end")
     if pictures > 1:
         raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
 

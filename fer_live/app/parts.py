@@ -11,7 +11,7 @@ from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import RestingBaseline
 from fer_live.screen import text
 from fer_live.screen.display import missing_display
-from fer_live.screen.labels import read_words
+from fer_live.screen.words import read_words
 from fer_live.types import OutputError, View
 
 

@@ -22,7 +22,7 @@ from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
 from fer_live.bench.settings import Settings
 from fer_live.pipeline import run_file
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.sources import VideoFile
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame
 
 CLIP_FPS = 30

@@ -1,35 +1,25 @@
-"""The doctor's check of cameras on Linux: names, modes, permissions, by Video4Linux and Python's own library alone.
-
-The layouts are those of the kernel's include/uapi/linux/videodev2.h.
-"""
+"""The doctor's check of cameras on Linux: names, modes, permissions, with Python's own library alone."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from fer_live.doctor.machine import FAILURE, OK, WARNING, Finding, answer
+from fer_live.sources import v4l2
 
-QUERYCAP, ENUM_FMT, ENUM_SIZES, ENUM_INTERVALS = 0x80685600, 0xC0405602, 0xC02C564A, 0xC034564B
-CAPTURE, HAS_DEVICE_CAPS = 0x1, 0x80000000
-DISCRETE = 1  # the kind of a size or interval that is given by itself, not by least, most and step
-SHOWN = 6  # sizes of a format that are told
-Ioctl = Callable[[int, int, bytearray], object]
-Mode = tuple[str, int, int, float]  # format, width, height, frames a second (0: not said)
+SHOWN = 6  # sizes of a format that are listed
 
 
-def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux"), ioctl: Ioctl | None = None
+def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux"), ioctl: v4l2.Ioctl | None = None
             ) -> Iterator[Finding]:
     """A finding a camera. A camera that may not be opened is a failure; none at all is a warning."""
     if not sys.platform.startswith("linux"):
         yield Finding("cameras", WARNING, f"cameras are not listed on {sys.platform}", "try: python -m fer_live --source 0")
         return
-    if ioctl is None:
-        from fcntl import ioctl
     nodes = sorted((n for n in dev.glob("video*") if n.name[5:].isdigit()), key=lambda n: int(n.name[5:]))
     found = [finding for node in nodes for finding in _camera(node, sysfs / node.name / "name", ioctl)]
     yield from found
@@ -45,7 +35,7 @@ def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux
                       "plug one in; a virtual machine or container must be given it")
 
 
-def _camera(node: Path, name_file: Path, ioctl: Ioctl) -> Iterator[Finding]:
+def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[Finding]:
     """The finding of one device; none of one that gives no pictures, such as a camera's second device for its settings."""
     try:
         name = name_file.read_text(encoding="utf-8", errors="replace").strip()
@@ -58,13 +48,11 @@ def _camera(node: Path, name_file: Path, ioctl: Ioctl) -> Iterator[Finding]:
         yield Finding("cameras", FAILURE, f"{node} ({name}) cannot be opened ({error.strerror})", todo)
         return
     try:
-        capability = bytearray(104)
-        ioctl(device, QUERYCAP, capability)
-        all_caps, own_caps = struct.unpack_from("<II", capability, 84)
-        if not (own_caps if all_caps & HAS_DEVICE_CAPS else all_caps) & CAPTURE:
+        ask = v4l2.asker(device, ioctl)
+        card = v4l2.card_name(ask)
+        if card is None:
             return
-        card = capability[16:48].split(b"\0")[0].decode("utf-8", "replace") or name
-        text = f"{node}: {card}; {_told(list(modes(device, ioctl)))}"
+        text = f"{node}: {card or name}; {_described(list(v4l2.modes(ask)))}"
     except OSError as error:
         yield Finding("cameras", WARNING, f"{node} ({name}) does not answer as a camera ({error.strerror})",
                       "unplug it and plug it in again, or choose another with --source")
@@ -79,41 +67,14 @@ def _camera(node: Path, name_file: Path, ioctl: Ioctl) -> Iterator[Finding]:
         yield Finding("cameras", OK, text)
 
 
-def modes(device: int, ioctl: Ioctl) -> Iterator[Mode]:
-    """The formats, sizes and highest rates that an open camera names; of a range of sizes, the largest."""
-    for kind in _each(device, ioctl, ENUM_FMT, 64, (1,)):
-        (code,) = struct.unpack_from("<I", kind, 44)
-        name = struct.pack("<I", code & 0x7FFFFFFF).decode("ascii", "replace").strip()
-        for size in _each(device, ioctl, ENUM_SIZES, 44, (code,)):
-            form, width, height, _, _, tallest, _ = struct.unpack_from("<7I", size, 8)
-            if form != DISCRETE:
-                width, height = height, tallest  # a range is (least, most, step) of the width, then of the height
-            rates = []
-            for interval in _each(device, ioctl, ENUM_INTERVALS, 52, (code, width, height)):
-                _, numerator, denominator = struct.unpack_from("<3I", interval, 16)
-                rates.append(denominator / numerator if numerator else 0.0)
-            yield name, width, height, max(rates, default=0.0)
-
-
-def _each(device: int, ioctl: Ioctl, request: int, size: int, given: tuple[int, ...]) -> Iterator[bytearray]:
-    """What an enumeration answers to the indices 0, 1, ... until it refuses; each structure begins with its index."""
-    for index in range(64):
-        buffer = bytearray(size)
-        struct.pack_into(f"<{1 + len(given)}I", buffer, 0, index, *given)
-        try:
-            ioctl(device, request, buffer)
-        except OSError:
-            return
-        yield buffer
-
-
-def _told(found: list[Mode]) -> str:
-    """Modes in words, the largest sizes first."""
+def _described(found: list[v4l2.Mode]) -> str:
+    """Modes in words, the largest sizes first, each with its highest rate."""
     texts = []
-    for name in dict.fromkeys(mode[0] for mode in found):
-        sizes = sorted({mode[1:] for mode in found if mode[0] == name}, key=lambda m: -m[0] * m[1])
-        told = ", ".join(f"{w}x{h}" + (f" {fps:.3g} fps" if fps else "") for w, h, fps in sizes[:SHOWN])
-        texts.append(f"{name} {told}" + (f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""))
+    for name in dict.fromkeys(mode.format for mode in found):
+        sizes = sorted({(*mode.size_wh, max(mode.rates, default=0.0)) for mode in found if mode.format == name},
+                       key=lambda m: -m[0] * m[1])
+        listed = ", ".join(f"{w}x{h}" + (f" {fps:.3g} fps" if fps else "") for w, h, fps in sizes[:SHOWN])
+        texts.append(f"{name} {listed}" + (f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""))
     return "; ".join(texts) or "names no modes"
 
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from fer_live.kiosk.notice import Notice
 from fer_live.screen import text
-from fer_live.screen.overlay import COLOURS, LOOK_NEUTRAL
+from fer_live.screen.overlay import LOOK_NEUTRAL
+from fer_live.screen.palette import COLORS, WHITE, Color
 from fer_live.types import Analysis, Face, Rates, View
 
-GROUND, CARD, WHITE, GREY, RED = (24, 24, 24), (48, 48, 48), (255, 255, 255), (150, 150, 150), (40, 40, 220)
+GROUND, CARD, GRAY, RED = (24, 24, 24), (48, 48, 48), (150, 150, 150), (40, 40, 220)
 Box = tuple[int, int, int, int]  # xyxy
 MOST = 3  # cards
 BARS = {1: 7, 2: 3, 3: 2}  # visitors -> bars on a card
@@ -35,7 +36,7 @@ class Layout:
     def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], words: list[dict[str, str]], view: View,
                  notice: Notice | None = None, is_idle: Callable[[], bool] = lambda: False,
                  may_record: Callable[[], bool] | None = None):
-        self.labels, self.words, self.tongues, self.view, self.notice = labels, words[0], words, view, notice
+        self.labels, self.words, self.languages, self.view, self.notice = labels, words[0], words, view, notice
         self.is_idle, self.may_record = is_idle, may_record
         self.w, self.h = size_wh
         self.unit = min(self.w, self.h) / 720
@@ -91,8 +92,8 @@ class Layout:
             m = self.px(24)
             if idle:
                 half = self.h // 2 if self.notice else self.h
-                self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.tongues[turn]["title"], 84)
-                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.tongues[turn]["invite"], 52, GREY)
+                self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.languages[turn]["title"], 84)
+                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.languages[turn]["invite"], 52, GRAY)
                 if self.notice:
                     self.notice.draw(screen, (m, half, self.w - m, self.h - m), turn, self.px(46))
             elif self.notice:
@@ -126,11 +127,11 @@ class Layout:
         for face in analysis.faces:
             a, b, c, d = (round(v * scale) for v in face.box)
             cv2.rectangle(part, (a, b), (c, d), GROUND, 2 * line, cv2.LINE_AA)
-            cv2.rectangle(part, (a, b), (c, d), COLOURS.get(face.label, WHITE), line, cv2.LINE_AA)
+            cv2.rectangle(part, (a, b), (c, d), COLORS.get(face.label, WHITE), line, cv2.LINE_AA)
         for number, face in faces:
             if len(faces) > 1:
                 corner = round(face.box[0] * scale), round(face.box[1] * scale)
-                self._number(part, corner, number, COLOURS.get(face.label, WHITE))
+                self._number(part, corner, number, COLORS.get(face.label, WHITE))
         if self.view.badge:
             text.write(part, self.view.badge, self.px(12), self.px(38), self.px(30), WHITE)
         if self.view.recording:
@@ -139,13 +140,13 @@ class Layout:
             cv2.circle(part, (right - self.px(22), self.px(33)), self.px(13), RED, cv2.FILLED, cv2.LINE_AA)
             text.write(part, "REC", right, self.px(45), self.px(34), WHITE)
 
-    def _number(self, image: np.ndarray, centre: tuple[int, int], number: int, colour) -> None:
+    def _number(self, image: np.ndarray, center: tuple[int, int], number: int, color: Color) -> None:
         radius, px = self.px(24), self.px(34)
-        cv2.circle(image, centre, radius + self.px(3), GROUND, cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(image, centre, radius, colour, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, center, radius + self.px(3), GROUND, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, center, radius, color, cv2.FILLED, cv2.LINE_AA)
         name = str(number)
-        x, y = centre[0] - text.width(name, px) // 2, centre[1] + text.cap_height(px) // 2
-        text.write(image, name, x, y, px, GROUND if sum(colour) > 300 else WHITE)
+        x, y = center[0] - text.width(name, px) // 2, center[1] + text.cap_height(px) // 2
+        text.write(image, name, x, y, px, GROUND if sum(color) > 300 else WHITE)
 
     def _cards(self, screen: np.ndarray, box: Box, faces: list[tuple[int, Face]]) -> None:
         x1, y1, x2, y2 = box
@@ -157,18 +158,18 @@ class Layout:
 
     def _card(self, screen: np.ndarray, box: Box, face: Face, number: int, bars: int) -> None:
         x1, y1, x2, y2 = box
-        colour, m = COLOURS.get(face.label, WHITE), self.px(20)
+        color, m = COLORS.get(face.label, WHITE), self.px(20)
         cv2.rectangle(screen, (x1, y1), (x2 - 1, y2 - 1), CARD, cv2.FILLED)
-        cv2.rectangle(screen, (x1, y1), (x1 + self.px(14), y2 - 1), colour, cv2.FILLED)
+        cv2.rectangle(screen, (x1, y1), (x1 + self.px(14), y2 - 1), color, cv2.FILLED)
         left, right = x1 + self.px(14) + m, x2 - m
         order = range(len(self.labels)) if bars >= len(self.labels) else np.argsort(-face.probs)[:bars]
         word = self.words.get(face.label, face.label)
         if face.calibration_s:
-            word, colour = f"{self.words[LOOK_NEUTRAL]} {math.ceil(face.calibration_s)}", WHITE
+            word, color = f"{self.words[LOOK_NEUTRAL]} {math.ceil(face.calibration_s)}", WHITE
         head = round((y2 - y1) * (0.24 if len(order) > 3 else 0.42))
         start = left + (self.px(62) if number else 0)
         if number:
-            self._number(screen, (left + self.px(26), y1 + head // 2 + self.px(6)), number, colour)
+            self._number(screen, (left + self.px(26), y1 + head // 2 + self.px(6)), number, color)
         px = text.fit(word, min(self.px(96), round(head * 0.72)), right - start)
         text.write(screen, word, start, y1 + head // 2 + self.px(6) + text.cap_height(px) // 2, px, WHITE)
         rows = y1 + head, y2 - self.px(10)
@@ -186,10 +187,10 @@ class Layout:
         left, pad = x1 + names, max(2, round((y2 - y1) * 0.22))
         cv2.rectangle(screen, (left, y1 + pad), (x2, y2 - pad), GROUND, cv2.FILLED)
         end = left + max(self.px(4), round(prob * (x2 - left)))
-        cv2.rectangle(screen, (left, y1 + pad), (end, y2 - pad), COLOURS.get(label, WHITE), cv2.FILLED)
+        cv2.rectangle(screen, (left, y1 + pad), (end, y2 - pad), COLORS.get(label, WHITE), cv2.FILLED)
 
     def _button(self, screen: np.ndarray, box: Box, people: int) -> Box:
-        """Draws the button at the foot of the box, grey while it cannot be pressed; returns what is left of the box."""
+        """Draws the button at the foot of the box, gray while it cannot be pressed; returns what is left of the box."""
         x1, y1, x2, y2 = box
         high = self.px(104)
         place = x1, y2 - high, x2, y2
@@ -198,10 +199,10 @@ class Layout:
         cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED if is_ready else CARD, cv2.FILLED)
         words = self.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]
         px = text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit
-        self._middle(screen, place, words, px, WHITE if is_ready else GREY)
+        self._middle(screen, place, words, px, WHITE if is_ready else GRAY)
         return x1, y1, x2, y2 - high - self.px(16)
 
-    def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, colour=WHITE) -> None:
+    def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, color: Color = WHITE) -> None:
         """Words in the middle of a box, in two lines where they do not fit into one."""
         x1, y1, x2, y2 = box
         px = self.px(size)
@@ -210,4 +211,4 @@ class Layout:
         for i, line in enumerate(lines):
             wide = text.width(line, px)
             baseline = top + round(1.2 * px * (i + 0.5)) + text.cap_height(px) // 2
-            text.write(screen, line, x1 + (x2 - x1 - wide) // 2, baseline, px, colour)
+            text.write(screen, line, x1 + (x2 - x1 - wide) // 2, baseline, px, color)

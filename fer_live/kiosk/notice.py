@@ -34,7 +34,7 @@ class Facts:
 
 
 class Notice:
-    """The notice in one or more languages, which take turns. words: for each language, the texts of `labels.read_words`.
+    """The notice in one or more languages, which take turns. words: for each language, the texts of `words.read_words`.
 
     Raises OutputError where the address is too long for a code or a text cannot be written.
     """

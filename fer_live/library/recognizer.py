@@ -16,14 +16,16 @@ import numpy as np
 
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.checks import described
-from fer_live.handoff import Newest
+from fer_live.handoff import LatestItem
 from fer_live.library.inputs import check_color, to_picture
 from fer_live.library.results import Result
 from fer_live.library.video import Collected, VideoResult, check_output
 from fer_live.pipeline import run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.sources import ImageFiles, VideoFile, open_source
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.open import open_source
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame, Source, SourceError, View
 
 
@@ -157,7 +159,7 @@ class Recognizer:
     def _opened(self, source: Source) -> Generator[Result, None, None]:
         with ExitStack() as stack:
             stack.enter_context(source)
-            frames = stack.enter_context(Newest(source)) if source.is_live else source
+            frames = stack.enter_context(LatestItem(source)) if source.is_live else source
             yield from self._results(frames, source.is_live, isinstance(source, ImageFiles))
 
     def _results(self, frames: Iterable[Frame], is_live: bool, stills: bool = False) -> Generator[Result, None, None]:

@@ -106,7 +106,7 @@ def read_checkpoint(path: str | Path) -> dict:
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"the model {path} cannot be read ({why(error)}); is it yours to read?") from None
+        raise CheckpointError(f"the model {path} cannot be read ({why(error)}); check its permissions") from None
     except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for cut or foreign files
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); it may be cut off: copy it again")
     if not isinstance(content, dict) or content.get("format") != FORMAT:

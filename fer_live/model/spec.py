@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
 
 from fer_live.model.decision import SHOWN, Decision
 
@@ -135,3 +138,16 @@ CHECKS = {
     "decision": _good_decision,
     "head": lambda s: isinstance(s.head, str) and s.head in s.answers,
 }
+
+
+class Classifier(Protocol):
+    """Names what faces express. May be called from several threads at once."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How crops are made, and which classes it knows."""
+        ...
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
+        ...

@@ -17,7 +17,7 @@ from fer_live.types import OutputError, SourceError
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log.")
     parser.add_argument("log", type=Path, help="a .jsonl or .csv file written with --log")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="the video that was analysed, or the recording made with the "
+    parser.add_argument("--video", type=Path, metavar="FILE", help="the video that was analyzed, or the recording made with the "
                         "log: the page then shows a picture of each person")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
                         "that exists gets a number")

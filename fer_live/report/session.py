@@ -22,7 +22,7 @@ OPEN = 4096  # people followed at once; beyond that those not seen for longest a
 LABELS = 24  # distinct labels; what comes after them is called OTHER
 OTHER = "(other)"
 BINS = 240  # the overview has between half as many and as many
-LISTED = 1000  # events told one by one
+LISTED = 1000  # events listed one by one
 LONG = 40  # letters of a label or an event; what is longer is cut
 
 

@@ -39,7 +39,7 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
     except (av.FFmpegError, OSError) as error:
         if not any(pictures):
             reason = getattr(error, "strerror", "") or error
-            raise SourceError(f"{video} cannot be opened as video ({reason}); is it whole, and a video?") from None
+            raise SourceError(f"{video} cannot be opened as video ({reason}); check that it is a complete video file") from None
     return pictures
 
 

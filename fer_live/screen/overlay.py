@@ -9,18 +9,11 @@ import cv2
 import numpy as np
 
 from fer_live.screen import text
+from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 from fer_live.types import UNSURE, Analysis, Face, Rates, View
 
-# Okabe and Ito's palette, told apart with any common colour blindness (jfly.uni-koeln.de/color); BGR.
-COLOURS = {
-    "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
-    "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
-    "positive": (66, 228, 240), "negative": (0, 94, 213), "surprised": (233, 180, 86),  # the smaller set of classes
-}
 LOOK_NEUTRAL = "look neutral"  # what a face is asked; the key of the phrase in languages.json
 Box = tuple[int, int, int, int]  # xyxy
-PLATE = (24, 24, 24)
-WHITE = (255, 255, 255)
 HELP = (("q, Esc", "quit"), ("r", "record"), ("s", "save a picture"), ("n", "calibrate: look neutral"), ("b", "bars"),
         ("m", "mirror"), ("f", "full screen"), ("h", "help"))
 
@@ -71,10 +64,10 @@ class Overlay:
 
     def _face(self, pen: Pen, face: Face, plate: Box) -> None:
         x1, y1, x2, y2 = face.box
-        colour = WHITE if face.calibration_s else COLOURS.get(face.label, WHITE)
+        color = WHITE if face.calibration_s else COLORS.get(face.label, WHITE)
         cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), PLATE, pen.line * 3, cv2.LINE_AA)
-        cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), colour, pen.line, cv2.LINE_AA)
-        pen.plate(self._said(face), plate[0], plate[1], colour)
+        cv2.rectangle(pen.image, (x1, y1), (x2 - 1, y2 - 1), color, pen.line, cv2.LINE_AA)
+        pen.plate(self._said(face), plate[0], plate[1], color)
 
     def _said(self, face: Face) -> str:
         if face.calibration_s:
@@ -100,7 +93,7 @@ class Overlay:
             pen.text(self.words.get(name, name), left + pen.gap, y + round(row * 0.75), WHITE, 0.7)
             start = left + names
             end = start + max(1, round(float(prob) * length))
-            cv2.rectangle(pen.image, (start, y + row // 5), (end, y + row - row // 5), COLOURS.get(name, WHITE), cv2.FILLED)
+            cv2.rectangle(pen.image, (start, y + row // 5), (end, y + row - row // 5), COLORS.get(name, WHITE), cv2.FILLED)
 
     def _help(self, pen: Pen) -> None:
         keys = max(pen.width(key) for key, _ in self.help) + 3 * pen.gap
@@ -148,9 +141,9 @@ class Pen:
         """Pixels that `words` take."""
         return text.width(words, max(9, round(self.px * share)))
 
-    def text(self, words: str, x: int, y: int, colour: tuple[int, int, int], share: float = 1.0) -> None:
+    def text(self, words: str, x: int, y: int, color: Color, share: float = 1.0) -> None:
         """Write with the left end of the baseline at (x, y)."""
-        text.write(self.image, words, x, y, max(9, round(self.px * share)), colour)
+        text.write(self.image, words, x, y, max(9, round(self.px * share)), color)
 
     def place(self, x: int, y: int, w: int, h: int) -> Box:
         """A rectangle of this size at (x, y), moved into the picture; xyxy."""
@@ -158,13 +151,13 @@ class Pen:
         x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
         return x, y, x + w, y + h
 
-    def plate(self, words: str, x: int, y: int, colour: tuple[int, int, int] | None = None) -> None:
-        """White text on a dark plate with its upper left corner at (x, y), moved into the picture; a strip in `colour`."""
-        w = self.width(words) + 2 * self.gap + (self.gap if colour else 0)
+    def plate(self, words: str, x: int, y: int, color: Color | None = None) -> None:
+        """White text on a dark plate with its upper left corner at (x, y), moved into the picture; a strip in `color`."""
+        w = self.width(words) + 2 * self.gap + (self.gap if color else 0)
         x, y, _, _ = self.place(x, y, w, self.row)
         cv2.rectangle(self.image, (x, y), (x + w - 1, y + self.row - 1), PLATE, cv2.FILLED)
-        if colour:
-            cv2.rectangle(self.image, (x, y), (x + self.gap - 1, y + self.row - 1), colour, cv2.FILLED)
+        if color:
+            cv2.rectangle(self.image, (x, y), (x + self.gap - 1, y + self.row - 1), color, cv2.FILLED)
             x += self.gap
         self.text(words, x + self.gap, y + round(self.row * 0.72), WHITE)
 

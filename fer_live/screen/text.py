@@ -8,6 +8,7 @@ Every string is drawn once by Pillow and kept, so that to write it again costs a
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -20,10 +21,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fer_live.screen.palette import Color
 from fer_live.types import OutputError
 
-Colour = tuple[int, int, int]  # BGR
 SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
+CHARACTERS = SHIPPED.with_suffix(".txt")  # all that it has: to ask fontTools for them would take the window's start 0.2 s
 # Tried by name where fontconfig does not answer: what Windows and macOS bring along.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
@@ -55,11 +57,11 @@ def fit(text: str, px: int, most: int) -> int:
     return px if wide <= most else max(6, px * most // wide)
 
 
-def write(image: np.ndarray, text: str, x: int, y: int, px: int, colour: Colour) -> None:
+def write(image: np.ndarray, text: str, x: int, y: int, px: int, color: Color) -> None:
     """Write into (H, W, 3) uint8 BGR with the left end of the baseline at (x, y); what lies outside is cut off."""
     if not text.strip():
         return
-    left, top, keep, ink = _drawn(text, px, colour)
+    left, top, keep, ink = _drawn(text, px, color)
     x, y = x + left, y + top
     height, wide = image.shape[:2]
     x1, y1, x2, y2 = max(0, x), max(0, y), min(wide, x + ink.shape[1]), min(height, y + ink.shape[0])
@@ -92,7 +94,7 @@ def wrap(text: str, px: int, most: int) -> list[str]:
 
 
 @lru_cache(KEPT)
-def _drawn(text: str, px: int, colour: Colour) -> tuple[int, int, np.ndarray, np.ndarray]:
+def _drawn(text: str, px: int, color: Color) -> tuple[int, int, np.ndarray, np.ndarray]:
     """Offset from the baseline's left end, and two pictures (h, w, 3): how much is kept of what lies below, and what is added."""
     file, text = _drawable(text)
     font = _font(file, px)
@@ -100,7 +102,7 @@ def _drawn(text: str, px: int, colour: Colour) -> tuple[int, int, np.ndarray, np
     sheet = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(sheet).text((-left, -top), text, fill=255, font=font, anchor="ls")
     alpha = np.asarray(sheet)[..., None]
-    ink = (alpha * (np.array(colour, np.float32) / 255)).round().astype(np.uint8)
+    ink = (alpha * (np.array(color, np.float32) / 255)).round().astype(np.uint8)
     return left, top, np.ascontiguousarray(np.repeat(255 - alpha, 3, axis=2)), ink
 
 
@@ -157,10 +159,21 @@ def _others(characters: str) -> tuple[str, ...]:
 
 @lru_cache(KEPT)
 def _absent(file: str, text: str) -> frozenset[str]:
-    """The characters of `text` that the font draws as it draws one that does not exist; all of them if it cannot be read."""
+    """The characters of `text` that the font has not; all of them if it cannot be read."""
+    return frozenset(c for c in text if not c.isspace()) - _characters(file)
+
+
+@lru_cache(8)
+def _characters(file: str) -> frozenset[str]:
+    """All characters that a font has; none if it cannot be read. file: a path, or a name of NAMES."""
+    if file == str(SHIPPED):
+        return frozenset(CHARACTERS.read_text(encoding="utf-8").strip())
+    from fontTools.ttLib import TTFont  # not before it is needed: see CHARACTERS
+
+    logging.getLogger("fontTools").addHandler(logging.NullHandler())  # what it says of odd tables is nothing for stderr
     try:
-        font = _font(file, 24)
-        nothing = bytes(font.getmask("\U0010ffff"))
-        return frozenset(c for c in text if not c.isspace() and bytes(font.getmask(c)) == nothing)
-    except (OSError, ValueError):
-        return frozenset(text)
+        path = _font(file, 24).path  # it must be one that Pillow finds and draws: of a collection the first font
+        with TTFont(path, fontNumber=0, lazy=True) as font:
+            return frozenset(chr(code) for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef")
+    except Exception:  # a damaged font raises anything
+        return frozenset()

@@ -112,7 +112,7 @@ class Chord:
 class KioskWindow:
     """A window over the whole screen that a visitor can neither close nor leave. Belongs to the main thread.
 
-    enter: what Enter and the space bar do; all other keys are dead but for the chord. press: told where (x, y) in the picture
+    enter: what Enter and the space bar do; all other keys are dead but for the chord. press: is given where (x, y) in the picture
     is clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
     if it is known. is_blank: whether a window of this name is all black. between: called between pictures.
     """

@@ -1,4 +1,4 @@
-"""JSONL and CSV logs with time stamps and track ids, flushed line by line. `logread.py` reads them again."""
+"""JSONL and CSV logs with time stamps and track ids, flushed line by line. `log_reader.py` reads them again."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fer_live.sinks.log import FACE_FIELDS
 from fer_live.types import SourceError
 
 LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 25,000
-CSV_START = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 
 
 def read_log(path: Path) -> Iterator[dict]:
@@ -74,9 +74,9 @@ def _read_csv(path: Path) -> Iterator[dict]:
     with open(path, "rb") as file:
         rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
         head = _next_row(rows) or []
-        if tuple(head[: len(CSV_START)]) != CSV_START:
-            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(CSV_START)},...")
-        labels = head[len(CSV_START) : len(head) - (head[-1] == "file")]  # only logs of pictures have names
+        if tuple(head[: len(FACE_FIELDS)]) != FACE_FIELDS:
+            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
+        labels = head[len(FACE_FIELDS) : len(head) - (head[-1] == "file")]  # only logs of pictures have names
         while (row := _next_row(rows)) is not None:
             if not any(row):
                 continue
@@ -94,7 +94,7 @@ def _read_csv(path: Path) -> Iterator[dict]:
             if entry is not None:
                 yield entry
             entry = {"frame": frame, "time_s": time_s, "faces": [face]}
-            if len(labels) < len(head) - len(CSV_START):
+            if len(labels) < len(head) - len(FACE_FIELDS):
                 entry["file"] = row[-1]
     if entry is not None:
         yield entry
@@ -113,7 +113,7 @@ def _next_row(rows) -> list[str] | None:
 def _face(row: list[str], head: list[str], labels: list[str]) -> dict:
     if len(row) != len(head):
         raise ValueError("another number of cells than columns")
-    probs = {name: float(cell) for name, cell in zip(labels, row[len(CSV_START) :], strict=False)}
+    probs = {name: float(cell) for name, cell in zip(labels, row[len(FACE_FIELDS) :], strict=False)}
     return {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
             "probs": probs}
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
 
@@ -71,7 +70,7 @@ class Microphone:
         if not self._thread.is_alive():  # a driver that hangs must not keep the program
             self.container.close()
 
-    def _open(self) -> Any:
+    def _open(self) -> av.container.InputContainer:
         kind = None if self.is_file else self.format or FORMATS.get(sys.platform)
         with _quiet():
             name = str(Path(self.device).absolute()) if self.is_file else self.device  # "a:b.wav" would be taken for a protocol

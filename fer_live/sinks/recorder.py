@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
@@ -21,8 +20,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from fer_live.model.paths import why
 from fer_live.sinks.disk import RecordingFile, make_new
-from fer_live.sinks.sound import MicrophoneTrack, sound_beside
-from fer_live.types import Analysis, OutputError
+from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
+from fer_live.types import Analysis, Microphone, OutputError, Segment
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
 KEY_S = 1.0  # seconds from key frame to key frame
@@ -50,14 +49,14 @@ class VideoRecorder:
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
-                 microphone: Any = None, comment: str = "", segments: Sequence[Any] | None = None,
+                 microphone: Microphone | None = None, comment: str = "", segments: Sequence[Segment] | None = None,
                  shown: int | None = None):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
         self.sound_from, self.microphone, self.comment, self.segments = sound_from, microphone, comment, segments
         self.shown = shown
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
-        self.sound: Any = None  # a SoundCopy or a MicrophoneTrack, or none
+        self.sound: SoundCopy | MicrophoneTrack | None = None
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
         self.has_file = False  # was made; it may be closed by now
         self.is_broken = False  # writing has failed; to finish the file would only fail again
@@ -83,7 +82,7 @@ class VideoRecorder:
 
     def _open(self, image: np.ndarray, time_s: float) -> None:
         height, width = image.shape[:2]
-        self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the colour planes: sides must be even
+        self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the color planes: sides must be even
         self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
         self.next_key_s = time_s + FIRST_KEY_S
         self.file = RecordingFile(self.path)
@@ -96,7 +95,7 @@ class VideoRecorder:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = self.time_base
-        # said and used: players take untagged pictures for one or the other matrix by their size, and colours shift
+        # said and used: players take untagged pictures for one or the other matrix by their size, and colors shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = H264
@@ -150,7 +149,7 @@ class VideoRecorder:
         file, self.file, self.container = self.file, None, None
         if self.sound:
             self.sound.close()
-        with suppress(OSError):  # told already
+        with suppress(OSError):  # reported already
             file.close()
 
     def _finish(self) -> None:
@@ -232,7 +231,7 @@ def write_picture(path: Path, image: np.ndarray) -> Path:
         with file:
             _write_whole(path, file, content.tobytes())
     except cv2.error:
-        raise OutputError(f"{path.suffix} is no kind of picture that can be written; use .png or .jpg") from None
+        raise OutputError(f"{path.suffix} is not a picture format that can be written; use .png or .jpg") from None
     except OSError as error:
         raise OutputError(f"cannot write {path} ({why(error)}); choose another place or name") from None
     except ValueError:  # a letter that no file system takes

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fer_live.sinks.disk import is_being_written, unused
-from fer_live.types import Analysis
+from fer_live.types import Analysis, Recorder
 
 OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
 HEAD = 4096  # bytes; our recordings begin with their metadata
@@ -28,15 +27,15 @@ class SegmentedRecorder:
     """A sink: a live recording in files of `segment_s` seconds. The picture with which one ends is the first of the next.
 
     path: OUT.mp4 gives OUT-20261122-101500.mp4 and so on, by the time of day at which each begins.
-    open_recorder: makes a VideoRecorder for a path. clear: is told of the files being written, to delete older ones.
+    open_recorder: makes a VideoRecorder for a path. clear: is given the files being written, to delete older ones.
     """
 
-    def __init__(self, path: Path, open_recorder: Callable[[Path], Any], segment_s: float,
+    def __init__(self, path: Path, open_recorder: Callable[[Path], Recorder], segment_s: float,
                  clear: Callable[[list[Path]], None] | None = None):
         self.base = path.with_name(stem(path) + path.suffix)
         self.open_recorder, self.segment_s, self.clear = open_recorder, segment_s, clear
-        self.current: Any = None
-        self.ending: Any = None
+        self.current: Recorder | None = None
+        self.ending: Recorder | None = None
         self.due_s = self.clear_s = float("inf")
         self.end_s: float | None = None  # when the recording is to end; None: when it is closed
 
@@ -87,7 +86,7 @@ class Quota:
 
     keep_bytes, keep_s: how much and how long to keep; infinity for either. Nothing else is ever deleted: a file must have
     the name, be marked as ours inside, and not be written by any program. The work is done in a thread: a memory card takes
-    its time. said: is told in words of a file that cannot be deleted.
+    its time. said: is given a line about a file that cannot be deleted.
     """
 
     def __init__(self, path: Path, keep_bytes: float, keep_s: float, said: Callable[[str], None]):

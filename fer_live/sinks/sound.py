@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
 
@@ -17,14 +16,14 @@ import numpy as np
 
 from fer_live.sinks.encoded_sound import EncodedSound
 from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
-from fer_live.types import MOST_PIXELS
+from fer_live.types import MOST_PIXELS, Microphone, Segment
 
 PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
 RATE = 48_000  # samples a second of what a microphone hears
 LATE_S = 0.1  # sound that begins later beside its pictures gets silence before it, and so is encoded
 
 
-def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Any] | None = None,
+def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Segment] | None = None,
                  shown: int | None = None) -> SoundCopy | None:
     """What brings the sound of the file at `path` into an open MP4; None, with a line that says why, where that cannot be.
 
@@ -161,7 +160,7 @@ class CopiedSound:
 class MicrophoneTrack:
     """Encodes what a Microphone hears as AAC into an open MP4 that begins at `start_s` of time.monotonic()."""
 
-    def __init__(self, microphone: Any, output: av.container.OutputContainer, start_s: float):
+    def __init__(self, microphone: Microphone, output: av.container.OutputContainer, start_s: float):
         self.microphone, self.output = microphone, output
         self.first = self.next = microphone.number(start_s)
         self.stream = output.add_stream("aac", rate=RATE, layout=microphone.layout)

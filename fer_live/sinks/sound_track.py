@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
 
 # isort: split
 import av
+
+from fer_live.types import Segment
 
 MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
 STEP_BACK_S, STEP_ON_S = 0.1, 1.0  # between packets; beyond these the sound jumps, or pauses
@@ -28,14 +28,6 @@ class NoSound(Exception):
     """A file's sound cannot be used. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What the file counts as `source_s` is shown at `shown_s`; as sources.timeline.Segment, for a file without jumps."""
-
-    source_s: Fraction
-    shown_s: Fraction = Fraction(0)
-
-
 class SoundTrack:
     """The packets of a file's best sound track that can be decoded. Raises NoSound, and OSError where it cannot be read.
 
@@ -44,7 +36,7 @@ class SoundTrack:
     max_pixels: of pictures in the file; larger ones are not looked at.
     """
 
-    def __init__(self, path: Path, segments: Sequence[Any] | None, max_pixels: int, shown: int | None = None):
+    def __init__(self, path: Path, segments: Sequence[Segment] | None, max_pixels: int, shown: int | None = None):
         self.input = _opened(path, max_pixels)
         self.path, self.max_pixels, self.note = path, max_pixels, ""
         self.pictures = self.input.streams[shown] if shown is not None else next(iter(self.input.streams.video), None)
@@ -58,9 +50,9 @@ class SoundTrack:
         self._video = self.pictures if may_jump else None
         self.places = Places([self._start()] if segments is None else segments)
 
-    def _start(self) -> Start:
+    def _start(self) -> Segment:
         pictures = self.pictures
-        return Start(Fraction(0) if pictures is None or pictures.start_time is None
+        return Segment(Fraction(0) if pictures is None or pictures.start_time is None
                      else pictures.start_time * pictures.time_base)
 
     def _best(self) -> av.AudioStream:
@@ -135,7 +127,7 @@ class Places:
     passed: how many jumps of the pictures stand in the file before the sound that comes next.
     """
 
-    def __init__(self, segments: Sequence[Any]):
+    def __init__(self, segments: Sequence[Segment]):
         self.segments, self.passed = segments, 0
         self.index = -1  # of the segment of the last packet; -1 before the first
         self.end_s = Fraction(0)  # where the last packet ends, as the file counts

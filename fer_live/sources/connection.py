@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fer_live.types import Frame, SourceError
+from fer_live.handoff import LatestItem
+from fer_live.types import Frame, LiveSource, SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,20 @@ class Patience:
 class Connection:
     """The source, opened and read by a thread of its own, which is left behind where it hangs and closes it when it returns.
 
-    connect: gives a live source that also has `ends`. changed: notified of all that happens. known: digest of a picture at
-    which the camera was frozen; only another one counts.
+    connect: gives a live source. changed: notified of all that happens. known: digest of a picture at which the camera was
+    frozen; only another one counts.
     """
 
-    def __init__(self, connect: Callable[[], Any], changed: threading.Condition, known: int | None, is_watched: bool):
+    def __init__(self, connect: Callable[[], LiveSource], changed: threading.Condition, known: int | None, is_watched: bool):
         self.connect, self.changed, self.digest, self.is_watched = connect, changed, known, is_watched
-        self.source: Any = None
-        self.frame: Frame | None = None  # the newest one that was not yet taken
+        self.source: LiveSource | None = None
         self.seen_s = self.changed_s = float("inf")  # when the last picture came, and the last that differed from the one before
-        self.error: BaseException | None = None
-        self.is_done = False
-        self.left, self.wanted = threading.Event(), threading.Event()
-        self.thread = threading.Thread(target=self._run, name="camera", daemon=True)
-        self.thread.start()
+        self.wanted = threading.Event()
+        self._lost: SourceError | None = None
+        self._latest = LatestItem(self._frames(), changed, name="camera")
+        self._latest.start()
 
-    def _run(self) -> None:
-        error: BaseException | None = None
+    def _frames(self) -> Iterator[Frame]:
         try:
             with self.connect() as source:
                 if not source.is_live:
@@ -69,30 +66,49 @@ class Connection:
                 with self.changed:
                     self.source = source
                     self.changed.notify_all()
-                self._read(source)
+                yield from self._read(source)
         except SourceError as caught:  # only a lost camera; its frames hold this object with its source and last picture
-            error = caught.with_traceback(None)
-        except BaseException as caught:  # raised again where the frames are taken
-            error = caught
-        with self.changed:
-            self.error, self.is_done = error, True
-            self.changed.notify_all()
+            self._lost = caught.with_traceback(None)
 
-    def _read(self, source: Any) -> None:
+    def _read(self, source: LiveSource) -> Iterator[Frame]:
         if self.ends:  # a film begins when somebody watches
             self.wanted.wait()
         for frame in source:
             digest = zlib.crc32(np.ascontiguousarray(frame.image[::8])) if self.is_watched else None
             with self.changed:
-                if self.left.is_set():
+                if self._latest.is_left:
                     return
                 now_s = time.monotonic()
                 if digest != self.digest or digest is None:
                     self.digest, self.changed_s = digest, now_s
-                self.frame, self.seen_s = frame, now_s
-                self.changed.notify_all()
-        if not self.ends and not self.left.is_set():
+                self.seen_s = now_s
+            yield frame
+        if not self.ends and not self._latest.is_left:
             raise SourceError("it ended")
+
+    @property
+    def thread(self) -> threading.Thread:
+        """What opens, reads and closes the source."""
+        return self._latest.thread
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether a frame waits to be taken."""
+        return self._latest.has_item
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the source is closed."""
+        return self._latest.ended
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it is done, if not because a film ended or it was left."""
+        return self._lost or self._latest.error
+
+    def take(self) -> Frame | None:
+        """The newest frame not yet taken, or None; does not wait. Raises what is no fault of the camera's."""
+        return self._latest.get(timeout_s=0.0)
 
     @property
     def ends(self) -> bool:
@@ -106,7 +122,7 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether it works, as far as can be told before anybody watches."""
+        """Whether it works, as far as is known before anybody watches."""
         return self.has_picture or self.ends
 
     def _is_frozen(self, patience: Patience) -> bool:
@@ -138,5 +154,5 @@ class Connection:
 
     def leave(self) -> None:
         """Have the thread close the source as soon as it returns from it."""
-        self.left.set()
+        self._latest.leave()
         self.wanted.set()

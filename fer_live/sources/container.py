@@ -18,7 +18,7 @@ NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.
 
 
 def open_video(
-    name: str, advice: str = "is it whole, and a video?", **options
+    name: str, advice: str = "check that it is a complete video file", **options
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """The container at a path or address and the video track that players show. Raises SourceError, which ends with the
     advice."""
@@ -27,7 +27,7 @@ def open_video(
         container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, OSError) as error:
         name = redact_address(name)
-        advice = "is it yours to read?" if isinstance(error, PermissionError) else advice
+        advice = "check its permissions" if isinstance(error, PermissionError) else advice
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
     stream = video_track(container)
     if stream is None:

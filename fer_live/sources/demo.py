@@ -36,7 +36,7 @@ class Demo:
         if portrait is None:
             raise SourceError(f"the demo's portrait {PORTRAIT} cannot be read; install the program again")
         self.portrait = portrait
-        tiny = cv2.resize(portrait[:200], (8, 5), interpolation=cv2.INTER_AREA)  # its own colours, far out of focus
+        tiny = cv2.resize(portrait[:200], (8, 5), interpolation=cv2.INTER_AREA)  # its own colors, far out of focus
         self.backdrop = (cv2.resize(tiny, self.size_wh, interpolation=cv2.INTER_CUBIC) * 0.45).astype(np.uint8)
         self.is_open = True
         return self
@@ -60,11 +60,11 @@ class Demo:
         scale = height / 512 * (1.6 + 0.4 * math.sin(2 * phase))
         angle = math.radians(7 * math.sin(3 * phase))
         away = max(0.0, math.cos(phase)) ** 16  # for about two seconds a cycle the visitor steps out to the right
-        centre = width * (0.5 + 0.2 * math.sin(phase) + 0.9 * away), height * (0.48 + 0.04 * math.sin(5 * phase))
+        center = width * (0.5 + 0.2 * math.sin(phase) + 0.9 * away), height * (0.48 + 0.04 * math.sin(5 * phase))
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        face = 224, 130  # the point of the portrait that stays at the centre
-        matrix = np.array([[cos, -sin, centre[0] - cos * face[0] + sin * face[1]],
-                           [sin, cos, centre[1] - sin * face[0] - cos * face[1]]])
+        face = 224, 130  # the point of the portrait that stays at the center
+        matrix = np.array([[cos, -sin, center[0] - cos * face[0] + sin * face[1]],
+                           [sin, cos, center[1] - sin * face[0] - cos * face[1]]])
         scene = self.backdrop.copy()
         return cv2.warpAffine(self.portrait, matrix, self.size_wh, dst=scene, flags=cv2.INTER_LINEAR,
                               borderMode=cv2.BORDER_TRANSPARENT)

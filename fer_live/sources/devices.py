@@ -1,21 +1,15 @@
-"""Which cameras there are: on Linux from the kernel, with names, links and modes; elsewhere by trying numbers.
-
-Numbers and structures are those of the kernel's include/uapi/linux/videodev2.h.
-"""
+"""Which cameras there are: on Linux from the kernel, with names, links and modes; elsewhere by trying numbers."""
 
 from __future__ import annotations
 
 import os
-import struct
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_live.sources import v4l2
 from fer_live.types import SourceError
 
-QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0x80685600, 0xC0405602, 0xC02C564A, 0xC034564B
-CAN_CAPTURE, DISCRETE = 0x1, 1
 CLASS, DEV = Path("/sys/class/video4linux"), Path("/dev")
 PROBED = 8  # numbers tried where the system cannot be asked
 
@@ -28,7 +22,7 @@ class CameraInfo:
     name: str
     path: str = ""  # /dev/video0; empty where the system has no such paths
     links: tuple[str, ...] = ()  # /dev/v4l/by-id/...: keep their names when cameras are plugged in another order
-    modes: tuple[str, ...] = ()  # "MJPG 1280x720 at 30, 15", or why they cannot be told
+    modes: tuple[str, ...] = ()  # "MJPG 1280x720 at 30, 15", or why they are unknown
 
 
 def cameras() -> list[CameraInfo]:
@@ -106,51 +100,23 @@ def _first_node(folder: Path) -> bool:
 
 def _modes_at(path: str) -> list[str] | None:
     """The modes of a device; None if it gives no pictures. Raises OSError."""
-    import fcntl
-
     device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        def ask(request: int, content: bytes) -> bytes:
-            buffer = bytearray(content)
-            fcntl.ioctl(device, request, buffer)
-            return bytes(buffer)
-
-        return modes(ask)
+        return modes(v4l2.asker(device))
     finally:
         os.close(device)
 
 
-def modes(ask: Callable[[int, bytes], bytes]) -> list[str] | None:
-    """The capture modes of a device, one line for each format and size; None if it captures nothing.
-
-    ask: an ioctl; maps a request and the structure's bytes to the filled structure. Raises OSError if it is refused.
-    """
-    capabilities, device_capabilities = struct.unpack_from("II", ask(QUERYCAP, bytes(104)), 84)
-    if not (device_capabilities if capabilities & 0x80000000 else capabilities) & CAN_CAPTURE:
-        return None
-    lines = []
-    for answer in _entries(ask, ENUM_FMT, 64, struct.pack("I", 1)):
-        pixels = answer[44:48]
-        for size in _entries(ask, ENUM_FRAMESIZES, 44, pixels):
-            kind, *sides = struct.unpack_from("7I", size, 8)
-            fourcc = pixels.decode("latin-1").strip()
-            if kind != DISCRETE:
-                lines.append(f"{fourcc} {sides[0]}x{sides[3]} to {sides[1]}x{sides[4]}")
-                break  # one entry stands for all sizes
-            rates = [struct.unpack_from("3I", entry, 16) for entry in
-                     _entries(ask, ENUM_FRAMEINTERVALS, 52, pixels + struct.pack("II", *sides[:2]))]
-            told = ", ".join(f"{below / above:g}" for kind, above, below in rates if kind == DISCRETE and above)
-            lines.append(f"{fourcc} {sides[0]}x{sides[1]}" + (f" at {told}" if told else ""))
-    return lines
+def modes(ask: v4l2.Ask) -> list[str] | None:
+    """The capture modes of a device, one line for each format and size; None if it captures nothing. Raises OSError."""
+    return None if v4l2.card_name(ask) is None else [_described(mode) for mode in v4l2.modes(ask)]
 
 
-def _entries(ask: Callable[[int, bytes], bytes], request: int, length: int, chosen: bytes) -> Iterator[bytes]:
-    """Ask for entry 0, 1, 2 ... of a list until the driver says that there are no more. chosen: what follows the index."""
-    for index in range(256):
-        try:
-            yield ask(request, (struct.pack("I", index) + chosen).ljust(length, b"\0"))
-        except OSError:  # EINVAL: the end of the list; ENOTTY: the driver has no such list
-            return
+def _described(mode: v4l2.Mode) -> str:
+    size = "{}x{}".format(*mode.size_wh)
+    if mode.least_wh:
+        return "{} {}x{} to {}".format(mode.format, *mode.least_wh, size)
+    return f"{mode.format} {size}" + (f" at {', '.join(f'{rate:g}' for rate in mode.rates)}" if mode.rates else "")
 
 
 def _probed() -> list[CameraInfo]:

@@ -1,4 +1,4 @@
-"""Several cameras as one picture: side by side, analysed and shown together, so that one classifier sees all faces at once."""
+"""Several cameras as one picture: side by side, analyzed and shown together, so that one classifier sees all faces at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import cv2
 import numpy as np
 
-from fer_live.handoff import Newest
+from fer_live.handoff import LatestItem
 from fer_live.types import Frame, Source
 
 
@@ -54,7 +54,7 @@ class Grid:
     def frames(self, through: Callable[[Iterable[Frame]], Iterable[Frame]] = iter) -> Iterator[Frame]:
         """The pictures; each camera's frames go through `through` first, for what must not be done to all of them at once."""
         with ExitStack() as stack:
-            cameras = [stack.enter_context(Newest(through(source))) for source in self.sources]
+            cameras = [stack.enter_context(LatestItem(through(source))) for source in self.sources]
             last: list[Frame | None] = [None] * len(cameras)
             index, begun_s, time_s = 0, time.monotonic(), float("-inf")
             while True:

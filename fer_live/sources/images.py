@@ -12,7 +12,8 @@ import numpy as np
 
 from fer_live.model.paths import common_folder, exists, is_file
 from fer_live.model.pictures import PictureError, load_picture
-from fer_live.sources.kinds import PICTURES, kind_of, pages_of
+from fer_live.model.suffixes import PICTURES_READ
+from fer_live.sources.kinds import kind_of, pages_of
 from fer_live.types import Frame, SourceError
 
 NAMED = 8  # of the files that are left out
@@ -34,7 +35,7 @@ class ImageFiles:
             (self.paths if is_picture(path) else self.left_out).append(path)
         self.name, self.frames, self.skipped = name, len(self.paths), 0
         if not self.paths:
-            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES))}")
+            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES_READ))}")
         self.folder = common_folder(self.paths)
         self._images: dict[Path, np.ndarray] = {}
 
@@ -84,7 +85,7 @@ def is_picture(path: Path) -> bool:
         kind = kind_of(path)
     except OSError:
         kind = ""
-    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES)
+    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES_READ)
 
 
 def globbed(pattern: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Whether a file is a picture or a film, told from its content."""
+"""Whether a file is a picture or a film, by its content."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from pathlib import Path
 
 from fer_live.model.pictures import PILLOW
 
-# Where the content says nothing, the name decides.
-PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2",
-            ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".qoi", ".pcx", ".dds", ".sgi", ".psd", ".icns", ".jxl"}
 TGA = {".tga", ".icb", ".vda", ".vst"}
 HEAD = 1 << 16  # bytes
 LONGEST_JPEG = 64 << 20  # bytes in which the first picture of a film of JPEGs ends

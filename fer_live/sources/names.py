@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 
 from fer_live.types import SourceError
 
 
-def source_text(source: Any) -> str:
+def source_text(source: object) -> str:
     """The text that names this source: a str as it is, an int as the number of a camera, a Path never as a number or name.
 
     Raises TypeError for other objects, ValueError for a number that no camera has.

@@ -16,12 +16,12 @@ def draw_slate(size_hw: tuple[int, int], note: str, title: str = TITLE) -> np.nd
     image = np.full((height, width, 3), GROUND, np.uint8)
     unit = cv2.getTextSize(title, FONT, 1.0, 2)[0][0]
     size = min(0.7 * width / unit, height / 120)  # seven tenths of the width, less where the picture is flat
-    _centred(image, title, 0.5 * height, size, INK)
-    _centred(image, note, 0.5 * height + 60 * size, 0.7 * size, FAINT)
+    _centered(image, title, 0.5 * height, size, INK)
+    _centered(image, note, 0.5 * height + 60 * size, 0.7 * size, FAINT)
     return image
 
 
-def _centred(image: np.ndarray, text: str, baseline: float, size: float, colour: tuple[int, int, int]) -> None:
+def _centered(image: np.ndarray, text: str, baseline: float, size: float, color: tuple[int, int, int]) -> None:
     thick = max(1, round(1.6 * size))
     left = (image.shape[1] - cv2.getTextSize(text, FONT, size, thick)[0][0]) // 2
-    cv2.putText(image, text, (left, round(baseline)), FONT, size, colour, thick, cv2.LINE_AA)
+    cv2.putText(image, text, (left, round(baseline)), FONT, size, color, thick, cv2.LINE_AA)

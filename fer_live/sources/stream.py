@@ -13,6 +13,7 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 # isort: split
 import av
 
+from fer_live.handoff import LatestItem
 from fer_live.redact import redact_address
 from fer_live.sources.container import declared_frames, frame_rate, open_video, packets_of, reason
 from fer_live.sources.names import not_open
@@ -60,7 +61,7 @@ class Stream:
     def _open(self) -> None:
         options = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
         limits = {"timeout": (self.open_s, self.read_s)}
-        advice = "is the address right, and does it send?"
+        advice = "check the address and that the camera is streaming"
         self.container, self.track = open_video(self.address, advice, options=options, **limits)
         if self.container.format.name == "mpjpeg" and not self.track.codec_context.width:
             self._open_parts(limits)
@@ -71,7 +72,7 @@ class Stream:
         """Open a series of parts anew where FFmpeg found no JPEG: it takes only those that call themselves image/jpeg."""
         assert self.container is not None
         self.container.close()
-        self.container, self.track = open_video(self.address, "is it still sending?", **BARE_JPEGS, **limits)
+        self.container, self.track = open_video(self.address, "check that the camera is still streaming", **BARE_JPEGS, **limits)
         if not self.track.codec_context.width:
             self.container.close()
             raise SourceError(f"{self.name} sends parts in which no JPEG picture is found; set the camera to MJPEG")
@@ -93,13 +94,15 @@ class Stream:
                 count += 1
         except (av.FFmpegError, OSError) as error:
             if not self._closed.is_set():
-                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); is it still sending?") from None
+                raise SourceError(f"the stream {self.name} broke off ({reason(error)}); "
+                                   "check that the camera is still streaming") from None
         if self._closed.is_set():
             return
         if not count:
-            raise SourceError(f"{self.name} ended without a picture that can be decoded; is it whole?")
+            raise SourceError(f"{self.name} ended without a picture that can be decoded; check that the file is complete")
         if self.ends and self._packets < 0.98 * self._declared - 2:  # indexes are sometimes off by a frame or two
-            raise SourceError(f"{self.name} breaks off after {self._packets} of {self._declared} frames; is it whole there?")
+            raise SourceError(f"{self.name} breaks off after {self._packets} of {self._declared} frames; check that "
+                              "the file there is complete")
 
     def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """An address that answers with one picture is asked again and again; all in one segment."""
@@ -166,55 +169,24 @@ class Arrived:
     """
 
     def __init__(self, packets: Iterable[av.Packet]):
-        self.packets = packets
-        self.waiting: list[av.Packet] = []
         self.skipped = 0
-        self._error: BaseException | None = None
-        self._ended = self._left = self._needs_key = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._draw, name="packets", daemon=True)
+        self._needs_key = False
+        self._waiting = LatestItem(([packet] for packet in packets), merge=self._merge, join_s=None, name="packets")
 
     def __enter__(self) -> Arrived:
-        self._thread.start()
+        self._waiting.start()
         return self
 
     def __exit__(self, *exception) -> None:
-        self._left = True
-        self._thread.join()
+        self._waiting.__exit__(*exception)
 
-    def _draw(self) -> None:
-        try:
-            for packet in self.packets:
-                if self._left:
-                    break
-                with self._changed:
-                    self._add(packet)
-                    self._changed.notify_all()
-        except BaseException as caught:  # whatever it is: raised again where the packets are taken
-            self._error = caught
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def _add(self, packet: av.Packet) -> None:
-        if packet.is_keyframe or len(self.waiting) >= MOST_PACKETS:
-            self.skipped += len(self.waiting)
-            self.waiting.clear()
-            self._needs_key = not packet.is_keyframe
-        if not self._needs_key:
-            self.waiting.append(packet)
+    def _merge(self, waiting: list[av.Packet] | None, new: list[av.Packet]) -> list[av.Packet] | None:
+        packets = waiting or []
+        if new[0].is_keyframe or len(packets) >= MOST_PACKETS:
+            self.skipped += len(packets)
+            packets = []
+            self._needs_key = not new[0].is_keyframe
+        return (packets if self._needs_key else packets + new) or None
 
     def __iter__(self) -> Iterator[list[av.Packet]]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self.waiting or self._ended)
-                packets, self.waiting = self.waiting, []
-            if packets:
-                yield packets
-            elif self._error:
-                try:
-                    raise self._error
-                finally:  # its traceback holds this object: together they would keep the container and its threads
-                    self._error = None
-            else:
-                return
+        return iter(self._waiting)

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from fer_live.redact import redact
 from fer_live.sources.connection import Connection, Patience
-from fer_live.types import Frame, SourceError
+from fer_live.types import Frame, LiveSource, SourceError
 
 MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
 
@@ -21,14 +20,14 @@ MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
 class Supervised:
     """A live source that does not end: while the camera is lost its frames are slates, marked `is_slate`.
 
-    name: for messages. connect: gives the source anew, not yet entered; it is live and has `ends`. draw_slate: maps
-    (height, width) and a text to a picture. tell: called with "lost" or "found" and what there is to say of it.
-    wait: begin with a slate where there is no camera yet; otherwise entering raises SourceError.
+    name: for messages. connect: gives the source anew, not yet entered. draw_slate: maps (height, width) and a text to a
+    picture. tell: called with "lost" or "found" and what there is to say of it. wait: begin with a slate where there is no
+    camera yet; otherwise entering raises SourceError.
     """
 
     is_live = True
 
-    def __init__(self, name: str, connect: Callable[[], Any], draw_slate: Callable[[tuple[int, int], str], np.ndarray],
+    def __init__(self, name: str, connect: Callable[[], LiveSource], draw_slate: Callable[[tuple[int, int], str], np.ndarray],
                  tell: Callable[[str, str], None] | None = None, patience: Patience | None = None, wait: bool = False):
         self.name, self.connect, self.draw_slate, self.tell, self.wait = name, connect, draw_slate, tell, wait
         self.patience = patience or Patience()
@@ -47,7 +46,7 @@ class Supervised:
         self.fps = connection.source.fps if connection.source else self.fps
         if not connection.is_up:
             connection.leave()
-            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; is it sending?"
+            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; check that the camera is streaming"
             if not self.wait or not isinstance(connection.error, SourceError | None):
                 raise connection.error or SourceError(self._fault)
             self._fault = str(connection.error or self._fault)
@@ -88,8 +87,8 @@ class Supervised:
         connection.wanted.set()
         while not self._closed:
             with self._changed:
-                self._wait(lambda: connection.frame is not None or connection.is_done, connection.due_s(patience))
-                frame, connection.frame = connection.frame, None
+                self._wait(lambda: connection.has_frame or connection.is_done, connection.due_s(patience))
+                frame = connection.take()
                 is_over = connection.is_done and frame is None
             if is_over and connection.error is None:
                 return None

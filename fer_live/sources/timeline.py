@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
@@ -10,19 +9,13 @@ import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes Op
 # isort: split
 import av
 
+from fer_live.types import Segment
+
 CUT_S = 10.0  # a step forward that is a jump, where a format allows times to jump: transport streams put together
 PAUSE_S = 600.0  # the same in all other formats, in which a long pause is meant
 PAUSE_FRAMES = 10  # a time-lapse film of one frame a minute has no jumps of a minute
 JITTER_FRAMES = 1.5  # a step back up to here is an error of a single frame
 REORDERED_S = 0.5  # decoders reorder frames at most this far
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A part of a film without jumps in time: what the file counts as `source_s` is shown at `shown_s`."""
-
-    source_s: Fraction
-    shown_s: Fraction
 
 
 class Timeline:

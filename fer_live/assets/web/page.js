@@ -9,7 +9,7 @@ const timeline = new Timeline(by("timeline"), by("legend"), by("summary"));
 const status = { pictures: "closed", events: "closed", camera: "starting", paused: false, shownAt: 0 };
 const rows = new Map(); // track id -> its elements
 
-const colour = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
+const color = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
 const percent = (p) => `${Math.round(100 * p)}%`;
 
 function element(parent, name, className = "", text = "") {
@@ -41,7 +41,7 @@ function makeRow(face) {
     const line = element(list, "li");
     element(line, "span", "name", name);
     const fill = element(element(line, "span", "track"), "span", "fill");
-    fill.style.background = colour(name);
+    fill.style.background = color(name);
     row.bars.set(name, { fill, value: element(line, "span", "value") });
   }
   return row;
@@ -55,7 +55,7 @@ function showFaces(entry) {
     const row = rows.get(face.track_id);
     row.label.textContent = face.calibration_s > 0 ? `look neutral ${Math.ceil(face.calibration_s)}`
       : face.label === "unsure" ? "unsure" : `${face.label} ${percent(face.confidence)}`;
-    row.swatch.style.background = colour(face.label);
+    row.swatch.style.background = color(face.label);
     for (const [name, bar] of row.bars) {
       bar.fill.style.width = percent(face.probs[name] ?? 0);
       bar.value.textContent = percent(face.probs[name] ?? 0);

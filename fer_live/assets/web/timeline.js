@@ -38,14 +38,14 @@ export class Timeline {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
     pen.clearRect(0, 0, width, height);
-    const colours = this.names.map((name) => style.getPropertyValue(`--${name}`) || style.getPropertyValue("--other"));
+    const colors = this.names.map((name) => style.getPropertyValue(`--${name}`) || style.getPropertyValue("--other"));
     for (const [second, [sums, count]] of this.bins) {
       const left = Math.floor(((SECONDS - 1 - (now - second)) * width) / SECONDS);
       const right = Math.floor(((SECONDS - (now - second)) * width) / SECONDS);
       let y = height;
       sums.forEach((sum, i) => {
         const top = y - (sum / count) * height;
-        pen.fillStyle = colours[i];
+        pen.fillStyle = colors[i];
         pen.fillRect(left, Math.round(top), Math.max(1, right - left), Math.round(y) - Math.round(top));
         y = top;
       });

@@ -1,0 +1,6 @@
+"""The endings of picture files that are read and written."""
+
+PICTURES_READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif",
+                 ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".qoi", ".pcx", ".dds", ".sgi", ".psd", ".icns",
+                 ".jxl"}
+PICTURES_WRITTEN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
