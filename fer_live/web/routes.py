@@ -31,10 +31,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """What is answered at which address. `app` is the aiohttp application."""
+    """What is answered at which address. `app` is the aiohttp application. more_metrics: what /metrics says besides."""
 
-    def __init__(self, feed: Feed, guard: Guard, connections: Connections):
-        self.feed, self.guard, self.connections = feed, guard, connections
+    def __init__(self, feed: Feed, guard: Guard, connections: Connections, more_metrics: Callable[[], str] = str):
+        self.feed, self.guard, self.connections, self.more_metrics = feed, guard, connections, more_metrics
         self.viewers = connections.limits.viewers
         self.files = {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in ASSETS.iterdir()}
         self.reported: set[str] = set()
@@ -139,7 +139,7 @@ class Routes:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus."""
-        text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused)
+        text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused) + self.more_metrics()
         return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def snapshot(self, request: web.Request) -> web.Response:
