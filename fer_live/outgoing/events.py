@@ -42,7 +42,7 @@ class Event:
             "frame": self.frame,
         }
         if self.kind in FACES:
-            made |= {"track_id": self.track_id, "label": self.label, "confidence": round(self.confidence, 4)}
+            made |= {"track_id": self.track_id, "label": self.label, "confidence": round(float(self.confidence), 4)}
         if self.kind == LABEL:
             made["previous"] = self.previous
         if self.kind in (LABEL, HOLD, LEAVE):

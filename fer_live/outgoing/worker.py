@@ -216,7 +216,7 @@ class Worker:
         due_s = time.monotonic() + self._wait_s
         self._wait_s = min(LONGEST_WAIT_S, 2 * self._wait_s)
         with self._changed:
-            while (left_s := min(due_s, self._end_s or due_s) - time.monotonic()) > 0:
+            while (left_s := min(due_s, due_s if self._end_s is None else self._end_s) - time.monotonic()) > 0:
                 self._changed.wait(left_s)
 
     def _close(self) -> None:
@@ -230,7 +230,7 @@ class Worker:
             self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
 
     def _say(self, text: str) -> None:
-        print(redact(f"{self.receiver.option}: {text}"), file=sys.stderr)
+        print(f"{self.receiver.option}: {redact(text)}", file=sys.stderr)  # an option holds no password
 
 
 def _reason(error: Exception) -> str:
