@@ -4,6 +4,7 @@ import http.server
 import itertools
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from fer_live.outgoing.sink import Outgoing
 from fer_live.outgoing.webhook import Webhook
 from fer_live.outgoing.worker import Lost, Refused, Worker
 from fer_live.types import Analysis, Face, Frame, OutputError
+from tests.conftest import ROOT
 from tests.test_app import refused, run
 from tests.test_web import get, served, wait_for
 
@@ -506,11 +508,10 @@ class Blocked:
 
 
 def test_nothing_is_imported_that_is_not_asked_for():
-    import subprocess
-
     code = ("import sys, fer_live.app.live; names = {n.split('.')[0] for n in sys.modules};"
             "print(names & {'pythonosc', 'paho', 'pylsl', 'pyvirtualcam'})")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):

@@ -26,6 +26,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()", "Cache-Control": "no-store", "Server": "fer_live",
 }
 ANYONE = {"/style.css", "/icon.svg"}  # what the page that asks for the token is made of
+STYLES = ("chips", "large", "plain")  # of the overlay; see overlay.css
 SNAPSHOT_S = 3.0  # to wait for a picture
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,7 +43,8 @@ class Routes:
         self.app.on_response_prepare.append(_add_headers)
         add = self.app.router.add_get
         for name in self.files:  # read once: no request ever leads to the disk
-            add("/" if name == "index.html" else f"/{name}", self.file)
+            at = {"index.html": ("/", self.file), "overlay.html": ("/overlay", self.overlay)}
+            add(*at.get(name, (f"/{name}", self.file)))
         add("/snapshot.jpg", self.snapshot)
         add("/healthz", self.health)
         add("/metrics", self.metrics)
@@ -95,7 +97,8 @@ class Routes:
         name = self.cookie_name(request)
         given, cookie, bearer = request.query.get("token"), request.cookies.get(name), request.headers.get("Authorization")
         if given is not None and self.guard.opens(given):
-            answer = web.Response(status=303, headers={"Location": request.path if request.path in self.places else "/"})
+            place = str(request.rel_url.without_query_params("token")) if request.path in self.places else "/"
+            answer = web.Response(status=303, headers={"Location": place})
             answer.set_cookie(name, self.guard.session, httponly=True, samesite="Strict", path="/", max_age=30 * 24 * 3600)
             return answer
         if given is None and self.guard.knows(cookie, bearer):
@@ -129,6 +132,13 @@ class Routes:
     async def file(self, request: web.Request) -> web.Response:
         """A part of the page."""
         body, kind = self.files[request.path[1:] or "index.html"]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def overlay(self, request: web.Request) -> web.Response:
+        """A transparent page with a chip for each face, to lay over a picture; `?style=` is one of STYLES."""
+        if request.query.get("style", STYLES[0]) not in STYLES:
+            return _text(400, f"style is one of: {', '.join(STYLES)}")
+        body, kind = self.files["overlay.html"]
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def health(self, request: web.Request) -> web.Response:
