@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fer_live.app.options import parse
-from fer_live.app.outgoing_options import add_outgoing_sink, make_receivers
+from fer_live.app.outgoing_sink import add_outgoing_sink, make_receivers
 from fer_live.model.spec import EMOTIONS
 from fer_live.outgoing.commands import Commands, Rule
 from fer_live.outgoing.events import FACES, RUN, Event, EventDetector, Values
@@ -350,7 +350,7 @@ def test_the_sink_runs_commands_once_for_each_hold(tmp_path):
     args = parse(["--on", "happy:0.2", f'test -s "$FER_LIVE_SNAPSHOT" && {note}', "--on", "leave", note])
     sinks = []
     with ExitStack() as stack:
-        out = add_outgoing_sink(args, sinks, EMOTIONS, lambda: False, stack)
+        out = add_outgoing_sink(args, None, sinks, EMOTIONS, lambda: False, stack)
         assert sinks == [out]
         for _ in range(8):
             out.write(IMAGE, analysis(face()))
@@ -468,6 +468,8 @@ def test_options_that_cannot_take_effect_are_refused_in_one_line(capsys, untrain
         (["--webhook", "http://me:hunter2@x:port/"], "http"),
         (["--osc", "127.0.0.1"], "HOST:PORT"),
         (["--osc", "127.0.0.1:70000"], "HOST:PORT"),
+        (["--osc", "a..b:9000"], "HOST:PORT"),
+        (["--webhook", f"http://{'x' * 70}/"], "http"),
         (["--mqtt", "me:hunter2@broker"], "--mqtt-user"),
         (["--mqtt-user", "me"], "--mqtt-user is for --mqtt"),
         (["--mqtt-tls"], "--mqtt-tls is for --mqtt"),
@@ -507,9 +509,10 @@ class Blocked:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def test_nothing_is_imported_that_is_not_asked_for():
-    code = ("import sys, fer_live.app.live; names = {n.split('.')[0] for n in sys.modules};"
-            "print(names & {'pythonosc', 'paho', 'pylsl', 'pyvirtualcam'})")
+@pytest.mark.parametrize(("module", "heavy"), [("app.live", set()), ("app.options", {"cv2", "aiohttp"})])
+def test_nothing_is_imported_that_is_not_asked_for(module, heavy):
+    code = (f"import sys, fer_live.{module}; names = {{n.split('.')[0] for n in sys.modules}};"
+            f"print(names & {{'pythonosc', 'paho', 'pylsl', 'pyvirtualcam', *{sorted(heavy)}}})")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

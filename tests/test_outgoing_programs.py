@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fer_live.app.options import parse
-from fer_live.app.outgoing_options import make_receivers
+from fer_live.app.outgoing_sink import make_receivers
 from fer_live.model.spec import EMOTIONS
 from fer_live.outgoing import virtual_camera
 from fer_live.outgoing.events import EventDetector
@@ -197,7 +197,9 @@ def test_home_assistant_finds_a_sensor_for_each_source(broker):
     server = broker()
     got = broker.listen(server)
     tiles = ((0, 0, 40, 60), (40, 0, 80, 60))
-    mqtt = Mqtt(Broker("127.0.0.1", server.port), "Hall 1", ["0", "rtsp://me:hunter2@door/cam?key=hunter2"], EMOTIONS)
+    lost = set()
+    mqtt = Mqtt(Broker("127.0.0.1", server.port), "Hall 1", ["0", "rtsp://me:hunter2@door/cam?key=hunter2"], EMOTIONS,
+                lost.__contains__)
     with running(mqtt) as out:
         out.write(IMAGE, analysis(face(box=(0, 0, 20, 20)), face("sad", 2, (5, 5, 35, 45)), face("fear", 3, (50, 5, 70, 30)),
                                   tiles=tiles))
@@ -207,6 +209,10 @@ def test_home_assistant_finds_a_sensor_for_each_source(broker):
         assert state["label"] == "sad" and state["faces"] == 2 and state["probs"]["happy"] == 0.6, "the largest face"
         assert json.loads(last(got, f"{door}/state"))["label"] == "fear"
         assert last(got, "fer_live/hall_1/availability") == "online" == last(got, f"{door}/availability")
+        lost.add(1)
+        out.write(IMAGE, analysis(tiles=tiles))
+        wait_for(lambda: last(got, f"{door}/availability") == "offline")
+        assert last(got, "fer_live/hall_1/0/availability") == "online", "one of two cameras"
     wait_for(lambda: last(got, "fer_live/hall_1/availability") == "offline")
     later = broker.listen(server)  # Home Assistant starts after us: what it needs is retained
     topic = "homeassistant/sensor/fer_live_hall_1_0_expression/config"

@@ -1,24 +1,14 @@
-"""The options of the outputs to other programs, what they exclude, and the sink that they make."""
+"""The options of the outputs to other programs, and what they exclude. Imports nothing heavy: `--help` should be quick."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import socket
-from collections.abc import Callable
-from contextlib import ExitStack
 
-from fer_live.outgoing.commands import Commands, Rule
-from fer_live.outgoing.events import ENTER, HOLD, LEAVE, EventDetector
-from fer_live.outgoing.lsl import Lsl
-from fer_live.outgoing.mqtt import Broker, Mqtt
-from fer_live.outgoing.osc import Osc
+from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
-from fer_live.outgoing.sink import Outgoing
-from fer_live.outgoing.virtual_camera import VirtualCamera
 from fer_live.outgoing.webhook import Webhook
-from fer_live.outgoing.worker import Receiver
-from fer_live.types import UNSURE, OutputError
+from fer_live.types import OutputError
 
 OUTPUTS = ("on", "webhook", "osc", "mqtt", "lsl", "virtual_camera")
 OF_MQTT = ("mqtt_user", "mqtt_tls", "mqtt_name")
@@ -52,7 +42,7 @@ def check_outgoing(args: argparse.Namespace, kind: str) -> None:
     if given and kind != "live":
         raise OutputError(f"{_option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
     for what, command in args.on or ():
-        _rule(what, command)
+        make_rule(what, command)
     for option in {_option(name) for name in given} & PACKAGES.keys():  # now, not when the model is loaded
         optional(option)
 
@@ -63,57 +53,11 @@ def sends(args: argparse.Namespace) -> tuple[bool, bool]:
     return args.virtual_camera, any(getattr(args, name) for name in OUTPUTS)
 
 
-def add_outgoing_sink(
-    args: argparse.Namespace, sinks: list, labels: tuple[str, ...], is_recording: Callable[[], bool], stack: ExitStack
-) -> Outgoing | None:
-    """The sink of all outputs that the options ask for, entered and appended; None if there are none. Raises OutputError.
-
-    labels: class names in the order of the probabilities.
-    """
-    receivers = make_receivers(args, labels)
-    if not receivers:
-        return None
-    commands = next((one for one in receivers if isinstance(one, Commands)), None)
-    detector = EventDetector(commands.holds if commands else frozenset(), is_recording)
-    pictures = commands.kinds if commands and commands.is_storing else frozenset[str]()
-    outgoing = stack.enter_context(Outgoing(receivers, detector, pictures))
-    sinks.append(outgoing)
-    return outgoing
-
-
-def make_receivers(args: argparse.Namespace, labels: tuple[str, ...]) -> list[Receiver]:
-    """A receiver for each output. Raises OutputError where its package is missing or it names an unknown label."""
-    made: list[Receiver] = []
-    if args.on:
-        rules = [_rule(*one) for one in args.on]
-        known = {*labels, UNSURE}
-        for rule in rules:
-            if rule.kind == HOLD and rule.label not in known:
-                raise OutputError(f"--on {rule.text}: there is no label {rule.label}; there are: {', '.join(sorted(known))}, "
-                                  f"and {ENTER} and {LEAVE}")
-        made.append(Commands(rules, is_storing=not (args.no_store or args.kiosk)))  # no visitor has agreed to a snapshot
-    if args.webhook:
-        try:
-            made.append(Webhook(args.webhook))
-        except ValueError as error:
-            raise OutputError(f"--webhook: {error}") from None
-    if args.osc:
-        made.append(Osc(*args.osc, labels))
-    if args.mqtt:
-        broker = Broker(*args.mqtt, args.mqtt_user, args.mqtt_tls)
-        made.append(Mqtt(broker, args.mqtt_name or socket.gethostname(), args.source or ["camera 0"], labels))
-    if args.lsl:
-        made.append(Lsl(args.lsl, labels))
-    if args.virtual_camera:
-        made.append(VirtualCamera())
-    return made
-
-
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _rule(what: str, command: str) -> Rule:
+def make_rule(what: str, command: str) -> Rule:
     try:
         return Rule.of(what, command)
     except ValueError as error:
@@ -126,7 +70,9 @@ def _address(text: str) -> tuple[str, int | None]:
     port = int(found[3]) if found and found[3] else None
     if not found or (port is not None and not 0 < port <= 65535):
         raise ValueError
-    return found[1] or found[2], port
+    host = found[1] or found[2]
+    host.encode("idna")  # raises UnicodeError, a ValueError, for what can be no name
+    return host, port
 
 
 def _host_port(text: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fer_live.outgoing.events import RUN, Event, Values
 from fer_live.outgoing.packages import optional
+from fer_live.outgoing.worker import Lost
 
 DEPTH = 256  # frames that may wait: every one of them is a sample
 
@@ -30,7 +31,7 @@ class Lsl:
         self.offset_s = 0.0  # LSL's clock minus time.monotonic()
 
     def connect(self) -> None:
-        """Announce both streams on the network. Receivers that come back find them again by their source_id."""
+        """Announce both streams on the network. Receivers that come back find them again by their source_id. Raises Lost."""
         source_id = f"fer_live-{socket.gethostname()}-{self.name}"
         info = self.pylsl.StreamInfo(self.name, "Expression", len(self.labels) + 1, self.pylsl.IRREGULAR_RATE,
                                      self.pylsl.cf_float32, source_id)
@@ -45,7 +46,10 @@ class Lsl:
                                         self.pylsl.cf_string, f"{source_id}-markers")
         markers.desc().append_child_value("manufacturer", "fer_live")
         self.offset_s = self._offset()
-        self.values, self.markers = self.pylsl.StreamOutlet(info), self.pylsl.StreamOutlet(markers)
+        try:
+            self.values, self.markers = self.pylsl.StreamOutlet(info), self.pylsl.StreamOutlet(markers)
+        except RuntimeError as error:
+            raise Lost(str(error)) from None
 
     def send_values(self, values: Values) -> None:
         """A sample for each face, or one that says that there is none."""

@@ -15,6 +15,7 @@ import re
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +51,17 @@ def slug(text: str) -> str:
 
 class Mqtt:
     """name: of this device, for topics. sources: what the user calls the sources, in the order of `Values.tiles`.
-    labels: class names in the order of the probabilities. Raises OutputError.
+    labels: class names in the order of the probabilities. is_lost: whether the camera of a source is away. Raises OutputError.
 
     The state of a source is that of its largest face; "nobody" where there is none.
     """
 
     kinds, depth, settle_s = FACES | RUN, 1, 0.0
 
-    def __init__(self, broker: Broker, name: str, sources: list[str], labels: tuple[str, ...]):
+    def __init__(self, broker: Broker, name: str, sources: list[str], labels: tuple[str, ...],
+                 is_lost: Callable[[int], bool] = lambda number: False):
         self.paho = optional("--mqtt", "client")
-        self.broker, self.name, self.labels = broker, slug(name), labels
+        self.broker, self.name, self.labels, self.is_lost = broker, slug(name), labels, is_lost
         self.port = broker.port or (PORT if broker.tls is None else TLS_PORT)
         self.option = f"--mqtt {broker.host}:{self.port}"
         self.sources = [redact_address(source) for source in sources]
@@ -97,10 +99,11 @@ class Mqtt:
     def send_values(self, values: Values) -> None:
         """Publish what has changed, if it is due. Raises Lost."""
         self.check()
-        by_source = self._by_source(values)
-        for place, faces in zip(self.places, by_source, strict=True) if by_source is not None else ():
-            self._publish_changed(f"{place}/availability", "offline" if values.is_slate else "online", 0.0)
-            if not values.is_slate:
+        by_source = self._by_source(values) or []  # they are as many as the places, or none
+        for number, (place, faces) in enumerate(zip(self.places, by_source, strict=False)):
+            is_away = values.is_slate or self.is_lost(number)
+            self._publish_changed(f"{place}/availability", "offline" if is_away else "online", 0.0)
+            if not is_away:
                 self._publish_changed(f"{place}/state", json.dumps(self._state(faces)), EVERY_S)
 
     def send_event(self, event: Event) -> None:

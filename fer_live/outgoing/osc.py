@@ -63,7 +63,8 @@ class Osc:
 
     def connect(self) -> None:
         """Open the socket and see whether the first datagram is turned away. Raises OSError."""
-        family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # most receivers know IPv4 only
         self.socket = socket.socket(family, kind, protocol)
         self.socket.connect(address)  # so that errors come back to this socket
         self._send([("/fer_live/faces", (0,))])

@@ -34,6 +34,7 @@ class Webhook:
         is_text = url.isascii() and url.isprintable() and " " not in url
         if parts.scheme not in ("http", "https") or not parts.hostname or not is_text:
             raise ValueError("give an address that begins with http:// or https://")
+        parts.hostname.encode("idna")  # raises UnicodeError, a ValueError, for what can be no name
         self.option, self.timeout_s = f"--webhook {redact_address(url)}", timeout_s
         self.is_secure, self.host, self.port = parts.scheme == "https", parts.hostname, parts.port
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
