@@ -1,6 +1,7 @@
 """Outputs against the programs that they are for: an OSC server, Mosquitto, an LSL inlet, a virtual camera."""
 
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 
 import numpy as np
 import pytest
@@ -23,8 +25,9 @@ from fer_live.outgoing.sink import Outgoing
 from fer_live.outgoing.worker import Lost
 from fer_live.types import OutputError
 from tests.conftest import ROOT
-from tests.test_outgoing import IMAGE, an_event, analysis, face, values
-from tests.test_web import wait_for
+from tests.test_app import run
+from tests.test_outgoing import IMAGE, Hook, an_event, analysis, face, values
+from tests.test_web import get, wait_for
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin:/opt/homebrew/sbin")
 
@@ -374,7 +377,7 @@ class Device:
     def __init__(self, width, height, fps, fmt):
         if Device.fault:
             raise RuntimeError(Device.fault)
-        self.shape, self.pictures, self.is_open = (height, width, 3), [], True
+        self.shape, self.pictures, self.count, self.is_open = (height, width, 3), deque(maxlen=3), 0, True
         Device.made.append(self)
 
     def send(self, picture):
@@ -382,6 +385,7 @@ class Device:
             raise RuntimeError(Device.fault)
         assert picture.shape == self.shape and picture.dtype == np.uint8 and picture.flags.c_contiguous
         self.pictures.append(picture)
+        self.count += 1
 
     def close(self):
         self.is_open = False
@@ -426,3 +430,37 @@ def test_pictures_of_any_shape_fit():
         made = virtual_camera.fit(np.full((*shape, 3), 9, np.uint8))
         assert made.shape == (720, 1280, 3) and made.flags.c_contiguous and made.any()
     assert values().image is IMAGE
+
+
+# -------------------------------------------------------------------------------------------------------- all at once
+
+
+@pytest.mark.slow
+def test_all_outputs_at_once_cost_the_demo_no_frame(broker, device, tmp_path, capfd):
+    """A minute of the demo: 30 frames a second, none dropped once it runs, and everything arrives everywhere."""
+    for package in ("pythonosc", "pylsl"):
+        pytest.importorskip(package)
+    server, hook, osc = broker(), Hook(), OscServer(port := free_port(socket.SOCK_DGRAM))
+    command = f'echo $FER_LIVE_TRACK >> "{tmp_path}/ran"'
+    got, name, web = broker.listen(server), f"fer-test-{free_port()}", free_port()
+    inlet = subprocess.Popen([sys.executable, "-c", INLET, name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    scraped = []
+    scrape = threading.Timer(45.0, lambda: scraped.append(get(web, "/metrics")[2].decode()))
+    scrape.start()
+    assert run("--source", "demo", "--no-window", "--max-seconds", 60, "--on", "enter", command,
+               "--webhook", f"http://127.0.0.1:{hook.port}/", "--osc", f"127.0.0.1:{port}", "--mqtt", f"127.0.0.1:{server.port}",
+               "--mqtt-name", "hall", "--lsl", name, "--virtual-camera", "--serve", web) == 0
+    scrape.join()
+    osc.close()
+    hook.close()
+    lines = re.findall(r"([\d.]+) fps .* (\d+) dropped", capfd.readouterr().out)
+    rates = [float(fps) for fps, _ in lines[3:]]
+    assert len(rates) > 40 and np.median(rates) > 29.5, rates
+    assert lines[-1][1] == lines[3][1], "none is dropped once it runs"
+    assert "enter" in {one["event"] for one in hook.got} and (tmp_path / "ran").read_text()
+    assert last(got, "fer_live/hall/demo/state") and osc.last("/fer_live/face/1/happy")
+    assert json.loads(inlet.communicate(timeout=30)[0].splitlines()[0])["type"] == "Expression"
+    assert device.made[0].count > 1500
+    for output in ("on", "webhook", "osc", "mqtt", "lsl", "virtual-camera"):
+        assert f'fer_live_output_events_lost_total{{output="{output}"}} 0' in scraped[0]
+        assert f'fer_live_output_up{{output="{output}"}} 1' in scraped[0]

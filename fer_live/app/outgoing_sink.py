@@ -59,9 +59,11 @@ def make_receivers(args: argparse.Namespace, labels: tuple[str, ...], source: An
         except ValueError as error:
             raise OutputError(f"--webhook: {error}") from None
     if args.osc:
-        made.append(Osc(*args.osc, labels))
+        host, port = args.osc
+        made.append(Osc(host, port, labels))
     if args.mqtt:
-        broker = Broker(*args.mqtt, args.mqtt_user, args.mqtt_tls)
+        host, port = args.mqtt
+        broker = Broker(host, port, args.mqtt_user, args.mqtt_tls)
         parts = source.sources if isinstance(source, Grid) else [source]
         names = args.source or ["demo" if isinstance(source, Demo) else "camera 0"]
         made.append(Mqtt(broker, args.mqtt_name or socket.gethostname(), names, labels,
