@@ -102,9 +102,9 @@ class Mqtt:
         by_source = self._by_source(values) or []  # they are as many as the places, or none
         for number, (place, faces) in enumerate(zip(self.places, by_source, strict=False)):
             is_away = values.is_slate or self.is_lost(number)
-            self._publish_changed(f"{place}/availability", "offline" if is_away else "online", 0.0)
-            if not is_away:
-                self._publish_changed(f"{place}/state", json.dumps(self._state(faces)), EVERY_S)
+            self._publish_changed(f"{place}/availability", "offline" if is_away else "online")
+            if not is_away and time.monotonic() - self.sent.get(f"{place}/state", ("", float("-inf")))[1] >= EVERY_S:
+                self._publish_changed(f"{place}/state", json.dumps(self._state(faces)))
 
     def send_event(self, event: Event) -> None:
         """Publish the event and wait until the broker has it. Raises Lost."""
@@ -162,12 +162,10 @@ class Mqtt:
             return None
         return [[face for face in values.faces if _is_in(face, tile)] for tile in values.tiles]
 
-    def _publish_changed(self, topic: str, payload: str, every_s: float) -> None:
-        before, then_s = self.sent.get(topic, ("", float("-inf")))
-        now_s = time.monotonic()
-        if payload != before and now_s - then_s >= every_s:
+    def _publish_changed(self, topic: str, payload: str) -> None:
+        if topic not in self.sent or payload != self.sent[topic][0]:
             self._publish(topic, payload, retain=True)
-            self.sent[topic] = payload, now_s
+            self.sent[topic] = payload, time.monotonic()
 
     def _publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self.check()
