@@ -119,7 +119,7 @@ def test_an_event_as_json():
 class Other:
     """A receiver that can be taken away, and notes what it gets."""
 
-    option, kinds, settle_s = "--other there", FACES | RUN, 0.0
+    option, kinds, settle_s, takes_pictures = "--other there", FACES | RUN, 0.0, False
 
     def __init__(self, depth=1):
         self.depth, self.is_there, self.events, self.values, self.tries = depth, True, [], [], 0
@@ -138,6 +138,7 @@ class Other:
     def send_values(self, values):
         self.slow.wait(10)
         self.check()
+        assert values.image is None, "pictures that wait would take memory"
         self.values.append(values.index)
 
     def send_event(self, event):
@@ -491,7 +492,6 @@ def test_options_that_cannot_take_effect_are_refused_in_one_line(capsys, untrain
 def test_a_package_that_is_missing_is_one_line_with_its_extra(capsys, monkeypatch, option, package, extra, module):
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "meta_path", [Blocked(module), *sys.meta_path])
     said = refused(capsys, "--source", "demo", "--no-window", option)
     name = option.split("=")[0]

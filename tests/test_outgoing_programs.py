@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -263,6 +264,20 @@ def test_a_broker_that_is_killed_and_started_again_gets_every_event_and_the_stat
         assert out.workers[0].counts.events == 20 and out.workers[0].counts.events_lost == 0
         assert out.workers[0].counts.losses == 1
         assert "homeassistant/sensor/fer_live_hall_demo_faces/config" in got
+
+
+def test_a_broker_that_hangs_is_lost_and_back(broker, capsys, monkeypatch):
+    monkeypatch.setattr("fer_live.outgoing.mqtt.ANSWER_S", 0.5)
+    server = broker()
+    with running(Mqtt(Broker("127.0.0.1", server.port), "hall", ["demo"], EMOTIONS)) as out:
+        out.write(IMAGE, analysis(face()))
+        wait_for(lambda: out.workers[0].counts.events == 1)
+        server.process.send_signal(signal.SIGSTOP)
+        out.write(IMAGE, analysis(face("sad")))
+        wait_for(lambda: "confirmed nothing for 0.5 s" in capsys.readouterr().err)
+        server.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: out.workers[0].counts.events == 2)
+        wait_for(lambda: ": is back" in capsys.readouterr().err)
 
 
 def test_the_broker_says_that_a_program_which_was_killed_is_offline(broker):

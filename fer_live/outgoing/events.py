@@ -60,7 +60,7 @@ class Values:
     faces: tuple[Face, ...]
     is_slate: bool
     tiles: tuple[tuple[int, int, int, int], ...]
-    image: np.ndarray  # (H, W, 3) uint8 BGR; must not be drawn on
+    image: np.ndarray | None  # (H, W, 3) uint8 BGR; must not be drawn on. None for receivers that need no pictures
 
     @staticmethod
     def of(image: np.ndarray, analysis: Analysis) -> Values:

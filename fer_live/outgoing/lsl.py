@@ -21,7 +21,7 @@ DEPTH = 256  # frames that may wait: every one of them is a sample
 class Lsl:
     """name: of the stream. labels: class names in the order of the probabilities. Raises OutputError."""
 
-    kinds, depth, settle_s = RUN, DEPTH, 0.0
+    kinds, depth, takes_pictures, settle_s = RUN, DEPTH, False, 0.0
 
     def __init__(self, name: str, labels: tuple[str, ...]):
         self.pylsl = optional("--lsl")

@@ -56,7 +56,7 @@ class Mqtt:
     The state of a source is that of its largest face; "nobody" where there is none.
     """
 
-    kinds, depth, settle_s = FACES | RUN, 1, 0.0
+    kinds, depth, takes_pictures, settle_s = FACES | RUN, 1, False, 0.0
 
     def __init__(self, broker: Broker, name: str, sources: list[str], labels: tuple[str, ...],
                  is_lost: Callable[[int], bool] = lambda number: False):

@@ -51,7 +51,7 @@ class Osc:
     UDP has no answers: that nobody listens is known only from machines that say so, as this one does.
     """
 
-    kinds, depth, settle_s = FACES | RUN, 1, 4.0
+    kinds, depth, takes_pictures, settle_s = FACES | RUN, 1, False, 4.0
 
     def __init__(self, host: str, port: int, labels: tuple[str, ...]):
         self.option, self.labels = f"--osc {host}:{port}", labels

@@ -18,7 +18,7 @@ SIZE_WH, FPS = (1280, 720), 30.0  # fixed: programs that read a camera do not ex
 class VirtualCamera:
     """The picture in SIZE_WH, with black bars where its shape is another. Raises OutputError where there is no such device."""
 
-    option, kinds, depth, settle_s = "--virtual-camera", frozenset[str](), 1, 0.0
+    option, kinds, depth, takes_pictures, settle_s = "--virtual-camera", frozenset[str](), 1, True, 0.0
 
     def __init__(self) -> None:
         self.pyvirtualcam = optional("--virtual-camera")
@@ -39,6 +39,7 @@ class VirtualCamera:
 
     def send_values(self, values: Values) -> None:
         """Show the frame's picture. Raises Lost."""
+        assert values.image is not None
         try:
             self.camera.send(fit(values.image))
         except (RuntimeError, OSError) as error:

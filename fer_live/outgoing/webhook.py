@@ -27,7 +27,7 @@ class Webhook:
     Raises ValueError for what is no such address.
     """
 
-    kinds, depth, settle_s = FACES | RUN, 0, 0.0
+    kinds, depth, takes_pictures, settle_s = FACES | RUN, 0, False, 0.0
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S):
         parts = urlsplit(url)

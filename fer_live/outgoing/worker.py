@@ -35,6 +35,7 @@ class Receiver(Protocol):
     option: str  # "--osc 127.0.0.1:9000", for messages
     kinds: frozenset[str]  # of the events that it takes
     depth: int  # frames that may wait; 1: the newest only, 0: it takes none
+    takes_pictures: bool  # whether it needs `Values.image`; waiting pictures take memory
     settle_s: float  # a connection that has held for so long counts as back
 
     def connect(self) -> None:
@@ -107,7 +108,7 @@ class Worker:
                 if len(self._values) >= self.receiver.depth:
                     self._values.popleft()
                     self._count(values_skipped=1)
-                self._values.append(values)
+                self._values.append(values if self.receiver.takes_pictures else replace(values, image=None))
             self._changed.notify()
 
     def put_events(self, events: list[Event]) -> None:
