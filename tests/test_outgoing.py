@@ -301,6 +301,7 @@ def commands_run(rules, events, **options):
     for event in events:
         commands.send_event(event)
     wait_for(lambda: commands.check() or not commands.running)
+    assert commands.folder is None or not any(commands.folder.iterdir()), "a snapshot lasts as long as its command"
     commands.close()
     return commands
 
@@ -366,7 +367,7 @@ def test_the_sink_runs_commands_once_for_each_hold(tmp_path):
 class Hook:
     """A local server that answers POSTs as it is told: a status, "hang", or "drop"."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.answers, self.got, self.attempts, self.heads = [], [], [], []
         self.release = threading.Event()
         hook = self
@@ -394,7 +395,7 @@ class Hook:
             def log_message(self, *words):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -440,12 +441,7 @@ def test_a_webhook_that_is_not_there_at_first(hook, started, monkeypatch, capsys
     worker = started(receiver, first_wait_s=0.02)
     worker.put(values(), [an_event(1), an_event(2, "camera lost")])
     wait_for(lambda: "Connection refused" in capsys.readouterr().err)
-    again = Hook.__new__(Hook)
-    monkeypatch.setattr(http.server.ThreadingHTTPServer, "allow_reuse_address", True)
-    monkeypatch.setattr("http.server.ThreadingHTTPServer.__init__",
-                        lambda self, address, handler, base=http.server.ThreadingHTTPServer.__init__:
-                        base(self, ("127.0.0.1", port), handler))
-    again.__init__()
+    again = Hook(port)
     try:
         wait_for(lambda: len(again.got) == 2)
         assert [one["event"] for one in again.got] == ["enter", "camera lost"]
