@@ -522,6 +522,15 @@ def test_the_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):
     assert kinds[0] == "enter" and kinds[-1] == "leave" and out.read_text() == "enter\n"
 
 
+def test_a_kiosk_s_unit_is_not_written_with_options_that_cannot_take_effect():
+    from fer_live.kiosk.__main__ import unit
+
+    assert '"--on" "happy" "echo $$FER_LIVE_LABEL"' in unit(["--on", "happy", "echo $FER_LIVE_LABEL"])
+    with pytest.raises(OutputError, match="--mqtt-user is for --mqtt"):
+        unit(["--mqtt-user", "me"])
+    assert "hunter2" not in unit(["--webhook", "https://me:hunter2@e.org/?key=hunter2"], hide=True)
+
+
 def test_an_unknown_label_is_known_only_with_the_model():
     with pytest.raises(OutputError, match="unsure"):
         make_receivers(parse(["--on", "positive", "true"]), EMOTIONS)
