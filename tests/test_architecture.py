@@ -13,7 +13,7 @@ FLOORS = (
     {"redact", "model"},
     {"types"},
     {"handoff"},
-    {"sources", "sinks", "screen", "analysis", "web"},
+    {"sources", "sinks", "screen", "analysis", "web", "outgoing"},
     {"privacy", "pipeline"},
     {"kiosk", "report"},
     {"app", "library"},

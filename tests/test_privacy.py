@@ -319,6 +319,8 @@ def told(*options: str) -> str:
 
 HERE, NOTHING, VALUES = "on this device", "Nothing is stored.", "The results are stored, pictures are not."
 CONSENT, VIDEO = "Video is recorded only after the button is pressed.", "Video is recorded."
+SHARED = "passes the picture and the results to other programs or devices"
+SHARED_RESULTS = "passes the results to other programs or devices"
 SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Nothing is stored on this device."
 
 
@@ -340,6 +342,15 @@ SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Noth
     ("--serve [::]:8080 --no-store", (SENT, NOTHING_HERE)),
     ("--serve 192.168.0.7:8080 --log x.csv", (SENT, VALUES)),
     ("--serve kiosk.local:8080 --output x.mp4", (SENT, VIDEO)),
+    ("--on enter true", (SHARED_RESULTS, NOTHING_HERE)),
+    ("--webhook https://e.org/hook", (SHARED_RESULTS, NOTHING_HERE)),
+    ("--osc 127.0.0.1:9000 --no-store", (SHARED_RESULTS, NOTHING_HERE)),
+    ("--mqtt broker --mqtt-tls --mqtt-user me --mqtt-name hall", (SHARED_RESULTS, NOTHING_HERE)),
+    ("--lsl fer --log x.csv", (SHARED_RESULTS, VALUES)),
+    ("--virtual-camera --osc [::1]:9000", (SHARED, NOTHING_HERE)),
+    ("--virtual-camera --record-on-consent", (SHARED, CONSENT)),
+    ("--serve 0.0.0.0:8080 --osc 192.168.0.7:9000 --virtual-camera", (SENT, NOTHING_HERE)),
+    ("--serve 8080 --lsl fer", (SHARED_RESULTS, NOTHING_HERE)),
     ("--blur-faces --policy-url https://e.org", (HERE, NOTHING, "Faces are covered", "scan the code")),
     ("--mask emoji --operator Museum", (HERE, NOTHING, "Faces are covered", "Responsible: Museum.")),
 ])
@@ -347,12 +358,14 @@ def test_the_notice_says_what_is_true(options, said):
     text = told(*options.split())
     for part in said:
         assert part in text, text
-    for part in {HERE, SENT, NOTHING, NOTHING_HERE, VALUES, CONSENT, VIDEO, "sound", "covered", "Responsible", "{"}:
+    for part in {HERE, SENT, SHARED, SHARED_RESULTS, NOTHING,
+                 NOTHING_HERE, VALUES, CONSENT, VIDEO, "sound", "covered", "Responsible", "{"}:
         assert (part in text) == any(part in one for one in said), (part, text)
 
 
 STORES_OR_SENDS = {"output": "x.mp4", "log": "x.csv", "record_on_consent": None, "audio": "mic", "serve": "0.0.0.0:1",
-                   "mask": "emoji", "operator": "M", "policy_url": "https://e.org"}
+                   "mask": "emoji", "operator": "M", "policy_url": "https://e.org", "on": ["enter", "true"],
+                   "webhook": "https://e.org", "osc": "127.0.0.1:9", "mqtt": "127.0.0.1", "lsl": "fer", "virtual_camera": None}
 STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store or send; why
     "help": "", "source": "where pictures come from", "list_cameras": "", "max_seconds": "", "wait_for_camera": "",
     "frozen_seconds": "", "silent_seconds": "", "calibrate": "kept in memory while the face is followed",
@@ -361,7 +374,8 @@ STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store
     "keep_days": "the same", "model": "", "head": "", "device": "", "runtime": "", "detector": "", "min_face": "",
     "target_fps": "", "no_window": "", "mirror": "", "show": "", "token": "who may see what --serve sends", "language": "",
     "labels": "", "label_set": "", "no_store": "forbids", "kiosk": "", "exit_chord": "", "idle_seconds": "", "notice": "",
-    "consent_seconds": "how long --record-on-consent lasts"}
+    "consent_seconds": "how long --record-on-consent lasts", "mqtt_user": "how --mqtt sends", "mqtt_tls": "the same",
+    "mqtt_name": "the same"}
 
 
 def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():
@@ -374,7 +388,8 @@ def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():
     for dest, value in STORES_OR_SENDS.items():
         before = ["--record-on-consent"] if dest == "audio" else []
         name = "--mask" if dest == "mask" else options[dest]
-        assert told(*before, name, *([value] if value else [])) != told(*before), dest
+        given = value if isinstance(value, list) else [value] if value else []
+        assert told(*before, name, *given) != told(*before), dest
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -657,3 +657,49 @@ async def _watch_in_browser(folder):
         place = take_place("0.0.0.0", port, TOKEN)
         with WebView(place, partial(entry, labels=EMOTIONS), RateMeter().tick, limits=LOOSE) as view, Camera(view):
             await page.until(LIVE)  # by itself, and the cookie still opens
+
+
+# ------------------------------------------------------------------------------------------------ the overlay
+
+
+def test_the_overlay_keeps_its_style_when_the_token_is_taken_out_of_the_address():
+    with served("0.0.0.0", TOKEN) as (port, _):
+        status, headers, _body = get(port, f"/overlay?style=large&token={TOKEN}")
+        assert status == 303 and headers["Location"] == "/overlay?style=large"
+        cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
+        assert get(port, "/overlay?style=large", cookie)[0] == 200 and get(port, "/overlay")[0] == 401
+        status, _headers, body = get(port, "/overlay?style=neon", cookie)
+        assert status == 400 and body == b"style is one of: chips, large, plain\n"
+        status, headers, _body = get(port, f"//evil.example/?token={TOKEN}")
+        assert headers["Location"] == "/"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_overlay_is_transparent_but_for_its_chips_and_reconnects_by_itself(tmp_path):
+    asyncio.run(_watch_overlay(tmp_path))
+
+
+async def _watch_overlay(folder):
+    loop = asyncio.get_running_loop()
+    chips = "[...document.querySelectorAll('.chip')].map((e) => e.innerText.replace(/\\s+/g, ' ')).join()"
+    async with browser(folder / "profile") as page:
+        with contextlib.ExitStack() as first:
+            port, _camera = first.enter_context(served("0.0.0.0", TOKEN))
+            await page.call("Emulation.setDeviceMetricsOverride", width=640, height=360, deviceScaleFactor=1, mobile=False)
+            await page.call("Emulation.setDefaultBackgroundColorOverride", color={"r": 0, "g": 0, "b": 0, "a": 0})
+            for style in ("chips", "large", "plain"):
+                await page.call("Page.navigate", url=f"http://127.0.0.1:{port}/overlay?style={style}&token={TOKEN}")
+                await page.until(f"document.body?.dataset.style === '{style}' && {chips} === 'happy 60%'")
+                await page.picture(folder / f"{style}.png")
+                alpha = cv2.imread(str(folder / f"{style}.png"), cv2.IMREAD_UNCHANGED)[..., 3]
+                assert alpha.shape == (360, 640) and (alpha[:200] == 0).all(), "the picture under it is seen"
+                share = (alpha[200:] > 0).mean()
+                assert 0.005 < share < 0.5 and alpha.max() == 255, (style, share)
+                assert style != "chips" or (abs(alpha.astype(int) - 166) < 3).mean() > 0.01, "65% black behind the words"
+            await loop.run_in_executor(None, first.close)
+        await page.until("document.querySelectorAll('.chip').length === 0")
+        place = take_place("0.0.0.0", port, TOKEN)
+        with WebView(place, partial(entry, labels=EMOTIONS), RateMeter().tick, limits=LOOSE) as view, Camera(view):
+            await page.until(f"{chips} === 'happy 60%'")
+        said = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
+        assert not said

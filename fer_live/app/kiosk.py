@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fer_live.app.chain import Chain
 from fer_live.app.controls import Controls
+from fer_live.app.outgoing_options import sends
 from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
@@ -82,7 +83,9 @@ def facts(args: argparse.Namespace) -> Facts:
     sound = "sound" if video and args.audio is not None else ""
     stored = tuple(what for what in ("values" if args.log else "", video, sound) if what)
     sent = args.serve is not None and not is_loopback(args.serve[0])
-    return Facts(stored, bool(args.mask), args.operator or "", args.policy_url or "", sent)
+    picture, results = sends(args)
+    shared = "picture" if picture else "results" if results else ""
+    return Facts(stored, bool(args.mask), args.operator or "", args.policy_url or "", sent, shared)
 
 
 def is_loopback(host: str) -> bool:

@@ -17,6 +17,7 @@ from fer_live.app.controls import Controls
 from fer_live.app.kiosk import set_up_kiosk
 from fer_live.app.open_source import patience
 from fer_live.app.options import check_outputs
+from fer_live.app.outgoing_sink import add_outgoing_sink
 from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.pipeline import RateMeter, mirrored, run_live
@@ -71,9 +72,10 @@ def add_sinks(
         controls.record(args.output)
     if args.log:
         controls.add_log(Log(unused(args.log), labels, live=True))
+    outgoing = add_outgoing_sink(args, source, controls.sinks, labels, lambda: controls.view.recording, stack)
     if place:
         view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False),
-                       stale_s=patience(args).read_s)
+                       stale_s=patience(args).read_s, more_metrics=outgoing.metrics_text if outgoing else None)
         controls.sinks.append(stack.enter_context(view))
     controls.sinks.append(stack.enter_context(Heartbeat()))
 

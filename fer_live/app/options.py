@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.app.outgoing_options import add_outgoing, check_outgoing
 from fer_live.model.detections import DETECTORS
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
 from fer_live.model.spec import ANSWERS
@@ -53,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model(parser.add_argument_group("faces and expressions"))
     _add_view(parser.add_argument_group("view"))
     _add_web(parser.add_argument_group("web view"))
+    add_outgoing(parser.add_argument_group("outputs to other programs"))
     add_words(parser.add_argument_group("words"))
     add_privacy(parser.add_argument_group("privacy"))
     add_kiosk(parser.add_argument_group("kiosk"))
@@ -172,6 +174,7 @@ def _shown(text: str) -> set[str]:
 
 def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path]) -> None:
     """Refuse what could not be written, before anything is opened or loaded. kind: "live", "video" or "pictures"."""
+    check_outgoing(args, kind)
     if args.log and args.log.suffix.lower() not in (".jsonl", ".csv"):
         raise OutputError(f"--log {args.log}: logs are .jsonl or .csv")
     if kind == "pictures" and args.calibrate:

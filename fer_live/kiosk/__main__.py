@@ -69,12 +69,14 @@ def unit_path() -> Path:
 def unit(options: list[str], hide: bool = False) -> str:
     """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
     from fer_live.app.kiosk_options import check
+    from fer_live.app.outgoing_options import check_outgoing
 
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
         options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
     args = parse(options)
     check(args)
+    check_outgoing(args, "live")  # now, rather than at each start
     silent_s = args.silent_seconds or 0.0  # a slow camera must not be taken for a program that hangs
     if hide:
         options = [redact(option.replace(args.token, HIDDEN) if args.token else option) for option in options]

@@ -23,7 +23,8 @@ class Facts:
     """What is true of this run.
 
     stored: any of "values" (the results), "consent" (video after a press of the button), "video" (all the time), and "sound"
-    beside either; empty if nothing is stored. sent: whether picture and results leave the device.
+    beside either; empty if nothing is stored. sent: whether picture and results leave the device. shared: "picture" (with the
+    results) or "results", handed to other programs, on this device or another; empty if nothing is.
     """
 
     stored: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Facts:
     operator: str = ""  # who is responsible
     policy_url: str = ""
     sent: bool = False
+    shared: str = ""
 
 
 class Notice:
@@ -78,7 +80,8 @@ class Notice:
 
 def say(words: dict[str, str], facts: Facts) -> str:
     """The notice in the language of `words`."""
-    parts = [words["notice_sent" if facts.sent else "notice"]]
+    shared = {"": "notice", "picture": "notice_shared", "results": "notice_shared_results"}[facts.shared]
+    parts = [words["notice_sent" if facts.sent else shared]]
     if facts.masked:
         parts.append(words["masked"])
     video = next((what for what in ("consent", "video") if what in facts.stored), "")
@@ -87,7 +90,7 @@ def say(words: dict[str, str], facts: Facts) -> str:
     if video:
         parts.append(words[f"stored_{video}" + ("_sound" if "sound" in facts.stored else "")])
     if not facts.stored:
-        parts.append(words["stored_nothing_here" if facts.sent else "stored_nothing"])
+        parts.append(words["stored_nothing_here" if facts.sent or facts.shared else "stored_nothing"])
     if facts.operator:
         parts.append(words["operator"].replace("{operator}", facts.operator))
     if facts.policy_url:

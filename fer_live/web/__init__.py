@@ -73,12 +73,13 @@ class WebView:
     place: from `take_place`. entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second up to it.
     camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
     stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
+    more_metrics: what /metrics says besides, in Prometheus' text format.
     """
 
     def __init__(self, place: Place, entry: Callable[..., dict], meter: Callable[[float], float],
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
-                 stale_s: float = 0.0):
-        self.place, self.limits = place, limits
+                 stale_s: float = 0.0, more_metrics: Callable[[], str] | None = None):
+        self.place, self.limits, self.more_metrics = place, limits, more_metrics
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
         self.feed = Feed(entry, meter, camera_is_up, stale_s)
         self._error: BaseException | None = None
@@ -124,7 +125,7 @@ class WebView:
 
         loop = asyncio.get_running_loop()
         connections = Connections(self.limits)
-        routes = Routes(self.feed, self.guard, connections)
+        routes = Routes(self.feed, self.guard, connections, self.more_metrics or str)
         loop.set_exception_handler(lambda _loop, context: _report(routes, context))
         runner = AppRunner(routes.app, handle_signals=False, access_log=None, logger=_silent(), handler_cancellation=True,
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)

@@ -26,15 +26,16 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()", "Cache-Control": "no-store", "Server": "fer_live",
 }
 ANYONE = {"/style.css", "/icon.svg"}  # what the page that asks for the token is made of
+STYLES = ("chips", "large", "plain")  # of the overlay; see overlay.css
 SNAPSHOT_S = 3.0  # to wait for a picture
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """What is answered at which address. `app` is the aiohttp application."""
+    """What is answered at which address. `app` is the aiohttp application. more_metrics: what /metrics says besides."""
 
-    def __init__(self, feed: Feed, guard: Guard, connections: Connections):
-        self.feed, self.guard, self.connections = feed, guard, connections
+    def __init__(self, feed: Feed, guard: Guard, connections: Connections, more_metrics: Callable[[], str] = str):
+        self.feed, self.guard, self.connections, self.more_metrics = feed, guard, connections, more_metrics
         self.viewers = connections.limits.viewers
         self.files = {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in ASSETS.iterdir()}
         self.reported: set[str] = set()
@@ -42,7 +43,8 @@ class Routes:
         self.app.on_response_prepare.append(_add_headers)
         add = self.app.router.add_get
         for name in self.files:  # read once: no request ever leads to the disk
-            add("/" if name == "index.html" else f"/{name}", self.file)
+            at = {"index.html": ("/", self.file), "overlay.html": ("/overlay", self.overlay)}
+            add(*at.get(name, (f"/{name}", self.file)))
         add("/snapshot.jpg", self.snapshot)
         add("/healthz", self.health)
         add("/metrics", self.metrics)
@@ -95,7 +97,8 @@ class Routes:
         name = self.cookie_name(request)
         given, cookie, bearer = request.query.get("token"), request.cookies.get(name), request.headers.get("Authorization")
         if given is not None and self.guard.opens(given):
-            answer = web.Response(status=303, headers={"Location": request.path if request.path in self.places else "/"})
+            place = str(request.rel_url.without_query_params("token")) if request.path in self.places else "/"
+            answer = web.Response(status=303, headers={"Location": place})
             answer.set_cookie(name, self.guard.session, httponly=True, samesite="Strict", path="/", max_age=30 * 24 * 3600)
             return answer
         if given is None and self.guard.knows(cookie, bearer):
@@ -131,6 +134,13 @@ class Routes:
         body, kind = self.files[request.path[1:] or "index.html"]
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
+    async def overlay(self, request: web.Request) -> web.Response:
+        """A transparent page with a chip for each face, to lay over a picture; `?style=` is one of STYLES."""
+        if request.query.get("style", STYLES[0]) not in STYLES:
+            return _text(400, f"style is one of: {', '.join(STYLES)}")
+        body, kind = self.files["overlay.html"]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
     async def health(self, request: web.Request) -> web.Response:
         """200 while frames come, 503 while none do."""
         state = self.feed.state()
@@ -139,7 +149,7 @@ class Routes:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """For Prometheus."""
-        text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused)
+        text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused) + self.more_metrics()
         return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def snapshot(self, request: web.Request) -> web.Response:

@@ -1,0 +1,107 @@
+"""The options of the outputs to other programs, and what they exclude. Imports nothing heavy: `--help` should be quick."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from fer_live.outgoing.commands import Rule
+from fer_live.outgoing.packages import PACKAGES, optional
+from fer_live.outgoing.webhook import Webhook
+from fer_live.types import OutputError
+
+OUTPUTS = ("on", "webhook", "osc", "mqtt", "lsl", "virtual_camera")
+OF_MQTT = ("mqtt_user", "mqtt_tls", "mqtt_name")
+
+
+def add_outgoing(group: argparse._ArgumentGroup) -> None:
+    """The group "outputs to other programs"."""
+    add = group.add_argument
+    add("--on", nargs=2, action="append", metavar=("WHAT", "CMD"), help="run a shell command when a face enters (WHAT is enter), "
+        "leaves (leave), or keeps a label (happy, or happy:3 for 3 seconds; default: 1), once each time. It finds "
+        "FER_LIVE_EVENT, _LABEL, _TRACK, _CONFIDENCE, _SECONDS, _TIME and _SNAPSHOT in its environment; the snapshot is "
+        "deleted when the command ends, and there is none with --no-store or in a kiosk. May be given several times")
+    add("--webhook", type=_webhook, metavar="URL", help="post events as JSON (enter, leave, label changes, lost camera, "
+        "recording); the variable FER_LIVE_WEBHOOK_TOKEN becomes a bearer token")
+    add("--osc", type=_host_port, metavar="HOST:PORT", help="send values and events as OSC over UDP")
+    add("--mqtt", type=_broker, metavar="HOST[:PORT]", help="publish to a broker, with Home Assistant discovery (default port: "
+        "1883, with TLS 8883)")
+    add("--mqtt-user", metavar="NAME", help="the broker's user; the password is the variable FER_LIVE_MQTT_PASSWORD")
+    add("--mqtt-tls", nargs="?", const="", metavar="CA.pem", help="encrypt; authorities to trust (default: the system's)")
+    add("--mqtt-name", type=_name, metavar="NAME", help="of this device, for topics (default: the host's name)")
+    add("--lsl", type=_name, metavar="NAME", help="publish the probabilities as a Lab Streaming Layer stream, and NAME-markers")
+    add("--virtual-camera", action="store_true", help="show the picture as a camera to other programs of this computer")
+
+
+def check_outgoing(args: argparse.Namespace, kind: str) -> None:
+    """Raises OutputError for options that could not take effect. kind: "live", "video" or "pictures"."""
+    for name in OF_MQTT:
+        if getattr(args, name) is not None and not args.mqtt:
+            raise OutputError(f"{_option(name)} is for --mqtt HOST; give both")
+    given = [name for name in OUTPUTS if getattr(args, name)]
+    if given and kind != "live":
+        raise OutputError(f"{_option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
+    for what, command in args.on or ():
+        make_rule(what, command)
+    for option in {_option(name) for name in given} & PACKAGES.keys():  # now, not when the model is loaded
+        optional(option)
+
+
+def sends(args: argparse.Namespace) -> tuple[bool, bool]:
+    """Whether pictures, and whether results, are handed to other programs or devices. Where those send them nobody here knows:
+    an address of this device is no exception."""
+    return args.virtual_camera, any(getattr(args, name) for name in OUTPUTS)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def make_rule(what: str, command: str) -> Rule:
+    try:
+        return Rule.of(what, command)
+    except ValueError as error:
+        raise OutputError(f"--on: {error}") from None
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    """HOST, HOST:PORT or [IPV6]:PORT. The message does not repeat the text, which may hold a password."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", text)
+    port = int(found[3]) if found and found[3] else None
+    if not found or (port is not None and not 0 < port <= 65535):
+        raise ValueError
+    host = found[1] or found[2]
+    host.encode("idna")  # raises UnicodeError, a ValueError, for what can be no name
+    return host, port
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    try:
+        host, port = _address(text)
+    except ValueError:
+        port = None
+    if port is None:
+        raise argparse.ArgumentTypeError("give HOST:PORT or [IPV6]:PORT, with a port from 1 to 65535")
+    return host, port
+
+
+def _broker(text: str) -> tuple[str, int | None]:
+    try:
+        return _address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("give HOST or HOST:PORT; a user is given by --mqtt-user, and a password by the variable "
+                                         "FER_LIVE_MQTT_PASSWORD") from None
+
+
+def _webhook(text: str) -> str:
+    try:
+        Webhook(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("give an address that begins with http:// or https://") from None
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 40 letters, digits and _ . -")
+    return text

@@ -1,0 +1,39 @@
+// The overlay: a chip for each face and nothing else. What comes from the server is only ever text.
+
+import { events } from "/stream.js";
+
+const list = document.getElementById("chips");
+const chips = new Map(); // track id -> its elements
+document.body.dataset.style = new URLSearchParams(location.search).get("style") ?? "chips"; // the server knows which there are
+
+const color = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
+
+function makeChip() {
+  const item = document.createElement("li");
+  item.className = "chip";
+  const [swatch, label, percent] = ["swatch", "label", "percent"].map((name) => {
+    const part = document.createElement("span");
+    part.className = name;
+    item.append(part);
+    return part;
+  });
+  list.append(item);
+  return { item, swatch, label, percent };
+}
+
+function show({ faces }) {
+  const here = new Set(faces.map((face) => face.track_id));
+  for (const [id, chip] of chips) if (!here.has(id)) { chip.item.remove(); chips.delete(id); }
+  for (const face of faces) {
+    if (!chips.has(face.track_id)) chips.set(face.track_id, makeChip());
+    const chip = chips.get(face.track_id);
+    const waits = face.calibration_s > 0;
+    chip.label.textContent = waits ? `look neutral ${Math.ceil(face.calibration_s)}` : face.label;
+    chip.percent.textContent = waits || face.label === "unsure" ? "" : `${Math.round(100 * face.confidence)}%`;
+    chip.swatch.style.background = color(face.label);
+  }
+}
+
+const nobody = () => show({ faces: [] }); // what was true before need not be now
+events({ entry: show, state: (state) => { if (state.camera !== "ok") nobody(); } },
+  (status) => { if (status !== "open") nobody(); }).start();

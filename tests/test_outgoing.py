@@ -1,0 +1,537 @@
+"""Outputs to other programs: which events there are, that none is lost, commands, the webhook, and the options."""
+
+import http.server
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from fer_live.app.options import parse
+from fer_live.app.outgoing_sink import add_outgoing_sink, make_receivers
+from fer_live.model.spec import EMOTIONS
+from fer_live.outgoing.commands import Commands, Rule
+from fer_live.outgoing.events import FACES, RUN, Event, EventDetector, Values
+from fer_live.outgoing.sink import Outgoing
+from fer_live.outgoing.webhook import Webhook
+from fer_live.outgoing.worker import Lost, Refused, Worker
+from fer_live.types import Analysis, Face, Frame, OutputError
+from tests.conftest import ROOT
+from tests.test_app import refused, run
+from tests.test_web import get, served, wait_for
+
+IMAGE = np.full((60, 80, 3), 90, np.uint8)
+numbers = itertools.count()
+
+
+def face(label="happy", track_id=1, box=(10, 12, 40, 42), confidence=0.6, calibration_s=None):
+    return Face(box, track_id, np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32), label, confidence, calibration_s)
+
+
+def analysis(*faces, time_s=None, **frame):
+    return Analysis(Frame(IMAGE, next(numbers), time.monotonic() if time_s is None else time_s, **frame), faces)
+
+
+def an_event(number=0, kind="enter", label="happy", seconds=0.0, jpeg=b""):
+    return Event(kind, time.monotonic(), time.time(), number, number, label, 0.6, seconds=seconds, jpeg=jpeg)
+
+
+# ------------------------------------------------------------------------------------------------------------- events
+
+
+class Story:
+    """What a detector says to frames at given times."""
+
+    def __init__(self, *holds):
+        self.is_recording = False
+        self.detect = EventDetector(frozenset(holds), lambda: self.is_recording, clock=lambda: 0.0, wall=lambda: 1000.0)
+
+    def __call__(self, time_s, *faces, **frame):
+        return [self.brief(one) for one in self.detect(analysis(*faces, time_s=time_s, **frame))]
+
+    def brief(self, event):
+        assert event.unix_s == event.time_s + 1000.0
+        return (event.kind, event.track_id, event.label, event.previous, round(event.seconds, 3))
+
+
+def test_faces_enter_change_and_leave():
+    story = Story()
+    assert story(0.0) == []
+    assert story(1.0, face()) == [("enter", 1, "happy", "", 0.0)]
+    assert story(1.5, face(), face("sad", 2)) == [("enter", 2, "sad", "", 0.0)]
+    assert story(2.0, face("unsure"), face("sad", 2)) == [("label", 1, "unsure", "happy", 1.0)]
+    assert story(2.9, face("sad", 2)) == [], "a face that is missed for a moment has not left"
+    assert story(3.0, face("unsure"), face("sad", 2)) == []
+    assert story(3.5, face("unsure")) == []
+    assert story(4.1, face("unsure")) == [("leave", 2, "sad", "", 1.5)]
+    assert story(9.0, face("happy", 3)) == [("leave", 1, "unsure", "", 3.1), ("enter", 3, "happy", "", 0.0)]
+    assert [story.brief(one) for one in story.detect.end()] == [("leave", 3, "happy", "", 0.0)]
+    assert story.detect.end() == []
+
+
+def test_a_held_label_is_told_once_each_time():
+    story = Story(("happy", 0.5), ("happy", 2.0), ("sad", 1.0))
+    told = [(t, event[2], event[4]) for t in np.arange(0, 4, 0.25) for event in story(float(t), face()) if event[0] == "hold"]
+    assert told == [(0.5, "happy", 0.5), (2.0, "happy", 2.0)]
+    assert [e[0] for e in story(4.0, face("neutral"))] == ["label"]
+    story(4.25, face())
+    assert story(4.5, face()) == [] and story(4.75, face()) == [("hold", 1, "happy", "", 0.5)]
+    both = Story(("happy", 0.5))
+    both(0.0, face(), face(track_id=2))
+    assert [e[1] for e in both(0.6, face(), face(track_id=2))] == [1, 2], "each face for itself"
+
+
+def test_a_face_that_is_asked_to_look_neutral_has_no_label_yet():
+    story = Story(("sad", 0.5))
+    story(0.0, face("sad", calibration_s=2.0))
+    assert story(1.0, face("sad", calibration_s=1.0)) == [] and story(1.5, face("angry", calibration_s=0.5)) == []
+    assert story(2.0, face("sad", calibration_s=0.0)) == [("label", 1, "sad", "angry", 0.5)]
+    assert story(2.5, face("sad", calibration_s=0.0)) == [("hold", 1, "sad", "", 0.5)]
+
+
+def test_the_camera_and_recordings():
+    story = Story()
+    story(0.0, face())
+    assert [e[0] for e in story(0.5, is_slate=True)] == ["camera lost"]
+    story.is_recording = True
+    assert [e[0] for e in story(2.0, is_slate=True)] == ["recording started", "leave"]
+    assert [e[0] for e in story(2.5, face())] == ["camera found", "enter"]
+    assert [e.kind for e in story.detect.end()] == ["leave", "recording stopped"]
+
+
+def test_an_event_as_json():
+    made = Event("label", 5.0, 1_700_000_000.25, 9, 3, "sad", np.float32(0.61234), "happy", 1.23456).to_dict()
+    assert json.loads(json.dumps(made)) == {
+        "event": "label", "time": "2023-11-14T22:13:20.250+00:00", "frame": 9, "track_id": 3, "label": "sad",
+        "confidence": pytest.approx(0.6123, abs=1e-4), "previous": "happy", "seconds": 1.235}
+    assert "track_id" not in Event("camera lost", 0.0, 0.0, 1).to_dict()
+
+
+# ------------------------------------------------------------------------------------------------------------- worker
+
+
+class Other:
+    """A receiver that can be taken away, and notes what it gets."""
+
+    option, kinds, settle_s, takes_pictures = "--other there", FACES | RUN, 0.0, False
+
+    def __init__(self, depth=1):
+        self.depth, self.is_there, self.events, self.values, self.tries = depth, True, [], [], 0
+        self.slow, self.bad, self.refuses = threading.Event(), None, False
+        self.slow.set()
+
+    def connect(self):
+        self.tries += 1
+        if not self.is_there:
+            raise ConnectionRefusedError(111, "Connection refused")
+
+    def check(self):
+        if not self.is_there:
+            raise Lost("gone")
+
+    def send_values(self, values):
+        self.slow.wait(10)
+        self.check()
+        assert values.image is None, "pictures that wait would take memory"
+        self.values.append(values.index)
+
+    def send_event(self, event):
+        self.check()
+        if self.bad:
+            raise self.bad
+        if self.refuses:
+            raise Refused("answered no")
+        self.events.append(event.frame)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def started():
+    workers = []
+
+    def start(receiver, **options):
+        worker = Worker(receiver, **{"first_wait_s": 0.02, **options})
+        workers.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.receiver.slow.set()
+        worker.ask_to_end(0.0)
+        worker.join()
+
+
+def values():
+    return Values.of(IMAGE, analysis(face()))
+
+
+def test_the_newest_values_win_and_no_event_is_lost(started):
+    other = Other()
+    worker = started(other)
+    worker.put(values(), [])
+    wait_for(lambda: other.values)
+    other.slow.clear()
+    worker.put(held := values(), [])
+    wait_for(lambda: not worker._values)
+    for number in range(50):
+        worker.put(last := values(), [an_event(number)])
+    other.slow.set()
+    wait_for(lambda: other.values[-1] == last.index and len(other.events) == 50)
+    assert other.values[1:] == [held.index, last.index] and other.events == list(range(50))
+    wait_for(lambda: worker.counts.events == 50 and worker.counts.values == 3)
+    assert worker.counts.values_skipped == 49 and worker.counts.events_lost == 0
+
+
+def test_a_receiver_that_goes_away_is_said_once_and_gets_all_events_when_it_is_back(started, capsys):
+    other = Other()
+    worker = started(other, first_wait_s=0.01)
+    worker.put(values(), [an_event(0)])
+    wait_for(lambda: other.events == [0])
+    other.is_there = False
+    for number in range(1, 30):
+        worker.put(values(), [an_event(number)])
+        time.sleep(0.005)
+    wait_for(lambda: not worker.is_up and other.tries > 2)
+    said = capsys.readouterr().err
+    assert said.splitlines() == ["--other there: lost (gone); trying again until it is back"]
+    tries, since_s = other.tries, time.monotonic()
+    other.is_there = True
+    wait_for(lambda: other.events == list(range(30)))
+    assert capsys.readouterr().err.splitlines() == ["--other there: is back"]
+    assert worker.counts.losses == 1 and worker.counts.events == 30 and worker.waiting == 0
+    assert other.tries - tries <= 2 or time.monotonic() - since_s > 0.5
+
+
+def test_it_is_asked_less_and_less_often(monkeypatch):
+    waits = []
+    worker = Worker(Other(), first_wait_s=0.5)
+    monkeypatch.setattr(worker._changed, "wait", lambda seconds: waits.append(seconds) or setattr(worker, "_end_s", 0.0))
+    for _ in range(9):
+        worker._end_s = None
+        worker._pause()
+    assert [round(w, 1) for w in waits] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_beyond_the_bound_the_oldest_events_are_given_up_counted_and_said_once(started, capsys):
+    other = Other()
+    other.is_there = False
+    worker = started(other, most_events=10)
+    for number in range(25):
+        worker.put(values(), [an_event(number)])
+    assert worker.waiting == 10 and worker.counts.events_lost == 15
+    other.is_there = True
+    wait_for(lambda: other.events == list(range(15, 25)))
+    said = capsys.readouterr().err.splitlines()
+    assert sum("more than 10 events wait" in line for line in said) == 1
+
+
+def test_an_event_that_is_refused_does_not_hold_up_the_next(started, capsys):
+    other = Other()
+    other.refuses = True
+    worker = started(other)
+    for number in range(3):
+        worker.put(values(), [an_event(number)])
+    wait_for(lambda: worker.counts.events_lost == 3)
+    other.refuses = False
+    worker.put(values(), [an_event(9)])
+    wait_for(lambda: other.events == [9])
+    assert capsys.readouterr().err.splitlines() == ["--other there: answered no; an event was not taken"]
+
+
+def test_a_mistake_of_ours_reaches_the_run(started):
+    other = Other()
+    other.bad = KeyError("mistake")
+    worker = started(other)
+    worker.put(values(), [an_event()])
+    wait_for(lambda: worker._error)
+    with pytest.raises(KeyError, match="mistake"):
+        worker.put(values(), [])
+
+
+def test_at_the_end_what_waits_is_sent_or_said(capsys):
+    good, bad = Other(), Other()
+    bad.is_there = False
+    with Outgoing([good, bad], EventDetector()) as out:
+        for worker in out.workers:
+            worker.first_wait_s = worker._wait_s = 0.02
+        out.write(IMAGE, analysis(face()))
+        started_s = time.monotonic()
+    assert time.monotonic() - started_s < 4 and len(good.events) == 2, "enter, and leave at the end"
+    assert "--other there: 2 events could not be sent before the end" in capsys.readouterr().err
+    assert out.workers[1].counts.events_lost == 2
+
+
+def test_a_receiver_that_hangs_costs_the_camera_nothing():
+    other = Other()
+    other.slow.clear()
+    with Outgoing([other], EventDetector()) as out:
+        took_s = []
+        for _ in range(200):
+            started_s = time.perf_counter()
+            out.write(IMAGE, analysis(face()))
+            took_s.append(time.perf_counter() - started_s)
+        other.slow.set()
+    assert np.median(took_s) < 0.001
+
+
+def test_metrics_stand_beside_those_of_the_web_view():
+    with Outgoing([Other()], EventDetector()) as out, served(more_metrics=out.metrics_text) as (port, _):
+        out.write(IMAGE, analysis(face()))
+        wait_for(lambda: out.workers[0].counts.events == 1)
+        text = get(port, "/metrics")[2].decode()
+    for line in ('fer_live_output_events_total{output="other"} 1', 'fer_live_output_up{output="other"} 1',
+                 'fer_live_output_events_lost_total{output="other"} 0', "fer_live_viewers 0"):
+        assert line in text.splitlines(), text
+
+
+# ----------------------------------------------------------------------------------------------------------- commands
+
+
+def commands_run(rules, events, **options):
+    commands = Commands([Rule.of(*rule) for rule in rules], **options)
+    for event in events:
+        commands.send_event(event)
+    wait_for(lambda: commands.check() or not commands.running)
+    assert commands.folder is None or not any(commands.folder.iterdir()), "a snapshot lasts as long as its command"
+    commands.close()
+    return commands
+
+
+def test_a_command_finds_what_was_seen_in_its_environment_and_the_picture_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_LIVE_MQTT_PASSWORD", "hunter2-hunter2")
+    out = tmp_path / "out"
+    write = f'env | grep ^FER_LIVE_ > "{out}"; cp "$FER_LIVE_SNAPSHOT" "{tmp_path}/kept.jpg"'
+    commands_run([("happy:1.5", write), ("enter", f'echo no > "{tmp_path}/no"')], [an_event(7, "hold", "happy", 1.5, b"picture")])
+    found = dict(line.split("=", 1) for line in out.read_text().splitlines())
+    snapshot = found.pop("FER_LIVE_SNAPSHOT")
+    assert found.pop("FER_LIVE_TIME").startswith("20")
+    assert found == {"FER_LIVE_EVENT": "hold", "FER_LIVE_LABEL": "happy", "FER_LIVE_TRACK": "7", "FER_LIVE_CONFIDENCE": "0.6000",
+                     "FER_LIVE_SECONDS": "1.500"}, "and no password"
+    assert (tmp_path / "kept.jpg").read_bytes() == b"picture" and not (tmp_path / "no").exists()
+    assert not os.path.exists(snapshot) and not os.path.exists(os.path.dirname(snapshot)), "deleted when the command has ended"
+
+
+def test_no_label_becomes_a_part_of_a_command(tmp_path):
+    evil = f"$(touch {tmp_path}/a);`touch {tmp_path}/b`\"';touch {tmp_path}/c"
+    commands_run([("enter", f'printf %s "$FER_LIVE_LABEL" > "{tmp_path}/label"')], [an_event(1, "enter", evil)])
+    assert (tmp_path / "label").read_text() == evil and [path.name for path in tmp_path.iterdir()] == ["label"]
+
+
+def test_nothing_is_stored_where_nothing_may_be(tmp_path):
+    args = parse(["--no-store", "--on", "enter", "true"])
+    assert make_receivers(args, EMOTIONS)[0].is_storing is False
+    assert make_receivers(parse(["--kiosk", "--on", "enter", "true"]), EMOTIONS)[0].is_storing is False
+    commands = commands_run([("enter", f'printf "[%s]" "$FER_LIVE_SNAPSHOT" > "{tmp_path}/out"')],
+                            [an_event(1, "enter", jpeg=b"picture")], is_storing=False)
+    assert (tmp_path / "out").read_text() == "[]" and commands.folder is None
+
+
+def test_failures_of_a_command_are_said_once_until_it_works(capfd, tmp_path):
+    rule = ("leave", f'test -e "{tmp_path}/ok" || exit 3')
+    commands_run([rule], [an_event(i, "leave") for i in range(3)])
+    assert capfd.readouterr().err.splitlines() == ["--on leave: the command failed with status 3"]
+
+
+def test_more_events_than_commands_may_run_wait_and_are_all_served(tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_live.outgoing.commands.MOST_RUNNING", 2)
+    commands_run([("enter", f'sleep 0.05; echo $FER_LIVE_TRACK >> "{tmp_path}/out"')], [an_event(i) for i in range(7)])
+    assert sorted(map(int, (tmp_path / "out").read_text().split())) == list(range(7))
+
+
+def test_the_sink_runs_commands_once_for_each_hold(tmp_path):
+    note = f'echo $FER_LIVE_EVENT $FER_LIVE_TRACK >> "{tmp_path}/out"'
+    args = parse(["--on", "happy:0.2", f'test -s "$FER_LIVE_SNAPSHOT" && {note}', "--on", "leave", note])
+    sinks = []
+    with ExitStack() as stack:
+        out = add_outgoing_sink(args, None, sinks, EMOTIONS, lambda: False, stack)
+        assert sinks == [out]
+        for _ in range(8):
+            out.write(IMAGE, analysis(face()))
+            time.sleep(0.05)
+        wait_for(lambda: (tmp_path / "out").exists())
+    wait_for(lambda: (tmp_path / "out").read_text() == "hold 1\nleave 1\n")
+
+
+# ------------------------------------------------------------------------------------------------------------ webhook
+
+
+class Hook:
+    """A local server that answers POSTs as it is told: a status, "hang", or "drop"."""
+
+    def __init__(self, port=0):
+        self.answers, self.got, self.attempts, self.heads = [], [], [], []
+        self.release = threading.Event()
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.attempts.append(body)
+                hook.heads.append((self.path, dict(self.headers)))
+                answer = hook.answers.pop(0) if hook.answers else 204
+                if answer == "hang":
+                    hook.release.wait(10)
+                if answer in ("hang", "drop"):
+                    self.close_connection = True
+                    return
+                if 200 <= answer < 300:
+                    hook.got.append(body)
+                self.send_response(answer)
+                if answer == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.end_headers()
+
+            do_GET = None
+
+            def log_message(self, *words):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def hook():
+    made = Hook()
+    yield made
+    made.close()
+
+
+def test_a_webhook_gets_every_event_though_the_server_fails_hangs_and_returns(hook, started, capsys):
+    hook.answers = [500, "drop", "hang", 429, 200, 302, 400]
+    receiver = Webhook(f"http://me:hunter2@127.0.0.1:{hook.port}/in?key=hunter2", timeout_s=0.3)
+    receiver.slow = threading.Event()
+    worker = started(receiver, first_wait_s=0.01)
+    for number in range(6):
+        worker.put(values(), [an_event(number)])
+    wait_for(lambda: worker.counts.events + worker.counts.events_lost == 6)
+    assert [one["track_id"] for one in hook.got] == [0, 3, 4, 5], "302 and 400 refuse one each"
+    assert [one["track_id"] for one in hook.attempts] == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
+    assert len({one["id"] for one in hook.attempts[:5]}) == 1 and len({one["id"] for one in hook.attempts}) == 6
+    path, head = hook.heads[0]
+    assert path == "/in?key=hunter2" and head["Authorization"] == "Basic bWU6aHVudGVyMg=="
+    assert head["Content-Type"] == "application/json"
+    said = capsys.readouterr().err
+    assert said.count("lost (answered with status 500)") == 1 and said.count(": is back") == 1 and "hunter2" not in said
+    assert said.count("an event was not taken") == 1 and worker.counts.losses == 1
+
+
+def test_a_webhook_that_is_not_there_at_first(hook, started, monkeypatch, capsys):
+    monkeypatch.setenv("FER_LIVE_WEBHOOK_TOKEN", "secret-of-mine")
+    port = hook.port
+    hook.close()
+    receiver = Webhook(f"http://127.0.0.1:{port}")
+    receiver.slow = threading.Event()
+    worker = started(receiver, first_wait_s=0.02)
+    worker.put(values(), [an_event(1), an_event(2, "camera lost")])
+    wait_for(lambda: "Connection refused" in capsys.readouterr().err)
+    again = Hook(port)
+    try:
+        wait_for(lambda: len(again.got) == 2)
+        assert [one["event"] for one in again.got] == ["enter", "camera lost"]
+        assert again.heads[0][1]["Authorization"] == "Bearer secret-of-mine" and again.heads[0][0] == "/"
+    finally:
+        again.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ options
+
+
+def test_options_that_cannot_take_effect_are_refused_in_one_line(capsys, untrained, tmp_path, make_clip):
+    clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
+    cases = [
+        (["--on", "gleeful", "true"], "there is no label gleeful; there are: angry"),
+        (["--on", "happy:x", "true"], "enter, leave, LABEL or LABEL:SECONDS"),
+        (["--on", "enter:3", "true"], "enter, leave, LABEL or LABEL:SECONDS"),
+        (["--on", "enter", " "], "empty"),
+        (["--on", "happy", "true", "--label-set", "basic"], "there is no label happy; there are: negative"),
+        (["--webhook", "ftp://me:hunter2@x/"], "http"),
+        (["--webhook", "http://me:hunter2@x:port/"], "http"),
+        (["--osc", "127.0.0.1"], "HOST:PORT"),
+        (["--osc", "127.0.0.1:70000"], "HOST:PORT"),
+        (["--osc", "a..b:9000"], "HOST:PORT"),
+        (["--webhook", f"http://{'x' * 70}/"], "http"),
+        (["--mqtt", "me:hunter2@broker"], "--mqtt-user"),
+        (["--mqtt-user", "me"], "--mqtt-user is for --mqtt"),
+        (["--mqtt-tls"], "--mqtt-tls is for --mqtt"),
+        (["--mqtt-name", "hall"], "--mqtt-name is for --mqtt"),
+        (["--mqtt-name", "a/b", "--mqtt", "x"], "letters"),
+        (["--lsl", "a b"], "letters"),
+        (["--source", clip, "--webhook", "http://x/", "--log", tmp_path / "o.csv"], "--webhook is for live sources"),
+        (["--source", clip, "--virtual-camera", "--log", tmp_path / "o.csv"], "--virtual-camera is for live sources"),
+    ]
+    for arguments, words in cases:
+        source = [] if "--source" in arguments else ["--source", "demo"]
+        said = refused(capsys, *source, "--max-seconds", 1, "--no-window", "--model", untrained, *arguments)
+        assert words in said and "hunter2" not in said, said
+
+
+@pytest.mark.parametrize(("option", "package", "extra", "module"), [
+    ("--osc=127.0.0.1:9", "python-osc", "osc", "pythonosc"), ("--mqtt=127.0.0.1", "paho-mqtt", "mqtt", "paho"),
+    ("--lsl=fer", "pylsl", "lsl", "pylsl"), ("--virtual-camera", "pyvirtualcam", "virtual-camera", "pyvirtualcam")])
+def test_a_package_that_is_missing_is_one_line_with_its_extra(capsys, monkeypatch, option, package, extra, module):
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Blocked(module), *sys.meta_path])
+    said = refused(capsys, "--source", "demo", "--no-window", option)
+    name = option.split("=")[0]
+    assert said == f"error: {name} needs the package {package}: pip install 'fer-live[{extra}]'"
+
+
+class Blocked:
+    """An importer that does not find one package."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == self.module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.mark.parametrize(("module", "heavy"), [("app.live", set()), ("app.options", {"cv2", "aiohttp"})])
+def test_nothing_is_imported_that_is_not_asked_for(module, heavy):
+    code = (f"import sys, fer_live.{module}; names = {{n.split('.')[0] for n in sys.modules}};"
+            f"print(names & {{'pythonosc', 'paho', 'pylsl', 'pyvirtualcam', *{sorted(heavy)}}})")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):
+    out = tmp_path / "out"
+    command = f'test -s "$FER_LIVE_SNAPSHOT" && echo $FER_LIVE_EVENT > "{out}"'
+    assert run("--source", "demo", "--no-window", "--max-seconds", 3, "--model", untrained, "--webhook",
+               f"http://127.0.0.1:{hook.port}/", "--on", "enter", command) == 0
+    kinds = [one["event"] for one in hook.got]
+    assert kinds[0] == "enter" and kinds[-1] == "leave" and out.read_text() == "enter\n"
+
+
+def test_a_kiosk_s_unit_is_not_written_with_options_that_cannot_take_effect():
+    from fer_live.kiosk.__main__ import unit
+
+    assert '"--on" "happy" "echo $$FER_LIVE_LABEL"' in unit(["--on", "happy", "echo $FER_LIVE_LABEL"])
+    with pytest.raises(OutputError, match="--mqtt-user is for --mqtt"):
+        unit(["--mqtt-user", "me"])
+    assert "hunter2" not in unit(["--webhook", "https://me:hunter2@e.org/?key=hunter2"], hide=True)
+
+
+def test_an_unknown_label_is_known_only_with_the_model():
+    with pytest.raises(OutputError, match="unsure"):
+        make_receivers(parse(["--on", "positive", "true"]), EMOTIONS)
+    assert len(make_receivers(parse(["--on", "unsure:2", "true"]), EMOTIONS)) == 1
