@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import Ahead, Newest
-from fer_live.types import Analysis, Frame, OutputError, Rates, Sink, View
+from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
 
 
 class RateMeter:
@@ -35,8 +34,8 @@ class RateMeter:
 
 
 def run_live(
-    frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
-    sinks: list[Sink], screen: Any, stop: threading.Event, max_seconds: float | None = None,
+    frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Draw, sinks: list[Sink],
+    screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
     """Analyse and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
@@ -82,7 +81,7 @@ def _write(
 
 def run_file(
     frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
-    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: Any = None,
+    sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
     pace: float = 0.0, ahead: int = 4,
 ) -> int:
     """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.

@@ -7,13 +7,15 @@ side of a network's input. The order of classes is `spec.labels` and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from fer_live.model.detections import Detections
+from fer_live.model.spec import ModelSpec
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
@@ -102,8 +104,8 @@ class Source(Protocol):
     is_live: bool  # live frames may be dropped; frames of a file never
     fps: float  # nominal, a float: 29.97 stays 29.97
 
-    def __enter__(self) -> Source: ...
-    def __exit__(self, *exception) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
     def __iter__(self) -> Iterator[Frame]: ...
 
 
@@ -118,11 +120,78 @@ class FaceDetector(Protocol):
         ...
 
 
+class Classifier(Protocol):
+    """Names expressions. May be asked by several threads at once."""
+
+    spec: ModelSpec
+
+    def __call__(self, crops: np.ndarray, /) -> np.ndarray:
+        """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
+        ...
+
+
+class Step(Protocol):
+    """What an analysis passes after its faces are named, such as the covering of faces. Asked by one thread at a time."""
+
+    def __call__(self, analysis: Analysis, /) -> Analysis: ...
+    def forget(self) -> None:
+        """Forget everyone who was there."""
+        ...
+    def anew(self) -> Step:
+        """The same for another video."""
+        ...
+
+
 class Sink(Protocol):
     """Where results go. A context manager; leaving it finishes what was written."""
 
-    def __enter__(self) -> Sink: ...
-    def __exit__(self, *exception) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Take one annotated picture (H, W, 3) uint8 BGR and what it shows."""
         ...
+
+
+class Recorder(Sink, Protocol):
+    """A recording of a live run."""
+
+    end_s: float | None  # the frame time at which its last picture ends; None: when it is closed
+
+
+class FileSink(Sink, Protocol):
+    """What a file's results are written to."""
+
+    @property
+    def told(self) -> str:
+        """What was written, for the user; "" for nothing."""
+        ...
+
+
+class EventLog(Sink, Protocol):
+    """A log that also takes what happens beside the faces."""
+
+    def event(self, name: str, text: str, time_s: float) -> None:
+        """name: a few words. time_s: on the clock of the frames. Raises OutputError."""
+        ...
+
+
+class Screen(Protocol):
+    """Where a live run is watched. Belongs to the main thread."""
+
+    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
+        """Show one annotated picture (H, W, 3) uint8 BGR."""
+        ...
+    def poll(self) -> None:
+        """Answer what was pressed meanwhile; returns at once."""
+        ...
+
+
+class FileScreen(Screen, Protocol):
+    """Where a file is watched."""
+
+    def hold(self, until_s: float, stop: threading.Event) -> None:
+        """Keep the picture until this time of time.monotonic(), a key, or `stop`."""
+        ...
+
+
+Draw = Callable[[Analysis, Rates], np.ndarray]  # how an analysis becomes the picture (H, W, 3) uint8 BGR that is shown

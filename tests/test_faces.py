@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.analysis.label_sets import LABEL_SETS, Reduction
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.spec import EMOTIONS
-from fer_live.screen.labels import LABEL_SETS, Reduction
 from fer_live.screen.overlay import COLOURS, Overlay
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 
@@ -212,7 +212,7 @@ def test_the_word_is_the_strongest_class_or_unsure(fps):
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
 def test_the_smaller_set_shows_no_contradiction_either(fps):
-    smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS)
     results = []
     for i, probs in enumerate(lively(np.random.default_rng(0), fps)):
         one = Face((0, 0, 9, 9), 1, *smoother.update(1, probs, i / fps))

@@ -14,13 +14,13 @@ import av
 import numpy as np
 import pytest
 
-from fer_live.analysis.smoothing import Smoother
+from fer_live.analysis.label_sets import Reduction
 from fer_live.kiosk.notice import Facts, Notice, say
 from fer_live.model.spec import EMOTIONS
 from fer_live.privacy.masks import Mask, widened
 from fer_live.screen import text
-from fer_live.screen.labels import LANGUAGES, Reduction, read_words
-from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
+from fer_live.screen.labels import LANGUAGES, read_words
+from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
 from tests.test_app import refused, run
 
@@ -85,15 +85,14 @@ def test_a_face_that_is_lost_stays_covered_for_a_second(portrait):
     ([], True, 0.08), (["--min-face", "0.08"], False, 0.09), (["--min-face", "60"], False, 0.1),
     (["--min-face", "0.5"], False, 0.19)])
 def test_the_second_look_finds_faces_as_small_as_the_detector_does(portrait, untrained, options, stills, share):
-    from fer_live.analysis.analyzer import Analyzer
-    from fer_live.app.chain import Chain
+    from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
     side = round(97 / share)
     image = np.full((max(side, 512), side + 100, 3), 90, np.uint8)
     image[:512, :512] = portrait
-    analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
-    mask = Chain(parse([*options, "--blur-faces"]), analyzer, stills=stills).mask
+    config = parse([*options, "--blur-faces", "--model", str(untrained), "--device", "cpu", "--runtime", "torch"])
+    (mask,) = open_analyzer(config.analysis, "pictures" if stills else "video").steps
     assert likeness(image, mask(Analysis(Frame(image, 0, 0.0), ())).frame.image) < GONE
 
 
@@ -173,12 +172,14 @@ def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
 
 
 def test_no_store_kills_the_keys_that_write():
+    from fer_live.app.keys import dead_keys, make_keys
     from fer_live.app.options import parse
-    from fer_live.app.parts import dead_keys, live_keys
+    from fer_live.app.outputs import Outputs
 
-    keys = dict.fromkeys("qrsbmh")
-    assert set(live_keys(parse(["--no-store"]), keys)) == set("qbmh") and set(live_keys(parse([]), keys)) == set(keys)
-    assert dead_keys(parse(["--no-store"])) == "rs" and dead_keys(parse([])) == ""
+    outputs = Outputs(View(), lambda path: None)
+    for options, keys, dead in ((["--no-store"], "qbmhn", "rs"), ([], "qbmhnrs", "")):
+        can_write = parse(options).output.can_write
+        assert set(make_keys(outputs, print, print, can_write)) == {*keys, "esc"} and dead_keys(can_write) == dead
 
 
 def test_options_that_exclude_each_other_are_refused_in_one_line(tmp_path, capsys, untrained):
@@ -261,7 +262,7 @@ def test_own_labels(tmp_path, capsys, untrained, portrait):
 
 
 def test_the_smaller_set_sums_and_steadies():
-    reduce = Reduction("basic", EMOTIONS, lambda labels: Smoother(labels, time_constant_s=0))
+    reduce = Reduction("basic", EMOTIONS)
     assert reduce.labels == ("positive", "neutral", "negative", "surprised")
     probs = {"angry": 0.15, "disgust": 0.05, "fear": 0.1, "happy": 0.2, "neutral": 0.2, "sad": 0.2, "surprise": 0.1}
     given = face(UNSURE, probs=[probs[name] for name in EMOTIONS])
@@ -275,7 +276,7 @@ def test_the_smaller_set_sums_and_steadies():
     out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 2, 2.0), (close,))).faces[0]
     assert out.label == "positive", "the strongest class, and no other"
     with pytest.raises(OutputError, match="label-set"):
-        Reduction("basic", ("a", "b"), lambda labels: Smoother(labels))
+        Reduction("basic", ("a", "b"))
 
 
 def test_the_smaller_set_holds_for_log_and_picture(tmp_path, make_clip):
@@ -309,12 +310,10 @@ def test_stills_in_the_smaller_set_stand_alone(tmp_path, portrait, untrained):
 def told(*options: str) -> str:
     """The notice in English of a kiosk with these options."""
     from fer_live.app.kiosk import facts
-    from fer_live.app.kiosk_options import check
     from fer_live.app.options import parse
 
-    args = parse(["--kiosk", *options])
-    check(args)
-    return say(read_words("en"), facts(args))
+    config = parse(["--kiosk", *options])
+    return say(read_words("en"), facts(config, config.kiosk))
 
 
 HERE, NOTHING, VALUES = "on this device", "Nothing is stored.", "The results are stored, pictures are not."

@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fer_live.screen.labels import LABEL_SETS, LANGUAGES
+from fer_live.analysis.label_sets import LABEL_SETS
+from fer_live.app.config import KioskConfig
+from fer_live.screen.labels import LANGUAGES
 from fer_live.types import OutputError
 
 LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read
@@ -59,6 +61,14 @@ def check(args: argparse.Namespace) -> None:
     for name in ("record_on_consent", "operator", "policy_url"):
         if getattr(args, name) and not args.kiosk:
             raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+
+
+def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
+    """The kiosk that the options ask for, if they do."""
+    if not args.kiosk:
+        return None
+    return KioskConfig(args.exit_chord, args.idle_seconds, args.notice, args.operator or "", args.policy_url or "",
+                       args.record_on_consent, args.consent_seconds)
 
 
 def _check_recording(args: argparse.Namespace) -> None:

@@ -1,24 +1,25 @@
-"""The command line, and the checks that need neither a camera nor the network: they answer in under a second."""
+"""The command line -> a Config, with all checks that need neither a camera, a file nor the network."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
-from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
+from fer_live.app.config import AnalysisConfig, Config, OutputConfig, ScreenConfig, SourceConfig, WebConfig
+from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check, kiosk_config, positive
+from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.detections import DETECTORS
-from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
+from fer_live.model.device import check_device_name
+from fer_live.model.paths import named_path
 from fer_live.model.spec import ANSWERS
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
 RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
@@ -31,12 +32,37 @@ keys in the window: q or Esc quits, r records, s saves a picture, n calibrates, 
 f full screen, h help"""
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options; a wrong one ends the program with status 2, as argparse does."""
+def parse(arguments: list[str] | None) -> Config:
+    """What the options mean. A wrong one ends the program with status 2, as argparse does.
+
+    Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
+    """
     args = make_parser().parse_args(arguments)
-    args.to_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
-    args.output = Path(args.output) if args.output else None
-    return args
+    if not args.list_cameras:
+        check_device_name(args.device)
+        check(args)
+    return Config(
+        source=SourceConfig(tuple(args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
+                            args.frozen_seconds, args.on_camera_lost, args.on_camera_found),
+        output=_output_config(args),
+        analysis=AnalysisConfig(args.model or DEFAULT_WEIGHTS, args.head, args.device, args.runtime, args.detector,
+                                args.calibrate, args.min_face, args.target_fps, args.label_set, args.mask),
+        screen=ScreenConfig(not args.no_window, args.mirror, frozenset(args.show), tuple(args.language), args.labels),
+        web=_web_config(args), kiosk=kiosk_config(args), list_cameras=args.list_cameras)
+
+
+def _output_config(args: argparse.Namespace) -> OutputConfig:
+    is_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
+    return OutputConfig(Path(args.output) if args.output else None, is_folder, args.log, args.audio, args.segment_minutes,
+                        args.keep_gb, args.keep_days, can_write=not args.no_store)
+
+
+def _web_config(args: argparse.Namespace) -> WebConfig | None:
+    if args.serve is None:
+        if args.token and not args.list_cameras:
+            raise OutputError("--token is for --serve [HOST:]PORT; give both")
+        return None
+    return WebConfig(*args.serve, args.token)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -168,62 +194,3 @@ def _shown(text: str) -> set[str]:
         wrong = ", ".join(sorted(names - set(SHOW)))
         raise argparse.ArgumentTypeError(f"cannot show {wrong}; there are: {', '.join(SHOW)}, none")
     return names
-
-
-def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path]) -> None:
-    """Refuse what could not be written, before anything is opened or loaded. kind: "live", "video" or "pictures"."""
-    if args.log and args.log.suffix.lower() not in (".jsonl", ".csv"):
-        raise OutputError(f"--log {args.log}: logs are .jsonl or .csv")
-    if kind == "pictures" and args.calibrate:
-        raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
-    if args.output and kind != "pictures" and (args.output.suffix.lower() != ".mp4" or args.to_folder):
-        raise OutputError(f"--output {args.output}{'/' * args.to_folder}: recordings are .mp4 files")
-    if kind != "live":
-        for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
-            if getattr(args, name) is not None:
-                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
-    path = args.output
-    try:
-        is_to_folder = kind == "pictures" and args.output is not None and output_is_folder(args, len(source_paths))
-        if kind == "pictures" and args.output and not is_to_folder:
-            _check_picture(args.output, len(source_paths))
-        for path in filter(None, (args.output, args.log)):
-            _check_place(path, source_paths, is_to_folder and path is args.output)
-    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
-        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another name or place") from None
-
-
-def output_is_folder(args: argparse.Namespace, pictures: int) -> bool:
-    """Whether pictures are written into `args.output`, rather than one to it. Raises OSError if that cannot be told."""
-    output = args.output
-    if args.to_folder or is_folder(output):
-        return True
-    return not output.suffix and not (pictures == 1 and is_file(output))
-
-
-def _check_picture(output: Path, pictures: int) -> None:
-    if output.suffix.lower() not in PICTURE_ENDINGS:
-        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURE_ENDINGS)}, or give a folder, with / at its end")
-    if pictures > 1:
-        raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
-
-
-def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:
-    """Raises OutputError if `path` cannot be made, or is the source; OSError if that cannot be told."""
-    if exists(path):
-        taken = [*source_paths, common_folder(source_paths)] if source_paths else []
-        if any(exists(source) and path.samefile(source) for source in taken):
-            raise OutputError(f"{path} would overwrite the source; choose another place")
-        if is_folder(path) != is_to_folder:
-            raise OutputError(f"cannot write {path}: it is a {'file' if is_to_folder else 'folder'}")
-    folder = path if is_to_folder else path.parent
-    existing = folder
-    while not exists(existing):
-        existing = existing.parent
-    if folder != existing and not is_to_folder:
-        raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
-    try:
-        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -103,10 +103,10 @@ def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
 
 def run_s(clip: Path, model: Path, device: str, *options) -> float:
     """Seconds that the program takes for the clip with these options, from the first frame to the finished file."""
-    args = parse(["--source", str(clip), "--no-window", "--device", device, *map(str, options)])
+    config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, *map(str, options)])
     with ExitStack() as stack, redirect_stderr(io.StringIO()):  # its progress bar is not ours
         source = Clocked(stack.enter_context(VideoFile(clip)))
-        run_files(args, source, model, threading.Event(), stack)
+        run_files(config, cast(VideoFile, source), threading.Event(), stack)
         return time.monotonic() - source.started_s
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from fer_live.app.options import parse
+from fer_live.model.device import DeviceError
 from fer_live.model.paths import exists, one_line
 from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(own)
     try:
         return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
-    except (OutputError, OSError) as error:
+    except (OutputError, DeviceError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
 
@@ -68,16 +69,14 @@ def unit_path() -> Path:
 
 def unit(options: list[str], hide: bool = False) -> str:
     """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
-    from fer_live.app.kiosk_options import check
-
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
         options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
-    args = parse(options)
-    check(args)
-    silent_s = args.silent_seconds or 0.0  # a slow camera must not be taken for a program that hangs
+    config = parse(options)
+    silent_s = config.source.silent_s or 0.0  # a slow camera must not be taken for a program that hangs
     if hide:
-        options = [redact(option.replace(args.token, HIDDEN) if args.token else option) for option in options]
+        token = config.web.token if config.web else None
+        options = [redact(option.replace(token, HIDDEN) if token else option) for option in options]
     command = [sys.executable, "-m", "fer_live", *options]
     return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command),
                        watchdog_s=max(30.0, 2 * silent_s + 15.0), start_s=180.0 + 4 * silent_s)

@@ -7,12 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 
-from fer_live.types import Analysis, OutputError, View
+from fer_live.types import Analysis, OutputError, Recorder, View
 
 REPEAT_S = 0.7  # a press this soon after the last is the same one
 SHOWN_S = 1.0  # only who has been shown this long can agree: who has just come may not know of it
@@ -60,7 +59,7 @@ class Consent:
     `press`, `poll` and `write` belong to one thread.
     """
 
-    def __init__(self, open_recorder: Callable[[], Any], view: View, seconds: float, tell: Callable[[str, str], None],
+    def __init__(self, open_recorder: Callable[[], Recorder], view: View, seconds: float, tell: Callable[[str, str], None],
                  looks: Callable[[Analysis], Thumbnails] | None = None, clock: Callable[[], float] = time.monotonic):
         self.open_recorder, self.view, self.seconds, self.tell, self.clock = open_recorder, view, seconds, tell, clock
         self.looks = looks or thumbnails
@@ -69,7 +68,7 @@ class Consent:
         self.now_s = self.began_s = self.pressed_s = float("-inf")  # newest frame; the press that began; the last press
         self.held: deque[tuple[int, Analysis]] = deque()  # what waits: the frame's number, and the drawn picture as its image
         self.count, self.taken_s, self.written_s = 0, float("-inf"), float("-inf")
-        self.recorder: Any = None
+        self.recorder: Recorder | None = None
 
     def __enter__(self) -> Consent:
         return self
@@ -196,6 +195,14 @@ class Looks:
         made = (analysis.frame.index, analysis.frame.time_s), thumbnails(analysis)
         self.kept = (*self.kept[1 - KEPT :], made)
         return analysis
+
+    def forget(self) -> None:
+        """Forget what everyone looks like."""
+        self.kept = ()
+
+    def anew(self) -> Looks:
+        """The same for another video."""
+        return Looks()
 
     def of(self, analysis: Analysis) -> Thumbnails:
         """The looks of the faces of an analysis that has passed here a moment ago."""

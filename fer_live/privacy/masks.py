@@ -34,7 +34,7 @@ class Mask:
 
     def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True, min_face: float = SEARCHED):
         assert kind in MASKS
-        self.kind, self.memory_s = kind, memory_s
+        self.kind, self.memory_s, self.min_face = kind, memory_s, min_face
         self.look = SecondLook(thorough=memory_s == 0, min_face=min_face) if look else None
         self.lost: list[Lost] = []
 
@@ -56,6 +56,10 @@ class Mask:
     def forget(self) -> None:
         """Uncover the places where nobody is found any more."""
         self.lost.clear()
+
+    def anew(self) -> Mask:
+        """The same for another video."""
+        return Mask(self.kind, self.memory_s, self.look is not None, self.min_face)
 
     def _remembered(self, boxes: list[tuple[int, int, int, int]], time_s: float) -> list[tuple[int, int, int, int]]:
         """Where faces were that are not among `boxes` any more, the wider the longer ago."""

@@ -1,25 +1,15 @@
-"""What classes are called on the screen, in six languages or in your own words, and smaller sets of classes."""
+"""What classes are called on the screen, in six languages or in your own words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from fer_live.types import Analysis, Face, OutputError
+from fer_live.types import OutputError
 
 LANGUAGES = ("en", "de", "fr", "es", "tr", "ja")
 ASSET = Path(__file__).parents[1] / "assets" / "languages.json"
 LONGEST = 200  # characters of one text
-# class of the smaller set -> the classes whose probabilities are summed for it
-LABEL_SETS = {
-    "basic": {"positive": ("happy",), "neutral": ("neutral",), "negative": ("angry", "disgust", "fear", "sad"),
-              "surprised": ("surprise",)},
-}
 
 
 def read_words(language: str, own: Path | None = None) -> dict[str, str]:
@@ -51,39 +41,3 @@ def _read_own(path: Path, known: set[str]) -> dict[str, str]:
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST or not text.isprintable():
             raise OutputError(f"--labels {path}: {key} must be a line of text of at most {LONGEST} characters")
     return given
-
-
-class Reduction:
-    """Analysis -> the same Analysis in a smaller set of classes: everything that comes after it knows no others.
-
-    labels: the model's class names, in the order of the probabilities. steady: makes what steadies the label of a track, with
-    `update(track_id, probs, time_s) -> probs, label, confidence` and `forget(time_s)`, as `smoothing.Smoother` does; given
-    as a Smoother that does not smooth, since the probabilities are smooth already and summing keeps them so.
-    stills: every picture stands alone. Raises OutputError for a model with other classes.
-    """
-
-    def __init__(self, name: str, labels: tuple[str, ...], steady: Callable[[tuple[str, ...]], Any], stills: bool = False):
-        groups = LABEL_SETS[name]
-        if sorted(label for members in groups.values() for label in members) != sorted(labels):
-            raise OutputError(f"--label-set {name} is not for a model with the classes {', '.join(labels)}")
-        self.labels = tuple(groups)
-        self.matrix = np.array([[label in members for members in groups.values()] for label in labels], np.float32)  # (7, G)
-        self.make, self.stills = steady, stills
-        self.steady = steady(self.labels)
-
-    def __call__(self, analysis: Analysis) -> Analysis:
-        """The faces of `analysis` with (G,) probabilities, label and confidence of the smaller set."""
-        if self.stills:
-            self.forget()
-        time_s = analysis.frame.time_s
-        faces = tuple(self._reduced(face, time_s) for face in analysis.faces)
-        self.steady.forget(time_s)
-        return replace(analysis, faces=faces)
-
-    def forget(self) -> None:
-        """Forget everyone's label."""
-        self.steady = self.make(self.labels)
-
-    def _reduced(self, face: Face, time_s: float) -> Face:
-        probs, label, confidence = self.steady.update(face.track_id, face.probs @ self.matrix, time_s)
-        return replace(face, probs=probs, label=label, confidence=confidence)

@@ -1,0 +1,50 @@
+"""Smaller sets of classes, made of the model's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fer_live.analysis.smoothing import Smoother
+from fer_live.types import Analysis, Face, OutputError
+
+# class of the smaller set -> the classes whose probabilities are summed for it
+LABEL_SETS = {
+    "basic": {"positive": ("happy",), "neutral": ("neutral",), "negative": ("angry", "disgust", "fear", "sad"),
+              "surprised": ("surprise",)},
+}
+
+
+class Reduction:
+    """Analysis -> the same Analysis in a smaller set of classes: everything that comes after it knows no others.
+
+    labels: the model's class names, in the order of the probabilities. stills: every picture stands alone. Raises OutputError
+    for a model with other classes.
+    """
+
+    def __init__(self, name: str, labels: tuple[str, ...], stills: bool = False):
+        groups = LABEL_SETS[name]
+        if sorted(label for members in groups.values() for label in members) != sorted(labels):
+            raise OutputError(f"--label-set {name} is not for a model with the classes {', '.join(labels)}")
+        self.labels, self.stills = tuple(groups), stills
+        self.matrix = np.array([[label in members for members in groups.values()] for label in labels], np.float32)  # (7, G)
+        self.forget()
+
+    def __call__(self, analysis: Analysis) -> Analysis:
+        """The faces of `analysis` with (G,) probabilities, label and confidence of the smaller set."""
+        if self.stills:
+            self.forget()
+        time_s = analysis.frame.time_s
+        faces = tuple(self._reduced(face, time_s) for face in analysis.faces)
+        self.smoother.forget(time_s)
+        return replace(analysis, faces=faces)
+
+    def forget(self) -> None:
+        """Forget everyone's label."""
+        # it only steadies the label: the probabilities are smooth already, and summing keeps them so
+        self.smoother = Smoother(self.labels, time_constant_s=0)
+
+    def _reduced(self, face: Face, time_s: float) -> Face:
+        probs, label, confidence = self.smoother.update(face.track_id, face.probs @ self.matrix, time_s)
+        return replace(face, probs=probs, label=label, confidence=confidence)
