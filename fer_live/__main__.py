@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import signal
 import sys
 import threading
@@ -11,11 +13,15 @@ from contextlib import ExitStack
 if "--no-store" in sys.argv:
     sys.dont_write_bytecode = True  # before anything is imported that Python would keep compiled
 
+from fer_live.app import messages
 from fer_live.app.config import Config
 from fer_live.app.options import parse
 from fer_live.redact import redact
 
+logger = logging.getLogger("fer_live")
 
+
+@messages.shown()
 def main(arguments: list[str] | None = None) -> int:
     from fer_live.model.device import DeviceError
     from fer_live.model.paths import one_line
@@ -25,20 +31,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parse(arguments))
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)  # an address may stand where a file was asked for
+        logger.error(f"error: {redact(str(error))}")  # an address may stand where a file was asked for
     except OSError as error:  # what nobody closer to it has put in better words
-        print(f"error: {redact(one_line(error))}", file=sys.stderr)
+        logger.error(f"error: {redact(one_line(error))}")
     return 2
 
 
 def run(config: Config) -> int:
     """Open the source, load the model, and go. Returns the exit status."""
+    messages.set_level(config.log_level)
     sys.dont_write_bytecode |= not config.output.can_write
     if config.list_cameras:
         from fer_live.sources.devices import describe_cameras
 
         print(describe_cameras())
         return 0
+    import cv2
+
+    from fer_live import __version__
     from fer_live.model.checkpoint import check_model_file
 
     check_model_file(config.analysis.model)
@@ -48,6 +58,7 @@ def run(config: Config) -> int:
     from fer_live.sources import ImageFiles, VideoFile
     from fer_live.types import SourceError
 
+    logger.debug(f"fer_live {__version__}, Python {platform.python_version()} on {platform.platform()}, OpenCV {cv2.__version__}")
     stop = threading.Event()
     caught = catch_signals(stop)
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from fer_live.handoff import Ahead, Newest
 from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
+
+logger = logging.getLogger("fer_live")
 
 
 class RateMeter:
@@ -65,6 +68,7 @@ def run_live(
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
                 presented(time.perf_counter() - begun_s)
+    logger.debug(f"{shown} frames shown, {captured.dropped} dropped before analysis, {analysed.dropped} after it")
     return shown
 
 
@@ -82,19 +86,20 @@ def _write(
 def run_file(
     frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
     sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
-    pace: float = 0.0, ahead: int = 4,
+    pace: float = 0.0, ahead: int = 4, progress: bool = True,
 ) -> int:
     """Analyse every frame in order; returns how many. A damaged source raises SourceError after what could be read.
 
     Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
-    total: how many frames are expected, for the progress bar; 0 if unknown. screen: a Window to show them in.
+    total: how many frames are expected, for the progress bar; 0 if unknown. progress: whether there is one.
+    screen: a Window to show them in.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     ahead: how many frames wait between two threads; large ones take memory.
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
     """
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
-    bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5)
+    bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5, disable=not progress)
     with bar, Ahead(wanted, ahead) as decoded, Ahead(analyze_all(decoded), ahead) as analysed:
         for analysis in analysed:
             if analysis.frame.name and max_seconds and end_s == float("inf"):

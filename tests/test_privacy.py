@@ -360,7 +360,7 @@ STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store
     "keep_days": "the same", "model": "", "head": "", "device": "", "runtime": "", "detector": "", "min_face": "",
     "target_fps": "", "no_window": "", "mirror": "", "show": "", "token": "who may see what --serve sends", "language": "",
     "labels": "", "label_set": "", "no_store": "forbids", "kiosk": "", "exit_chord": "", "idle_seconds": "", "notice": "",
-    "consent_seconds": "how long --record-on-consent lasts"}
+    "consent_seconds": "how long --record-on-consent lasts", "log_level": "which messages are shown"}
 
 
 def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():

@@ -5,6 +5,7 @@ Sizes, times and rates are as the options give them; None means that the default
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,7 @@ class Config:
     web: WebConfig | None = None
     kiosk: KioskConfig | None = None
     list_cameras: bool = False  # and end
+    log_level: int = logging.INFO  # of the messages to show
 
     @property
     def records_on_consent(self) -> bool:

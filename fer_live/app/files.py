@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from contextlib import ExitStack
 from functools import partial
@@ -20,6 +20,8 @@ from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window
 from fer_live.sources import ImageFiles, VideoFile
 from fer_live.types import OutputError
+
+logger = logging.getLogger("fer_live")
 
 
 def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Event, stack: ExitStack) -> None:
@@ -46,13 +48,12 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
         screen = opened.enter_context(Window(keys, stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
         run_file(mirrored(source, view), analyze_all, draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen,
-                 pace, 1 if stills else 4)
+                 pace, 1 if stills else 4, progress=config.log_level <= logging.INFO)
     if config.analysis.calibrate_s and not analyzer.baseline.learned:
-        print("no face was calibrated: none was seen long enough in the first "
-              f"{config.analysis.calibrate_s:g} s", file=sys.stderr)
+        logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
     written = [told for sink in sinks if (told := sink.told)]
     if written:
-        print("wrote " + " and ".join(written), file=sys.stderr)
+        logger.info("wrote " + " and ".join(written))
 
 
 def is_still(source: VideoFile, output: Path | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,8 @@ from pathlib import Path
 from fer_live.app.outputs import Outputs
 from fer_live.sinks.recorder import write_picture
 from fer_live.types import OutputError, View
+
+logger = logging.getLogger("fer_live")
 
 Keys = dict[str, Callable[[], None]]  # key -> what it does
 WRITING = "rs"
@@ -62,4 +64,4 @@ def snapshot(outputs: Outputs) -> None:
         outputs.tell("picture not saved", str(error))
         return
     outputs.view.notice = ""
-    print(f"saved {path}", file=sys.stderr)
+    logger.info(f"saved {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from fer_live.screen.labels import read_words
 from fer_live.screen.window import Chord, KioskWindow
 from fer_live.screen.x11 import ScreenHold
 from fer_live.types import Analysis, Draw, Frame, Recorder
+
+logger = logging.getLogger("fer_live")
 
 SHORTER = 720  # pixels of the drawn screen's shorter side; the window enlarges it
 
@@ -79,7 +81,7 @@ def make_notice(config: Config, kiosk: KioskConfig, languages: list[dict[str, st
     if not kiosk.has_notice:
         return None
     if not kiosk.operator:
-        print("no --operator: the notice does not say who is responsible", file=sys.stderr)
+        logger.warning("no --operator: the notice does not say who is responsible")
     return Notice(languages, facts(config, kiosk))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import logging
+import time
 
 from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
 from fer_live.analysis.baseline import RestingBaseline
@@ -11,9 +12,12 @@ from fer_live.app.config import AnalysisConfig
 from fer_live.model.haar import MIN_FACE
 from fer_live.privacy.masks import MEMORY_S, Mask
 
+logger = logging.getLogger("fer_live")
+
 
 def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
     """The analyzer for what is "live", "video" or "pictures"; says where it computes. Raises CheckpointError, DeviceError."""
+    started_s = time.monotonic()
     analyzer = Analyzer.from_checkpoint(config.model, config.device, config.head, config.min_face, config.runtime,
                                         detector=config.detector, label_set=config.label_set)
     if config.calibrate_s:
@@ -23,7 +27,8 @@ def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
     if config.mask:
         analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "pictures"))
     if isinstance(analyzer.classifier, EmotionClassifier):
-        print(analyzer.classifier.describe, file=sys.stderr)
+        logger.info(analyzer.classifier.describe)
+    logger.debug(f"{config.model} and {config.detector} loaded in {time.monotonic() - started_s:.1f} s")
     return analyzer
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from contextlib import ExitStack
 
 from fer_live.app.config import SourceConfig
-from fer_live.redact import redact_address
+from fer_live.redact import redact, redact_address
 from fer_live.sources import open_source
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.grid import Grid
@@ -14,6 +14,8 @@ from fer_live.sources.hooks import Hooks
 from fer_live.sources.slate import draw_slate
 from fer_live.sources.supervisor import Patience, Supervised
 from fer_live.types import Source, SourceError
+
+logger = logging.getLogger("fer_live")
 
 # They mean something to cameras and streams only: the demo and files are not watched.
 WATCHING = {"--wait-for-camera": "wait_for_camera", "--silent-seconds": "silent_s", "--frozen-seconds": "frozen_s",
@@ -25,11 +27,13 @@ def enter_source(config: SourceConfig, stack: ExitStack) -> tuple[Source, bool]:
     if config.names:
         source = make_grid(config) if len(config.names) > 1 else make_source(config.names[0], config)
         _check_watching(config, source)
-        return stack.enter_context(source), "demo" in config.names
+        stack.enter_context(source)
+        logger.debug(f"{redact(', '.join(config.names))}: {source.fps:g} frames a second")
+        return source, "demo" in config.names
     try:
         return stack.enter_context(make_source("0", config)), False
     except SourceError as error:
-        print(f"{error}: showing the built-in demo", file=sys.stderr)
+        logger.warning(f"{error}: showing the built-in demo")
         return stack.enter_context(open_source("demo")), True
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
@@ -48,7 +50,8 @@ def parse(arguments: list[str] | None) -> Config:
         analysis=AnalysisConfig(args.model or DEFAULT_WEIGHTS, args.head, args.device, args.runtime, args.detector,
                                 args.calibrate, args.min_face, args.target_fps, args.label_set, args.mask),
         screen=ScreenConfig(not args.no_window, args.mirror, frozenset(args.show), tuple(args.language), args.labels),
-        web=_web_config(args), kiosk=kiosk_config(args), list_cameras=args.list_cameras)
+        web=_web_config(args), kiosk=kiosk_config(args), list_cameras=args.list_cameras,
+        log_level=args.log_level)
 
 
 def _output_config(args: argparse.Namespace) -> OutputConfig:
@@ -82,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_words(parser.add_argument_group("words"))
     add_privacy(parser.add_argument_group("privacy"))
     add_kiosk(parser.add_argument_group("kiosk"))
+    _add_messages(parser.add_argument_group("messages"))
     return parser
 
 
@@ -155,6 +159,13 @@ def _add_web(group: argparse._ArgumentGroup) -> None:
         "also /snapshot.jpg, /events, /healthz, /metrics. Plain HTTP: for a network you trust")
     add("--token", help="what viewers must know, 12 characters or more; also the variable FER_LIVE_TOKEN "
         "(default: made and printed for any host but 127.0.0.1)")
+
+
+def _add_messages(group: argparse._ArgumentGroup) -> None:
+    levels = group.add_mutually_exclusive_group()
+    add = partial(levels.add_argument, action="store_const", dest="log_level", default=logging.INFO)
+    add("--quiet", const=logging.WARNING, help="show only warnings and errors: no other messages, progress or status lines")
+    add("--verbose", const=logging.DEBUG, help="also show versions, rates and times of loading")
 
 
 def _address(text: str) -> tuple[str, int]:

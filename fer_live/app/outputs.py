@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +26,8 @@ from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources import ImageFiles, VideoFile
 from fer_live.types import Analysis, EventLog, FileSink, OutputError, Recorder, Sink, Source, View
 from fer_live.web import Place, WebView, take_place
+
+logger = logging.getLogger("fer_live")
 
 SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
 
@@ -88,7 +90,7 @@ class Outputs:
         text = redact(text)
         self.view.notice = f"{event}: {text}"
         self._events.append((event, text, time.monotonic()))
-        print(f"{event}: {text}", file=sys.stderr)
+        logger.warning(f"{event}: {text}")
 
     def record(self, path: Path) -> None:
         """Begin to record to `path`, with the picture that is shown now if there is one."""
@@ -146,7 +148,7 @@ def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Micr
 
     def open_file(path: Path) -> VideoRecorder:
         recorder = VideoRecorder(unused(path), fps, live=True, microphone=microphone, comment=OWN if segment_minutes else "")
-        print(f"recording to {recorder.path}", file=sys.stderr)
+        logger.info(f"recording to {recorder.path}")
         return recorder
 
     if segment_minutes is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 
 from fer_live.app.config import Config, ScreenConfig
 from fer_live.screen import text
 from fer_live.screen.display import missing_display
 from fer_live.screen.labels import read_words
 from fer_live.types import OutputError, View
+
+logger = logging.getLogger("fer_live")
 
 
 def wants_window(config: Config) -> bool:
@@ -17,7 +19,7 @@ def wants_window(config: Config) -> bool:
     if missing and config.kiosk:
         raise OutputError(f"{missing}: a kiosk needs one; start it in the desktop session, or leave out --kiosk")
     if missing:
-        print(f"{missing}: running without a window", file=sys.stderr)
+        logger.warning(f"{missing}: running without a window")
     return config.screen.has_window and not missing
 
 

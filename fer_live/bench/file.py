@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+import logging
 import tempfile
 import threading
 import time
@@ -24,6 +24,8 @@ from fer_live.pipeline import run_file
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources import VideoFile
 from fer_live.types import Analysis, Frame
+
+logger = logging.getLogger("fer_live")
 
 CLIP_FPS = 30
 
@@ -52,7 +54,7 @@ def measure(model: Path, device: str, settings: Settings) -> list[dict]:
             floor_s(clip, Path(folder) / "warm.mp4")
             runs = []
             for repeat in range(settings.repeats):
-                print(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+                logger.info(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}")
                 runs.append(_run(clip, Path(folder) / str(repeat), scene, model, device, settings.file_frames))
         names = [name for name in runs[0] if name != "true_faces"]
         rows.append({"size_wh": list(size_wh), "frames": settings.file_frames, "clip_fps": CLIP_FPS, **median_of(runs, *names),

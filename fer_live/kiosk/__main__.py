@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.app.options import parse
 from fer_live.model.device import DeviceError
 from fer_live.model.paths import exists, one_line
 from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
+
+logger = logging.getLogger("fer_live")
 
 NAME = "fer_live-kiosk.service"
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +47,7 @@ WantedBy=graphical-session.target
 """
 
 
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
@@ -58,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
     except (OutputError, DeviceError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        logger.error(f"error: {one_line(error)}")
         return 2
 
 
@@ -140,7 +145,7 @@ def _systemctl(*commands: list[str]) -> bool:
         whole = ["systemctl", "--user", *command]
         if not shutil.which("systemctl") or subprocess.run(whole, capture_output=True, check=False).returncode:
             rest = " && ".join("systemctl --user " + " ".join(left) for left in commands[i:])
-            print(f"systemd's user manager did not answer; in the desktop session run: {rest}", file=sys.stderr)
+            logger.warning(f"systemd's user manager did not answer; in the desktop session run: {rest}")
             return False
     return True
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.model.checkpoint import write_atomically
 from fer_live.model.paths import is_file, is_folder, named_path, one_line
 from fer_live.redact import redact_errors
@@ -15,7 +17,10 @@ from fer_live.report.totals import Session
 from fer_live.sinks.log_reader import check_kind, read_log
 from fer_live.types import OutputError, SourceError
 
+logger = logging.getLogger("fer_live")
 
+
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log.")
     parser.add_argument("log", type=Path, help="a .jsonl or .csv file written with --log")
@@ -26,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.register("type", Path, named_path)
     args = redact_errors(parser).parse_args(arguments)
     try:
-        print(f"wrote {make_report(args.log, args.video, args.output)}", file=sys.stderr)
+        logger.info(f"wrote {make_report(args.log, args.video, args.output)}")
     except (SourceError, OutputError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        logger.error(f"error: {one_line(error)}")
         return 2
     return 0
 
@@ -66,8 +71,8 @@ def _pictures(video: Path, session: Session) -> dict[str, bytes]:
     found = thumbnails(video, [person.best[1:3] for person in people])
     pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
     if len(pictures) < len(people):
-        print(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own video?",
-              file=sys.stderr)
+        logger.warning(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own "
+                       "video?")
     return pictures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from fractions import Fraction
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
@@ -13,6 +13,8 @@ import av
 import numpy as np
 
 from fer_live.sinks.sound_track import SoundTrack
+
+logger = logging.getLogger("fer_live")
 
 USUAL_RATE = 48_000  # samples a second, where nothing is said or AAC has no rate as high
 LOWEST_RATE = 32_000
@@ -44,8 +46,8 @@ class EncodedSound:
             frames = packet.decode()
         except av.FFmpegError as error:
             if not self.is_damaged:
-                print(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}): silence there",
-                      file=sys.stderr)
+                logger.warning(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}): "
+                               "silence there")
             self.is_damaged = True
             return
         for frame in frames:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +16,8 @@ import numpy as np
 
 from fer_live.sinks.disk import is_being_written, unused
 from fer_live.types import Analysis
+
+logger = logging.getLogger("fer_live")
 
 OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
 HEAD = 4096  # bytes; our recordings begin with their metadata
@@ -121,7 +123,7 @@ class Quota:
                     if self.name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and _is_marked(entry.path):
                         found.append((self.folder / entry.name, entry.stat(follow_symlinks=False)))
         except OSError as error:  # the folder is away; the recording itself will say so
-            print(f"cannot look for old recordings in {self.folder} ({error.strerror})", file=sys.stderr)
+            logger.warning(f"cannot look for old recordings in {self.folder} ({error.strerror})")
         return found
 
     def _delete(self, path: Path) -> bool:
@@ -134,7 +136,7 @@ class Quota:
                 self.refused.add(path)
                 self.said(f"the old recording {path} cannot be deleted ({error.strerror})")
             return False
-        print(f"deleted the old recording {path}", file=sys.stderr)
+        logger.info(f"deleted the old recording {path}")
         return True
 
 

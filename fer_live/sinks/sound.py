@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy as np
 from fer_live.sinks.encoded_sound import EncodedSound
 from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
 from fer_live.types import MOST_PIXELS
+
+logger = logging.getLogger("fer_live")
 
 PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
 RATE = 48_000  # samples a second of what a microphone hears
@@ -42,12 +44,12 @@ def sound_beside(path: Path, output: av.container.OutputContainer, segments: Seq
         _say_without(path, error)
         return None
     if track.note:
-        print(f"the recording {track.note} of {path}", file=sys.stderr)
+        logger.info(f"the recording {track.note} of {path}")
     return copy
 
 
 def _say_without(path: Path, error: Exception) -> None:
-    print(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})", file=sys.stderr)
+    logger.warning(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
@@ -116,8 +118,7 @@ class SoundCopy:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             self.is_over = True
-            print(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})",
-                  file=sys.stderr)
+            logger.warning(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})")
 
     def close(self) -> None:
         self.track.close()

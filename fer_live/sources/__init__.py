@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +27,8 @@ from fer_live.sources.shown import Shown
 from fer_live.sources.stream import Stream
 from fer_live.sources.timeline import Timeline, timeline_of
 from fer_live.types import Frame, Source, SourceError
+
+logger = logging.getLogger("fer_live")
 
 ADDRESS = re.compile("(rtsps?|https?)://", re.IGNORECASE)
 CHOICES = ("a camera's number or name (see --list-cameras), a /dev path, an rtsp:// or http:// address, a video, a picture, a "
@@ -114,7 +116,7 @@ class VideoFile:
         films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
         if len(films) > 1:
             number = [track.index for track in films].index(self.track.index) + 1
-            print(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out", file=sys.stderr)
+            logger.warning(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out")
 
     def __exit__(self, *exception) -> None:
         if self.container is not None:
@@ -175,8 +177,8 @@ class VideoFile:
             time_s, segment = self.timeline.place(frame)
             if segment and not self._told:
                 self._told = True
-                print(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get new ids",
-                      file=sys.stderr)
+                logger.warning(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get "
+                               "new ids")
             yield self.shown(frame), time_s, segment
 
 

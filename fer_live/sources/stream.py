@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +19,8 @@ from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import timeline_of
 from fer_live.types import Frame, SourceError
+
+logger = logging.getLogger("fer_live")
 
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 SHORTEST_S = 0.5  # how long a film is shown at least: a face is believed when it was seen three times
@@ -142,8 +144,7 @@ class Stream:
                 yield from packet.decode()
             except av.FFmpegError as error:
                 if not is_damaged:
-                    print(f"{self.name} is damaged at frame {self._packets} ({reason(error)}); such frames are left out",
-                          file=sys.stderr)
+                    logger.warning(f"{self.name} is damaged at frame {self._packets} ({reason(error)}); such frames are left out")
                 is_damaged = True
 
     def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:

@@ -89,8 +89,11 @@ class WebView:
         self._thread.start()
         self._ready.wait()
         self._raise()
-        needs = "" if self.place.token is None or self.place.is_token_made else " (with ?token= and the token you gave)"
-        print(f"web view: {self.place.link()}{needs}", file=sys.stderr)
+        if self.place.is_token_made:  # the link holds it: a secret is not for a log, and must be read even where messages are not
+            print(f"web view: {self.place.link()}", file=sys.stderr)
+        else:
+            needs = "" if self.place.token is None else " (with ?token= and the token you gave)"
+            logging.getLogger("fer_live").info(f"web view: {self.place.link()}{needs}")
         return self
 
     def __exit__(self, *exception) -> None:
