@@ -112,11 +112,19 @@ class Source(Protocol):
 class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray | Detections:
+    def detect(self, image: np.ndarray, /) -> np.ndarray | Detections:
         """(H, W, 3) uint8 BGR -> the faces, or only their boxes (N, 4) int32 xyxy; no face gives shape (0, 4).
 
-        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`.
+        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`; see `TileDetector`.
         """
+        ...
+
+
+class TileDetector(Protocol):
+    """A detector that can be used on several pictures put together in one."""
+
+    def detect(self, image: np.ndarray, side: int, /) -> np.ndarray | Detections:
+        """The same, for faces measured by `side`, the shorter side of the smallest of the pictures."""
         ...
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from fer_live.model.detections import Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
-from fer_live.types import Analysis, Classifier, Face, FaceDetector, Frame, Step
+from fer_live.types import Analysis, Classifier, Face, FaceDetector, Frame, Step, TileDetector
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
@@ -171,8 +172,10 @@ class Analyzer:
             self.tracker.restart()
             self.smoother.states.clear()
             self.baseline.clear()
-            for part in (*([self.reduction] if self.reduction else []), *self.steps):
-                part.forget()
+            if self.reduction:
+                self.reduction.forget()
+            for step in self.steps:
+                step.forget()
 
 
 def _anew(detector: FaceDetector) -> FaceDetector:
@@ -204,7 +207,8 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
-    found = Detections.of(detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image))
+    found = Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
+                          detector.detect(frame.image))
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
     begun = tuple((track.track_id, time_s, _whole(box), roll) for track in tracks for time_s, box, roll in track.before)
@@ -240,6 +244,8 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: Rest
     smoother.forget(time_s)
     baseline.forget(time_s)
     analysis = Analysis(located.frame, tuple(faces), located.seen)
-    for step in (*([reduction] if reduction else []), *steps):
+    if reduction:
+        analysis = reduction(analysis)
+    for step in steps:
         analysis = step(analysis)
     return analysis

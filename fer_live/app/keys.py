@@ -24,8 +24,8 @@ def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[]
     Only what is live is recorded on a key; files have --output.
     """
     view = outputs.view
-    keys = {"q": quit, "esc": quit, "s": partial(snapshot, outputs), **{key: partial(toggle, view, name) for key, name in
-            (("b", "bars"), ("m", "mirror"), ("h", "help"))}}
+    keys: Keys = {"q": quit, "esc": quit, "s": partial(snapshot, outputs), "b": partial(toggle, view, "bars"),
+                  "m": partial(toggle, view, "mirror"), "h": partial(toggle, view, "help")}
     if calibrate:
         keys["n"] = calibrate
     if outputs.open_recorder:

@@ -50,7 +50,8 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
         can_write = config.output.can_write
         keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S), can_write)
         draw = Overlay(analyzer.labels, view, words, dead_keys(can_write)).draw
-        screen = stack.enter_context(Window(keys, stop.set) if has_window else StatusLines(config.log_level > logging.INFO))
+        quiet = config.log_level > logging.INFO
+        screen = stack.enter_context(Window(keys, stop.set)) if has_window else StatusLines(quiet)
     each, started_s, max_seconds = partial(mirrored, view=view), time.monotonic(), config.source.max_seconds
     frames = source.frames(each) if isinstance(source, Grid) else each(source)
     run_live(frames, analyze, draw, outputs.sinks, screen, stop, max_seconds, outputs.failed, presented)

@@ -65,13 +65,14 @@ def _web_config(args: argparse.Namespace) -> WebConfig | None:
         if args.token and not args.list_cameras:
             raise OutputError("--token is for --serve [HOST:]PORT; give both")
         return None
-    return WebConfig(*args.serve, args.token)
+    host, port = args.serve
+    return WebConfig(host, port, args.token)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All options, in groups."""
-    parser = redact_errors(argparse.ArgumentParser(
-        prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
+    parser: argparse.ArgumentParser = redact_errors(argparse.ArgumentParser(
+        prog="python -m fer_live", description="Real-time facial expression recognition for webcams, files and streams.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     ))
     parser.register("type", Path, named_path)
@@ -94,55 +95,57 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
     add("--source", action="append", type=_not_empty, help="camera number, name or /dev path, video file, picture, folder or "
         "glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be "
         "given several times: live ones are shown side by side")
-    add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
-    add("--max-seconds", type=positive, metavar="S", help="stop after this long")
+    add("--list-cameras", action="store_true", help="list cameras and their modes, then exit")
+    add("--max-seconds", type=positive, metavar="S", help="stop after S seconds")
 
 
 def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--wait-for-camera", action="store_true", help="where there is no camera at the start, wait for it instead of ending")
-    add("--silent-seconds", type=_silence, metavar="S", help="no picture for this long is a fault; give more than a slow camera "
-        "takes from one picture to the next (default: 4)")
-    add("--frozen-seconds", type=_not_negative, metavar="S", help="the same picture for this long is a fault; 0: it never is "
-        "(default: 4)")
-    add("--on-camera-lost", metavar="CMD", help="a shell command to run when the camera is lost; it finds FER_LIVE_CAMERA and "
-        "FER_LIVE_REASON in its environment")
-    add("--on-camera-found", metavar="CMD", help="a shell command to run when it is back")
+    add("--wait-for-camera", action="store_true", help="if no camera is found at the start, wait for one instead of exiting")
+    add("--silent-seconds", type=_silence, metavar="S", help="reconnect if no picture arrives for S seconds; for a slow "
+        "camera, give more than its interval between pictures (default: 4)")
+    add("--frozen-seconds", type=_not_negative, metavar="S", help="reconnect if the picture does not change for S seconds; 0 "
+        "disables this check (default: 4)")
+    add("--on-camera-lost", metavar="CMD", help="shell command to run when the camera is lost; its environment has "
+        "FER_LIVE_CAMERA and FER_LIVE_REASON")
+    add("--on-camera-found", metavar="CMD", help="shell command to run when the camera is back")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of "
-        "pictures")
-    add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
+    add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source, or annotated "
+        "picture or folder of pictures. Existing files are never overwritten; the name gets a numeric suffix")
+    add("--log", type=Path, metavar="FILE", help=".jsonl: one object per frame; .csv: one row per face")
 
 
 def _add_recording(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--audio", nargs="?", const="", metavar="DEVICE", help="record the microphone too: its name (default: the system's), "
+    add("--audio", nargs="?", const="", metavar="DEVICE", help="also record a microphone, by name (default: the system's), "
         "or a sound file in its place")
-    add("--segment-minutes", type=positive, metavar="M", help="begin a new file every M minutes; the time stands in "
+    add("--segment-minutes", type=positive, metavar="M", help="start a new file every M minutes, with the time in "
         "its name")
-    add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files beyond G gigabytes")
-    add("--keep-days", type=positive, metavar="D", help="delete those older than D days (with either, M is 10 if not given)")
+    add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files when they exceed G gigabytes")
+    add("--keep-days", type=positive, metavar="D", help="delete these files after D days (with either option, M defaults "
+        "to 10)")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
-    add("--head", choices=ANSWERS, help="shown: both heads, adjusted so that rare expressions are named; fer2013 (dataset "
-        "labels) or ferplus (crowd votes): one head, as it was trained (default: the model's own)")
+    add("--model", type=Path, metavar="FILE", help="best_model.pt or .onnx file (default: the released model)")
+    add("--head", choices=ANSWERS, help="classifier head: fer2013 (dataset labels), ferplus (crowd votes), or shown: both, "
+        "adjusted so that rare expressions are recognized (default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
-        "is installed)")
-    add("--detector", default="haar", choices=DETECTORS, help="how faces are found: haar (upright, from the front), yunet (also "
-        "turned, tilted and dim ones) or both (default: haar)")
+    add("--runtime", default="auto", choices=RUNTIMES, help="inference runtime on the CPU (default: the fastest that is "
+        "installed)")
+    add("--detector", default="haar", choices=DETECTORS, help="face detector: haar (upright frontal faces), yunet (also "
+        "turned, tilted and dim faces) or both (default: haar)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
-        "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
-        "Kept in memory only, while the face is followed")
-    add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the shorter side of "
-        "each camera's picture (default: 0.14, pictures 0.06)")
-    add("--target-fps", type=positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
+        "for this long (default: 3), then subtract its resting expression from its results; in a video, the faces in view at "
+        "its start. Kept in memory only, while the face is tracked")
+    add("--min-face", type=positive, metavar="SIZE", help="smallest face to detect: in pixels, or below 1 as a share of the "
+        "shorter side of each camera's picture (default: 0.14, for pictures 0.06)")
+    add("--target-fps", type=positive, metavar="N", help="maintain N frames a second by detecting faces less often and less "
+        "finely")
 
 
 def _add_view(group: argparse._ArgumentGroup) -> None:
@@ -155,10 +158,10 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
 
 def _add_web(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--serve", type=_address, metavar="[HOST:]PORT", help="show a live run to browsers (default host: 127.0.0.1); "
-        "also /snapshot.jpg, /events, /healthz, /metrics. Plain HTTP: for a network you trust")
-    add("--token", help="what viewers must know, 12 characters or more; also the variable FER_LIVE_TOKEN "
-        "(default: made and printed for any host but 127.0.0.1)")
+    add("--serve", type=_address, metavar="[HOST:]PORT", help="serve a web page of a live run (default host: 127.0.0.1), "
+        "with /snapshot.jpg, /events, /healthz and /metrics. Plain HTTP: use it on a trusted network only")
+    add("--token", help="password for viewers, 12 characters or more; also read from FER_LIVE_TOKEN "
+        "(default: generated and printed for any host but 127.0.0.1)")
 
 
 def _add_messages(group: argparse._ArgumentGroup) -> None:

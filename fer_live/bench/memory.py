@@ -71,7 +71,9 @@ class Steps:
         while self.shown < self.marks[-1]:
             self._asked.acquire(timeout=5.0)  # should the pipeline hold a frame back until it has another
             picture = self.pictures[round(index / self.fps * SCENE_FPS) % len(self.pictures)]
-            yield Frame(cv2.imdecode(picture, cv2.IMREAD_COLOR), index, time.monotonic())
+            image = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+            assert image is not None  # it was encoded above
+            yield Frame(image, index, time.monotonic())
             index += 1
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:

@@ -164,7 +164,7 @@ def _kill(process: subprocess.Popen) -> None:
 
 def _answers(path: Path) -> tuple[list[Finding], bool]:
     """What a check wrote, and whether it came to its end."""
-    findings = []
+    findings: list[Finding] = []
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
         if line == "end":

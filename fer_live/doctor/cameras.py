@@ -29,9 +29,12 @@ def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux
         yield Finding("cameras", WARNING, f"cameras are not listed on {sys.platform}", "try: python -m fer_live --source 0")
         return
     if ioctl is None:
-        from fcntl import ioctl
+        import fcntl
+
+        ioctl = fcntl.ioctl
+    control = ioctl
     nodes = sorted((n for n in dev.glob("video*") if n.name[5:].isdigit()), key=lambda n: int(n.name[5:]))
-    found = [finding for node in nodes for finding in _camera(node, sysfs / node.name / "name", ioctl)]
+    found = [finding for node in nodes for finding in _camera(node, sysfs / node.name / "name", control)]
     yield from found
     if found:
         return

@@ -85,7 +85,7 @@ class SecondLook:
     """
 
     def __init__(self, thorough: bool = False, min_face: float = SEARCHED):
-        folder = Path(cv2.data.haarcascades)
+        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # not in its stubs
         self.front = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_alt2.xml"))
         self.side = cv2.CascadeClassifier(str(folder / "haarcascade_profileface.xml"))
         if self.front.empty() or self.side.empty():

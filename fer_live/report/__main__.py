@@ -68,7 +68,7 @@ def _pictures(video: Path, session: Session) -> dict[str, bytes]:
     from fer_live.report.thumbnails import thumbnails
 
     people = [person for person in session.people if person.best]
-    found = thumbnails(video, [person.best[1:3] for person in people])
+    found = thumbnails(video, [person.best[1:3] for person in people if person.best])
     pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
     if len(pictures) < len(people):
         logger.warning(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own "

@@ -114,7 +114,8 @@ def _thinned(runs: Sequence[tuple[float, float, int]], span: tuple[float, float]
 
 def marks(spans: Sequence[tuple[float, float]], length_s: float, about: str) -> str:
     """A row with hatched spans (start_s, end_s) in order, or lines where these are the same. What nearly touches is joined."""
-    cells, joined = [], []
+    cells: list[str] = []
+    joined: list[tuple[float, float]] = []
     for begin, end in spans:
         if joined and begin - joined[-1][1] < length_s / CELLS:
             begin, end = joined[-1][0], max(joined.pop()[1], end)

@@ -127,6 +127,7 @@ class Microphone:
                     ready = graph.pull()
                 except (av.BlockingIOError, av.EOFError):
                     break
+                assert ready.pts is not None and ready.time_base is not None  # the graph counts samples
                 yield round(ready.pts * ready.time_base * RATE), ready.to_ndarray()
 
     def _graph(self, frame: av.AudioFrame) -> av.filter.Graph:

@@ -70,7 +70,8 @@ class SoundCopy:
         if self.ahead is None:
             raise NoSound("the track is empty")
         is_prompt = first_s is not None and first_s <= LATE_S
-        self.writer = (CopiedSound if is_prompt and track.can_be_copied() else EncodedSound)(track, output)
+        self.writer: CopiedSound | EncodedSound = (
+            CopiedSound(track, output) if is_prompt and track.can_be_copied() else EncodedSound(track, output))
 
     def _peek(self, now_s: float) -> float | Fraction | None:
         """When the next packet is heard; None if there is none, or that is not known yet."""
@@ -97,6 +98,7 @@ class SoundCopy:
         """Write the sound up to `time_s`."""
         with self._ending_with_errors():
             while not self.is_over and (heard_s := self._peek(time_s)) is not None and heard_s < time_s:
+                assert self.ahead is not None  # what was peeked at
                 packet, _ = self.ahead
                 self.ahead = None
                 is_jump, self.segment = self.track.places.index != self.segment, self.track.places.index

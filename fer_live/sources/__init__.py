@@ -113,6 +113,7 @@ class VideoFile:
 
     def _tell_tracks(self) -> None:
         """Say which video track is shown, where there are others. The first picture of an animated AVIF is no other."""
+        assert self.container is not None
         films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
         if len(films) > 1:
             number = [track.index for track in films].index(self.track.index) + 1
@@ -168,6 +169,7 @@ class VideoFile:
     def _note(self, packet: av.Packet, stream: av.VideoStream) -> None:
         self._packets += 1
         stamp = packet.dts if packet.pts is None else packet.pts
+        assert stamp is not None and packet.time_base is not None  # a packet without a time is not noted
         end = stamp + (packet.duration or 0) - (stream.start_time or 0)
         self._reached_s = max(self._reached_s, float(end * packet.time_base))
 

@@ -31,7 +31,8 @@ class ImageFiles:
     is_live, fps = False, 1.0
 
     def __init__(self, paths: list[Path], name: str):
-        self.paths, self.left_out = [], []
+        self.paths: list[Path] = []
+        self.left_out: list[Path] = []
         for path in paths:
             (self.paths if is_picture(path) else self.left_out).append(path)
         self.name, self.frames, self.skipped = name, len(self.paths), 0

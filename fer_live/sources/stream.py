@@ -106,7 +106,7 @@ class Stream:
     def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """An address that answers with one picture is asked again and again; all in one segment."""
         while not self._closed.is_set():
-            assert self.container is not None
+            assert self.container is not None and self.track is not None
             begun_s = time.monotonic()
             yield from ((frame, 0) for frame in self.container.decode(self.track))
             self.container.close()
@@ -136,7 +136,7 @@ class Stream:
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """All frames that can be decoded, also beyond damaged places, which are told once."""
-        assert self.container is not None
+        assert self.container is not None and self.track is not None
         is_damaged = False
         for packet in packets_of(self.container, self.track):
             self._packets += bool(packet.size)
@@ -149,7 +149,7 @@ class Stream:
 
     def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """The newest picture of what has arrived, again and again; all in one segment."""
-        assert self.container is not None
+        assert self.container is not None and self.track is not None
         with Arrived(packets_of(self.container, self.track)) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -132,7 +133,10 @@ class WebView:
         runner = AppRunner(routes.app, handle_signals=False, access_log=None, logger=_silent(), handler_cancellation=True,
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)
         await runner.setup()
-        server = await loop.create_server(lambda: Connection(runner.server(), connections), sock=self.place.socket)
+        serve = runner.server
+        assert serve is not None  # since setup
+        server = await loop.create_server(lambda: cast(asyncio.BaseProtocol, Connection(serve(), connections)),
+                                          sock=self.place.socket)
         self.feed.loop = loop
         self._ready.set()
         tasks = [loop.create_task(task) for task in (self.feed.encode(), connections.sweep(), self._stop.wait())]

@@ -198,7 +198,7 @@ class Routes:
         """An answer without end for one of at most `viewers` readers of a channel; status 503 where there is no seat."""
         connection = self.connections.open[request.transport]
         if channel.readers >= self.viewers:
-            answer = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
+            answer: web.StreamResponse = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
             answer.headers["Retry-After"] = "5"
             yield answer, connection
             return
