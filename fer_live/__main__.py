@@ -1,9 +1,10 @@
-"""python -m fer_live: parse, open the source, and hand it to the run that suits it."""
+"""python -m fer_live: parse the command line, run, and end with a status."""
 
 from __future__ import annotations
 
-import argparse
+import logging
 import os
+import platform
 import signal
 import sys
 import threading
@@ -12,60 +13,64 @@ from contextlib import ExitStack
 if "--no-store" in sys.argv:
     sys.dont_write_bytecode = True  # before anything is imported that Python would keep compiled
 
-from fer_live.app.kiosk_options import check
+from fer_live.app import messages
+from fer_live.app.config import Config
 from fer_live.app.options import parse
 from fer_live.redact import redact
 
+logger = logging.getLogger("fer_live")
 
+
+@messages.shown()
 def main(arguments: list[str] | None = None) -> int:
-    args = parse(arguments)
-    sys.dont_write_bytecode |= args.no_store
     from fer_live.model.device import DeviceError
     from fer_live.model.paths import one_line
     from fer_live.model.spec import CheckpointError
     from fer_live.types import OutputError, SourceError
 
     try:
-        return run(args)
+        return run(parse(arguments))
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)  # an address may stand where a file was asked for
-        return 2
+        logger.error(f"error: {redact(str(error))}")  # an address may stand where a file was asked for
     except OSError as error:  # what nobody closer to it has put in better words
-        print(f"error: {redact(one_line(error))}", file=sys.stderr)
-        return 2
+        logger.error(f"error: {redact(one_line(error))}")
+    return 2
 
 
-def run(args: argparse.Namespace) -> int:
-    """Open the source, check what can be checked cheaply, load the model, and go. Returns the exit status."""
-    if args.list_cameras:
+def run(config: Config) -> int:
+    """Open the source, load the model, and go. Returns the exit status."""
+    messages.set_level(config.log_level)
+    sys.dont_write_bytecode |= not config.output.can_write
+    if config.list_cameras:
         from fer_live.sources.devices import describe_cameras
 
         print(describe_cameras())
         return 0
-    from fer_live.model import DEFAULT_WEIGHTS
-    from fer_live.model.checkpoint import check_model_file
-    from fer_live.model.device import check_device_name
-    from fer_live.types import SourceError
+    import cv2
 
-    check_device_name(args.device)
-    check(args)
-    model = args.model or DEFAULT_WEIGHTS
-    check_model_file(model)
+    from fer_live import __version__
+    from fer_live.model.checkpoint import check_model_file
+
+    check_model_file(config.analysis.model)
     from fer_live.app.files import run_files
     from fer_live.app.live import run_camera
     from fer_live.app.open_source import enter_source
+    from fer_live.sources.images import ImageFiles
+    from fer_live.sources.video_file import VideoFile
+    from fer_live.types import SourceError
 
+    logger.debug(f"fer_live {__version__}, Python {platform.python_version()} on {platform.platform()}, OpenCV {cv2.__version__}")
     stop = threading.Event()
     caught = catch_signals(stop)
     with ExitStack() as stack:
-        source, is_demo = enter_source(args, stack)
-        if source.is_live:
-            run_camera(args, source, is_demo, model, stop, stack)
+        source, is_demo = enter_source(config.source, stack)
+        if not isinstance(source, VideoFile | ImageFiles):
+            run_camera(config, source, is_demo, stop, stack)
             # a live run ends when it is told to; whoever starts a kiosk anew must know that nobody there has ended it
-            return 128 + caught[0] if caught and args.kiosk else 0
-        if args.kiosk:
+            return 128 + caught[0] if caught and config.kiosk else 0
+        if config.kiosk:
             raise SourceError("a kiosk shows a camera, a stream or the demo; leave out --kiosk to watch a file")
-        run_files(args, source, model, stop, stack)
+        run_files(config, source, stop, stack)
         return 128 + caught[0] if caught else 0
 
 
@@ -73,7 +78,7 @@ def catch_signals(stop: threading.Event) -> list[int]:
     """Let Ctrl-C and SIGTERM end the run cleanly; returns the list in which a caught signal is noted."""
     caught: list[int] = []
 
-    def handler(number: int, _frame) -> None:
+    def handler(number: int, _frame: object) -> None:
         caught.append(number)
         stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -15,7 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
-from fer_live.types import Analysis, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
+from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
+
+logger = logging.getLogger("fer_live")
 
 
 class RateMeter:
@@ -34,14 +37,14 @@ class RateMeter:
 
 
 def run_live(
-    frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Callable[[Analysis, Rates], np.ndarray],
-    sinks: list[Sink], screen: Screen, stop: threading.Event, max_seconds: float | None = None,
+    frames: Iterable[Frame], analyze: Callable[[Frame], Analysis], draw: Draw, sinks: list[Sink],
+    screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
     """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
-    `sinks` may change while it runs. failed: is given a sink that cannot be written, and takes it out; without it the run
-    ends with the sink's error. presented: is given how many seconds it took to draw, write and show a picture. All this belongs
+    `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
+    ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
     to the calling thread, which must be the main one.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
@@ -65,6 +68,7 @@ def run_live(
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
                 presented(time.perf_counter() - begun_s)
+    logger.debug(f"{shown} frames shown, {captured.dropped} dropped before analysis, {analyzed.dropped} after it")
     return shown
 
 
@@ -88,7 +92,7 @@ def run_file(
 
     Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
     total: how many frames are expected, for the progress bar; 0 if unknown. progress: whether there is one.
-    screen: where to show them.
+    screen: a Window to show them in.
     pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
     ahead: how many frames wait between two threads; large ones take memory.
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.

@@ -8,7 +8,7 @@ side of a network's input. The order of classes is `spec.labels` and nothing els
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -153,11 +153,31 @@ class LiveSource(Source, Protocol):
 class FaceDetector(Protocol):
     """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray | Detections:
+    def detect(self, image: np.ndarray, /) -> np.ndarray | Detections:
         """(H, W, 3) uint8 BGR -> the faces, or only their boxes (N, 4) int32 xyxy; no face gives shape (0, 4).
 
-        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`.
+        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`; see `TileDetector`.
         """
+        ...
+
+
+class TileDetector(Protocol):
+    """A detector that can be used on several pictures put together in one."""
+
+    def detect(self, image: np.ndarray, side: int, /) -> np.ndarray | Detections:
+        """The same, for faces measured by `side`, the shorter side of the smallest of the pictures."""
+        ...
+
+
+class Step(Protocol):
+    """What an analysis passes after its faces are named, such as the covering of faces. Asked by one thread at a time."""
+
+    def __call__(self, analysis: Analysis, /) -> Analysis: ...
+    def forget(self) -> None:
+        """Forget everyone who was there."""
+        ...
+    def anew(self) -> Step:
+        """The same for another video."""
         ...
 
 
@@ -196,11 +216,26 @@ class Microphone(Protocol):
         ...
 
 
-class Screen(Protocol):
-    """Where a live run is watched. A context manager; belongs to the main thread."""
+class FileSink(Sink, Protocol):
+    """What a file's results are written to."""
 
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exception: object) -> None: ...
+    @property
+    def told(self) -> str:
+        """What was written, for the user; "" for nothing."""
+        ...
+
+
+class EventLog(Sink, Protocol):
+    """A log that also takes what happens beside the faces."""
+
+    def event(self, name: str, text: str, time_s: float) -> None:
+        """name: a few words. time_s: on the clock of the frames. Raises OutputError."""
+        ...
+
+
+class Screen(Protocol):
+    """Where a live run is watched. Belongs to the main thread."""
+
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
         """Show one annotated picture (H, W, 3) uint8 BGR."""
         ...
@@ -216,3 +251,6 @@ class FileScreen(Screen, Protocol):
     def hold(self, until_s: float, stop: threading.Event) -> None:
         """Keep the picture, answering keys, until this time of time.monotonic(), or `stop`."""
         ...
+
+
+Draw = Callable[[Analysis, Rates], np.ndarray]  # how an analysis becomes the picture (H, W, 3) uint8 BGR that is shown

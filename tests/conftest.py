@@ -14,6 +14,8 @@ import av
 import numpy as np
 import pytest
 
+from fer_live.app.messages import shown
+
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads wait politely beside other tests and programs
 
@@ -38,6 +40,13 @@ def signals_restored():
     yield
     signal.signal(signal.SIGINT, before[0])
     signal.signal(signal.SIGTERM, before[1])
+
+
+@pytest.fixture(autouse=True)
+def messages_on_stderr():
+    """As the program shows them, also where a test calls only a part of it."""
+    with shown():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,9 @@ import cv2  # before av, which fer_live.app.live imports
 import numpy as np
 import psutil
 
-from fer_live.app import controls, live
+from fer_live.app import keys as app_keys
+from fer_live.app import live, outputs
 from fer_live.app.options import parse
-from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.sinks import recorder, segments
 from fer_live.sources.demo import PORTRAIT
 from fer_live.sources.slate import draw_slate
@@ -157,7 +157,7 @@ class Screen:
         for key, every, at in KEYS:
             if n % every == at:
                 self.keys[key]()
-        told = self.parts["Controls"]
+        told = self.parts["Outputs"]
         if n % 1500 == 250:
             told.tell("soak", "a line on the picture")
         if n % 1500 == 300:
@@ -173,7 +173,7 @@ class Screen:
             self.viewer.leave()
 
     def _measure(self) -> tuple[float, ...]:
-        analyzer, told = self.parts["load"], self.parts["Controls"]
+        analyzer, told = self.parts["open_analyzer"], self.parts["Outputs"]
         recorded = sum(entry.stat().st_size for entry in os.scandir() if entry.name.endswith(".mp4"))
         values = (
             self.process.memory_info().rss / 1e6, self.process.num_threads(), _handles(self.process), sys.getallocatedblocks(),
@@ -249,14 +249,14 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
     rows, parts, clock = np.zeros((points, 2 + len(TOLERANCES))), {}, Clock()
     day = Day(frames, clock)
 
-    def kept(name):
-        make = getattr(live, name)
+    def kept(module, name):
+        make = getattr(module, name)
 
         def call(*given, **named):
             parts[name] = make(*given, **named)
             return parts[name]
 
-        return patch.object(live, name, call)
+        return patch.object(module, name, call)
 
     def window(keys, quit):
         parts["screen"] = Screen(day, parts, keys, rows, report)
@@ -264,14 +264,14 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
-        for module in (controls, recorder, segments):
+        for module in (app_keys, outputs, recorder, segments):
             stack.enter_context(patch.object(module, "time", clock))
-        for name in ("load", "Controls", "WebView"):
-            stack.enter_context(kept(name))
+        for module, name in ((live, "open_analyzer"), (live, "Outputs"), (outputs, "WebView")):
+            stack.enter_context(kept(module, name))
         stack.enter_context(patch.object(live, "Window", window))
-        stack.enter_context(patch.object(live, "wants_window", lambda args: True))
+        stack.enter_context(patch.object(live, "wants_window", lambda config: True))
         with contextlib.ExitStack() as opened:
-            live.run_camera(parse(OPTIONS), day, False, DEFAULT_WEIGHTS, threading.Event(), opened)
+            live.run_camera(parse(OPTIONS), day, False, threading.Event(), opened)
         return rows, _figures(day, parts, clock)
 
 
@@ -284,7 +284,7 @@ def _figures(day: Day, parts: dict, clock: Clock) -> dict:
             events, frames = events + is_event, frames + (not is_event)
     return {"hours": (clock.now_s - clock.start_s) / 3600, "shown": screen.shown, "dropped": screen.dropped, "logged": frames,
             "events": events, "visits": day.visits, "faces": day.faces, "slates": day.slates,
-            "tracks": parts["load"].tracker.next_id - 1, "cut": screen.cut, "viewed_mb": screen.viewer.taken / 1e6,
+            "tracks": parts["open_analyzer"].tracker.next_id - 1, "cut": screen.cut, "viewed_mb": screen.viewer.taken / 1e6,
             "pictures": sum(name.endswith(".png") for name in os.listdir())}
 
 

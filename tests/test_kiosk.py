@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-import cv2  # before av; see fer_live/sources/video_file.py
+import cv2  # before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fer_live.kiosk import __main__ as kiosk
-from fer_live.kiosk.consent import Consent
+from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.notify import Heartbeat
@@ -55,17 +55,18 @@ def test_idle_comes_after_a_while_and_everyone_is_forgotten_once():
 
 
 def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
-    from fer_live.analysis.analyzer import Analyzer
-    from fer_live.app.chain import Chain
+    from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
-    chain = Chain(parse(["--label-set", "basic", "--blur-faces"]), Analyzer.from_checkpoint(untrained))
-    ids = [face.track_id for i in range(4) for face in chain(Frame(portrait, i, i / 30)).faces]
-    assert ids == [1, 1] and chain.mask.lost and chain.analyzer.smoother.states
-    chain.forget()
-    assert not (chain.analyzer.tracker.tracks or chain.analyzer.smoother.states or chain.mask.lost
-                or chain.reduction.smoother.states)
-    assert [face.track_id for i in range(4, 8) for face in chain(Frame(portrait, i, i / 30)).faces] == [2, 2], "somebody else"
+    analyzer = open_analyzer(parse(["--model", str(untrained), "--label-set", "basic", "--blur-faces"]).analysis, "live")
+    looks, (mask,) = Looks(), analyzer.steps
+    analyzer.steps.insert(0, looks)
+    ids = [face.track_id for i in range(4) for face in analyzer(Frame(portrait, i, i / 30)).faces]
+    assert ids == [1, 1] and mask.lost and looks.kept and analyzer.smoother.states and analyzer.reduction.smoother.states
+    analyzer.forget()
+    assert not (analyzer.tracker.tracks or analyzer.smoother.states or mask.lost or looks.kept
+                or analyzer.reduction.smoother.states)
+    assert [face.track_id for i in range(4, 8) for face in analyzer(Frame(portrait, i, i / 30)).faces] == [2, 2], "somebody else"
 
 
 class Tape:
@@ -227,15 +228,15 @@ def test_who_takes_the_place_within_half_a_second_is_told_from_who_agreed(portra
     """With the true detector, tracker and mask; the tracker gives both the same number."""
     from contextlib import ExitStack
 
-    from fer_live.analysis.analyzer import Analyzer
-    from fer_live.app.chain import Chain
-    from fer_live.app.controls import Controls
     from fer_live.app.kiosk import ask_consent
+    from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
+    from fer_live.app.outputs import Outputs
 
-    args, tape, ids = parse(["--kiosk", "--record-on-consent", "--consent-seconds", "60", *options]), Tape(), []
-    analyzer = Chain(args, Analyzer.from_checkpoint(untrained, "cpu", runtime="torch"))
-    tape.consent = ask_consent(args, analyzer, Controls(tape.view, None, lambda path: tape.open()), ExitStack())
+    config, tape, ids = parse(["--kiosk", "--record-on-consent", "--consent-seconds", "60", "--model", str(untrained), "--device",
+                               "cpu", "--runtime", "torch", *options]), Tape(), []
+    analyzer = open_analyzer(config.analysis, "live")
+    tape.consent = ask_consent(config, config.kiosk, analyzer, Outputs(tape.view, lambda path: tape.open()), ExitStack())
     tape.consent.clock = lambda: tape.time_s
     other = np.roll(portrait[:, ::-1], -65, axis=1)  # the mirrored face, at the place of the true one
     for i, image in enumerate([portrait] * 120 + [np.full_like(portrait, 90)] * away + [other] * 30):

@@ -14,7 +14,8 @@ import av
 import numpy as np
 import pytest
 
-from fer_live.app.controls import Controls
+from fer_live.app.keys import toggle_record
+from fer_live.app.outputs import Outputs
 from fer_live.sinks.disk import make_new, unused
 from fer_live.sinks.log_reader import read_log
 from fer_live.sinks.recorder import PictureWriter
@@ -317,7 +318,7 @@ def test_a_recording_that_cannot_begin_does_not_end_the_show(capsys):
     def refuse(path):
         raise OutputError(f"cannot write {path} (permission denied)")
 
-    controls = Controls(View(), None, refuse)
-    controls.toggle_record()
-    assert "permission denied" in controls.view.notice and not controls.view.recording and controls.sinks == [controls]
+    outputs = Outputs(View(), refuse)
+    toggle_record(outputs)
+    assert "permission denied" in outputs.view.notice and not outputs.view.recording and outputs.sinks == [outputs]
     assert "recording not started" in capsys.readouterr().err

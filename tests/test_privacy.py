@@ -20,7 +20,7 @@ from fer_live.model.spec import EMOTIONS
 from fer_live.privacy.masks import Mask, widened
 from fer_live.screen import text
 from fer_live.screen.words import LANGUAGES, read_words
-from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError
+from fer_live.types import UNSURE, Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
 from tests.test_app import refused, run
 
@@ -85,15 +85,14 @@ def test_a_face_that_is_lost_stays_covered_for_a_second(portrait):
     ([], True, 0.08), (["--min-face", "0.08"], False, 0.09), (["--min-face", "60"], False, 0.1),
     (["--min-face", "0.5"], False, 0.19)])
 def test_the_second_look_finds_faces_as_small_as_the_detector_does(portrait, untrained, options, stills, share):
-    from fer_live.analysis.analyzer import Analyzer
-    from fer_live.app.chain import Chain
+    from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
     side = round(97 / share)
     image = np.full((max(side, 512), side + 100, 3), 90, np.uint8)
     image[:512, :512] = portrait
-    analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
-    mask = Chain(parse([*options, "--blur-faces"]), analyzer, stills=stills).mask
+    config = parse([*options, "--blur-faces", "--model", str(untrained), "--device", "cpu", "--runtime", "torch"])
+    (mask,) = open_analyzer(config.analysis, "pictures" if stills else "video").steps
     assert likeness(image, mask(Analysis(Frame(image, 0, 0.0), ())).frame.image) < GONE
 
 
@@ -173,12 +172,14 @@ def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
 
 
 def test_no_store_kills_the_keys_that_write():
+    from fer_live.app.keys import dead_keys, make_keys
     from fer_live.app.options import parse
-    from fer_live.app.parts import dead_keys, live_keys
+    from fer_live.app.outputs import Outputs
 
-    keys = dict.fromkeys("qrsbmh")
-    assert set(live_keys(parse(["--no-store"]), keys)) == set("qbmh") and set(live_keys(parse([]), keys)) == set(keys)
-    assert dead_keys(parse(["--no-store"])) == "rs" and dead_keys(parse([])) == ""
+    outputs = Outputs(View(), lambda path: None)
+    for options, keys, dead in ((["--no-store"], "qbmhn", "rs"), ([], "qbmhnrs", "")):
+        can_write = parse(options).output.can_write
+        assert set(make_keys(outputs, print, print, can_write)) == {*keys, "esc"} and dead_keys(can_write) == dead
 
 
 def test_options_that_exclude_each_other_are_refused_in_one_line(tmp_path, capsys, untrained):
@@ -309,12 +310,10 @@ def test_stills_in_the_smaller_set_stand_alone(tmp_path, portrait, untrained):
 def told(*options: str) -> str:
     """The notice in English of a kiosk with these options."""
     from fer_live.app.kiosk import facts
-    from fer_live.app.kiosk_options import check
     from fer_live.app.options import parse
 
-    args = parse(["--kiosk", *options])
-    check(args)
-    return say(read_words("en"), facts(args))
+    config = parse(["--kiosk", *options])
+    return say(read_words("en"), facts(config, config.kiosk))
 
 
 HERE, NOTHING, VALUES = "on this device", "Nothing is stored.", "The results are stored, pictures are not."
@@ -375,7 +374,7 @@ STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store
     "target_fps": "", "no_window": "", "mirror": "", "show": "", "token": "who may see what --serve sends", "language": "",
     "labels": "", "label_set": "", "no_store": "forbids", "kiosk": "", "exit_chord": "", "idle_seconds": "", "notice": "",
     "consent_seconds": "how long --record-on-consent lasts", "mqtt_user": "how --mqtt sends", "mqtt_tls": "the same",
-    "mqtt_name": "the same"}
+    "mqtt_name": "the same", "log_level": "which messages are shown"}
 
 
 def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
-from fer_live.app.controls import Controls
+from fer_live.app.outputs import Outputs
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks import disk
@@ -185,13 +185,13 @@ def test_recordings_last_as_long_as_reality_at_any_rate(tmp_path):
 
 
 def test_a_recording_on_a_key_begins_with_the_picture_on_the_screen(tmp_path):
-    controls = Controls(View(), None, lambda path: VideoRecorder(path, 5.0, live=True))
+    outputs = Outputs(View(), lambda path: VideoRecorder(path, 5.0, live=True))
     image = numbered(7)
-    controls.write(image, analysis(7, time.monotonic() - 0.2))
+    outputs.write(image, analysis(7, time.monotonic() - 0.2))
     pressed = time.monotonic()
-    controls.record(tmp_path / "o.mp4")
+    outputs.record(tmp_path / "o.mp4")
     time.sleep(0.3)
-    controls.stop_record()
+    outputs.stop_record()
     assert duration_s(tmp_path / "o.mp4") == pytest.approx(time.monotonic() - pressed, abs=0.1)
     assert [number for number, _ in frames_of(tmp_path / "o.mp4")] == [7, 7]
 
@@ -389,26 +389,26 @@ class Failing:
 
 def test_what_fails_is_taken_out_and_told_on_the_picture(tmp_path, capsys):
     view = View()
-    controls = Controls(view, None, lambda path: Failing(2))
+    outputs = Outputs(view, lambda path: Failing(2))
     log = Log(tmp_path / "o.jsonl", EMOTIONS)
-    with controls:
-        controls.add_log(log)
-        controls.record(tmp_path / "o.mp4")
+    with outputs:
+        outputs.add_log(log)
+        outputs.record(tmp_path / "o.mp4")
         for i in range(5):
-            for sink in list(controls.sinks):
+            for sink in list(outputs.sinks):
                 try:
                     sink.write(numbered(i), analysis(i, time.monotonic()))
                 except OutputError as error:
-                    controls.failed(sink, error)
-        assert controls.sinks == [controls, log] and not view.recording
+                    outputs.failed(sink, error)
+        assert outputs.sinks == [outputs, log] and not view.recording
         assert view.notice == "recording stopped: cannot write it" and "cannot write it" in capsys.readouterr().err
-        controls.record(tmp_path / "o.mp4")
+        outputs.record(tmp_path / "o.mp4")
         assert view.recording and view.notice == ""
     entries = list(read_log(tmp_path / "o.jsonl"))
     assert [entry["event"] for entry in entries if "event" in entry] == ["recording stopped"] * 3
-    controls.add_log(Failing(0))
-    controls.failed(controls.log, OutputError("no room"))
-    assert controls.sinks == [controls] and "log stopped" in view.notice
+    outputs.add_log(Failing(0))
+    outputs.failed(outputs.log, OutputError("no room"))
+    assert outputs.sinks == [outputs] and "log stopped" in view.notice
 
 
 def test_a_notice_is_drawn_on_as_many_lines_as_it_takes():

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from fer_live.app.controls import Controls
+from fer_live.app.outputs import Outputs
 from fer_live.kiosk import __main__ as kiosk
 from fer_live.model.spec import EMOTIONS
 from fer_live.redact import redact, redact_address
@@ -97,10 +97,10 @@ def test_no_command_repeats_a_password_that_was_given_in_the_wrong_place(command
 def test_a_log_a_picture_and_hooks_tell_no_password(tmp_path, capsys):
     view = View()
     log = Log(tmp_path / "o.jsonl", EMOTIONS)
-    with Controls(view, None) as controls:
-        controls.add_log(log)
+    with Outputs(view) as outputs:
+        outputs.add_log(log)
         log.write(None, seen(0, 0.0))
-        controls.tell("microphone lost", f"{ADDRESS} is gone")
+        outputs.tell("microphone lost", f"{ADDRESS} is gone")
         log.event("camera lost", f"{ADDRESS} is lost", 1.0)
     text = (tmp_path / "o.jsonl").read_text()
     assert text.count("rtsp://host/ch1?pwd=***") == 2 and view.notice == "microphone lost: rtsp://host/ch1?pwd=*** is gone"

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from fer_live.app.controls import Controls
+from fer_live.app.outputs import Outputs
 from fer_live.pipeline import run_live
 from fer_live.sinks.disk import RecordingFile
 from fer_live.sinks.log import Log
@@ -61,13 +61,13 @@ def frames(n):
         yield Frame(np.zeros((8, 8, 3), np.uint8), i, time.monotonic())
 
 
-def run(controls, screen, n=20):
-    return run_live(frames(n), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, controls.sinks,
-                    screen, threading.Event(), None, controls.failed)
+def run(outputs, screen, n=20):
+    return run_live(frames(n), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, outputs.sinks,
+                    screen, threading.Event(), None, outputs.failed)
 
 
-def controls_for(recorder=None):
-    return Controls(View(), lambda path, image: path, lambda path: recorder)
+def outputs_for(recorder=None):
+    return Outputs(View(), lambda path: recorder)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -78,13 +78,13 @@ def test_a_log_that_fails_on_an_event_ends_the_log_and_not_the_run(tmp_path, cap
     def fill_the_disk():
         log.file.close()
         log.file = open("/dev/full", "wb", buffering=0)
-        controls.tell("microphone lost", "unplugged")
+        outputs.tell("microphone lost", "unplugged")
 
     screen = Screen(5, fill_the_disk)
-    with controls_for() as controls:
-        controls.add_log(log)
-        shown = run(controls, screen)
-    assert shown == screen.shown > 6 and controls.log is None and controls.sinks == [controls]
+    with outputs_for() as outputs:
+        outputs.add_log(log)
+        shown = run(outputs, screen)
+    assert shown == screen.shown > 6 and outputs.log is None and outputs.sinks == [outputs]
     said = capsys.readouterr().err
     assert "log stopped: cannot write to" in said and "No space left" in said
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
@@ -94,16 +94,16 @@ def test_a_log_that_fails_on_an_event_ends_the_log_and_not_the_run(tmp_path, cap
 def test_a_sink_that_takes_another_with_it_leaves_nothing_to_write_after_the_end(capsys):
     """The recorder fails, and whoever is told of it ends the sink that comes next in the list."""
     recorder, next_one = Watched(fails=3), Watched()
-    with controls_for(recorder) as controls:
-        controls.record(Path("o.mp4"))
-        controls.sinks.append(next_one)
+    with outputs_for(recorder) as outputs:
+        outputs.record(Path("o.mp4"))
+        outputs.sinks.append(next_one)
 
         def failed(sink, error):
-            controls.failed(sink, error)
-            controls.sinks.remove(next_one)
+            outputs.failed(sink, error)
+            outputs.sinks.remove(next_one)
             next_one.__exit__(None, None, None)
 
-        run_live(frames(10), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, controls.sinks,
+        run_live(frames(10), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, outputs.sinks,
                  Screen(), threading.Event(), None, failed)
     assert (recorder.written, recorder.late) == (3, 0) and (next_one.written, next_one.late) == (2, 0)
     assert "recording stopped: the disk is full" in capsys.readouterr().err

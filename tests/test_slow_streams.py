@@ -77,14 +77,14 @@ def test_all_limits_follow_from_one(silent_s):
 
 
 def test_what_was_the_default_still_is():
-    limits = patience(parse([]))
+    limits = patience(parse([]).source)
     assert limits == Patience() == Patience.of()
     assert (limits.silent_s, limits.frozen_s, limits.open_s, limits.answer_s, limits.read_s) == (4, 4, 15, 10, 5)
 
 
 def test_the_option_reaches_every_limit(monkeypatch):
     arguments = ["--source", "http://127.0.0.1:9/", "--silent-seconds", "12.5"]
-    source = make_source("http://127.0.0.1:9/", parse(arguments))
+    source = make_source("http://127.0.0.1:9/", parse(arguments).source)
     assert source.patience == Patience.of(12.5) and source.connect().read_s == 13.5
     monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")  # so that it is as before in the end
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.app.config import WebConfig
 from fer_live.app.options import parse
 from fer_live.model.spec import EMOTIONS
 from fer_live.pipeline import RateMeter
@@ -511,7 +512,8 @@ def test_an_address_in_use_and_bad_ones_are_one_line(capsys, untrained, make_cli
                 assert main([*source, "--no-window", "--model", str(untrained), *arguments]) == 2
             said = capsys.readouterr().err.strip().splitlines()
             assert "error: " in said[-1] and words in said[-1] and "short-s" not in said[-1], said
-    assert parse(["--serve", "[::1]:80"]).serve == ("::1", 80) and parse(["--serve", "8080"]).serve == ("127.0.0.1", 8080)
+    assert parse(["--serve", "[::1]:80"]).web == WebConfig("::1", 80)
+    assert parse(["--serve", "8080", "--token", TOKEN]).web == WebConfig("127.0.0.1", 8080, TOKEN) and parse([]).web is None
 
 
 def test_without_the_package_a_line_says_what_to_install(monkeypatch):

@@ -1,40 +1,51 @@
-"""Picture -> Analysis: find the faces, follow them, cut them out, name what they express, steady it."""
+"""Picture in, labels out: the whole order of the stages, live, for files and for single pictures.
+
+    stage      takes                                      gives
+    detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy, and how far each face is tilted
+    track      boxes                                      faces with ids that stay: places
+    crop       frame, boxes of the M faces found now      crops (M, S, S, C) uint8, every other one mirrored
+    classify   crops                                      probabilities (M, 7) float32
+    baseline   probabilities of a face                    the same, less the answer of its resting face
+    smooth     probabilities of a face over time          smoothed probabilities (7,), label, confidence
+    reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if one is asked for
+    steps      an Analysis                                an Analysis: here faces are covered
+
+`locate` has the first three, `name` the last five. In between is the classifier, since it takes the crops of several frames
+of a file at once (see `lookahead`).
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from fer_live.analysis import lookahead
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
-from fer_live.analysis.checks import check_frame, check_frames, check_parts, check_picture, check_search
+from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector
+from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
-from fer_live.handoff import Prefetch, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
-from fer_live.types import Analysis, Face, FaceDetector, Frame
+from fer_live.types import Analysis, Face, FaceDetector, Frame, Step, TileDetector
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
-FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
-FEWEST = 3  # frames of a film in which faces are followed; a shorter one is so many pictures
-MOST_BYTES = 64 << 20  # that frames of a batch may hold: three times as many wait
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
 
 class Analyzer:
-    """Picture -> Analysis. The only place where the order of the stages is written.
+    """Picture -> Analysis.
 
     Single pictures may come from many threads at once. Frames are of one video: for another one at the same time, of a second
     camera or client, take `new_stream()`.
@@ -46,21 +57,30 @@ class Analyzer:
     >>> analyze = fer_live.Analyzer.from_checkpoint(device="cpu")
     >>> [face.label for face in analyze(cv2.imread("party.jpg")).faces]
     ['happy']
+
+    label_set: "full", the model's classes, or "basic": positive, neutral, negative, surprised. steps: what every analysis passes
+    at last, in order. labels: the class names of what comes out, in the order of `Face.probs`.
     """
 
-    def __init__(self, classifier: Classifier, detector: FaceDetector, still_detector: FaceDetector):
+    def __init__(self, classifier: Classifier, detector: FaceDetector, still_detector: FaceDetector, label_set: str = "full",
+                 steps: Sequence[Step] = ()):
         check_parts(classifier, detector, still_detector)
+        check_label_set(label_set)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
         self.tracker = FaceTracker()
         self.smoother = Smoother(classifier.spec.labels)
         self.baseline = RestingBaseline(classifier.spec.labels)
+        self.label_set, self.reduction = label_set, self._new_reduction(label_set)
+        self.labels = self.reduction.labels if self.reduction else classifier.spec.labels
+        self.steps = list(steps)
+        self._stepping = threading.Lock()  # pictures may come from many threads, and steps need not be made for that
         self._unused_detector = _anew(detector)  # as it was given: a load governor changes the settings of the one at work
         self._busy = threading.Lock()
 
     @classmethod
     def from_checkpoint(
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
-        runtime: str = "auto", search_every: int = EVERY, detector: str = "haar",
+        runtime: str = "auto", search_every: int = EVERY, detector: str = "haar", label_set: str = "full",
     ) -> Analyzer:
         """The shipped model, or the one at `path`, behind a face detector. Raises CheckpointError, DeviceError.
 
@@ -68,15 +88,17 @@ class Analyzer:
         smallest tile.
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
         picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
-        detector: haar (upright faces seen from the front), yunet (also turned, tilted and dim ones) or both.
+        detector: haar (upright faces seen from the front), yunet (also turned, tilted and dim ones) or both. label_set: as for
+        an Analyzer; OutputError for one that the model's classes do not make up.
         Both errors are ValueErrors; what is of the wrong type raises TypeError.
         """
         from fer_live.analysis.classifier import EmotionClassifier
 
         check_search(min_face, search_every)
+        check_label_set(label_set)
         searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
         classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
-        return cls(classifier, ScheduledDetector(searcher, search_every), still)
+        return cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyze a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
@@ -89,8 +111,8 @@ class Analyzer:
             return self.analyze_still(frame)
         check_frame(frame)
         with self._alone():
-            located = locate(frame, self.detector, self.tracker, self.classifier.spec)
-            return name(located, self.classifier(located.crops), self.smoother, self.baseline)
+            located = self._locate(frame)
+            return self._name(located, self.classifier(located.crops))
 
     def calibrate(self, seconds: float = DEFAULT_S) -> None:
         """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
@@ -102,7 +124,8 @@ class Analyzer:
 
     def new_stream(self) -> Analyzer:
         """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
-        return Analyzer(self.classifier, _anew(self._unused_detector), self.still_detector)
+        steps = [step.anew() for step in self.steps]
+        return Analyzer(self.classifier, _anew(self._unused_detector), self.still_detector, self.label_set, steps)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -122,7 +145,10 @@ class Analyzer:
         spec = self.classifier.spec
         located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
-        return name(located, both.reshape(2, -1, both.shape[1]).mean(0), Smoother(spec.labels))
+        probs = both.reshape(2, -1, both.shape[1]).mean(0)  # (M, 7)
+        memory = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
+        with self._stepping:
+            return name(located, probs, *memory, self.steps)
 
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
@@ -133,24 +159,17 @@ class Analyzer:
 
     def _follow(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         with self._alone():
-            yield from self._in_batches(frames)
+            yield from lookahead.analyze_all(frames, self._locate, self.classifier, self._name, self.analyze_still)
 
-    def _in_batches(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
-        groups, spec = grouped(frames, FEWEST), self.classifier.spec
-        first = next(groups, [])
-        if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
-            yield from map(self.analyze_still, first)
-            next(groups, None)  # raises the error, if there was one
-            return
-        size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
-        stream = chain(first, chain.from_iterable(groups))
-        located = (locate(frame, self.detector, self.tracker, spec) for frame in stream)
-        with Prefetch(with_beginnings(located, spec, size), 2 * size) as ahead:
-            for group in grouped(ahead, size):
-                probs = self.classifier(np.concatenate([one.crops for one in group]))
-                ends = np.cumsum([len(one.crops) for one in group])[:-1]
-                for one, own in zip(group, np.split(probs, ends), strict=True):
-                    yield name(one, own, self.smoother, self.baseline)
+    def _locate(self, frame: Frame) -> Located:
+        return locate(frame, self.detector, self.tracker, self.classifier.spec)
+
+    def _name(self, located: Located, probs: np.ndarray) -> Analysis:
+        with self._stepping:
+            return name(located, probs, self.smoother, self.baseline, self.reduction, self.steps)
+
+    def _new_reduction(self, label_set: str) -> Reduction | None:
+        return None if label_set == "full" else Reduction(label_set, self.classifier.spec.labels)
 
     def forget(self) -> None:
         """Forget everyone who was followed; ids are not given out again. Raises RuntimeError while a frame is analyzed."""
@@ -158,6 +177,10 @@ class Analyzer:
             self.tracker.restart()
             self.smoother.states.clear()
             self.baseline.clear()
+            if self.reduction:
+                self.reduction.forget()
+            for step in self.steps:
+                step.forget()
 
 
 def _anew(detector: FaceDetector) -> FaceDetector:
@@ -178,7 +201,7 @@ class Located:
 
 
 def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
-    """Find the faces and follow them.
+    """Find the faces, follow them and cut them out.
 
     A followed face is seen mirrored every other time. Smoothed over time that gives the mean of both views, which is the better
     answer (see models/README.md), for the price of one.
@@ -189,7 +212,8 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
-    found = Detections.of(detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image))
+    found = Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
+                          detector.detect(frame.image))
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
     begun = tuple((track.track_id, time_s, _whole(box), roll) for track in tracks for time_s, box, roll in track.before)
@@ -202,44 +226,19 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
 
 
 def _whole(box: np.ndarray) -> Box:
-    return tuple(int(v) for v in np.round(box))
+    x1, y1, x2, y2 = np.round(box).tolist()
+    return int(x1), int(y1), int(x2), int(y2)
 
 
-def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> Iterator[Located]:
-    """The stream, up to `most` frames late, with the faces that later frames say were there already."""
-    held: deque[Located] = deque()
-    error: Exception | None = None
-    located = iter(stream)
-    while error is None:
-        try:
-            one = next(located)
-        except Exception as caught:  # also its end; what is held comes before it
-            error = caught
-            break
-        if one.is_anew:  # its times may be those of frames that are held
-            yield from held
-            held.clear()
-        for i, old in enumerate(held):
-            for track_id, time_s, box, roll in one.begun:
-                if old.frame.time_s == time_s:
-                    crop = crop_faces(old.frame.image, np.array([box], np.int32), spec, np.array([roll]))
-                    places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
-                    held[i] = old = replace(old, places=places, crops=crops)
-        held.append(one)
-        if len(held) > most:
-            yield held.popleft()
-    yield from held
-    if not isinstance(error, StopIteration):
-        raise error
-
-
-def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline | None = None) -> Analysis:
-    """Say what the faces express. probs: (M, 7), of the crops."""
+def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline, reduction: Reduction | None = None,
+         steps: Sequence[Step] = ()) -> Analysis:
+    """Say what the faces express, in the classes that are asked for. probs: (M, 7), of the crops."""
     time_s, found, faces = located.frame.time_s, iter(probs), []
-    baseline = baseline or RestingBaseline(smoother.labels)
     if located.is_anew:  # by their times they would not be too old
         smoother.states.clear()
         baseline.rests.clear()
+        if reduction:
+            reduction.forget()
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
     for track_id, box, is_fresh in located.places:
         answer, is_new = baseline.update(track_id, next(found) if is_fresh else None, time_s)
@@ -249,4 +248,9 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: Rest
         faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id)))
     smoother.forget(time_s)
     baseline.forget(time_s)
-    return Analysis(located.frame, tuple(faces), located.seen)
+    analysis = Analysis(located.frame, tuple(faces), located.seen)
+    if reduction:
+        analysis = reduction(analysis)
+    for step in steps:
+        analysis = step(analysis)
+    return analysis

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.analysis.label_sets import LABEL_SETS
 from fer_live.types import Frame
 
 PICTURE = "a picture is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives it"
@@ -85,6 +86,14 @@ def check_search(min_face: Any, search_every: Any) -> None:
         raise TypeError(f"search_every is an int, the number of frames from search to search; got {described(search_every)}")
     if search_every < 1:
         raise ValueError(f"search_every is 1 or more, the number of frames from search to search; got {search_every}")
+
+
+def check_label_set(name: Any) -> None:
+    """Raises TypeError, ValueError for what names no set of classes."""
+    if not isinstance(name, str):
+        raise TypeError(f"label_set is one of full, {', '.join(LABEL_SETS)}; got {described(name)}")
+    if name != "full" and name not in LABEL_SETS:
+        raise ValueError(f"label_set is one of full, {', '.join(LABEL_SETS)}; got {name!r}")
 
 
 def described(value: Any) -> str:

@@ -59,7 +59,7 @@ class EmotionClassifier:
                              f"got {crops.dtype} of shape {crops.shape}")
         if not len(crops):
             return np.empty((0, len(self.spec.labels)), np.float32)
-        logits = self.network(np.require(crops, requirements="CW"))  # torch refuses views that are mirrored or read-only
+        logits = self.network(np.require(crops, requirements=("C", "W")))  # torch refuses views that are mirrored or read-only
         return decide({head: logits[:, i] for i, head in enumerate(self.spec.heads)}, self.spec)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +26,8 @@ class Searcher(Protocol):
         `ScheduledDetector.detect`."""
         ...
 
-    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
+    def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None
+                    ) -> Sequence[np.ndarray | Detections | None]:
         """For each of the boxes (N, 4) the face that was there, or only its new box (4,), or None."""
         ...
 

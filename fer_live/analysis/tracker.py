@@ -118,7 +118,7 @@ class FaceTracker:
 
     def _pairs(self, boxes: np.ndarray) -> list[tuple[Track, int]]:
         """Greedy one-to-one matches of tracks and boxes, the nearest relative to their size first."""
-        costs = []
+        costs: list[tuple[float, int, Track, int]] = []
         for track in self.tracks:
             for i, box in enumerate(boxes):
                 cost = _distance(track.box, box)

@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import logging
 import threading
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S
-from fer_live.app.chain import Chain
-from fer_live.app.controls import Controls
-from fer_live.app.options import check_outputs, output_is_folder
-from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
+from fer_live.app.config import Config
+from fer_live.app.keys import dead_keys, make_keys
+from fer_live.app.open_analyzer import open_analyzer
+from fer_live.app.output_checks import check_outputs
+from fer_live.app.outputs import Outputs, file_sinks
+from fer_live.app.screen import make_view, screen_words, wants_window
 from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import Window
-from fer_live.sinks.disk import unused
-from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder, write_picture
 from fer_live.sources.images import ImageFiles
+from fer_live.sources.video_file import VideoFile
 from fer_live.types import OutputError
 
+logger = logging.getLogger("fer_live")
 
-def run_files(args: argparse.Namespace, source, model: Path, stop: threading.Event, stack: ExitStack) -> None:
+
+def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Event, stack: ExitStack) -> None:
     """A video or pictures: every frame, in order."""
-    stills = isinstance(source, ImageFiles) or is_still(source, args.output)
-    check_outputs(args, "pictures" if stills else "video", source.paths if isinstance(source, ImageFiles) else [source.path])
-    if args.serve or args.token:
+    stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
+    kind = "pictures" if stills else "video"
+    check_outputs(config, kind, source.paths if isinstance(source, ImageFiles) else [source.path])
+    if config.web:
         raise OutputError("--serve shows live sources: a camera, a stream or the demo; leave it out for files")
-    has_window = wants_window(args)
-    if not (args.output or args.log or has_window):
+    has_window = wants_window(config)
+    if not (config.output.path or config.output.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")
-    words = screen_words(args)
-    analyze = Chain(args, load(args, model, is_live=False), stills=stills)
-    labels = analyze.labels
-    view = make_view(args, args.mirror is True, "")
-    calibrate = None if stills else partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S)
-    controls = stack.enter_context(Controls(view, write_picture, calibrate=calibrate))
-    sinks = file_sinks(args, source, stills, labels)
+    words = screen_words(config.screen)
+    analyzer = open_analyzer(config.analysis, kind)
+    view = make_view(config.screen, config.screen.mirror is True, "")
+    outputs = stack.enter_context(Outputs(view))
+    sinks = file_sinks(config.output, source, analyzer.labels, stills)
+    calibrate = None if stills else partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S)
+    keys = make_keys(outputs, stop.set, calibrate, config.output.can_write)
+    draw = Overlay(analyzer.labels, view, words, dead_keys(config.output.can_write, stills)).draw
+    analyze_all = partial(map, analyzer.analyze_still) if stills else analyzer.analyze_all
     with ExitStack() as opened:
-        controls.sinks += [opened.enter_context(sink) for sink in sinks]
-        screen = opened.enter_context(Window(live_keys(args, controls.keys(stop.set)), stop.set)) if has_window else None
+        outputs.sinks += [opened.enter_context(sink) for sink in sinks]
+        screen = opened.enter_context(Window(keys, stop.set)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        run_file(mirrored(source, view), analyze.all, Overlay(labels, view, words, dead_keys(args, stills)).draw, controls.sinks,
-                 stop, source.frames, args.max_seconds, screen, pace, 1 if stills else 4)
-    if args.calibrate and not analyze.analyzer.baseline.learned:
-        print(f"no face was calibrated: none was seen long enough in the first {args.calibrate:g} s", file=sys.stderr)
+        run_file(mirrored(source, view), analyze_all, draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen,
+                 pace, 1 if stills else 4, progress=config.log_level <= logging.INFO)
+    if config.analysis.calibrate_s and not analyzer.baseline.learned:
+        logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
     written = [told for sink in sinks if (told := sink.told)]
     if written:
-        print("wrote " + " and ".join(written), file=sys.stderr)
+        logger.info("wrote " + " and ".join(written))
 
 
-def is_still(source, output: Path | None) -> bool:
+def is_still(source: VideoFile, output: Path | None) -> bool:
     """Whether a video is to be written as a picture: it has only one."""
     return source.declared == 1 and output is not None and output.suffix.lower() in PICTURES_WRITTEN
-
-
-def file_sinks(args: argparse.Namespace, source, stills: bool, labels: tuple[str, ...]) -> list:
-    """What a file's results are written to."""
-    sinks: list = []
-    if args.output and stills:
-        sinks.append(PictureWriter(args.output, output_is_folder(args, source.frames)))
-    elif args.output:
-        sound = source.path if source.has_audio else None
-        sinks.append(VideoRecorder(unused(args.output), source.fps, source.time_base, sound_from=sound,
-                                   segments=source.timeline.segments, shown=source.track.index))
-    if args.log:
-        sinks.append(Log(unused(args.log), labels))
-    return sinks

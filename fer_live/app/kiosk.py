@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
-import sys
+import logging
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fer_live.app.chain import Chain
-from fer_live.app.controls import Controls
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.app.config import Config, KioskConfig
 from fer_live.app.outgoing_options import sends
+from fer_live.app.outputs import Outputs
 from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
@@ -21,20 +21,28 @@ from fer_live.kiosk.visitors import Presence
 from fer_live.screen.window import Chord, KioskWindow
 from fer_live.screen.words import read_words
 from fer_live.screen.x11 import ScreenHold
-from fer_live.types import Analysis, Frame, Sink, View
+from fer_live.types import Analysis, Draw, Frame, Recorder
+
+logger = logging.getLogger("fer_live")
 
 SHORTER = 720  # pixels of the drawn screen's shorter side; the window enlarges it
 
 
-def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], view: View, controls: Controls,
-                 stop: threading.Event, stack: ExitStack) -> tuple[Callable[[Frame], Analysis], Callable, KioskWindow]:
-    """What a live run needs: how to analyse, how to draw, and where to show."""
-    presence = Presence(args.idle_seconds, chain.forget)
+def set_up_kiosk(
+    config: Config, kiosk: KioskConfig, analyzer: Analyzer, analyze: Callable[[Frame], Analysis], words: dict[str, str],
+    outputs: Outputs, stop: threading.Event, stack: ExitStack,
+) -> tuple[Callable[[Frame], Analysis], Draw, KioskWindow]:
+    """What a live run needs: how to analyze, how to draw, and where to show. analyze: the analyzer, or what watches its load."""
+    presence = Presence(kiosk.idle_s, analyzer.forget)
     hold = stack.enter_context(ScreenHold())
-    tongues = [words, *(read_words(language) for language in args.language[1:])]
-    consent = ask_consent(args, chain, controls, stack) if args.record_on_consent else None
-    layout = Layout(canvas(hold.xywh), chain.labels, tongues, view, make_notice(args, tongues), lambda: presence.idle,
-                    (lambda: consent.may_begin) if consent else None)
+    languages = [words, *(read_words(language) for language in config.screen.languages[1:])]
+    consent = ask_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
+
+    def may_begin() -> bool:
+        return consent is not None and consent.may_begin
+
+    layout = Layout(canvas(hold.xywh), analyzer.labels, languages, outputs.view, make_notice(config, kiosk, languages),
+                    lambda: presence.idle, may_begin if consent else None)
 
     def press(at_xy: tuple[int, int] | None = None) -> None:
         button = layout.button
@@ -42,22 +50,23 @@ def set_up_kiosk(args: argparse.Namespace, chain: Chain, words: dict[str, str], 
         if consent and hit:  # only what is on the screen can be pressed
             consent.press()
 
-    screen = KioskWindow(Chord(args.exit_chord, stop.set), press, lambda x, y: press((x, y)),
-                         lambda: layout.idle_screen(time.monotonic()), max(3.0, args.idle_seconds), hold.xywh,
+    screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), press, lambda x, y: press((x, y)),
+                         lambda: layout.idle_screen(time.monotonic()), max(3.0, kiosk.idle_s), hold.xywh,
                          hold.is_blank, [hold.poll, consent.poll] if consent else [hold.poll])
-    return lambda frame: presence(chain(frame)), layout.draw, stack.enter_context(screen)
+    return lambda frame: presence(analyze(frame)), layout.draw, stack.enter_context(screen)
 
 
-def ask_consent(args: argparse.Namespace, chain: Chain, controls: Controls, stack: ExitStack) -> Consent:
+def ask_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs: Outputs, stack: ExitStack) -> Consent:
     """What the button does: recordings of their own, each under a name that is free."""
 
-    def open_recorder() -> Sink:
-        return controls.open_recorder(args.output or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+    def open_recorder() -> Recorder:
+        assert outputs.open_recorder is not None
+        return outputs.open_recorder(config.output.path or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
 
     looks = Looks()
-    chain.steps.insert(0, looks)  # before faces are covered
-    consent = stack.enter_context(Consent(open_recorder, controls.view, args.consent_seconds, controls.tell, looks.of))
-    controls.sinks.append(consent)
+    analyzer.steps.insert(0, looks)  # before faces are covered
+    consent = stack.enter_context(Consent(open_recorder, outputs.view, kiosk.consent_s, outputs.tell, looks.of))
+    outputs.sinks.append(consent)
     return consent
 
 
@@ -68,24 +77,25 @@ def canvas(xywh: tuple[int, int, int, int] | None) -> tuple[int, int]:
     return (longer, SHORTER) if aspect >= 1 else (SHORTER, longer)
 
 
-def make_notice(args: argparse.Namespace, tongues: list[dict[str, str]]) -> Notice | None:
+def make_notice(config: Config, kiosk: KioskConfig, languages: list[dict[str, str]]) -> Notice | None:
     """The notice that is true of this run, or None if it was turned off."""
-    if not args.notice:
+    if not kiosk.has_notice:
         return None
-    if not args.operator:
-        print("no --operator: the notice does not say who is responsible", file=sys.stderr)
-    return Notice(tongues, facts(args))
+    if not kiosk.operator:
+        logger.warning("no --operator: the notice does not say who is responsible")
+    return Notice(languages, facts(config, kiosk))
 
 
-def facts(args: argparse.Namespace) -> Facts:
+def facts(config: Config, kiosk: KioskConfig) -> Facts:
     """What this run stores of visitors, and what leaves the device. An option that comes to write or send belongs here too."""
-    video = "consent" if args.record_on_consent else "video" if args.output else ""
-    sound = "sound" if video and args.audio is not None else ""
-    stored = tuple(what for what in ("values" if args.log else "", video, sound) if what)
-    sent = args.serve is not None and not is_loopback(args.serve[0])
-    picture, results = sends(args)
+    output = config.output
+    video = "consent" if kiosk.record_on_consent else "video" if output.path else ""
+    sound = "sound" if video and output.audio is not None else ""
+    stored = tuple(what for what in ("values" if output.log else "", video, sound) if what)
+    is_sent = config.web is not None and not is_loopback(config.web.host)
+    picture, results = sends(config.outgoing)
     shared = "picture" if picture else "results" if results else ""
-    return Facts(stored, bool(args.mask), args.operator or "", args.policy_url or "", sent, shared)
+    return Facts(stored, bool(config.analysis.mask), kiosk.operator, kiosk.policy_url, is_sent, shared)
 
 
 def is_loopback(host: str) -> bool:

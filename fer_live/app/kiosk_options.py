@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fer_live.analysis.label_sets import LABEL_SETS
+from fer_live.app.config import KioskConfig
 from fer_live.screen.words import LANGUAGES
 from fer_live.types import OutputError
 
@@ -17,35 +18,37 @@ SECRET_KEY = re.compile(r"(^|[&;])[^=&;]*(pass|pwd|secret|token|auth)[^=&;]*=", 
 
 def add_words(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--language", type=_languages, default=["en"], metavar="L,M", help=f"of labels: {', '.join(LANGUAGES)}; a kiosk's notice "
-        "is shown in all that are given, in turn (default: en)")
-    add("--labels", type=Path, metavar="FILE", help='your own words for the screen: JSON in UTF-8, {"happy": "joyful", ...}')
+    add("--language", type=_languages, default=["en"], metavar="L,M", help=f"language of the labels: {', '.join(LANGUAGES)}; "
+        "a kiosk's notice alternates between all that are given (default: en)")
+    add("--labels", type=Path, metavar="FILE", help='JSON file (UTF-8) with your own texts for the screen: '
+        '{"happy": "joyful", ...}')
     add("--label-set", choices=("full", *LABEL_SETS), default="full", help="basic: positive, neutral, negative, surprised "
         "(default: full, the model's seven)")
 
 
 def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--kiosk", action="store_true", help="full screen for visitors: no frame, pointer or keys, large type, a notice")
-    add("--exit-chord", type=_chord, default="qqq", metavar="KEYS", help="letters and digits that end a kiosk when typed within "
-        "two seconds (default: qqq)")
-    add("--idle-seconds", type=positive, default=8.0, metavar="S", help="with nobody there for so long, a kiosk shows its idle "
-        "screen and forgets the last visitor (default: 8)")
-    add("--notice", action=argparse.BooleanOptionalAction, default=True, help="tell a kiosk's visitors what it does "
+    add("--kiosk", action="store_true", help="full screen for visitors: no window frame, pointer or keys; large text and a "
+        "notice")
+    add("--exit-chord", type=_chord, default="qqq", metavar="KEYS", help="letters and digits that exit the kiosk when typed "
+        "within two seconds (default: qqq)")
+    add("--idle-seconds", type=positive, default=8.0, metavar="S", help="after S seconds without a face, show the idle screen "
+        "and forget the last visitor (default: 8)")
+    add("--notice", action=argparse.BooleanOptionalAction, default=True, help="show visitors a privacy notice "
         "(default: yes)")
-    add("--operator", type=_operator, metavar="NAME", help="who is responsible, for the notice")
-    add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, for the notice's QR code")
-    add("--record-on-consent", action="store_true", help="a kiosk records only after a visitor presses the button shown (click, "
+    add("--operator", type=_operator, metavar="NAME", help="name of the responsible operator in the notice")
+    add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, shown as a QR code in the notice")
+    add("--record-on-consent", action="store_true", help="record only after a visitor presses the button on the screen (click, "
         "touch, Enter or space); --output names the first recording")
-    add("--consent-seconds", type=positive, default=30.0, metavar="S", help="such a recording lasts no longer (default: 30)")
+    add("--consent-seconds", type=positive, default=30.0, metavar="S", help="maximum length of such a recording (default: 30)")
 
 
 def add_privacy(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--no-store", action="store_true", help="open no file for writing")
+    group.add_argument("--no-store", action="store_true", help="never open a file for writing")
     masks = group.add_mutually_exclusive_group()
-    masks.add_argument("--blur-faces", dest="mask", action="store_const", const="blur", help="blur faces in all that is shown, "
-                       "recorded, saved or sent")
-    masks.add_argument("--mask", choices=("emoji", "pixelate"), help="cover them with emoji, or pixelate them")
+    masks.add_argument("--blur-faces", dest="mask", action="store_const", const="blur", help="blur faces in everything that is "
+                       "shown, recorded, saved or sent")
+    masks.add_argument("--mask", choices=("emoji", "pixelate"), help="cover faces with emoji, or pixelate them")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -60,6 +63,14 @@ def check(args: argparse.Namespace) -> None:
     for name in ("record_on_consent", "operator", "policy_url"):
         if getattr(args, name) and not args.kiosk:
             raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+
+
+def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
+    """The kiosk that the options ask for, if they do."""
+    if not args.kiosk:
+        return None
+    return KioskConfig(args.exit_chord, args.idle_seconds, args.notice, args.operator or "", args.policy_url or "",
+                       args.record_on_consent, args.consent_seconds)
 
 
 def _check_recording(args: argparse.Namespace) -> None:

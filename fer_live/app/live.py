@@ -2,109 +2,77 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import logging
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
+from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.baseline import DEFAULT_S
-from fer_live.app.chain import Chain
-from fer_live.app.controls import Controls
+from fer_live.analysis.detection import ScheduledDetector
+from fer_live.analysis.load_governor import Governor
+from fer_live.app.config import Config
+from fer_live.app.keys import dead_keys, make_keys
 from fer_live.app.kiosk import set_up_kiosk
-from fer_live.app.open_source import patience
-from fer_live.app.options import check_outputs
-from fer_live.app.outgoing_sink import add_outgoing_sink
-from fer_live.app.parts import dead_keys, live_keys, load, make_view, screen_words, wants_window
-from fer_live.kiosk.notify import Heartbeat
-from fer_live.pipeline import RateMeter, mirrored, run_live
+from fer_live.app.open_analyzer import open_analyzer
+from fer_live.app.output_checks import check_outputs
+from fer_live.app.outputs import Outputs, add_sinks, make_recorder, open_port
+from fer_live.app.screen import make_view, screen_words, wants_window
+from fer_live.pipeline import mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import StatusLines, Window
-from fer_live.sinks.disk import unused
-from fer_live.sinks.log import Log, entry
 from fer_live.sinks.microphone import Microphone
-from fer_live.sinks.recorder import VideoRecorder, write_picture
-from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.grid import Grid
-from fer_live.types import OutputError, Sink, SourceError
-from fer_live.web import Place, WebView, take_place
-
-SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
+from fer_live.types import Analysis, Draw, Frame, Screen, Source, SourceError, View
 
 
-def run_camera(args: argparse.Namespace, source, is_demo: bool, model: Path, stop: threading.Event, stack: ExitStack) -> None:
+def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Event, stack: ExitStack) -> None:
     """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
-    check_outputs(args, "live", [])
-    microphone = stack.enter_context(Microphone(args.audio)) if args.audio is not None else None
-    has_window = wants_window(args)
-    place = open_port(args, stack)
-    words = screen_words(args)
-    view = make_view(args, args.mirror is not False, "DEMO" if is_demo else "")
-    analyze = chain = Chain(args, load(args, model), view)
-    controls = Controls(view, write_picture, lambda path: make_recorder(args, path, source.fps, microphone, controls.tell),
-                        partial(analyze.analyzer.calibrate, args.calibrate or DEFAULT_S))
-    stack.enter_context(controls)
+    check_outputs(config, "live", [])
+    microphone = stack.enter_context(Microphone(config.output.audio)) if config.output.audio is not None else None
+    has_window = wants_window(config)
+    place = open_port(config.web, stack)
+    words = screen_words(config.screen)
+    view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "")
+    analyzer = open_analyzer(config.analysis, "live")
+    outputs = Outputs(view, lambda path: make_recorder(config.output, path, source.fps, microphone, outputs.tell))
+    stack.enter_context(outputs)
     if microphone is not None:
-        microphone.lost = lambda text: controls.tell("microphone lost", text)
-    add_sinks(args, source, controls, analyze.labels, place, stack)
-    if args.kiosk:
-        analyze, draw, screen = set_up_kiosk(args, analyze, words, view, controls, stop, stack)
+        microphone.lost = lambda text: outputs.tell("microphone lost", text)
+    add_sinks(config, source, outputs, analyzer.labels, place, stack)
+    analyze, presented = governed(analyzer, config.analysis.target_fps, view)
+    draw: Draw
+    screen: Screen
+    if config.kiosk:
+        analyze, draw, screen = set_up_kiosk(config, config.kiosk, analyzer, analyze, words, outputs, stop, stack)
     else:
-        draw = Overlay(analyze.labels, view, words, dead_keys(args)).draw
-        keys = live_keys(args, controls.keys(stop.set))
-        screen = stack.enter_context(Window(keys, stop.set) if has_window else StatusLines())
-    each, started_s = partial(mirrored, view=view), time.monotonic()
+        can_write = config.output.can_write
+        keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S), can_write)
+        draw = Overlay(analyzer.labels, view, words, dead_keys(can_write)).draw
+        quiet = config.log_level > logging.INFO
+        screen = stack.enter_context(Window(keys, stop.set)) if has_window else StatusLines(quiet)
+    each, started_s, max_seconds = partial(mirrored, view=view), time.monotonic(), config.source.max_seconds
     frames = source.frames(each) if isinstance(source, Grid) else each(source)
-    presented = chain.governor.presented if chain.governor else None
-    run_live(frames, analyze, draw, controls.sinks, screen, stop, args.max_seconds, controls.failed, presented)
-    if args.kiosk and not stop.is_set() and time.monotonic() - started_s < (args.max_seconds or float("inf")):
+    run_live(frames, analyze, draw, outputs.sinks, screen, stop, max_seconds, outputs.failed, presented)
+    if config.kiosk and not stop.is_set() and time.monotonic() - started_s < (max_seconds or float("inf")):
         raise SourceError("the source has come to its end; a kiosk's should not: start it again")
 
 
-def add_sinks(
-    args: argparse.Namespace, source, controls: Controls, labels: tuple[str, ...], place: Place | None, stack: ExitStack
-) -> None:
-    """Where the results go besides the screen: recording, log, web view, and the sign of life for systemd."""
-    if args.output and not args.record_on_consent:
-        controls.record(args.output)
-    if args.log:
-        controls.add_log(Log(unused(args.log), labels, live=True))
-    outgoing = add_outgoing_sink(args, source, controls.sinks, labels, lambda: controls.view.recording, stack)
-    if place:
-        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False),
-                       stale_s=patience(args).read_s, more_metrics=outgoing.metrics_text if outgoing else None)
-        controls.sinks.append(stack.enter_context(view))
-    controls.sinks.append(stack.enter_context(Heartbeat()))
+def governed(
+    analyzer: Analyzer, target_fps: float | None, view: View
+) -> tuple[Callable[[Frame], Analysis], Callable[[float], None] | None]:
+    """How to analyze, and what to tell of the time that showing takes: with a target rate a governor does both, and the view
+    says what was given up for it."""
+    if not target_fps:
+        return analyzer, None
+    assert isinstance(analyzer.detector, ScheduledDetector)
+    governor = Governor(analyzer, analyzer.detector, target_fps)
 
+    def analyze(frame: Frame) -> Analysis:
+        analysis = governor(frame)
+        view.quality = governor.note
+        return analysis
 
-def make_recorder(
-    args: argparse.Namespace, path: Path, fps: float, microphone: Microphone | None, tell: Callable[[str, str], None]
-) -> Sink:
-    """A recorder for `path`, in one file or, if the options say so, in many."""
-    is_limited = args.keep_gb is not None or args.keep_days is not None
-    segment_minutes = args.segment_minutes or (SEGMENT_MINUTES if is_limited else None)
-
-    def open_file(path: Path) -> VideoRecorder:
-        recorder = VideoRecorder(unused(path), fps, live=True, microphone=microphone, comment=OWN if segment_minutes else "")
-        print(f"recording to {recorder.path}", file=sys.stderr)
-        return recorder
-
-    if segment_minutes is None:
-        return open_file(path)
-    keep_bytes, keep_s = (args.keep_gb or float("inf")) * 1e9, (args.keep_days or float("inf")) * 86_400
-    quota = Quota(path, keep_bytes, keep_s, lambda text: tell("old recordings", text))
-    return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
-
-
-def open_port(args: argparse.Namespace, stack: ExitStack) -> Place | None:
-    """The port of --serve, taken before the model is loaded: one that is in use is said at once."""
-    if args.serve is None:
-        if args.token:
-            raise OutputError("--token is for --serve [HOST:]PORT; give both")
-        return None
-    place = take_place(*args.serve, args.token)
-    stack.callback(place.socket.close)
-    return place
+    return analyze, governor.presented

@@ -1,76 +1,83 @@
-"""Opens what the options name as the source: a file, a supervised camera or stream, several of them, or the demo."""
+"""Opens what the configuration names as the source: a file, a supervised camera or stream, several of them, or the demo."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import logging
 from contextlib import ExitStack
+from typing import cast
 
-from fer_live.redact import redact_address
+from fer_live.app.config import SourceConfig
+from fer_live.redact import redact, redact_address
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.grid import Grid
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.open import open_source
 from fer_live.sources.slate import draw_slate
 from fer_live.sources.supervisor import Patience, Supervised
-from fer_live.types import SourceError
+from fer_live.types import LiveSource, Source, SourceError
+
+logger = logging.getLogger("fer_live")
 
 # They mean something to cameras and streams only: the demo and files are not watched.
-WATCHING = ("wait_for_camera", "silent_seconds", "frozen_seconds", "on_camera_lost", "on_camera_found")
+WATCHING = {"--wait-for-camera": "wait_for_camera", "--silent-seconds": "silent_s", "--frozen-seconds": "frozen_s",
+            "--on-camera-lost": "on_camera_lost", "--on-camera-found": "on_camera_found"}
 
 
-def enter_source(args: argparse.Namespace, stack: ExitStack):
+def enter_source(config: SourceConfig, stack: ExitStack) -> tuple[Source, bool]:
     """The opened source, and whether it is the demo. Without a choice it is camera 0, else the demo."""
-    if args.source:
-        source = make_grid(args.source, args) if len(args.source) > 1 else make_source(args.source[0], args)
-        _check_watching(args, source)
-        return stack.enter_context(source), "demo" in args.source
+    if config.names:
+        source = make_grid(config) if len(config.names) > 1 else make_source(config.names[0], config)
+        _check_watching(config, source)
+        stack.enter_context(source)
+        logger.debug(f"{redact(', '.join(config.names))}: {source.fps:g} frames a second")
+        return source, "demo" in config.names
     try:
-        return stack.enter_context(make_source("0", args)), False
+        return stack.enter_context(make_source("0", config)), False
     except SourceError as error:
-        print(f"{error}: showing the built-in demo", file=sys.stderr)
+        logger.warning(f"{error}: showing the built-in demo")
         return stack.enter_context(open_source("demo")), True
 
 
-def _check_watching(args: argparse.Namespace, source) -> None:
+def _check_watching(config: SourceConfig, source: Source) -> None:
     """Raises SourceError where an option could not take effect."""
-    given = [name for name in WATCHING if not (getattr(args, name) is None or getattr(args, name) is False)]
+    given = [option for option, name in WATCHING.items() if not (getattr(config, name) is None
+             or getattr(config, name) is False)]  # 0 seconds are given, too
     if given and not any(isinstance(one, Supervised) for one in (source.sources if isinstance(source, Grid) else [source])):
-        raise SourceError(f"--{given[0].replace('_', '-')} is for cameras and streams; leave it out for files and the demo")
+        raise SourceError(f"{given[0]} is for cameras and streams; leave it out for files and the demo")
 
 
-def patience(args: argparse.Namespace) -> Patience:
-    """How long to wait for a camera, as the options say."""
-    given = {"silent_s": args.silent_seconds, "frozen_s": args.frozen_seconds}
+def patience(config: SourceConfig) -> Patience:
+    """How long to wait for a camera."""
+    given = {"silent_s": config.silent_s, "frozen_s": config.frozen_s}
     return Patience.of(**{name: value for name, value in given.items() if value is not None})
 
 
-def make_grid(texts: list[str], args: argparse.Namespace) -> Grid:
+def make_grid(config: SourceConfig) -> Grid:
     """Several live sources side by side. Raises SourceError."""
-    sources = [make_source(text, args) for text in texts]
-    for text, source in zip(texts, sources, strict=True):
+    sources = [make_source(name, config) for name in config.names]
+    for name, source in zip(config.names, sources, strict=True):
         if not source.is_live:
-            raise SourceError(f"{text} is a file; several sources are for cameras, streams and the demo: run files one by one")
+            raise SourceError(f"{name} is a file; several sources are for cameras, streams and the demo: run files one by one")
     return Grid(sources)
 
 
-def make_source(text: str, args: argparse.Namespace):
-    """The source that `text` names; cameras and streams come supervised. Raises SourceError."""
+def make_source(name: str, config: SourceConfig) -> Source:
+    """The source of that name; cameras and streams come supervised. Raises SourceError."""
     try:
-        source = open_source(text, patience(args))
+        source = open_source(name, patience(config))
     except SourceError:
-        if not args.wait_for_camera:
+        if not config.wait_for_camera:
             raise
     else:
-        if not source.is_live or text == "demo":
+        if not source.is_live or name == "demo":
             return source
-    name = f"camera {text}" if camera_number(text) is not None else redact_address(text)
-    known = text
+    shown = f"camera {name}" if camera_number(name) is not None else redact_address(name)
+    known = name
 
-    def connect():
+    def connect() -> LiveSource:
         nonlocal known
         known = stable_path(known)  # plugged in again, a camera may get another number, but not another link
-        return open_source(known, patience(args))
+        return cast(LiveSource, open_source(known, patience(config)))
 
-    hooks = Hooks({"lost": args.on_camera_lost, "found": args.on_camera_found}, name)
-    return Supervised(name, connect, draw_slate, hooks, patience(args), args.wait_for_camera)
+    hooks = Hooks({"lost": config.on_camera_lost, "found": config.on_camera_found}, shown)
+    return Supervised(shown, connect, draw_slate, hooks, patience(config), config.wait_for_camera)

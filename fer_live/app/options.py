@@ -1,20 +1,23 @@
-"""The command line, and the checks that need neither a camera nor the network: they answer in under a second."""
+"""The command line -> a Config, with all checks that need neither a camera, a file nor the network."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
-import tempfile
+from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
-from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, positive
-from fer_live.app.outgoing_options import add_outgoing, check_outgoing
+from fer_live.app.config import AnalysisConfig, Config, OutputConfig, ScreenConfig, SourceConfig, WebConfig
+from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check, kiosk_config, positive
+from fer_live.app.outgoing_options import add_outgoing, outgoing_config
+from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.detections import DETECTORS
-from fer_live.model.paths import common_folder, exists, is_file, is_folder, named_path, shortened, why
+from fer_live.model.device import check_device_name
+from fer_live.model.paths import named_path
 from fer_live.model.spec import ANSWERS
-from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
@@ -32,18 +35,45 @@ keys in the window: q or Esc quits, r records, s saves a picture, n calibrates, 
 f full screen, h help"""
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options; a wrong one ends the program with status 2, as argparse does."""
+def parse(arguments: list[str] | None) -> Config:
+    """What the options mean. A wrong one ends the program with status 2, as argparse does.
+
+    Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
+    """
     args = make_parser().parse_args(arguments)
-    args.to_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
-    args.output = Path(args.output) if args.output else None
-    return args
+    if not args.list_cameras:
+        check_device_name(args.device)
+        check(args)
+    return Config(
+        source=SourceConfig(tuple(args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
+                            args.frozen_seconds, args.on_camera_lost, args.on_camera_found),
+        output=_output_config(args),
+        analysis=AnalysisConfig(args.model or DEFAULT_WEIGHTS, args.head, args.device, args.runtime, args.detector,
+                                args.calibrate, args.min_face, args.target_fps, args.label_set, args.mask),
+        screen=ScreenConfig(not args.no_window, args.mirror, frozenset(args.show), tuple(args.language), args.labels),
+        outgoing=outgoing_config(args), web=_web_config(args), kiosk=kiosk_config(args), list_cameras=args.list_cameras,
+        log_level=args.log_level)
+
+
+def _output_config(args: argparse.Namespace) -> OutputConfig:
+    is_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
+    return OutputConfig(Path(args.output) if args.output else None, is_folder, args.log, args.audio, args.segment_minutes,
+                        args.keep_gb, args.keep_days, can_write=not args.no_store)
+
+
+def _web_config(args: argparse.Namespace) -> WebConfig | None:
+    if args.serve is None:
+        if args.token and not args.list_cameras:
+            raise OutputError("--token is for --serve [HOST:]PORT; give both")
+        return None
+    host, port = args.serve
+    return WebConfig(host, port, args.token)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All options, in groups."""
-    parser = redact_errors(argparse.ArgumentParser(
-        prog="python -m fer_live", description="Finds faces in video and names their expressions, in real time.",
+    parser: argparse.ArgumentParser = redact_errors(argparse.ArgumentParser(
+        prog="python -m fer_live", description="Real-time facial expression recognition for webcams, files and streams.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     ))
     parser.register("type", Path, named_path)
@@ -58,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_words(parser.add_argument_group("words"))
     add_privacy(parser.add_argument_group("privacy"))
     add_kiosk(parser.add_argument_group("kiosk"))
+    _add_messages(parser.add_argument_group("messages"))
     return parser
 
 
@@ -66,55 +97,57 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
     add("--source", action="append", type=_not_empty, help="camera number, name or /dev path, video file, picture, folder or "
         "glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be "
         "given several times: live ones are shown side by side")
-    add("--list-cameras", action="store_true", help="say which cameras there are, with their modes, and end")
-    add("--max-seconds", type=positive, metavar="S", help="stop after this long")
+    add("--list-cameras", action="store_true", help="list cameras and their modes, then exit")
+    add("--max-seconds", type=positive, metavar="S", help="stop after S seconds")
 
 
 def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--wait-for-camera", action="store_true", help="where there is no camera at the start, wait for it instead of ending")
-    add("--silent-seconds", type=_silence, metavar="S", help="no picture for this long is a fault; give more than a slow camera "
-        "takes from one picture to the next (default: 4)")
-    add("--frozen-seconds", type=_not_negative, metavar="S", help="the same picture for this long is a fault; 0: it never is "
-        "(default: 4)")
-    add("--on-camera-lost", metavar="CMD", help="a shell command to run when the camera is lost; it finds FER_LIVE_CAMERA and "
-        "FER_LIVE_REASON in its environment")
-    add("--on-camera-found", metavar="CMD", help="a shell command to run when it is back")
+    add("--wait-for-camera", action="store_true", help="if no camera is found at the start, wait for one instead of exiting")
+    add("--silent-seconds", type=_silence, metavar="S", help="reconnect if no picture arrives for S seconds; for a slow "
+        "camera, give more than its interval between pictures (default: 4)")
+    add("--frozen-seconds", type=_not_negative, metavar="S", help="reconnect if the picture does not change for S seconds; 0 "
+        "disables this check (default: 4)")
+    add("--on-camera-lost", metavar="CMD", help="shell command to run when the camera is lost; its environment has "
+        "FER_LIVE_CAMERA and FER_LIVE_REASON")
+    add("--on-camera-found", metavar="CMD", help="shell command to run when the camera is back")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source; picture or folder of "
-        "pictures")
-    add("--log", type=Path, metavar="FILE", help=".jsonl: an object a frame; .csv: a row a face")
+    add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source, or annotated "
+        "picture or folder of pictures. Existing files are never overwritten; the name gets a numeric suffix")
+    add("--log", type=Path, metavar="FILE", help=".jsonl: one object per frame; .csv: one row per face")
 
 
 def _add_recording(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--audio", nargs="?", const="", metavar="DEVICE", help="record the microphone too: its name (default: the system's), "
+    add("--audio", nargs="?", const="", metavar="DEVICE", help="also record a microphone, by name (default: the system's), "
         "or a sound file in its place")
-    add("--segment-minutes", type=positive, metavar="M", help="begin a new file every M minutes; the time stands in "
+    add("--segment-minutes", type=positive, metavar="M", help="start a new file every M minutes, with the time in "
         "its name")
-    add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files beyond G gigabytes")
-    add("--keep-days", type=positive, metavar="D", help="delete those older than D days (with either, M is 10 if not given)")
+    add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files when they exceed G gigabytes")
+    add("--keep-days", type=positive, metavar="D", help="delete these files after D days (with either option, M defaults "
+        "to 10)")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
-    add("--head", choices=ANSWERS, help="shown: both heads, adjusted so that rare expressions are named; fer2013 (dataset "
-        "labels) or ferplus (crowd votes): one head, as it was trained (default: the model's own)")
+    add("--model", type=Path, metavar="FILE", help="best_model.pt or .onnx file (default: the released model)")
+    add("--head", choices=ANSWERS, help="classifier head: fer2013 (dataset labels), ferplus (crowd votes), or shown: both, "
+        "adjusted so that rare expressions are recognized (default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--runtime", default="auto", choices=RUNTIMES, help="what computes the expressions on the CPU (default: the fastest that "
-        "is installed)")
-    add("--detector", default="haar", choices=DETECTORS, help="how faces are found: haar (upright, from the front), yunet (also "
-        "turned, tilted and dim ones) or both (default: haar)")
+    add("--runtime", default="auto", choices=RUNTIMES, help="inference runtime on the CPU (default: the fastest that is "
+        "installed)")
+    add("--detector", default="haar", choices=DETECTORS, help="face detector: haar (upright frontal faces), yunet (also "
+        "turned, tilted and dim faces) or both (default: haar)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
-        "for so long (default: 3), then take its resting expression out of its answers; in a video, the faces it begins with. "
-        "Kept in memory only, while the face is followed")
-    add("--min-face", type=positive, metavar="SIZE", help="smallest face: pixels, or below 1 a share of the shorter side of "
-        "each camera's picture (default: 0.14, pictures 0.06)")
-    add("--target-fps", type=positive, metavar="N", help="hold this rate by searching for faces less often and less finely")
+        "for this long (default: 3), then subtract its resting expression from its results; in a video, the faces in view at "
+        "its start. Kept in memory only, while the face is tracked")
+    add("--min-face", type=positive, metavar="SIZE", help="smallest face to detect: in pixels, or below 1 as a share of the "
+        "shorter side of each camera's picture (default: 0.14, for pictures 0.06)")
+    add("--target-fps", type=positive, metavar="N", help="maintain N frames a second by detecting faces less often and less "
+        "finely")
 
 
 def _add_view(group: argparse._ArgumentGroup) -> None:
@@ -127,10 +160,17 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
 
 def _add_web(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--serve", type=_address, metavar="[HOST:]PORT", help="show a live run to browsers (default host: 127.0.0.1); "
-        "also /snapshot.jpg, /events, /healthz, /metrics. Plain HTTP: for a network you trust")
-    add("--token", help="what viewers must know, 12 characters or more; also the variable FER_LIVE_TOKEN "
-        "(default: made and printed for any host but 127.0.0.1)")
+    add("--serve", type=_address, metavar="[HOST:]PORT", help="serve a web page of a live run (default host: 127.0.0.1), "
+        "with /snapshot.jpg, /events, /healthz and /metrics. Plain HTTP: use it on a trusted network only")
+    add("--token", help="password for viewers, 12 characters or more; also read from FER_LIVE_TOKEN "
+        "(default: generated and printed for any host but 127.0.0.1)")
+
+
+def _add_messages(group: argparse._ArgumentGroup) -> None:
+    levels = group.add_mutually_exclusive_group()
+    add = partial(levels.add_argument, action="store_const", dest="log_level", default=logging.INFO)
+    add("--quiet", const=logging.WARNING, help="show only warnings and errors: no other messages, progress or status lines")
+    add("--verbose", const=logging.DEBUG, help="also show versions, rates and times of loading")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -170,63 +210,3 @@ def _shown(text: str) -> set[str]:
         wrong = ", ".join(sorted(names - set(SHOW)))
         raise argparse.ArgumentTypeError(f"cannot show {wrong}; there are: {', '.join(SHOW)}, none")
     return names
-
-
-def check_outputs(args: argparse.Namespace, kind: str, source_paths: list[Path]) -> None:
-    """Refuse what could not be written, before anything is opened or loaded. kind: "live", "video" or "pictures"."""
-    check_outgoing(args, kind)
-    if args.log and args.log.suffix.lower() not in (".jsonl", ".csv"):
-        raise OutputError(f"--log {args.log}: logs are .jsonl or .csv")
-    if kind == "pictures" and args.calibrate:
-        raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
-    if args.output and kind != "pictures" and (args.output.suffix.lower() != ".mp4" or args.to_folder):
-        raise OutputError(f"--output {args.output}{'/' * args.to_folder}: recordings are .mp4 files")
-    if kind != "live":
-        for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
-            if getattr(args, name) is not None:
-                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
-    path = args.output
-    try:
-        is_to_folder = kind == "pictures" and args.output is not None and output_is_folder(args, len(source_paths))
-        if kind == "pictures" and args.output and not is_to_folder:
-            _check_picture(args.output, len(source_paths))
-        for path in filter(None, (args.output, args.log)):
-            _check_place(path, source_paths, is_to_folder and path is args.output)
-    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
-        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another name or place") from None
-
-
-def output_is_folder(args: argparse.Namespace, pictures: int) -> bool:
-    """Whether pictures are written into `args.output`, rather than one to it. Raises OSError if that cannot be told."""
-    output = args.output
-    if args.to_folder or is_folder(output):
-        return True
-    return not output.suffix and not (pictures == 1 and is_file(output))
-
-
-def _check_picture(output: Path, pictures: int) -> None:
-    if output.suffix.lower() not in PICTURES_WRITTEN:
-        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURES_WRITTEN)}, or give a folder, with / at its end")
-    if pictures > 1:
-        raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
-
-
-def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:
-    """Raises OutputError if `path` cannot be made, or is the source; OSError if that cannot be told."""
-    if exists(path):
-        taken = [*source_paths, common_folder(source_paths)] if source_paths else []
-        if any(exists(source) and path.samefile(source) for source in taken):
-            raise OutputError(f"{path} would overwrite the source; choose another place")
-        if is_folder(path) != is_to_folder:
-            raise OutputError(f"cannot write {path}: it is a {'file' if is_to_folder else 'folder'}")
-    folder = path if is_to_folder else path.parent
-    existing = folder
-    while not exists(existing):
-        existing = existing.parent
-    if folder != existing and not is_to_folder:
-        raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
-    try:
-        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from fer_live.app.config import OutgoingConfig
 from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
 from fer_live.outgoing.webhook import Webhook
@@ -33,24 +34,31 @@ def add_outgoing(group: argparse._ArgumentGroup) -> None:
     add("--virtual-camera", action="store_true", help="show the picture as a camera to other programs of this computer")
 
 
-def check_outgoing(args: argparse.Namespace, kind: str) -> None:
+def outgoing_config(args: argparse.Namespace) -> OutgoingConfig:
+    """What these options mean."""
+    rules = tuple((what, command) for what, command in args.on or ())
+    return OutgoingConfig(rules, args.webhook, args.osc, args.mqtt, args.mqtt_user, args.mqtt_tls, args.mqtt_name, args.lsl,
+                          args.virtual_camera)
+
+
+def check_outgoing(config: OutgoingConfig, kind: str) -> None:
     """Raises OutputError for options that could not take effect. kind: "live", "video" or "pictures"."""
     for name in OF_MQTT:
-        if getattr(args, name) is not None and not args.mqtt:
+        if getattr(config, name) is not None and not config.mqtt:
             raise OutputError(f"{_option(name)} is for --mqtt HOST; give both")
-    given = [name for name in OUTPUTS if getattr(args, name)]
+    given = [name for name in OUTPUTS if getattr(config, name)]
     if given and kind != "live":
         raise OutputError(f"{_option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
-    for what, command in args.on or ():
+    for what, command in config.on:
         make_rule(what, command)
     for option in {_option(name) for name in given} & PACKAGES.keys():  # now, not when the model is loaded
         optional(option)
 
 
-def sends(args: argparse.Namespace) -> tuple[bool, bool]:
+def sends(config: OutgoingConfig) -> tuple[bool, bool]:
     """Whether pictures, and whether results, are handed to other programs or devices. Where those send them nobody here knows:
     an address of this device is no exception."""
-    return args.virtual_camera, any(getattr(args, name) for name in OUTPUTS)
+    return config.virtual_camera, any(getattr(config, name) for name in OUTPUTS)
 
 
 def _option(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
+from fer_live.app.config import Config
 from fer_live.app.outgoing_options import make_rule
 from fer_live.outgoing.commands import Commands
 from fer_live.outgoing.events import ENTER, HOLD, LEAVE, EventDetector
@@ -20,18 +19,18 @@ from fer_live.outgoing.webhook import Webhook
 from fer_live.outgoing.worker import Receiver
 from fer_live.sources.demo import Demo
 from fer_live.sources.grid import Grid
-from fer_live.types import UNSURE, OutputError, Sink
+from fer_live.types import UNSURE, OutputError, Sink, Source
 
 
 def add_outgoing_sink(
-    args: argparse.Namespace, source: Any, sinks: list[Sink], labels: tuple[str, ...], is_recording: Callable[[], bool],
+    config: Config, source: Source, sinks: list[Sink], labels: tuple[str, ...], is_recording: Callable[[], bool],
     stack: ExitStack,
 ) -> Outgoing | None:
     """The sink of all outputs that the options ask for, entered and appended; None if there are none. Raises OutputError.
 
     source: the opened one. labels: class names in the order of the probabilities.
     """
-    receivers = make_receivers(args, labels, source)
+    receivers = make_receivers(config, labels, source)
     if not receivers:
         return None
     commands = next((one for one in receivers if isinstance(one, Commands)), None)
@@ -42,34 +41,35 @@ def add_outgoing_sink(
     return outgoing
 
 
-def make_receivers(args: argparse.Namespace, labels: tuple[str, ...], source: Any = None) -> list[Receiver]:
+def make_receivers(config: Config, labels: tuple[str, ...], source: Source | None = None) -> list[Receiver]:
     """A receiver for each output. Raises OutputError where its package is missing or it names an unknown label."""
     made: list[Receiver] = []
-    if args.on:
-        rules = [make_rule(*one) for one in args.on]
+    asked = config.outgoing
+    if asked.on:
+        rules = [make_rule(*one) for one in asked.on]
         known = {*labels, UNSURE}
         for rule in rules:
             if rule.kind == HOLD and rule.label not in known:
                 raise OutputError(f"--on {rule.text}: there is no label {rule.label}; there are: {', '.join(sorted(known))}, "
                                   f"and {ENTER} and {LEAVE}")
-        made.append(Commands(rules, is_storing=not (args.no_store or args.kiosk)))  # no visitor has agreed to a snapshot
-    if args.webhook:
+        is_storing = config.output.can_write and not config.kiosk  # no visitor has agreed to a snapshot
+        made.append(Commands(rules, is_storing=is_storing))
+    if asked.webhook:
         try:
-            made.append(Webhook(args.webhook))
+            made.append(Webhook(asked.webhook))
         except ValueError as error:
             raise OutputError(f"--webhook: {error}") from None
-    if args.osc:
-        host, port = args.osc
+    if asked.osc:
+        host, port = asked.osc
         made.append(Osc(host, port, labels))
-    if args.mqtt:
-        host, port = args.mqtt
-        broker = Broker(host, port, args.mqtt_user, args.mqtt_tls)
+    if asked.mqtt:
+        broker = Broker(*asked.mqtt, asked.mqtt_user, asked.mqtt_tls)
         parts = source.sources if isinstance(source, Grid) else [source]
-        names = args.source or ["demo" if isinstance(source, Demo) else "camera 0"]
-        made.append(Mqtt(broker, args.mqtt_name or socket.gethostname(), names, labels,
+        names = list(config.source.names) or ["demo" if isinstance(source, Demo) else "camera 0"]
+        made.append(Mqtt(broker, asked.mqtt_name or socket.gethostname(), names, labels,
                          lambda number: getattr(parts[number], "is_lost", False)))
-    if args.lsl:
-        made.append(Lsl(args.lsl, labels))
-    if args.virtual_camera:
+    if asked.lsl:
+        made.append(Lsl(asked.lsl, labels))
+    if asked.virtual_camera:
         made.append(VirtualCamera())
     return made

@@ -11,17 +11,22 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import logging
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.bench.settings import KINDS, QUICK, Settings
 from fer_live.redact import redact, redact_errors
 from fer_live.types import OutputError, SourceError
 
+logger = logging.getLogger("fer_live")
 
+
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     """Measure; returns the exit status. A target that is missed is no error."""
     args = parse(arguments)
@@ -33,11 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         check(args)
         run(args, QUICK if args.quick else Settings())
     except (SourceError, OutputError, CheckpointError, DeviceError, OSError) as error:
-        print(f"error: {redact(one_line(error))}", file=sys.stderr)
+        logger.error(f"error: {redact(one_line(error))}")
         return 2
     except KeyboardInterrupt:
-        print("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""),
-              file=sys.stderr)
+        logger.info("stopped" + (f"; what was measured before is in {args.json}" if args.json and args.json.is_file() else ""))
         return 130
     return 0
 
@@ -116,7 +120,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         if args.json:
             write_atomically(args.json, lambda temporary: temporary.write_text(json.dumps(result, indent=1) + "\n"))
     if args.json:
-        print(f"wrote {args.json}", file=sys.stderr)
+        logger.info(f"wrote {args.json}")
 
 
 def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[list[dict], list[str]]:

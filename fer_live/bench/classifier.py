@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ from fer_live.bench.measure import percentiles_ms
 from fer_live.bench.settings import Settings
 from fer_live.model.checkpoint import load_checkpoint
 from fer_live.model.preprocess import normalize
+
+logger = logging.getLogger("fer_live")
 
 Classify = Callable[[np.ndarray], np.ndarray]  # crops (N, S, S, C) uint8 -> probabilities (N, 7)
 
@@ -40,7 +42,7 @@ def measure(model: Path, onnx: Path | None, settings: Settings) -> tuple[list[di
     candidates, notes = present(model, onnx)
     spec, random = next(ours.classify.spec for ours in candidates if not ours.is_plain), np.random.default_rng(0)
     for repeat in range(settings.repeats):
-        print(f"classifier, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+        logger.info(f"classifier, run {repeat + 1} of {settings.repeats}")
         for candidate in candidates:
             torch.set_num_threads(candidate.threads)
             for batch in settings.batches + ((256,) if candidate.device != "cpu" else ()):

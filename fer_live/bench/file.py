@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+import logging
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from fer_live.pipeline import run_file
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame
+
+logger = logging.getLogger("fer_live")
 
 CLIP_FPS = 30
 
@@ -52,7 +54,7 @@ def measure(model: Path, device: str, settings: Settings) -> list[dict]:
             floor_s(clip, Path(folder) / "warm.mp4")
             runs = []
             for repeat in range(settings.repeats):
-                print(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+                logger.info(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}")
                 runs.append(_run(clip, Path(folder) / str(repeat), scene, model, device, settings.file_frames))
         names = [name for name in runs[0] if name != "true_faces"]
         rows.append({"size_wh": list(size_wh), "frames": settings.file_frames, "clip_fps": CLIP_FPS, **median_of(runs, *names),
@@ -103,10 +105,10 @@ def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
 
 def run_s(clip: Path, model: Path, device: str, *options) -> float:
     """Seconds that the program takes for the clip with these options, from the first frame to the finished file."""
-    args = parse(["--source", str(clip), "--no-window", "--device", device, *map(str, options)])
+    config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, *map(str, options)])
     with ExitStack() as stack, redirect_stderr(io.StringIO()):  # its progress bar is not ours
         source = Clocked(stack.enter_context(VideoFile(clip)))
-        run_files(args, source, model, threading.Event(), stack)
+        run_files(config, cast(VideoFile, source), threading.Event(), stack)
         return time.monotonic() - source.started_s
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,6 +17,8 @@ from fer_live.bench.settings import Settings
 from fer_live.pipeline import mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.types import Analysis, Rates, View
+
+logger = logging.getLogger("fer_live")
 
 FIGURES = ("analysed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",
            "faces_found")
@@ -54,7 +56,7 @@ def measure(model: Path, device: str, settings: Settings) -> list[dict]:
             loop = Loop(scene)
             for case in settings.live:
                 if (case[0], case[2]) == (scene.faces, scene.size_wh):
-                    print(f"live {case[0]} faces at {case[1]} fps, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+                    logger.info(f"live {case[0]} faces at {case[1]} fps, run {repeat + 1} of {settings.repeats}")
                     runs[case].append(run_once(Analyzer.from_checkpoint(model, device), loop, case[1], settings))
     return [_summed_up(case, done) for case, done in runs.items()]
 

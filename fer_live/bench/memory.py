@@ -8,6 +8,7 @@ It is measured in a process of its own, in which nothing else was loaded before.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from fer_live.bench.scenes import PERIOD_S, Scene
 from fer_live.bench.settings import Settings
 from fer_live.types import Analysis, Frame, Rates, View
 
+logger = logging.getLogger("fer_live")
+
 ROOT = Path(__file__).parents[2]
 SCENE_FPS = 15
 
@@ -38,7 +41,7 @@ def measure(model: Path, device: str, settings: Settings) -> dict:
         try:
             for line in process.stdout:
                 sizes.append(json.loads(line))
-                print(f"memory, {sizes[-1]['frames']} of {settings.memory_frames[-1]} frames", file=sys.stderr)
+                logger.info(f"memory, {sizes[-1]['frames']} of {settings.memory_frames[-1]} frames")
         finally:
             if process.poll() is None and len(sizes) < len(settings.memory_frames):
                 process.terminate()
@@ -68,7 +71,9 @@ class Steps:
         while self.shown < self.marks[-1]:
             self._asked.acquire(timeout=5.0)  # should the pipeline hold a frame back until it has another
             picture = self.pictures[round(index / self.fps * SCENE_FPS) % len(self.pictures)]
-            yield Frame(cv2.imdecode(picture, cv2.IMREAD_COLOR), index, time.monotonic())
+            image = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+            assert image is not None  # it was encoded above
+            yield Frame(image, index, time.monotonic())
             index += 1
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from fer_live.bench.file import log_only_s, make_clip, true_faces, true_in_log
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Scene
 from fer_live.bench.settings import Settings
+
+logger = logging.getLogger("fer_live")
 
 VERSION = "import importlib.metadata as m, fer.fer; print(m.version('fer'))"
 
@@ -29,7 +31,7 @@ def measure(python: Path, model: Path, device: str, settings: Settings) -> dict:
         folder = Path(name)
         clip = make_clip(folder, scene, frames)
         for repeat in range(settings.repeats):
-            print(f"peer, run {repeat + 1} of {settings.repeats}", file=sys.stderr)
+            logger.info(f"peer, run {repeat + 1} of {settings.repeats}")
             log = folder / f"{repeat}.jsonl"
             took_s, theirs = log_only_s(clip, log, model, device), run_peer(python, clip, folder)
             if len(theirs["boxes"]) != frames:

@@ -81,7 +81,7 @@ def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool
         face_x = columns - face_x
     mask = np.zeros((rows, columns), np.float32)
     cv2.ellipse(mask, (columns // 2, rows // 2 - 6), (columns // 2 - 24, rows // 2 - 24), 0, 0, 360, 1.0, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 7)
+    soft = cv2.GaussianBlur(mask, (0, 0), 7)
     scale = side / FACE_SIDE
     reach = math.ceil(max(rows, columns) * scale * 0.6)
     left, top = max(0, round(x) - reach), max(0, round(y) - reach)
@@ -89,7 +89,7 @@ def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool
     cos, sin = scale * math.cos(tilt), scale * math.sin(tilt)
     matrix = np.array([[cos, -sin, x - left - cos * face_x + sin * face_y], [sin, cos, y - top - sin * face_x - cos * face_y]])
     size_wh = part.shape[1::-1]
-    share = cv2.warpAffine(mask, matrix, size_wh)[..., None]
+    share = cv2.warpAffine(soft, matrix, size_wh)[..., None]
     drawn = cv2.warpAffine(np.ascontiguousarray(head), matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
     part[:] = np.rint(part + share * (drawn.astype(np.float32) - part))
 

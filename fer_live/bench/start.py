@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 from fer_live.bench.settings import Settings
+
+logger = logging.getLogger("fer_live")
 
 ROOT = Path(__file__).parents[2]
 IMPORT_TORCH = ["-c", "import torch; print(torch.__version__, flush=True)"]
@@ -22,7 +25,7 @@ def measure(model: Path, device: str, settings: Settings) -> dict:
     program = ["-m", "fer_live", "--source", "demo", "--no-window", "--model", str(model.resolve()), "--device", device]
     pairs = []
     for turn in range(settings.starts + 1):
-        print(f"start, run {turn} of {settings.starts}" if turn else "start, warm-up", file=sys.stderr)
+        logger.info(f"start, run {turn} of {settings.starts}" if turn else "start, warm-up")
         pairs.append((first_line_s(program), first_line_s(IMPORT_TORCH)))
     ours, torch = zip(*pairs[1:], strict=True)
     return {

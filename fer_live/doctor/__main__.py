@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,8 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.doctor.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
 from fer_live.redact import redact_errors
+
+logger = logging.getLogger("fer_live")
 
 # What is checked, in the order of the answers: the module that checks it, the check, what to do if it dies.
 CHECKS = (
@@ -49,6 +53,7 @@ TIMEOUT_S = 90.0
 SIGNS = {OK: "ok", WARNING: "WARNING", FAILURE: "FAILURE"}
 
 
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     """Print an answer a line; 0, or 1 if something failed, or 2 for wrong arguments."""
     args = _parse(arguments)
@@ -62,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             if args.json != "-":
                 print("".join(_lines(finding) for finding in some), end="", flush=True)
     except OSError as error:  # no room or no right to make a temporary folder, or to start a process
-        print(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set TMPDIR to "
-              "a folder of yours", file=sys.stderr)
+        logger.error(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set "
+                     "TMPDIR to a folder of yours")
         return 2
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
     text = json.dumps({"status": _worst(findings), "counts": counts, "root": str(ROOT),
@@ -78,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             Path(args.json).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            print(f"error: cannot write {args.json} ({error.strerror}); give another place", file=sys.stderr)
+            logger.error(f"error: cannot write {args.json} ({error.strerror}); give another place")
             return 2
     return int(counts[FAILURE] > 0)
 
@@ -159,7 +164,7 @@ def _kill(process: subprocess.Popen) -> None:
 
 def _answers(path: Path) -> tuple[list[Finding], bool]:
     """What a check wrote, and whether it came to its end."""
-    findings = []
+    findings: list[Finding] = []
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
         if line == "end":

@@ -107,10 +107,10 @@ def video() -> Iterator[Finding]:
         container.mux(sound.encode(None))
     size = file.tell()
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         shades = [frame.to_ndarray(format="bgr24").mean() for frame in container.decode(video=0)]
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
     text = f"libx264 and AAC to MP4 and back: {len(shades)} of 10 pictures, {samples} samples, {size:,} bytes"
     if len(shades) == 10 and max(abs(s - shade) for s in shades) < 5 and samples >= 10240:

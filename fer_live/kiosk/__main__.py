@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.app.options import parse
+from fer_live.app.outgoing_options import check_outgoing
+from fer_live.model.device import DeviceError
 from fer_live.model.paths import exists, one_line
 from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
+
+logger = logging.getLogger("fer_live")
 
 NAME = "fer_live-kiosk.service"
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +48,7 @@ WantedBy=graphical-session.target
 """
 
 
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
@@ -56,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(own)
     try:
         return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
-    except (OutputError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+    except (OutputError, DeviceError, OSError) as error:
+        logger.error(f"error: {one_line(error)}")
         return 2
 
 
@@ -68,18 +75,15 @@ def unit_path() -> Path:
 
 def unit(options: list[str], hide: bool = False) -> str:
     """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
-    from fer_live.app.kiosk_options import check
-    from fer_live.app.outgoing_options import check_outgoing
-
     if "--source" not in options and not any(option.startswith("--source=") for option in options):
         options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
-    args = parse(options)
-    check(args)
-    check_outgoing(args, "live")  # now, rather than at each start
-    silent_s = args.silent_seconds or 0.0  # a slow camera must not be taken for a program that hangs
+    config = parse(options)
+    check_outgoing(config.outgoing, "live")  # now, rather than at each start
+    silent_s = config.source.silent_s or 0.0  # a slow camera must not be taken for a program that hangs
     if hide:
-        options = [redact(option.replace(args.token, HIDDEN) if args.token else option) for option in options]
+        token = config.web.token if config.web else None
+        options = [redact(option.replace(token, HIDDEN) if token else option) for option in options]
     command = [sys.executable, "-m", "fer_live", *options]
     return UNIT.format(root=_escaped(str(ROOT)), command=" ".join(_quoted(word) for word in command),
                        watchdog_s=max(30.0, 2 * silent_s + 15.0), start_s=180.0 + 4 * silent_s)
@@ -143,7 +147,7 @@ def _systemctl(*commands: list[str]) -> bool:
         whole = ["systemctl", "--user", *command]
         if not shutil.which("systemctl") or subprocess.run(whole, capture_output=True, check=False).returncode:
             rest = " && ".join("systemctl --user " + " ".join(left) for left in commands[i:])
-            print(f"systemd's user manager did not answer; in the desktop session run: {rest}", file=sys.stderr)
+            logger.warning(f"systemd's user manager did not answer; in the desktop session run: {rest}")
             return False
     return True
 

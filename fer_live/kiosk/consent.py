@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from fer_live.types import Analysis, OutputError, Recorder, View
+
+logger = logging.getLogger("fer_live")
 
 REPEAT_S = 0.7  # a press this soon after the last is the same one
 SHOWN_S = 1.0  # only who has been shown this long can agree: who has just come may not know of it
@@ -102,7 +104,7 @@ class Consent:
         self.agreed, self.view.recording = frozenset(), False
         self.held.clear()
         recorder, self.recorder = self.recorder, None
-        print(f"recording ended: {why}" + ("" if recorder else "; nothing was recorded"), file=sys.stderr)
+        logger.info(f"recording ended: {why}" + ("" if recorder else "; nothing was recorded"))
         if recorder is not None:
             recorder.end_s = self.written_s  # the last picture is not shown on into what was dropped
             try:
@@ -195,6 +197,14 @@ class Looks:
         made = (analysis.frame.index, analysis.frame.time_s), thumbnails(analysis)
         self.kept = (*self.kept[1 - KEPT :], made)
         return analysis
+
+    def forget(self) -> None:
+        """Forget what everyone looks like."""
+        self.kept = ()
+
+    def anew(self) -> Looks:
+        """The same for another video."""
+        return Looks()
 
     def of(self, analysis: Analysis) -> Thumbnails:
         """The looks of the faces of an analysis that has passed here a moment ago."""

@@ -194,7 +194,7 @@ class Layout:
         x1, y1, x2, y2 = box
         high = self.px(104)
         place = x1, y2 - high, x2, y2
-        is_ready = self.view.recording or self.may_record()
+        is_ready = self.view.recording or (self.may_record is not None and self.may_record())
         self.button = place if is_ready else None
         cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED if is_ready else CARD, cv2.FILLED)
         words = self.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]

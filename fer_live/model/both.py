@@ -14,9 +14,6 @@ from fer_live.model.yunet import STILL_MIN_SCORE, YuNetFaceDetector
 ALIKE = 0.6  # ratio of the sides of two boxes of one face; a smaller one is a part of it that the cascade took for a face
 
 
-AnyDetector = "HaarFaceDetector | YuNetFaceDetector | BothFaceDetector"
-
-
 @dataclass
 class BothFaceDetector:
     """Where both find a face, the box is Haar's and the landmarks are YuNet's. Holds nothing of the pictures."""
@@ -64,6 +61,9 @@ def united(haar: np.ndarray, yunet: Detections) -> Detections:
     return Detections.joined([Detections(boxes, yunet.landmarks, yunet.scores), haar[is_left]])
 
 
+AnyDetector = HaarFaceDetector | YuNetFaceDetector | BothFaceDetector
+
+
 def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tuple[AnyDetector, AnyDetector]:
     """The detector called `name` (one of DETECTORS) for video, and a more thorough one for pictures that stand alone.
 
@@ -71,11 +71,12 @@ def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tu
     """
     if name not in DETECTORS:
         raise ValueError(f"no detector is called {name!r}; there are: {', '.join(DETECTORS)}")
-    haar = yunet = ()
+    haar: list[HaarFaceDetector] = []  # for video, for pictures
+    yunet: list[YuNetFaceDetector] = []
     if name != "yunet":  # finer steps find each face more often
-        haar = HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbours=5)
+        haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbours=5)]
     if name != "haar":
-        yunet = YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE)
-    if name == "both":
+        yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE)]
+    if haar and yunet:
         return BothFaceDetector(haar[0], yunet[0]), BothFaceDetector(haar[1], yunet[1])
-    return haar or yunet
+    return (haar[0], haar[1]) if haar else (yunet[0], yunet[1])

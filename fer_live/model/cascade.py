@@ -25,7 +25,8 @@ class Cascade:
 
     def _load(self) -> None:
         self._wide = self._high = 0
-        self._loaded = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / self.name))
+        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # not in its stubs
+        self._loaded = cv2.CascadeClassifier(str(folder / self.name))
         if self._loaded.empty():
             raise RuntimeError(f"OpenCV {cv2.__version__} has no {self.name}; install opencv-contrib-python==4.14.0.94")
 

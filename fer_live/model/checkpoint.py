@@ -10,8 +10,9 @@ import dataclasses
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_live.model.paths import is_file, one_line, why
 from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec, parse_spec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict, half: bool = False) -> None:
+def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict[str, Any], half: bool = False) -> None:
     """Write weights, spec and metrics to `path` through a temporary file, so that a cut leaves the old file whole.
 
     half: store floating-point weights in 16 bits (half the size on disk; loading restores 32 bits).
@@ -35,7 +36,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics
     write_atomically(path, lambda temporary: torch.save(content, temporary))
 
 
-def write_atomically(path: str | Path, write) -> None:
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary_path)`, flush it to the disk, then rename it to `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def _check_shapes(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
             raise ValueError(f"{name:.80} is {there} there, {here} in {spec.arch:.80}")
 
 
-def read_checkpoint(path: str | Path) -> dict:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The dictionary inside a checkpoint file, on the CPU, without running any code from it."""
     import torch
 

@@ -39,16 +39,16 @@ def decide(logits: dict[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
     """
     decision = spec.decision if spec.head == SHOWN else Decision({spec.head: 1.0})
     assert decision is not None  # parse_spec has checked it
-    score = 0.0
+    score = np.zeros(())  # grows to (N, 7)
     for head, weight in decision.weights.items():
         log_probs = log_softmax(logits[head][:, : len(spec.labels)] / spec.heads[head])
         if decision.strength:
             log_probs = log_probs - decision.strength * np.log(np.array(spec.class_shares[head], np.float32))
         score = score + weight * log_probs
-    return np.exp(log_softmax(score / decision.temperature)).astype(np.float32)
+    return np.asarray(np.exp(log_softmax(score / decision.temperature)), np.float32)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """(N, K) logits -> (N, K) log-probabilities."""
     shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))

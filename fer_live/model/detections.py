@@ -59,7 +59,7 @@ class Detections:
         up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
         # of a profile the eyes lie almost on each other and their line says little; the way from mouth to eyes still does
         across = eyes + np.stack([-up[:, 1], up[:, 0]], axis=1)
-        return np.degrees(np.arctan2(across[:, 1], across[:, 0]))
+        return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 
 
 def same_face(a: np.ndarray, b: np.ndarray) -> bool:

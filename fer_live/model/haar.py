@@ -86,16 +86,17 @@ class HaarFaceDetector:
             )
         if not len(boxes_xywh):
             return NONE, np.empty(0)
-        weights = np.asarray(weights, np.float64).ravel()
-        order = np.argsort(-weights)
-        return np.asarray(boxes_xywh, np.float64)[order], weights[order]
+        sure = np.asarray(weights, np.float64).ravel()
+        order = np.argsort(-sure)
+        return np.asarray(boxes_xywh, np.float64)[order], sure[order]
 
 
 def _full_boxes(hits_xywh: np.ndarray, ratio_xy: tuple[float, float], shape: tuple[int, ...]) -> np.ndarray:
     """Hits in the reduced picture -> (N, 4) int32 xyxy in the picture of `shape` (H, W, 3), inside it."""
     x, y, w, h = (hits_xywh * [*ratio_xy, *ratio_xy]).T
     size_wh = shape[1::-1]
-    return np.clip(np.rint(np.stack([x, y, x + w, y + h], axis=1)), 0, [*size_wh, *size_wh]).astype(np.int32)
+    boxes: np.ndarray = np.clip(np.rint(np.stack([x, y, x + w, y + h], axis=1)), 0, [*size_wh, *size_wh])
+    return boxes.astype(np.int32)
 
 
 def _nearest(boxes: np.ndarray, box: np.ndarray) -> np.ndarray | None:

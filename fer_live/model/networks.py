@@ -6,7 +6,9 @@ smoothing, augmentation) is the training package's business.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +26,9 @@ class EmotionNet(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dropout = nn.Dropout(0.0)
-        features = getattr(trunk, "head_hidden_size", trunk.num_features)  # MobileNetV3's widens once more before its head
+        features: Any = getattr(trunk, "head_hidden_size", trunk.num_features)  # MobileNetV3's widens once more before its head
         self.heads = nn.ModuleDict({name: nn.Linear(features, outputs) for name, outputs in heads.items()})
-        for linear in self.heads.values():  # timm's own start gives huge logits for few classes
+        for linear in cast(Iterable[nn.Linear], self.heads.values()):  # timm's own start gives huge logits for few classes
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
         self.resolution = resolution
@@ -37,7 +39,7 @@ class EmotionNet(nn.Module):
         if x.shape[-1] != self.resolution:
             size = (self.resolution, self.resolution)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-        return self.dropout(self.trunk(x))
+        return cast(torch.Tensor, self.dropout(self.trunk(x)))
 
     def forward_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """(N, P, S, S) normalised -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
@@ -100,7 +102,7 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
         close = timm.list_models(f"*{arch.split('_')[0]}*")[:8]
         hint = f"; did you mean one of {', '.join(close)}" if close else ""
         raise CheckpointError(f"timm {timm.__version__} knows no network {arch!r}{hint}")
-    extra = {"drop_path_rate": drop_path} if drop_path else {}
+    extra: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         return timm.create_model(arch, pretrained=pretrained, num_classes=0, in_chans=planes, **extra)
     except (OSError, RuntimeError) as error:  # the hub's own errors are OSErrors; timm's for missing weights RuntimeErrors
@@ -112,7 +114,7 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
 
 def _load_weights(model: EmotionNet, path: Path, spec: ModelSpec) -> None:
     """Copy a checkpoint of this program into the network, or ImageNet weights into its trunk."""
-    source = _read_weights(path)
+    source: dict[str, Any] = _read_weights(path)
     if source.get("format") != FORMAT:
         return _load_trunk(model.trunk, source, path)
     if (labels := parse_spec(source.get("spec")).labels) != spec.labels:
@@ -125,13 +127,13 @@ def _load_weights(model: EmotionNet, path: Path, spec: ModelSpec) -> None:
         raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
 
 
-def _read_weights(path: Path) -> dict:
+def _read_weights(path: Path) -> dict[str, Any]:
     """A checkpoint of this program, or tensors by name; also out of a .safetensors file, or of what training scripts write."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            source = load_file(path)
+            source: Any = load_file(path)
         else:
             source = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -139,11 +141,11 @@ def _read_weights(path: Path) -> dict:
     if not isinstance(source, dict):
         raise CheckpointError(f"{path} holds no weights by name; give a state_dict file")
     if source.get("format") == FORMAT:
-        return source
+        return dict(source)
     source = next((source[key] for key in ("state_dict", "model") if isinstance(source.get(key), dict)), source)
     if not all(isinstance(tensor, torch.Tensor) for tensor in source.values()):
         raise CheckpointError(f"{path} holds other things than weights by name; give a state_dict file")
-    return source
+    return dict(source)
 
 
 def _load_trunk(trunk: nn.Module, source: dict[str, torch.Tensor], path: Path) -> None:

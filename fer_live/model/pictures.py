@@ -79,7 +79,7 @@ def _orientation(content: np.ndarray) -> int:
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
             return int(picture.getexif().get(0x0112, 1))
     except Exception:  # a decoder that is given anything raises anything
         return 1
@@ -96,7 +96,7 @@ def _decode_with_pillow(content: np.ndarray, grey: bool) -> np.ndarray | None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 return None
             picture.load()
@@ -120,7 +120,7 @@ def _why(content: np.ndarray) -> str:
     if content[4:8].tobytes() == b"ftyp" and not is_avif(content[:64].tobytes()):
         return "HEIC cannot be read here; convert it to JPEG"
     try:
-        with Image.open(BytesIO(content), formats=PILLOW) as picture:
+        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
             megapixels = picture.width * picture.height / 1e6
     except Image.DecompressionBombError:
         megapixels = float("inf")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class ModelSpec:
         return dataclasses.replace(self, head=head)
 
 
-def parse_spec(fields: dict) -> ModelSpec:
+def parse_spec(fields: Any) -> ModelSpec:
     """A ModelSpec from its stored dictionary; tuples come back as lists and are restored. Raises CheckpointError."""
     known = {"temperature", *(f.name for f in dataclasses.fields(ModelSpec))}  # files of older versions repeat a head's here
     if not isinstance(fields, dict) or set(fields) - known or "arch" not in fields:
@@ -77,7 +78,7 @@ def parse_spec(fields: dict) -> ModelSpec:
     return spec
 
 
-def _restored(name: str, value: object) -> object:
+def _restored(name: str, value: Any) -> Any:
     """A field as ModelSpec holds it, from plain lists and dictionaries; what does not fit is left for the checks to refuse."""
     if isinstance(value, list):
         return tuple(value)
@@ -103,11 +104,11 @@ def _good_decision(spec: ModelSpec) -> bool:
             and _number(decision.temperature, 1e-3, 1e3))
 
 
-def _number(value: object, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high  # NaN compares false
+def _number(value: Any, low: float, high: float) -> bool:
+    return type(value) in (int, float) and bool(low <= value <= high)  # NaN compares false
 
 
-def _whole(value: object, low: int, high: int) -> bool:
+def _whole(value: Any, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
@@ -119,7 +120,7 @@ def _planes(values: object, spec: ModelSpec, low: float, high: float) -> bool:
 
 
 # What a spec may say, in the order in which it is checked. It comes from a file: sizes beyond these would fill the memory.
-CHECKS = {
+CHECKS: dict[str, Callable[[ModelSpec], bool]] = {
     "arch": lambda s: isinstance(s.arch, str) and 0 < len(s.arch) < 200,
     "labels": lambda s: isinstance(s.labels, tuple) and len(s.labels) == len(EMOTIONS)
     and all(isinstance(label, str) and 0 < len(label) < 40 and label.isprintable() for label in s.labels)

@@ -62,8 +62,8 @@ class _Around:
         """The square that is looked at, turned against the clock, and the matrix (2, 3) that leads from its pixels to those of
         the picture."""
         matrix = cv2.getRotationMatrix2D((self.size / 2, self.size / 2), degrees, 1.0)
-        matrix[:, 2] += (LOOK_SIDE - self.size) / 2
-        back = cv2.invertAffineTransform(matrix) * self.scale
+        matrix[:, 2] += (LOOK_SIDE - self.size) / 2  # type: ignore[arg-type]  # the stubs say integers, it is float64
+        back = np.asarray(cv2.invertAffineTransform(matrix) * self.scale, np.float64)
         back[:, 2] += self.corner
         return cv2.warpAffine(self.part, matrix, (LOOK_SIDE, LOOK_SIDE), borderMode=cv2.BORDER_REPLICATE), back
 
@@ -187,7 +187,7 @@ class YuNetFaceDetector:
         if rows is None:
             return np.empty((0, 15), np.float32)
         rows = rows[np.isfinite(rows).all(1) & (np.abs(rows[:, :14]).max(1) < 4 * max(width, height))]
-        return rows[np.argsort(-rows[:, 14], kind="stable")]
+        return np.asarray(rows[np.argsort(-rows[:, 14], kind="stable")])
 
 
 def _network(size_wh: tuple[int, int]) -> cv2.FaceDetectorYN:
@@ -227,4 +227,4 @@ def _singled(rows: np.ndarray) -> np.ndarray:
     """Rows (N, 15) of several searches without those that show a face again, the surest first."""
     rows = rows[np.argsort(-rows[:, 14], kind="stable")]
     kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, OVERLAP) if len(rows) else []
-    return rows[np.array(kept, int).ravel()]
+    return np.asarray(rows[np.array(kept, int).ravel()])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_live.outgoing.events import ENTER, HOLD, LEAVE, Event, Values
+
+logger = logging.getLogger("fer_live")
 
 MOST_RUNNING = 8  # commands at a time; more events wait
 DEFAULT_HOLD_S = 1.0
@@ -148,5 +150,5 @@ class Commands:
     def _note(self, rule: Rule | None, fault: str) -> None:
         """Say what is wrong with a rule's command, or with all snapshots, once until it is right again."""
         if fault and rule not in self.failing:
-            print(f"--on{' ' + rule.text if rule else ''}: {fault}", file=sys.stderr)
+            logger.warning(f"--on{' ' + rule.text if rule else ''}: {fault}")
         (self.failing.add if fault else self.failing.discard)(rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 from collections import deque
@@ -11,6 +11,8 @@ from typing import Protocol
 
 from fer_live.outgoing.events import Event, Values
 from fer_live.redact import redact
+
+logger = logging.getLogger("fer_live")
 
 MOST_EVENTS = 1000  # that wait for a receiver which is away; beyond them the oldest is given up, counted and reported
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # from one attempt to the next, doubled each time
@@ -231,7 +233,7 @@ class Worker:
             self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
 
     def _say(self, text: str) -> None:
-        print(f"{self.receiver.option}: {redact(text)}", file=sys.stderr)  # an option holds no password
+        logger.warning(f"{self.receiver.option}: {redact(text)}")  # an option holds no password
 
 
 def _reason(error: Exception) -> str:

@@ -34,7 +34,7 @@ class Mask:
 
     def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True, min_face: float = SEARCHED):
         assert kind in MASKS
-        self.kind, self.memory_s = kind, memory_s
+        self.kind, self.memory_s, self.min_face = kind, memory_s, min_face
         self.look = SecondLook(thorough=memory_s == 0, min_face=min_face) if look else None
         self.lost: list[Lost] = []
 
@@ -52,6 +52,10 @@ class Mask:
                 radius = round(0.8 * max(x2 - x1, y2 - y1))  # half the box's diagonal is 0.71 sides
                 draw_emoji(image, ((x1 + x2) // 2, (y1 + y2) // 2), radius, face.label)
         return replace(analysis, frame=replace(frame, image=image))
+
+    def anew(self) -> Mask:
+        """The same for another video."""
+        return Mask(self.kind, self.memory_s, self.look is not None, self.min_face)
 
     def forget(self) -> None:
         """Uncover the places where nobody is found any more."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
+from fer_live.app.messages import shown
 from fer_live.model.paths import is_file, is_folder, named_path, one_line
 from fer_live.redact import redact_errors
 from fer_live.report.session import summarize
@@ -13,7 +15,10 @@ from fer_live.report.write import write_report
 from fer_live.sinks.log_reader import check_kind, read_log
 from fer_live.types import OutputError, SourceError
 
+logger = logging.getLogger("fer_live")
 
+
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log.")
     parser.add_argument("log", type=Path, help="a .jsonl or .csv file written with --log")
@@ -24,9 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.register("type", Path, named_path)
     args = redact_errors(parser).parse_args(arguments)
     try:
-        print(f"wrote {make_report(args.log, args.video, args.output)}", file=sys.stderr)
+        logger.info(f"wrote {make_report(args.log, args.video, args.output)}")
     except (SourceError, OutputError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        logger.error(f"error: {one_line(error)}")
         return 2
     return 0
 

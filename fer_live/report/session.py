@@ -10,6 +10,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from fer_live.report.totals import Person, Session
 
@@ -187,7 +188,7 @@ class _Counter:
         person.seen_s += weight_s
         person.seconds[label] = person.seconds.get(label, 0.0) + weight_s
         session.face_s += weight_s
-        session.seconds[label] += weight_s
+        session.seconds[label] += weight_s  # type: ignore[assignment]  # a Counter of seconds
         session.counts[label] += 1
         if moment[2] is not None and (person.best is None or moment[0] > person.best[0]):
             person.best = moment
@@ -225,7 +226,7 @@ def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
     return dict(total)
 
 
-def _number(value: object) -> float | None:
+def _number(value: Any) -> float | None:
     """A finite number of sensible size as float, else None."""
     if type(value) not in (int, float) or not -1e12 < value < 1e12:  # NaN compares false
         return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
 from fer_live.model.checkpoint import write_atomically
 from fer_live.report.page import session_page
 from fer_live.report.totals import Session
 from fer_live.types import OutputError
+
+logger = logging.getLogger("fer_live")
 
 
 def write_report(session: Session, log: Path, path: Path, video: Path | None = None) -> None:
@@ -29,9 +31,9 @@ def _pictures(video: Path, session: Session) -> dict[str, bytes]:
     from fer_live.report.thumbnails import thumbnails
 
     people = [person for person in session.people if person.best]
-    found = thumbnails(video, [person.best[1:3] for person in people])
+    found = thumbnails(video, [person.best[1:3] for person in people if person.best])
     pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
     if len(pictures) < len(people):
-        print(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; is it the log's own video?",
-              file=sys.stderr)
+        logger.warning(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; check that it is the "
+                       "log's own video")
     return pictures

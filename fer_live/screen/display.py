@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+logger = logging.getLogger("fer_live")
 
 COOKIE = b"MIT-MAGIC-COOKIE-1"
 INTERNET, INTERNET6, LOCAL, WILD = 0, 6, 256, 65535  # families of addresses in an authority file (Xau(3))
@@ -130,5 +133,5 @@ def settle_qt_platform() -> None:
     wanted = os.environ.get("QT_QPA_PLATFORM", "")
     names = [part.partition(":")[0] for part in wanted.split(";")]
     if wanted and plugins.is_dir() and not any((plugins / f"libq{name}.so").is_file() for name in names if name):
-        print(f"QT_QPA_PLATFORM={wanted}: OpenCV's windows do not have it; using xcb", file=sys.stderr)
+        logger.warning(f"QT_QPA_PLATFORM={wanted}: OpenCV's windows do not have it; using xcb")
         os.environ["QT_QPA_PLATFORM"] = "xcb"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 from collections import deque
@@ -14,6 +14,8 @@ import numpy as np
 from fer_live.screen.display import settle_qt_platform
 from fer_live.screen.x11 import smallest_monitor
 from fer_live.types import Analysis, Rates
+
+logger = logging.getLogger("fer_live")
 
 TITLE = "fer_live"
 LARGEST_WH = 1600, 900  # of a window that opens: several cameras side by side would not fit on a screen
@@ -154,7 +156,7 @@ class KioskWindow:
 
     def _show(self, image: np.ndarray) -> None:
         if not _is_open():  # closed by the window manager, or lost with it
-            print("the window was lost: opened again", file=sys.stderr)
+            logger.warning("the window was lost: opened again")
             self.tries = 0
             self._open()
         cv2.imshow(TITLE, image)
@@ -184,10 +186,10 @@ class KioskWindow:
 
 
 class StatusLines:
-    """Where no window is: frames a second, faces and the strongest label, once a second."""
+    """Where no window is: frames a second, faces and the strongest label, once a second, unless it is to be quiet."""
 
-    def __init__(self) -> None:
-        self.due_s = 0.0
+    def __init__(self, is_quiet: bool = False):
+        self.due_s = float("inf") if is_quiet else 0.0
 
     def __enter__(self) -> StatusLines:
         return self

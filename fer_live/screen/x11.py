@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+
+logger = logging.getLogger("fer_live")
 
 WHEEL = (4, 5, 6, 7)  # X11's buttons for the wheel, up, down, left and right
 
@@ -26,9 +29,9 @@ class ScreenHold:
             try:
                 self._hold()
             except ImportError:
-                print("the pointer stays on the screen: hiding it needs python-xlib; pip install python-xlib", file=sys.stderr)
+                logger.warning("the pointer stays on the screen: hiding it needs python-xlib; pip install python-xlib")
             except Exception as error:  # an extra: whatever python-xlib cannot do or read must not end the run
-                print(f"the pointer stays on the screen: python-xlib failed ({error})", file=sys.stderr)
+                logger.warning(f"the pointer stays on the screen: python-xlib failed ({error})")
         return self
 
     def __exit__(self, *exception) -> None:
@@ -48,7 +51,7 @@ class ScreenHold:
             server.xfixes_query_version()
             root.xfixes_hide_cursor()
         else:
-            print("the pointer stays on the screen: this X server has no XFIXES", file=sys.stderr)
+            logger.warning("the pointer stays on the screen: this X server has no XFIXES")
         refused: list[XError] = []
         for button in WHEEL:  # a window manager may have taken it already
             root.grab_button(button, X.AnyModifier, False, 0, X.GrabModeAsync, X.GrabModeAsync, X.NONE, X.NONE,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from fractions import Fraction
+from typing import cast
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
 
@@ -13,6 +14,8 @@ import av
 import numpy as np
 
 from fer_live.sinks.sound_track import SoundTrack
+
+logger = logging.getLogger("fer_live")
 
 USUAL_RATE = 48_000  # samples a second, where nothing is said or AAC has no rate as high
 LOWEST_RATE = 32_000
@@ -29,7 +32,8 @@ class EncodedSound:
         self.rate = encoder_rate(source.sample_rate or USUAL_RATE)  # of sound that begins late nothing may be known yet
         self.layout = "mono" if source.layout.nb_channels == 1 else "stereo"  # raw sound often names no layout
         self.stream = output.add_stream("aac", rate=self.rate, layout=self.layout)
-        self.resampler, self.kind = None, None
+        self.resampler: av.AudioResampler | None = None
+        self.kind: tuple[str, str, int] | None = None
         self.waiting = np.zeros((1 if self.layout == "mono" else 2, 0), np.float32)  # (C, n) samples to be written
         self.written = 0  # samples a channel, since the first picture
         self.shift_s: float | Fraction = 0  # from the file's times to the recording's
@@ -44,15 +48,15 @@ class EncodedSound:
             frames = packet.decode()
         except av.FFmpegError as error:
             if not self.is_damaged:
-                print(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}): silence there",
-                      file=sys.stderr)
+                logger.warning(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}): "
+                               "silence there")
             self.is_damaged = True
             return
-        for frame in frames:
+        for frame in cast(list[av.AudioFrame], frames):
             self._add(frame)
 
     def _add(self, frame: av.AudioFrame) -> None:
-        at_s = None if frame.pts is None else frame.pts * frame.time_base + self.shift_s
+        at_s = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base + self.shift_s
         block = self._resampled(frame)
         end = self.written + self.waiting.shape[1]
         gap = 0 if at_s is None else round(at_s * self.rate) - end
@@ -66,7 +70,7 @@ class EncodedSound:
     def _resampled(self, frame: av.AudioFrame) -> np.ndarray:
         """(C, n) float32 at the encoder's rate."""
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if kind != self.kind:  # the sound of a broadcast may change on the way
+        if self.resampler is None or kind != self.kind:  # the sound of a broadcast may change on the way
             self.resampler, self.kind = av.AudioResampler("fltp", self.layout, self.rate), kind
         frame.pts = None  # counted here
         blocks = [made.to_ndarray() for made in self.resampler.resample(frame)]
@@ -121,5 +125,5 @@ def encoder_rate(rate: int) -> int:
 
     Low ones are not used: the encoder's delay of 1024 samples would last up to an eighth of a second.
     """
-    rates = sorted(known for known in av.codec.Codec("aac", "w").audio_rates if known >= max(rate, LOWEST_RATE))
+    rates = sorted(known for known in av.codec.Codec("aac", "w").audio_rates or () if known >= max(rate, LOWEST_RATE))
     return next((known for known in rates if known % rate == 0), rates[0] if rates else USUAL_RATE)

@@ -116,6 +116,7 @@ class Log:
         """Once a second: a folder that was removed takes lines without complaint, and keeps none."""
         if time.monotonic() - self.checked_s > 1.0:
             self.checked_s = time.monotonic()
+            assert self.file is not None  # opened for the first frame
             check_still_there(self.path, self.file)
 
     def _rows(self, analysis: Analysis) -> list[list]:

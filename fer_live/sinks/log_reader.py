@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from fer_live.sinks.log import FACE_FIELDS
 from fer_live.types import SourceError
+
+logger = logging.getLogger("fer_live")
 
 LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 25,000
 
@@ -122,4 +124,4 @@ def _finish(path: Path, whole: int, broken: int, what: str) -> None:
     if not whole:
         raise SourceError(f"{path} has no line that could be read; a log has {what}")
     if broken:
-        print(f"{path}: left out {broken:,} broken lines of {whole + broken:,}", file=sys.stderr)
+        logger.warning(f"{path}: left out {broken:,} broken lines of {whole + broken:,}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -24,6 +25,8 @@ from fer_live.model.paths import is_file
 from fer_live.redact import redact, redact_address
 from fer_live.sinks.sound import RATE
 from fer_live.types import MOST_PIXELS, SourceError
+
+logger = logging.getLogger("fer_live")
 
 FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's names of the systems' microphones
 KEEP_S = 30.0  # how long sound waits for pictures
@@ -48,7 +51,7 @@ class Microphone:
     def __init__(self, device: str = "", format: str | None = None):
         self.device, self.format, self.is_file = device, format, format is None and _is_file(device)
         self.layout, self.start_s = "mono", 0.0  # start_s: the time of sample 0
-        self.lost = lambda text: print(f"microphone lost: {text}", file=sys.stderr)
+        self.lost = lambda text: logger.warning(f"microphone lost: {text}")
         self._chunks: deque[tuple[int, np.ndarray]] = deque()  # number of the first sample, (channels, samples) float32
         self._end = 0  # the sample after the newest
         self._heard = threading.Condition()
@@ -123,6 +126,7 @@ class Microphone:
                     ready = graph.pull()
                 except (av.BlockingIOError, av.EOFError):
                     break
+                assert ready.pts is not None and ready.time_base is not None  # the graph counts samples
                 yield round(ready.pts * ready.time_base * RATE), ready.to_ndarray()
 
     def _graph(self, frame: av.AudioFrame) -> av.filter.Graph:

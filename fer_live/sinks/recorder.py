@@ -98,7 +98,7 @@ class VideoRecorder:
         # said and used: players take untagged pictures for one or the other matrix by their size, and colors shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = H264
+        self.stream.options = {**H264}
         if self.sound_from:
             self.sound = sound_beside(self.sound_from, self.container, self.segments, self.shown)
         elif self.microphone:
@@ -149,8 +149,9 @@ class VideoRecorder:
         file, self.file, self.container = self.file, None, None
         if self.sound:
             self.sound.close()
-        with suppress(OSError):  # reported already
-            file.close()
+        if file is not None:
+            with suppress(OSError):  # told already
+                file.close()
 
     def _finish(self) -> None:
         assert self.container is not None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +15,8 @@ import numpy as np
 
 from fer_live.sinks.disk import is_being_written, unused
 from fer_live.types import Analysis, Recorder
+
+logger = logging.getLogger("fer_live")
 
 OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
 HEAD = 4096  # bytes; our recordings begin with their metadata
@@ -32,7 +34,7 @@ class SegmentedRecorder:
 
     def __init__(self, path: Path, open_recorder: Callable[[Path], Recorder], segment_s: float,
                  clear: Callable[[list[Path]], None] | None = None):
-        self.base = path.with_name(stem(path) + path.suffix)
+        self.path = self.base = path.with_name(stem(path) + path.suffix)
         self.open_recorder, self.segment_s, self.clear = open_recorder, segment_s, clear
         self.current: Recorder | None = None
         self.ending: Recorder | None = None
@@ -54,11 +56,13 @@ class SegmentedRecorder:
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Append (H, W, 3) uint8 BGR; in a new file if it is time. Raises OutputError if it cannot be written."""
         time_s = analysis.frame.time_s
-        if self.ending is not None and (time_s >= self.ending.end_s + SETTLE_S or time_s >= self.due_s):
-            ending, self.ending = self.ending, None
+        ending = self.ending
+        if ending is not None and (time_s >= (ending.end_s or 0.0) + SETTLE_S or time_s >= self.due_s):
+            self.ending = None
             ending.__exit__(None, None, None)
         if self.current is None or time_s >= self.due_s:
             self._next(time_s)
+        assert self.current is not None
         self.current.write(image, analysis)
         if self.clear is not None and time_s >= self.clear_s:
             self.clear_s = time_s + CLEAR_EVERY_S
@@ -120,7 +124,7 @@ class Quota:
                     if self.name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and _is_marked(entry.path):
                         found.append((self.folder / entry.name, entry.stat(follow_symlinks=False)))
         except OSError as error:  # the folder is away; the recording itself will say so
-            print(f"cannot look for old recordings in {self.folder} ({error.strerror})", file=sys.stderr)
+            logger.warning(f"cannot look for old recordings in {self.folder} ({error.strerror})")
         return found
 
     def _delete(self, path: Path) -> bool:
@@ -133,7 +137,7 @@ class Quota:
                 self.refused.add(path)
                 self.said(f"the old recording {path} cannot be deleted ({error.strerror})")
             return False
-        print(f"deleted the old recording {path}", file=sys.stderr)
+        logger.info(f"deleted the old recording {path}")
         return True
 
 

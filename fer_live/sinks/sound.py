@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,8 @@ import numpy as np
 from fer_live.sinks.encoded_sound import EncodedSound
 from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
 from fer_live.types import MOST_PIXELS, Microphone, Segment
+
+logger = logging.getLogger("fer_live")
 
 PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
 RATE = 48_000  # samples a second of what a microphone hears
@@ -41,12 +43,12 @@ def sound_beside(path: Path, output: av.container.OutputContainer, segments: Seq
         _say_without(path, error)
         return None
     if track.note:
-        print(f"the recording {track.note} of {path}", file=sys.stderr)
+        logger.info(f"the recording {track.note} of {path}")
     return copy
 
 
 def _say_without(path: Path, error: Exception) -> None:
-    print(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})", file=sys.stderr)
+    logger.warning(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
@@ -67,7 +69,8 @@ class SoundCopy:
         if self.ahead is None:
             raise NoSound("the track is empty")
         is_prompt = first_s is not None and first_s <= LATE_S
-        self.writer = (CopiedSound if is_prompt and track.can_be_copied() else EncodedSound)(track, output)
+        self.writer: CopiedSound | EncodedSound = (
+            CopiedSound(track, output) if is_prompt and track.can_be_copied() else EncodedSound(track, output))
 
     def _peek(self, now_s: float) -> float | Fraction | None:
         """When the next packet is heard; None if there is none, or that is not known yet."""
@@ -94,6 +97,7 @@ class SoundCopy:
         """Write the sound up to `time_s`."""
         with self._ending_with_errors():
             while not self.is_over and (heard_s := self._peek(time_s)) is not None and heard_s < time_s:
+                assert self.ahead is not None  # what was peeked at
                 packet, _ = self.ahead
                 self.ahead = None
                 is_jump, self.segment = self.track.places.index != self.segment, self.track.places.index
@@ -115,8 +119,7 @@ class SoundCopy:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             self.is_over = True
-            print(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})",
-                  file=sys.stderr)
+            logger.warning(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})")
 
     def close(self) -> None:
         self.track.close()

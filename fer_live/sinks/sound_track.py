@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import cv2  # noqa: F401, before av; see sinks/recorder.py
 
@@ -46,14 +47,16 @@ class SoundTrack:
             self.input.close()
             raise
         self.codec = self.track.codec_context.codec.canonical_name
-        may_jump = bool(self.input.format.flags & av.format.Flags.ts_discont.value)
+        flag: int = av.format.Flags.ts_discont.value  # type: ignore[assignment]  # the stubs take it for the flag itself
+        may_jump = bool(self.input.format.flags & flag)
         self._video = self.pictures if may_jump else None
         self.places = Places([self._start()] if segments is None else segments)
 
     def _start(self) -> Segment:
         pictures = self.pictures
-        return Segment(Fraction(0) if pictures is None or pictures.start_time is None
-                     else pictures.start_time * pictures.time_base)
+        if pictures is None or pictures.start_time is None or pictures.time_base is None:
+            return Segment(Fraction(0))
+        return Segment(pictures.start_time * pictures.time_base)
 
     def _best(self) -> av.AudioStream:
         tracks = [track for track in self.input.streams.audio if track.codec_context is not None]
@@ -93,7 +96,7 @@ class SoundTrack:
             return False
         try:
             with _opened(self.path, self.max_pixels) as trial:
-                track = trial.streams[self.track.index]
+                track = cast(av.AudioStream, trial.streams[self.track.index])
                 with av.open(io.BytesIO(), "w", format="mp4", options={"movflags": "frag_keyframe+delay_moov"}) as output:
                     stream, filtered = output.add_stream_from_template(track), bitstream_filter(self, track)
                     packets = (packet for packet in trial.demux(track) if packet.size)
@@ -157,7 +160,7 @@ class Places:
         self.index, self.end_s = found, source_s + (packet.duration or 0) * packet.time_base
         return self._shown_s(found, source_s)
 
-    def is_past(self, heard_s: Fraction) -> bool:
+    def is_past(self, heard_s: float | Fraction) -> bool:
         """Whether it is heard after the pictures of its segment: others are shown then."""
         return self.index + 1 < len(self.segments) and heard_s >= self.segments[self.index + 1].shown_s
 

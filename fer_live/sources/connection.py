@@ -74,7 +74,7 @@ class Connection:
         if self.ends:  # a film begins when somebody watches
             self.wanted.wait()
         for frame in source:
-            digest = zlib.crc32(np.ascontiguousarray(frame.image[::8])) if self.is_watched else None
+            digest = zlib.crc32(np.ascontiguousarray(frame.image[::8]).data) if self.is_watched else None
             with self.changed:
                 if self._latest.is_left:
                     return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
-import sys
 
 from fer_live.redact import redact
+
+logger = logging.getLogger("fer_live")
 
 
 class Hooks:
@@ -27,14 +29,14 @@ class Hooks:
         if not command:
             return
         if event in self.running:
-            print(f"--on-camera-{event}: the command still runs from the last time and was not started again", file=sys.stderr)
+            logger.warning(f"--on-camera-{event}: the command still runs from the last time and was not started again")
             return
         names = {"FER_LIVE_EVENT": event, "FER_LIVE_CAMERA": redact(self.camera), "FER_LIVE_REASON": redact(reason)}
         try:
             self.running[event] = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=2,
                                                    env={**os.environ, **names})
         except (OSError, ValueError) as error:
-            print(f"--on-camera-{event}: cannot start the command ({redact(str(error))})", file=sys.stderr)
+            logger.warning(f"--on-camera-{event}: cannot start the command ({redact(str(error))})")
 
     def _reap(self) -> None:
         """Take leave of what has ended, and say what failed."""
@@ -43,4 +45,4 @@ class Hooks:
             if status is not None:
                 del self.running[event]
                 if status:
-                    print(f"--on-camera-{event}: the command failed with status {status}", file=sys.stderr)
+                    logger.warning(f"--on-camera-{event}: the command failed with status {status}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from fer_live.model.pictures import PictureError, load_picture
 from fer_live.model.suffixes import PICTURES_READ
 from fer_live.sources.kinds import kind_of, pages_of
 from fer_live.types import Frame, SourceError
+
+logger = logging.getLogger("fer_live")
 
 NAMED = 8  # of the files that are left out
 MAGIC = "*?["  # of globs
@@ -30,7 +32,8 @@ class ImageFiles:
     is_live, fps = False, 1.0
 
     def __init__(self, paths: list[Path], name: str):
-        self.paths, self.left_out = [], []
+        self.paths: list[Path] = []
+        self.left_out: list[Path] = []
         for path in paths:
             (self.paths if is_picture(path) else self.left_out).append(path)
         self.name, self.frames, self.skipped = name, len(self.paths), 0
@@ -42,7 +45,7 @@ class ImageFiles:
     def __enter__(self) -> ImageFiles:
         if self.left_out:
             names, total = _listed([path.name for path in self.left_out]), len(self.left_out) + len(self.paths)
-            print(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}", file=sys.stderr)
+            logger.warning(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}")
         if len(self.paths) == 1:
             try:
                 self._images = {self.paths[0]: load_picture(self.paths[0])}
@@ -61,17 +64,17 @@ class ImageFiles:
                 image = load_picture(path) if image is None else image
             except PictureError as error:
                 self.skipped += 1
-                print(f"skipped a picture ({error}): {path}", file=sys.stderr)
+                logger.warning(f"skipped a picture ({error}): {path}")
                 continue
             pages = pages_of(path)
             if pages > 1:
-                print(f"{path} has {pages} pages; only the first is used", file=sys.stderr)
+                logger.warning(f"{path} has {pages} pages; only the first is used")
             yield Frame(image, index, 0.0, self._name(path))
             shown += 1
         if not shown:
             raise SourceError(f"none of the {len(self.paths)} pictures in {self.name} can be read; the lines above say why")
         if self.skipped:
-            print(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped", file=sys.stderr)
+            logger.warning(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped")
 
     def _name(self, path: Path) -> str:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
@@ -102,7 +105,7 @@ def globbed(pattern: str) -> list[Path]:
         closed = sorted(os.path.normpath(name) for name in found if not os.access(name, os.R_OK | os.X_OK))
         if closed:
             folders = "1 folder" if len(closed) == 1 else f"{len(closed)} folders"
-            print(f"left out {folders} that may not be read: {_listed(closed)}", file=sys.stderr)
+            logger.warning(f"left out {folders} that may not be read: {_listed(closed)}")
     return sorted({Path(found) for found in glob.glob(os.path.join(start, *parts), recursive=True)})
 
 

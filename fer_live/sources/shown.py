@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
 
@@ -11,7 +13,7 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from fer_live.types import MOST_PIXELS
@@ -54,7 +56,7 @@ class Shown:
             self.graph, self.layout = _tone_mapper(*layout), layout
         assert self.graph is not None
         self.graph.push(frame)
-        return self.graph.pull().to_ndarray(format="bgr24")
+        return cast(av.VideoFrame, self.graph.pull()).to_ndarray(format="bgr24")
 
 
 def _tone_mapper(width: int, height: int, pixels: str, colorspace: int, color_range: int) -> Graph:
@@ -88,7 +90,7 @@ def _square(image: np.ndarray, aspect: float) -> np.ndarray:
 
 def matrix_of(frame: av.VideoFrame) -> np.ndarray | None:
     """The 2x2 part of the frame's display matrix; None if it has none. A stored (x, y) is shown at (x, y) @ matrix."""
-    for data in frame.side_data:
+    for data in cast(Iterable[SideData], frame.side_data):  # its stubs say that it yields keys
         if data.type == Type.DISPLAYMATRIX:
             whole = np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)
             return whole[:2, :2] / 65536

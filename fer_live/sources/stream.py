@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,8 @@ from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import timeline_of
 from fer_live.types import Frame, SourceError
+
+logger = logging.getLogger("fer_live")
 
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 SHORTEST_S = 0.5  # how long a film is shown at least: a face is believed when it was seen three times
@@ -107,7 +109,7 @@ class Stream:
     def _polled(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """An address that answers with one picture is asked again and again; all in one segment."""
         while not self._closed.is_set():
-            assert self.container is not None
+            assert self.container is not None and self.track is not None
             begun_s = time.monotonic()
             yield from ((frame, 0) for frame in self.container.decode(self.track))
             self.container.close()
@@ -137,7 +139,7 @@ class Stream:
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """All frames that can be decoded, also beyond damaged places, which are told once."""
-        assert self.container is not None
+        assert self.container is not None and self.track is not None
         is_damaged = False
         for packet in packets_of(self.container, self.track):
             self._packets += bool(packet.size)
@@ -145,13 +147,12 @@ class Stream:
                 yield from packet.decode()
             except av.FFmpegError as error:
                 if not is_damaged:
-                    print(f"{self.name} is damaged at frame {self._packets} ({reason(error)}); such frames are left out",
-                          file=sys.stderr)
+                    logger.warning(f"{self.name} is damaged at frame {self._packets} ({reason(error)}); such frames are left out")
                 is_damaged = True
 
     def _newest(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """The newest picture of what has arrived, again and again; all in one segment."""
-        assert self.container is not None
+        assert self.container is not None and self.track is not None
         with Arrived(packets_of(self.container, self.track)) as arrived:
             for packets in arrived:
                 frames: list[av.VideoFrame] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -13,6 +13,8 @@ import numpy as np
 from fer_live.redact import redact
 from fer_live.sources.connection import Connection, Patience
 from fer_live.types import Frame, LiveSource, SourceError
+
+logger = logging.getLogger("fer_live")
 
 MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
 
@@ -151,7 +153,7 @@ class Supervised:
         """One line for each event, and for each new reason why opening fails."""
         words = {"lost": f"{self.name} is lost ({reason}); reconnecting", "found": f"{self.name} is back {reason}"}
         if event or reason != self._reason:
-            print(redact(words.get(event, f"{self.name} is still lost ({reason})")), file=sys.stderr)
+            logger.warning(redact(words.get(event, f"{self.name} is still lost ({reason})")))
         self._reason = reason
         if event and self.tell:
             self.tell(event, reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,8 @@ from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import Timeline, timeline_of
 from fer_live.types import Frame, SourceError
+
+logger = logging.getLogger("fer_live")
 
 
 class VideoFile:
@@ -53,10 +55,11 @@ class VideoFile:
 
     def _tell_tracks(self) -> None:
         """Say which video track is shown, where there are others. The first picture of an animated AVIF is no other."""
+        assert self.container is not None
         films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
         if len(films) > 1:
             number = [track.index for track in films].index(self.track.index) + 1
-            print(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out", file=sys.stderr)
+            logger.warning(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out")
 
     def __exit__(self, *exception) -> None:
         if self.container is not None:
@@ -108,6 +111,7 @@ class VideoFile:
     def _note(self, packet: av.Packet, stream: av.VideoStream) -> None:
         self._packets += 1
         stamp = packet.dts if packet.pts is None else packet.pts
+        assert stamp is not None and packet.time_base is not None  # a packet without a time is not noted
         end = stamp + (packet.duration or 0) - (stream.start_time or 0)
         self._reached_s = max(self._reached_s, float(end * packet.time_base))
 
@@ -117,8 +121,8 @@ class VideoFile:
             time_s, segment = self.timeline.place(frame)
             if segment and not self._told:
                 self._told = True
-                print(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get new ids",
-                      file=sys.stderr)
+                logger.warning(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get "
+                               "new ids")
             yield self.shown(frame), time_s, segment
 
 

@@ -6,16 +6,18 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from fer_live.types import Analysis, OutputError
 from fer_live.web.feed import Feed
 from fer_live.web.guard import Guard, Limits, choose_token
+
+logger = logging.getLogger("fer_live")
 
 TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read options, not this
 NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
@@ -90,8 +92,11 @@ class WebView:
         self._thread.start()
         self._ready.wait()
         self._raise()
-        needs = "" if self.place.token is None or self.place.is_token_made else " (with ?token= and the token you gave)"
-        print(f"web view: {self.place.link()}{needs}", file=sys.stderr)
+        if self.place.is_token_made:  # the link holds it: a secret is not for a log, and must be read even where messages are not
+            logger.info(f"web view: {self.place.link()}")
+        else:
+            needs = "" if self.place.token is None else " (with ?token= and the token you gave)"
+            logging.getLogger("fer_live").info(f"web view: {self.place.link()}{needs}")
         return self
 
     def __exit__(self, *exception) -> None:
@@ -130,7 +135,10 @@ class WebView:
         runner = AppRunner(routes.app, handle_signals=False, access_log=None, logger=_silent(), handler_cancellation=True,
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)
         await runner.setup()
-        server = await loop.create_server(lambda: Connection(runner.server(), connections), sock=self.place.socket)
+        serve = runner.server
+        assert serve is not None  # since setup
+        server = await loop.create_server(lambda: cast(asyncio.BaseProtocol, Connection(serve(), connections)),
+                                          sock=self.place.socket)
         self.feed.loop = loop
         self._ready.set()
         tasks = [loop.create_task(task) for task in (self.feed.encode(), connections.sweep(), self._stop.wait())]

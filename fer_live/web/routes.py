@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +15,8 @@ from aiohttp import web
 from fer_live.web.connections import Connection, Connections
 from fer_live.web.feed import Channel, Feed, metrics_text
 from fer_live.web.guard import Guard
+
+logger = logging.getLogger("fer_live")
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -125,7 +127,7 @@ class Routes:
         line = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
         if line not in self.reported:
             self.reported.add(line)
-            print(f"web view: {line}; one request was not answered", file=sys.stderr)
+            logger.error(f"web view: {line}; one request was not answered")
 
     # -------------------------------------------------------------------------------------------- answers
 
@@ -206,7 +208,7 @@ class Routes:
         """An answer without end for one of at most `viewers` readers of a channel; status 503 where there is no seat."""
         connection = self.connections.open[request.transport]
         if channel.readers >= self.viewers:
-            answer = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
+            answer: web.StreamResponse = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
             answer.headers["Retry-After"] = "5"
             yield answer, connection
             return

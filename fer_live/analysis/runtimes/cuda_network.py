@@ -7,7 +7,7 @@ Crops are cut on the host: 48x48 of each face is 2 kB, the frame around them 3 M
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from collections.abc import Callable
 
@@ -17,6 +17,8 @@ from torch import nn
 
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ModelSpec
+
+logger = logging.getLogger("fer_live")
 
 SIZES = (1, 2, 4, 8, 16, 64, 256)  # of the captured batches; others are filled up to the next one
 
@@ -45,7 +47,7 @@ class CudaNetwork:
             for size in SIZES[:5]:  # what a webcam sees; larger ones when they come
                 self._graph(size)
         except RuntimeError as error:
-            print(f"CUDA graphs cannot be captured here ({str(error).splitlines()[0]}): going on without", file=sys.stderr)
+            logger.warning(f"CUDA graphs cannot be captured here ({str(error).splitlines()[0]}): going on without")
             self.how = "no graphs"
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,8 +31,9 @@ class TorchNetwork:
         if self.device.type == "cuda":
             from fer_live.analysis.runtimes.cuda_network import CudaNetwork
 
-            self.run = CudaNetwork(self.model, self.spec, self.device)
-            self.describe = f"{self.device} ({torch.cuda.get_device_name(self.device)}, {self.run.how}), 16 bits"
+            cuda = CudaNetwork(self.model, self.spec, self.device)
+            self.run: Callable[[np.ndarray], np.ndarray] = cuda
+            self.describe = f"{self.device} ({torch.cuda.get_device_name(self.device)}, {cuda.how}), 16 bits"
         else:
             self.run = self._run
             self.describe = f"cpu (torch {torch.__version__.split('+')[0]}, {threads} threads), 32 bits"
@@ -54,8 +56,7 @@ def fuse(model: nn.Module) -> None:
     for module in model.modules():
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in pairwise(children):
-            fits = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features
-            if not fits:
+            if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)) or conv.out_channels != norm.num_features:
                 continue
             setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
             rest = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]

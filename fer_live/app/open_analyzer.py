@@ -1,0 +1,38 @@
+"""Opens the analyzer that the configuration asks for, with the covering of faces as its last step."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
+from fer_live.analysis.baseline import RestingBaseline
+from fer_live.analysis.classifier import EmotionClassifier
+from fer_live.app.config import AnalysisConfig
+from fer_live.model.haar import MIN_FACE
+from fer_live.privacy.masks import MEMORY_S, Mask
+
+logger = logging.getLogger("fer_live")
+
+
+def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
+    """The analyzer for what is "live", "video" or "pictures"; says where it computes. Raises CheckpointError, DeviceError."""
+    started_s = time.monotonic()
+    analyzer = Analyzer.from_checkpoint(config.model, config.device, config.head, config.min_face, config.runtime,
+                                        detector=config.detector, label_set=config.label_set)
+    if config.calibrate_s:
+        analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, config.calibrate_s if kind == "live" else 0.0)
+        if kind != "live":
+            analyzer.calibrate(config.calibrate_s)
+    if config.mask:
+        analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "pictures"))
+    if isinstance(analyzer.classifier, EmotionClassifier):
+        logger.info(analyzer.classifier.describe)
+    logger.debug(f"{config.model} and {config.detector} loaded in {time.monotonic() - started_s:.1f} s")
+    return analyzer
+
+
+def make_mask(config: AnalysisConfig, kind: str, is_still: bool) -> Mask:
+    """A mask that covers faces as small as those that are named. kind: blur, pixelate or emoji."""
+    smallest = config.min_face or (STILL_MIN_FACE if is_still else MIN_FACE)
+    return Mask(kind, 0.0 if is_still else MEMORY_S, min_face=smallest)

@@ -1,0 +1,76 @@
+"""Refuses outputs that could not be written, before anything is opened or loaded."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from fer_live.app.config import Config, OutputConfig
+from fer_live.app.outgoing_options import check_outgoing
+from fer_live.model.paths import common_folder, exists, is_file, is_folder, shortened, why
+from fer_live.model.suffixes import PICTURES_WRITTEN
+from fer_live.types import OutputError
+
+
+def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
+    """Raises OutputError for what could not be written. kind: "live", "video" or "pictures"."""
+    check_outgoing(config.outgoing, kind)
+    output = config.output
+    if output.log and output.log.suffix.lower() not in (".jsonl", ".csv"):
+        raise OutputError(f"--log {output.log}: logs are .jsonl or .csv")
+    if kind == "pictures" and config.analysis.calibrate_s:
+        raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
+    if output.path and kind != "pictures" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
+        raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
+    if kind != "live":
+        for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
+            if getattr(output, name) is not None:
+                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
+    path = output.path
+    try:
+        is_to_folder = kind == "pictures" and writes_folder(output, len(source_paths))
+        if kind == "pictures" and output.path and not is_to_folder:
+            _check_picture(output.path, len(source_paths))
+        for path in filter(None, (output.path, output.log)):
+            _check_place(path, source_paths, is_to_folder and path is output.path)
+    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
+        raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another name or place") from None
+
+
+def writes_folder(output: OutputConfig, pictures: int) -> bool:
+    """Whether pictures are written into the folder `output.path`, rather than one to that path. Raises OSError if that cannot
+    be told."""
+    path = output.path
+    if path is None:
+        return False
+    if output.is_folder or is_folder(path):
+        return True
+    return not path.suffix and not (pictures == 1 and is_file(path))
+
+
+def _check_picture(output: Path, pictures: int) -> None:
+    if output.suffix.lower() not in PICTURES_WRITTEN:
+        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURES_WRITTEN)}, or give a folder, with / at its end")
+    if pictures > 1:
+        raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
+
+
+def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:
+    """Raises OutputError if `path` cannot be made, or is the source; OSError if that cannot be told."""
+    if exists(path):
+        taken = [*source_paths, common_folder(source_paths)] if source_paths else []
+        if any(exists(source) and path.samefile(source) for source in taken):
+            raise OutputError(f"{path} would overwrite the source; choose another place")
+        if is_folder(path) != is_to_folder:
+            raise OutputError(f"cannot write {path}: it is a {'file' if is_to_folder else 'folder'}")
+    folder = path if is_to_folder else path.parent
+    existing = folder
+    while not exists(existing):
+        existing = existing.parent
+    if folder != existing and not is_to_folder:
+        raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None

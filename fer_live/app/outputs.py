@@ -1,0 +1,184 @@
+"""Which recorders, logs and streams a run has, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fer_live.app.config import Config, OutputConfig, WebConfig
+from fer_live.app.open_source import patience
+from fer_live.app.outgoing_sink import add_outgoing_sink
+from fer_live.app.output_checks import writes_folder
+from fer_live.kiosk.notify import Heartbeat
+from fer_live.pipeline import RateMeter
+from fer_live.redact import redact
+from fer_live.sinks.disk import unused
+from fer_live.sinks.log import Log, entry
+from fer_live.sinks.microphone import Microphone
+from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
+from fer_live.sources.images import ImageFiles
+from fer_live.sources.video_file import VideoFile
+from fer_live.types import Analysis, EventLog, FileSink, OutputError, Recorder, Sink, Source, View
+from fer_live.web import Place, WebView, take_place
+
+logger = logging.getLogger("fer_live")
+
+SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
+
+
+class Outputs:
+    """The sinks of a run, which come and go while it goes on. It is one of them, since it keeps the last picture.
+
+    open_recorder: makes a recorder for a path; None: nothing is recorded on a key.
+    A sink that fails in a live run ends, with a line on the picture, on stderr and in the log; the run goes on.
+    """
+
+    def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None):
+        self.view, self.open_recorder = view, open_recorder
+        self.sinks: list[Sink] = [self]
+        self.recorder: Recorder | None = None
+        self.log: EventLog | None = None
+        self.last: tuple[np.ndarray, Analysis] | None = None
+        self._events: list[tuple[str, str, float]] = []
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop_record()
+        self._log_events()
+        self._close_log()
+
+    def write(self, image: np.ndarray, analysis: Analysis) -> None:
+        """Keep the picture, for a snapshot; log what happened since the last one."""
+        self.last = image, analysis
+        self._log_events()
+
+    def _log_events(self) -> None:
+        while self._events:
+            event = self._events.pop(0)
+            if self.log is not None:
+                try:
+                    self.log.event(*event)
+                except OutputError as error:
+                    self.failed(self.log, error)
+
+    def add_log(self, log: EventLog) -> None:
+        """Log to `log`, a Log of a live run, until the end or until it fails."""
+        self.log = log.__enter__()
+        self.sinks.append(self.log)
+
+    def failed(self, sink: Sink, error: OutputError) -> None:
+        """End a sink that cannot be written, say so, and let the run go on."""
+        if sink is self.recorder:
+            self.stop_record()
+            self.tell("recording stopped", str(error))
+        elif sink is self.log:
+            self._close_log()
+            self.tell("log stopped", str(error))
+        else:
+            raise error
+
+    def tell(self, event: str, text: str) -> None:
+        """A line on the picture that stays, on stderr and in the log. event: a few words; text: all that is known. Any thread."""
+        text = redact(text)
+        self.view.notice = f"{event}: {text}"
+        self._events.append((event, text, time.monotonic()))
+        logger.warning(f"{event}: {text}")
+
+    def record(self, path: Path) -> None:
+        """Begin to record to `path`, with the picture that is shown now if there is one."""
+        assert self.open_recorder is not None
+        recorder = self.recorder = self.open_recorder(path).__enter__()
+        self.sinks.append(recorder)
+        self.view.recording, self.view.notice = True, ""
+        if self.last is not None:
+            image, analysis = self.last
+            now = replace(analysis, frame=replace(analysis.frame, time_s=time.monotonic()))
+            try:
+                recorder.write(image, now)
+            except OutputError as error:
+                self.failed(recorder, error)
+
+    def stop_record(self) -> None:
+        """Finish the recording, if there is one."""
+        if self.recorder is not None:
+            recorder, self.recorder = self.recorder, None
+            self.view.recording = False
+            self._close(recorder, "recording stopped")
+
+    def _close_log(self) -> None:
+        if self.log is not None:
+            log, self.log = self.log, None
+            self._close(log, "log stopped")
+
+    def _close(self, sink: Sink, event: str) -> None:
+        self.sinks.remove(sink)
+        try:
+            sink.__exit__(None, None, None)
+        except OutputError as error:
+            self.tell(event, str(error))
+
+
+def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[str, ...], place: Place | None,
+              stack: ExitStack) -> None:
+    """Where the results of a live run go besides the screen: recording, log, web view, and the sign of life for systemd."""
+    if config.output.path and not config.records_on_consent:
+        outputs.record(config.output.path)
+    if config.output.log:
+        outputs.add_log(Log(unused(config.output.log), labels, live=True))
+    outgoing = add_outgoing_sink(config, source, outputs.sinks, labels, lambda: outputs.view.recording, stack)
+    if place:
+        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False),
+                       stale_s=patience(config.source).read_s, more_metrics=outgoing.metrics_text if outgoing else None)
+        outputs.sinks.append(stack.enter_context(view))
+    outputs.sinks.append(stack.enter_context(Heartbeat()))
+
+
+def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Microphone | None,
+                  tell: Callable[[str, str], None]) -> Recorder:
+    """A recorder of a live run for `path`, in one file or, if the configuration says so, in many."""
+    is_limited = config.keep_gb is not None or config.keep_days is not None
+    segment_minutes = config.segment_minutes or (SEGMENT_MINUTES if is_limited else None)
+
+    def open_file(path: Path) -> VideoRecorder:
+        recorder = VideoRecorder(unused(path), fps, live=True, microphone=microphone, comment=OWN if segment_minutes else "")
+        logger.info(f"recording to {recorder.path}")
+        return recorder
+
+    if segment_minutes is None:
+        return open_file(path)
+    keep_bytes, keep_s = (config.keep_gb or float("inf")) * 1e9, (config.keep_days or float("inf")) * 86_400
+    quota = Quota(path, keep_bytes, keep_s, lambda text: tell("old recordings", text))
+    return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
+
+
+def open_port(config: WebConfig | None, stack: ExitStack) -> Place | None:
+    """The port of the web view, taken before the model is loaded: one that is in use is said at once."""
+    if config is None:
+        return None
+    place = take_place(config.host, config.port, config.token)
+    stack.callback(place.socket.close)
+    return place
+
+
+def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tuple[str, ...], is_still: bool) -> list[FileSink]:
+    """What a file's results are written to. is_still: as pictures."""
+    sinks: list[FileSink] = []
+    if config.path and is_still:
+        sinks.append(PictureWriter(config.path, writes_folder(config, source.frames)))
+    elif config.path and not isinstance(source, ImageFiles):
+        sinks.append(VideoRecorder(unused(config.path), source.fps, source.time_base,
+                                   sound_from=source.path if source.has_audio else None,
+                                   segments=source.timeline.segments, shown=source.track.index))
+    if config.log:
+        sinks.append(Log(unused(config.log), labels))
+    return sinks

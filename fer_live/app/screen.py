@@ -1,0 +1,35 @@
+"""Whether there is a window, what it shows at first, and in which words."""
+
+from __future__ import annotations
+
+import logging
+
+from fer_live.app.config import Config, ScreenConfig
+from fer_live.screen import text
+from fer_live.screen.display import missing_display
+from fer_live.screen.words import read_words
+from fer_live.types import OutputError, View
+
+logger = logging.getLogger("fer_live")
+
+
+def wants_window(config: Config) -> bool:
+    """Whether to open a window; says so in a line where there should be one and cannot."""
+    missing = missing_display() if config.screen.has_window else None
+    if missing and config.kiosk:
+        raise OutputError(f"{missing}: a kiosk needs one; start it in the desktop session, or leave out --kiosk")
+    if missing:
+        logger.warning(f"{missing}: running without a window")
+    return config.screen.has_window and not missing
+
+
+def screen_words(config: ScreenConfig) -> dict[str, str]:
+    """What classes and phrases are called on the screen. Raises OutputError where they cannot be read or drawn."""
+    words = read_words(config.languages[0], config.words)
+    text.check(words.values())
+    return words
+
+
+def make_view(config: ScreenConfig, mirror: bool, badge: str) -> View:
+    """The view at the start; keys change it."""
+    return View(mirror=mirror, badge=badge, fps="fps" in config.show, bars="bars" in config.show, help="help" in config.show)

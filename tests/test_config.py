@@ -1,0 +1,87 @@
+"""The command line becomes a Config once, and nothing else sees it."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_live.app.config import AnalysisConfig, Config, KioskConfig, OutputConfig, ScreenConfig, SourceConfig, WebConfig
+from fer_live.app.options import parse
+from fer_live.model.device import DeviceError
+from fer_live.types import OutputError
+from tests.conftest import ROOT
+
+COMMANDS = {"app/options.py", "app/kiosk_options.py", "bench/__main__.py", "doctor/__main__.py", "kiosk/__main__.py",
+            "report/__main__.py", "model/paths.py"}  # those with arguments of their own, and the type of a path among them
+
+EVERYTHING = (
+    "--source 0 --source demo --max-seconds 5 --wait-for-camera --silent-seconds 6 --frozen-seconds 0 --on-camera-lost l "
+    "--on-camera-found f --output o.mp4 --log l.csv --audio mic --segment-minutes 2 --keep-gb 3 --keep-days 4 --model m.pt "
+    "--head ferplus --device cpu --runtime onnx --detector both --calibrate 7 --min-face 0.2 --target-fps 20 --label-set "
+    "basic --mask emoji --mirror --show bars,help --language de,en --labels w.json --serve box:80 --token secret --kiosk "
+    "--exit-chord abc --idle-seconds 9 --no-notice --operator Museum --policy-url https://e.org --consent-seconds 11")
+
+
+def test_without_options_the_defaults_hold():
+    assert parse([]) == Config()
+
+
+def test_every_option_reaches_its_place():
+    given = parse(EVERYTHING.split())
+    assert given == Config(
+        SourceConfig(("0", "demo"), 5.0, True, 6.0, 0.0, "l", "f"),
+        OutputConfig(Path("o.mp4"), False, Path("l.csv"), "mic", 2.0, 3.0, 4.0, True),
+        AnalysisConfig(Path("m.pt"), "ferplus", "cpu", "onnx", "both", 7.0, 0.2, 20.0, "basic", "emoji"),
+        ScreenConfig(True, True, frozenset({"bars", "help"}), ("de", "en"), Path("w.json")), WebConfig("box", 80, "secret"),
+        KioskConfig("abc", 9.0, False, "Museum", "https://e.org", False, 11.0))
+    assert parse(["--output", "folder/"]).output == OutputConfig(Path("folder"), is_folder=True)
+    assert parse(["--no-store", "--no-window", "--blur-faces"]) == Config(
+        output=OutputConfig(can_write=False), analysis=AnalysisConfig(mask="blur"), screen=ScreenConfig(has_window=False))
+    assert parse(["--kiosk", "--record-on-consent"]).records_on_consent and not parse(["--kiosk"]).records_on_consent
+
+
+def test_what_cannot_be_meant_is_refused_where_options_become_values():
+    for arguments, words in ((["--token", "x" * 12], "--serve"), (["--no-store", "--log", "x.csv"], "exclude each other"),
+                             (["--operator", "M"], "--kiosk"), (["--no-window", "--audio"], "--audio")):
+        with pytest.raises(OutputError, match=words):
+            parse(arguments)
+    with pytest.raises(DeviceError, match="auto, cpu"):
+        parse(["--device", "gpu"])
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        parse([]).kiosk = KioskConfig()
+
+
+def test_argparse_stops_at_the_options():
+    found = set()
+    for path in (ROOT / "fer_live").rglob("*.py"):
+        names = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+        if any("argparse" in [alias.name for alias in node.names] or getattr(node, "module", "") == "argparse" for node in names):
+            found.add(path.relative_to(ROOT / "fer_live").as_posix())
+    assert found == COMMANDS
+
+
+def test_a_reduced_analyzer_names_its_classes_and_its_streams_have_steps_of_their_own(portrait, untrained):
+    """Frames, pictures and files pass the same stages; a second stream must not remember the faces of the first."""
+    from fer_live.analysis.analyzer import Analyzer
+    from fer_live.privacy.masks import Mask
+    from fer_live.types import Frame
+
+    analyzer = Analyzer.from_checkpoint(untrained, "cpu", label_set="basic")
+    analyzer.steps.append(Mask("blur", min_face=0.2))
+    assert analyzer.labels == ("positive", "neutral", "negative", "surprised")
+    film = [Frame(portrait, i, i / 30) for i in range(4)]
+    stream = analyzer.new_stream()
+    for analyses in ([analyzer(frame) for frame in film], list(stream.analyze_all(film)), [analyzer(portrait)]):
+        face = analyses[-1].faces[0]
+        assert face.probs.shape == (4,) and face.label in (*analyzer.labels, "unsure")
+        assert not np.array_equal(analyses[-1].frame.image[70:167, 176:273], portrait[70:167, 176:273]), "it is covered"
+    assert stream.labels == analyzer.labels and stream.steps[0].min_face == 0.2 and stream.steps[0] is not analyzer.steps[0]
+    stream.forget()
+    assert analyzer.steps[0].lost and not stream.steps[0].lost
+    for label_set, kind in (("other", ValueError), (None, TypeError)):
+        with pytest.raises(kind, match="full, basic"):
+            Analyzer.from_checkpoint(untrained, "cpu", label_set=label_set)

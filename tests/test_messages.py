@@ -1,0 +1,96 @@
+"""Messages: one logger, plain lines on stderr while a program runs, nothing of its own where the package is a library."""
+
+import ast
+import logging
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from fer_live.__main__ import main
+from fer_live.app.messages import shown
+from tests.conftest import ROOT
+
+LIBRARY = """
+import logging, numpy as np, cv2
+import fer_live, fer_live.__main__, fer_live.app.live, fer_live.web
+from fer_live.app.outputs import Outputs
+from fer_live.types import View
+logger = logging.getLogger("fer_live")
+assert not logger.handlers and logger.level == logging.NOTSET and not logging.getLogger().handlers
+for wanted in (False, True):
+    if wanted:
+        logging.basicConfig(level=logging.INFO, format="mine: %(name)s %(levelname)s %(message)s")
+    fer_live.Analyzer.from_checkpoint(MODEL, device="cpu")
+    logger.info("quiet unless asked for")
+    Outputs(View()).tell("log stopped", "no room")
+"""
+
+
+def test_a_program_that_uses_the_package_decides_what_becomes_of_messages(untrained):
+    out = subprocess.run([sys.executable, "-c", LIBRARY.replace("MODEL", repr(str(untrained)))], cwd=ROOT, capture_output=True,
+                         text=True, check=True)
+    assert out.stdout == "" and out.stderr.splitlines() == [
+        "log stopped: no room", "mine: fer_live INFO quiet unless asked for", "mine: fer_live WARNING log stopped: no room"]
+
+
+@pytest.mark.parametrize(("option", "says", "is_silent"), [
+    ([], {"efficientnet_lite0 on", "wrote "}, {"loaded in"}), (["--quiet"], set(), {"efficientnet_lite0", "wrote", "frames"}),
+    (["--verbose"], {"efficientnet_lite0 on", "wrote ", "loaded in", "OpenCV"}, set())])
+def test_quiet_and_verbose(tmp_path, portrait, untrained, option, says, is_silent):
+    """As a user sees it, in a process of its own: plain lines, and none of the level's name."""
+    cv2.imwrite(str(tmp_path / "a.png"), portrait)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    command = [sys.executable, "-m", "fer_live", "--source", str(tmp_path), "--no-window", "--log", str(tmp_path / "o.jsonl"),
+               "--model", str(untrained), "--device", "cpu", *option]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert out.returncode == 0 and out.stdout == ""
+    assert "skipped a picture (" in out.stderr, "a warning is always shown"
+    assert all(words in out.stderr for words in says) and not any(words in out.stderr for words in is_silent), out.stderr
+    assert not any(name in out.stderr for name in ("INFO", "WARNING", "DEBUG", "Traceback"))
+    out = subprocess.run([*command[:4], "--source", str(tmp_path / "none.png"), "--no-window", *option], cwd=ROOT,
+                         capture_output=True, text=True, check=False)
+    assert out.returncode == 2 and "error: " in out.stderr.splitlines()[-1]
+
+
+def test_a_live_run_is_quiet_too(untrained, capsys):
+    live = ["--source", "demo", "--no-window", "--max-seconds", "1.5", "--model", str(untrained), "--device", "cpu"]
+    assert main([*live, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main([*live, "--verbose"]) == 0
+    out = capsys.readouterr()
+    assert " fps " in out.out and "frames shown" in out.err and "demo: " in out.err
+
+
+def test_quiet_and_verbose_exclude_each_other(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--quiet", "--verbose"])
+    assert end.value.code == 2 and "not allowed with" in capsys.readouterr().err
+
+
+def test_what_is_shown_goes_where_stderr_is_and_leaves_the_logger_as_it_was(capsys):
+    logger = logging.getLogger("fer_live")
+    kept, logger.handlers, logger.propagate, before = logger.handlers, [], True, logger.level  # those of the tests
+    try:
+        with shown():
+            logger.info("100% %s plain")
+            with shown(logging.WARNING):
+                logger.info("not this")
+                logger.warning("once")
+            logger.debug("nor this")
+        assert not logger.handlers and logger.propagate and logger.level == before
+    finally:
+        logger.handlers, logger.propagate = kept, False
+    assert capsys.readouterr().err == "100% %s plain\nonce\n"
+
+
+def test_nothing_is_printed_to_stderr_past_the_logger():
+    """Two lines must be: a made token, which is no matter for logs, and what a check of the doctor tells its parent process."""
+    printing = []
+    for path in (ROOT / "fer_live").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_print = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+            if is_print and any(keyword.arg == "file" for keyword in node.keywords):
+                printing.append(path.relative_to(ROOT / "fer_live").as_posix())
+    assert sorted(printing) == ["doctor/machine.py", "web/__init__.py"]
