@@ -10,7 +10,7 @@
     reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if one is asked for
     steps      an Analysis                                an Analysis: here faces are covered
 
-`locate` has the first three, `name` the last five. In between is the classifier, since it takes the crops of several frames
+`locate` has the first three, `name` the last four. In between is the classifier, since it takes the crops of several frames
 of a file at once (see `lookahead`).
 """
 
