@@ -85,6 +85,18 @@ def test_a_damaged_display_matrix_is_left_out(portrait):
         assert upright(portrait, matrix).shape == portrait.shape
 
 
+@pytest.mark.parametrize("orientation", [1, 5, 6])
+def test_jpegs_in_a_film_are_turned_as_their_exif_says(tmp_path, portrait, orientation):
+    """FFmpeg hands EXIF on beside the display matrix it makes of it, as side data of a kind that PyAV does not know."""
+    stored = {1: portrait, 5: portrait.transpose(1, 0, 2), 6: np.rot90(portrait)}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with open(tmp_path / "a.mjpeg", "wb") as file:
+        for _ in range(3):
+            Image.fromarray(np.ascontiguousarray(stored[:, :, ::-1])).save(file, "JPEG", quality=95, exif=exif)
+    assert np.abs(_first(tmp_path / "a.mjpeg").astype(int) - portrait).mean() < 6
+
+
 def test_hdr10_is_as_bright_as_it_was_meant(tmp_path, portrait):
     """White paper is 203 cd/m2 in HDR (ITU-R BT.2408)."""
     to_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
