@@ -74,7 +74,7 @@ def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add("--silent-seconds", type=_silence, metavar="S", help="no picture for this long is a fault; give more than a slow camera "
         "takes from one picture to the next (default: 4)")
     add("--frozen-seconds", type=_not_negative, metavar="S", help="the same picture for this long is a fault; 0: it never is "
-        "(default: 4)")
+        "(default: 4, or --silent-seconds where that is more)")
     add("--on-camera-lost", metavar="CMD", help="a shell command to run when the camera is lost; it finds FER_LIVE_CAMERA and "
         "FER_LIVE_REASON in its environment")
     add("--on-camera-found", metavar="CMD", help="a shell command to run when it is back")

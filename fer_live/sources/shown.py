@@ -22,8 +22,8 @@ MATRICES = {Colorspace.BT2020: "bt2020nc", Colorspace.ITU709: "bt709", 10: "bt20
 
 
 def _unnamed(cls: type[Type], value: int) -> Type:
-    """A member for side data of a kind that FFmpeg has and PyAV's list lacks. One such item, as the EXIF of a JPEG, otherwise makes
-    all side data of its frame unreadable, the display matrix too."""
+    """A member for side data of a kind that FFmpeg has and PyAV's list lacks. One such item, as the EXIF of a JPEG, otherwise
+    makes all side data of its frame unreadable, the display matrix too."""
     member = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     return member
