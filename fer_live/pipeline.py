@@ -66,6 +66,10 @@ def run_live(
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
                 presented(time.perf_counter() - begun_s)
+        ended_s = time.monotonic()  # to leave the threads may take seconds, which are no part of a recording
+        for sink in sinks:
+            if getattr(sink, "end_s", 0.0) is None:
+                sink.end_s = ended_s
     return shown
 
 
