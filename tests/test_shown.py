@@ -146,6 +146,20 @@ def test_heic_is_refused_with_a_hint(tmp_path):
     assert isinstance(open_source(str(tmp_path / "a.heic")), ImageFiles)
 
 
+@pytest.mark.parametrize("head", [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"])
+def test_jpeg_xl_is_refused_with_a_hint(tmp_path, head):
+    (tmp_path / "a.jxl").write_bytes(head + bytes(64))
+    with pytest.raises(SourceError, match="JPEG XL cannot be read here; convert"), open_source(str(tmp_path / "a.jxl")):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.nfo", "a.ans", "a.diz"])
+def test_a_text_is_no_film(tmp_path, name):
+    (tmp_path / name).write_text("a few lines of text\n" * 40)
+    with pytest.raises(SourceError, match="is a text, which holds no video"), open_source(str(tmp_path / name)):
+        pass
+
+
 def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     (tmp_path / "notes.txt").write_text("no picture")
