@@ -10,7 +10,7 @@ HIDDEN = "***"
 BARE = re.compile(r"(?![A-Za-z]:[\\/])[^\s/:@'\"(]+:\S*@")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3}|//)(?=\S)")
 # the same after a scheme, with white space in the password; digits that end after the colon are a port
-SPACED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^\s/:@]+:(?!\d{1,5}(?:[/?#\s]|$))(?:(?!://).)*\s(?:(?!://).)*@")
+SPACED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^\s/:@]+:(?!\d{1,5}(?:[/?#]|$))(?:(?!://).)*\s(?:(?!://).)*@")
 VALUE = re.compile(r"=[^&;?#]*")
 
 

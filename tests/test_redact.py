@@ -48,6 +48,7 @@ SECRETS = [  # each has a secret, made of the letters "s3cr3t" and what stands a
     ("//admin:s3cr3t@host/x", "//host/x"),
     ("admin:s3cr3t@192.168.0.9/live", "192.168.0.9/live"),
     ("rtsp://admin:two s3cr3t@host/x", "rtsp://host/x"),
+    ("rtsp://admin:554 s3cr3t@host/x", "rtsp://host/x"),
 ]
 PLAIN = ["rtsp://host:554/live/ch1", "http://host/a.mjpg",
          "http://host:80/me at home.mp4", "demo", "clip.mp4", "/dev/video0", "a/b@c.mp4", "C:\\me@work\\a.mp4"]
