@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
+from typing import cast
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
-from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Screen, Sink, View
+from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Recorder, Screen, Sink, View
 
 logger = logging.getLogger("fer_live")
 
@@ -68,6 +69,10 @@ def run_live(
             screen.poll()  # paints, too
             if analysis is not None and presented is not None:
                 presented(time.perf_counter() - begun_s)
+        ended_s = time.monotonic()  # to leave the threads may take seconds, which are no part of a recording
+        for sink in sinks:
+            if getattr(sink, "end_s", 0.0) is None:
+                cast(Recorder, sink).end_s = ended_s
     logger.debug(f"{shown} frames shown, {captured.dropped} dropped before analysis, {analyzed.dropped} after it")
     return shown
 

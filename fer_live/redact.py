@@ -9,6 +9,8 @@ HIDDEN = "***"
 # user:password@ without a scheme, as somebody types it who forgets rtsp://; a Windows path such as C:\me@work is none
 BARE = re.compile(r"(?![A-Za-z]:[\\/])[^\s/:@'\"(]+:\S*@")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3}|//)(?=\S)")
+# the same after a scheme, with white space in the password; digits that end after the colon are a port
+SPACED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^\s/:@]+:(?!\d{1,5}(?:[/?#]|$))(?:(?!://).)*\s(?:(?!://).)*@")
 VALUE = re.compile(r"=[^&;?#]*")
 
 
@@ -20,8 +22,8 @@ def redact_errors(parser: Any) -> Any:
 
 
 def redact(text: str) -> str:
-    """`text` with every address in it as `redact_address` gives it. Addresses end at white space."""
-    return re.sub(r"\S+", lambda word: _redact_word(word[0]), text)
+    """`text` with every address in it as `redact_address` gives it. Addresses end at white space, passwords at the last @."""
+    return re.sub(r"\S+", lambda word: _redact_word(word[0]), SPACED.sub(r"\1", text))
 
 
 def _redact_word(word: str) -> str:

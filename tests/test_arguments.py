@@ -42,6 +42,11 @@ FRAMES = {  # the same for a frame's other parts
     "time as text": ({"time_s": "0.5"}, TypeError, "got str"),
     "no number": ({"time_s": math.nan}, ValueError, "finite int or float, in seconds; got nan"),
     "endless": ({"time_s": math.inf}, ValueError, "got inf"),
+    "tiles as text": ({"tiles": "abc"}, TypeError, "boxes .* as a tuple; got str"),
+    "no tiles": ({"tiles": None}, TypeError, "got None"),
+    "tile of three": ({"tiles": ((0, 0, 9),)}, TypeError, "got tuple among them"),
+    "tile outside": ({"tiles": ((0, 0, 9999, 9),)}, ValueError, "9999, 9. in one of"),
+    "empty tile": ({"tiles": ((5, 5, 5, 9),)}, ValueError, "5, 9. in one of"),
 }
 SETTINGS = {  # the same for from_checkpoint
     "runtime": ({"runtime": "foo"}, ValueError, "'foo'; there are: auto, torch, onnx, openvino"),
@@ -142,6 +147,12 @@ def test_pictures_may_lie_in_memory_as_they_like(analyzer, portrait):
         assert len(found) == 1 and found[0].box == expected.box and np.allclose(found[0].probs, expected.probs, atol=1e-5), name
         stream = analyzer.new_stream()
         assert [len(stream(Frame(view, i, i / 30)).faces) for i in range(4)] == [0, 0, 1, 1], name
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [("2", TypeError), (None, TypeError), (True, TypeError), (math.nan, ValueError)])
+def test_what_is_no_time_to_look_neutral_in_is_refused(analyzer, seconds, kind):
+    with pytest.raises(kind, match="a face is asked to look neutral for"):
+        analyzer.calibrate(seconds)
 
 
 @pytest.mark.parametrize("case", SETTINGS)

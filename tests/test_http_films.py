@@ -1,6 +1,7 @@
 """Films served over HTTP: short ones, damaged ones, and such as end too early."""
 
 import http.server
+import itertools
 import json
 import threading
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ import cv2  # before av; see fer_live/sources/__init__.py
 
 # isort: split
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
 from fer_live.sources.stream import Stream
 from fer_live.types import SourceError
@@ -38,6 +41,26 @@ def test_short_films_show_their_face(tmp_path, portrait, untrained, frames):
         assert run("--source", f"{address}/a.mp4", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained) == 0
     entries = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert entries[-1]["time_s"] < 3 and any(entry["faces"] for entry in entries)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.gif"])
+def test_a_film_of_unknown_length_ends(tmp_path, portrait, name):
+    """Python's own server gives no parts of files, so that the last time in them cannot be looked up."""
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream({"a.gif": "gif", "a.ts": "libx264", "a.mpg": "mpeg2video"}[name], rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "rgb8" if name == "a.gif" else "yuv420p"
+        for shade in range(0, 200, 20):
+            image = np.full((64, 64, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    with served(tmp_path) as address, Stream(f"{address}/{name}") as source:
+        assert source.ends and len(list(source)) >= 10
+
+
+def test_an_avif_is_a_snapshot(tmp_path, portrait):
+    Image.fromarray(portrait).save(tmp_path / "now.avif")
+    with served(tmp_path) as address, Stream(f"{address}/now.avif") as source:
+        assert not source.ends and len(list(itertools.islice(source, 2))) == 2
 
 
 def _mjpeg(path, jpegs):

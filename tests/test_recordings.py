@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import wave
+from functools import partial
 from pathlib import Path
 
 import cv2  # noqa: F401, before av; see fer_live/sources/video_file.py
@@ -22,7 +23,9 @@ import pytest
 from fer_live.__main__ import main
 from fer_live.app.outputs import Outputs
 from fer_live.model.spec import EMOTIONS
+from fer_live.pipeline import run_live
 from fer_live.screen.overlay import Overlay
+from fer_live.screen.window import StatusLines
 from fer_live.sinks import disk
 from fer_live.sinks.log import Log
 from fer_live.sinks.log_reader import read_log
@@ -234,6 +237,24 @@ def test_a_recording_that_is_told_when_to_end_lasts_no_longer(tmp_path, in_segme
             sink.write(numbered(i), analysis(i, began + i / 10))
         sink.end_s = began + 1.9
     assert duration_s(path) == pytest.approx(1.9, abs=0.1)
+
+
+@pytest.mark.parametrize("in_segments", [False, True])
+def test_the_end_of_a_run_is_the_end_of_its_recording(tmp_path, in_segments):
+    """A camera that hangs while it is closed holds the program up, and is no part of what was asked for."""
+    def frames():
+        for number in range(40):
+            yield Frame(numbered(number), number, time.monotonic())
+            time.sleep(0.02 if number < 5 else 3.0)
+
+    path = tmp_path / "a.mp4"
+    open_file = partial(VideoRecorder, fps=30.0, live=True)
+    outputs = Outputs(View(), lambda path: SegmentedRecorder(path, open_file, 60.0) if in_segments else open_file(path))
+    with outputs:
+        outputs.record(path)
+        run_live(frames(), lambda frame: Analysis(frame, ()), lambda analysis, rates: analysis.frame.image, outputs.sinks,
+                 StatusLines(), threading.Event(), max_seconds=0.6)
+    assert duration_s(next(tmp_path.glob("a*.mp4"))) < 1.0
 
 
 def test_names_bear_the_time_of_day_once(tmp_path):

@@ -87,6 +87,18 @@ def test_a_damaged_display_matrix_is_left_out(portrait):
         assert upright(portrait, matrix).shape == portrait.shape
 
 
+@pytest.mark.parametrize("orientation", [1, 5, 6])
+def test_jpegs_in_a_film_are_turned_as_their_exif_says(tmp_path, portrait, orientation):
+    """FFmpeg hands EXIF on beside the display matrix it makes of it, as side data of a kind that PyAV does not know."""
+    stored = {1: portrait, 5: portrait.transpose(1, 0, 2), 6: np.rot90(portrait)}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with open(tmp_path / "a.mjpeg", "wb") as file:
+        for _ in range(3):
+            Image.fromarray(np.ascontiguousarray(stored[:, :, ::-1])).save(file, "JPEG", quality=95, exif=exif)
+    assert np.abs(_first(tmp_path / "a.mjpeg").astype(int) - portrait).mean() < 6
+
+
 def test_hdr10_is_as_bright_as_it_was_meant(tmp_path, portrait):
     """White paper is 203 cd/m2 in HDR (ITU-R BT.2408)."""
     to_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
@@ -134,6 +146,20 @@ def test_heic_is_refused_with_a_hint(tmp_path):
     with pytest.raises(PictureError, match="convert it to JPEG"):
         load_picture(tmp_path / "a.heic")
     assert isinstance(open_source(str(tmp_path / "a.heic")), ImageFiles)
+
+
+@pytest.mark.parametrize("head", [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"])
+def test_jpeg_xl_is_refused_with_a_hint(tmp_path, head):
+    (tmp_path / "a.jxl").write_bytes(head + bytes(64))
+    with pytest.raises(SourceError, match="JPEG XL cannot be read here; convert"), open_source(str(tmp_path / "a.jxl")):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.nfo", "a.ans", "a.diz"])
+def test_a_text_is_no_film(tmp_path, name):
+    (tmp_path / name).write_text("a few lines of text\n" * 40)
+    with pytest.raises(SourceError, match="is a text, which holds no video"), open_source(str(tmp_path / name)):
+        pass
 
 
 def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, portrait, capsys):

@@ -76,6 +76,13 @@ def test_all_limits_follow_from_one(silent_s):
     assert open_source("/dev/video9", limits).read_s == limits.read_s
 
 
+def test_a_slow_snapshot_address_is_not_frozen():
+    """It gives the same picture until the camera has taken another."""
+    assert patience(parse(["--silent-seconds", "20"])).frozen_s == 20
+    assert patience(parse(["--silent-seconds", "1"])).frozen_s == 4
+    assert patience(parse(["--silent-seconds", "20", "--frozen-seconds", "5"])).frozen_s == 5
+
+
 def test_what_was_the_default_still_is():
     limits = patience(parse([]).source)
     assert limits == Patience() == Patience.of()

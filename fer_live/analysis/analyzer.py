@@ -118,7 +118,7 @@ class Analyzer:
         """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
 
         `Face.calibration_s` counts down. Then the resting answer of each of these faces is taken out of its later ones, for as
-        long as it is followed; see `RestingBaseline`. May be called from any thread. Raises ValueError.
+        long as it is followed; see `RestingBaseline`. May be called from any thread. Raises ValueError, TypeError.
         """
         self.baseline.ask(seconds)
 

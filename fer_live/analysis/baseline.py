@@ -10,6 +10,8 @@ from math import log
 
 import numpy as np
 
+from fer_live.analysis.checks import described, is_number
+
 DEFAULT_S, SHORTEST_S, LONGEST_S = 3.0, 1.0, 30.0  # of looking neutral
 SETTLING = 1 / 3  # share of that time in which the face is still coming to rest
 FEWEST = 3  # answers that make a mean
@@ -47,7 +49,7 @@ class RestingBaseline:
         self._asked_s = 0.0
 
     def ask(self, seconds: float = DEFAULT_S) -> None:
-        """Ask the faces of the next frame that has any to look neutral for so long. Any thread. Raises ValueError."""
+        """Ask the faces of the next frame that has any to look neutral for so long. Any thread. Raises ValueError, TypeError."""
         self._asked_s = checked_s(seconds)
 
     def begin(self, track_ids: list[int], time_s: float) -> None:
@@ -111,7 +113,9 @@ class RestingBaseline:
 
 
 def checked_s(seconds: float) -> float:
-    """Raises ValueError for a time that is too short or too long to look neutral in."""
+    """Raises ValueError for a time that is too short or too long to look neutral in, TypeError for what is no number."""
+    if not is_number(seconds):
+        raise TypeError(f"a face is asked to look neutral for a number of seconds; got {described(seconds)}")
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise ValueError(f"a face is asked to look neutral for {SHORTEST_S:g} to {LONGEST_S:g} seconds, not {seconds:g}")
     return float(seconds)

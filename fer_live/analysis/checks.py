@@ -44,11 +44,24 @@ def check_frame(frame: Any) -> Frame:
     check_picture(frame.image)
     if not isinstance(frame.index, int | np.integer) or isinstance(frame.index, bool):
         raise TypeError(f"a frame's index is an int that counts frames; got {described(frame.index)}")
-    if not _is_number(frame.time_s):
+    if not is_number(frame.time_s):
         raise TypeError(f"a frame's time_s is an int or float, in seconds; got {described(frame.time_s)}")
     if not math.isfinite(frame.time_s):
         raise ValueError(f"a frame's time_s is a finite int or float, in seconds; got {frame.time_s}")
+    _check_tiles(frame)
     return frame
+
+
+def _check_tiles(frame: Frame) -> None:
+    what = "a frame's tiles are boxes (x1, y1, x2, y2) of pixels in its picture, as a tuple; got"
+    if not isinstance(frame.tiles, tuple):
+        raise TypeError(f"{what} {described(frame.tiles)}")
+    height, width = frame.image.shape[:2]
+    for box in frame.tiles:
+        if not (isinstance(box, tuple) and len(box) == 4 and all(is_number(side) for side in box)):
+            raise TypeError(f"{what} {described(box)} among them")
+        if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+            raise ValueError(f"{what} {box} in one of {width}x{height}")
 
 
 def check_frames(frames: Any) -> Iterable[Frame]:
@@ -78,7 +91,7 @@ def check_search(min_face: Any, search_every: Any) -> None:
     """What from_checkpoint takes of the search for faces. Raises TypeError, ValueError."""
     if min_face is not None:
         what = "min_face is a size in pixels, or below 1 a share of the frame's shorter side, or None"
-        if not _is_number(min_face):
+        if not is_number(min_face):
             raise TypeError(f"{what}; got {described(min_face)}")
         if not 0 < min_face < math.inf:
             raise ValueError(f"{what}; got {min_face}")
@@ -106,7 +119,8 @@ def described(value: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is an int or float, of numpy or not."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

@@ -107,7 +107,7 @@ def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add("--silent-seconds", type=_silence, metavar="S", help="reconnect if no picture arrives for S seconds; for a slow "
         "camera, give more than its interval between pictures (default: 4)")
     add("--frozen-seconds", type=_not_negative, metavar="S", help="reconnect if the picture does not change for S seconds; 0 "
-        "disables this check (default: 4)")
+        "disables this check (default: 4, or --silent-seconds if that is more)")
     add("--on-camera-lost", metavar="CMD", help="shell command to run when the camera is lost; its environment has "
         "FER_LIVE_CAMERA and FER_LIVE_REASON")
     add("--on-camera-found", metavar="CMD", help="shell command to run when the camera is back")

@@ -117,6 +117,8 @@ def _why(content: np.ndarray) -> str:
     """Why neither decoder made a picture of it."""
     from PIL import Image
 
+    if content[:2].tobytes() == b"\xff\x0a" or content[:12].tobytes() == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return "JPEG XL cannot be read here; convert it to JPEG"
     if content[4:8].tobytes() == b"ftyp" and not is_avif(content[:64].tobytes()):
         return "HEIC cannot be read here; convert it to JPEG"
     try:

@@ -27,9 +27,10 @@ class Patience:
     slate_s: float = 1.0  # from slate to slate: drawn and recorded, each costs the processor something
 
     @classmethod
-    def of(cls, silent_s: float = 4.0, frozen_s: float = 4.0) -> Patience:
-        """With all limits that follow from how long a camera may be silent."""
-        return cls(silent_s, frozen_s, open_s=max(15.0, 3 * silent_s + 3.0))
+    def of(cls, silent_s: float = 4.0, frozen_s: float | None = None) -> Patience:
+        """With all limits that follow from how long a camera may be silent. frozen_s: None lets a picture stay as long: asked
+        for a snapshot, a slow camera gives the same one until it has another."""
+        return cls(silent_s, max(4.0, silent_s) if frozen_s is None else frozen_s, open_s=max(15.0, 3 * silent_s + 3.0))
 
     @property
     def answer_s(self) -> float:

@@ -14,6 +14,7 @@ from av.stream import Disposition
 from fer_live.redact import redact_address
 from fer_live.types import MOST_PIXELS, SourceError
 
+TEXT = ("tty", "bin", "xbin", "adf", "idf")  # which FFmpeg draws as pictures of letters
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 
 
@@ -29,6 +30,9 @@ def open_video(
         name = redact_address(name)
         advice = "check its permissions" if isinstance(error, PermissionError) else advice
         raise SourceError(f"{name} cannot be opened as video ({reason(error)}); {advice}") from None
+    if container.format.name in TEXT:
+        container.close()
+        raise SourceError(f"{redact_address(name)} is a text, which holds no video; give a file with pictures in it")
     stream = video_track(container)
     if stream is None:
         what = "only a cover picture" if container.streams.video else "give a file with pictures in it"

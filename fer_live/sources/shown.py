@@ -23,6 +23,17 @@ HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}  # PQ (HDR10) and HLG
 MATRICES = {Colorspace.BT2020: "bt2020nc", Colorspace.ITU709: "bt709", 10: "bt2020c"}
 
 
+def _unnamed(cls: type[Type], value: int) -> Type:
+    """A member for side data of a kind that FFmpeg has and PyAV's list lacks. One such item, as the EXIF of a JPEG, otherwise
+    makes all side data of its frame unreadable, the display matrix too."""
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value  # type: ignore[assignment]  # an int, as of all members
+    return member
+
+
+Type._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
+
+
 class Shown:
     """Maps the frames of one video track to pictures. One thread at a time.
 

@@ -23,6 +23,7 @@ from fer_live.types import Frame, SourceError
 
 logger = logging.getLogger("fer_live")
 
+ENDLESS = {"hls", "dash", "mpjpeg", "mjpeg"}  # formats in which the size of what was opened does not say that it ends
 LONGEST_WAIT_S = 5.0  # from one picture of a film to the next
 SHORTEST_S = 0.5  # how long a film is shown at least: a face is believed when it was seen three times
 POLL_S = 0.5  # from one request for a snapshot to the next
@@ -54,9 +55,13 @@ class Stream:
     def __enter__(self) -> Stream:
         self._open()
         assert self.container is not None and self.track is not None
-        self.is_snapshot = self.container.format.name in SNAPSHOTS or self.container.format.name.endswith("_pipe")
+        kind = self.container.format.name
+        is_avif = self.container.metadata.get("major_brand") == "avif"
+        self.is_snapshot = kind in SNAPSHOTS or kind.endswith("_pipe") or is_avif
         self.fps = 1 / POLL_S if self.is_snapshot else frame_rate(self.track)
-        self.ends = bool(self.container.duration) and not self.is_snapshot
+        # a server that gives no parts of files leaves the length of some films unknown, but says how many bytes they have
+        is_whole = bool(self.container.duration) or (self.container.size > 0 and kind not in ENDLESS)
+        self.ends = is_whole and not self.is_snapshot
         self._declared = declared_frames(self.container, self.track)
         return self
 
