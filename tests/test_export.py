@@ -197,7 +197,7 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
     model, spec = load_checkpoint(Path(runs[1]) / "best_model.pt")
     save_checkpoint(Path(runs[1]) / "best_model.pt", model, replace(spec, mean=(0.4,)), {})
     capsys.readouterr()
-    assert soup_main([*runs, *data, "--out", str(tmp_path / "no")]) == 2 and "sees other pictures" in capsys.readouterr().err
+    assert soup_main([*runs, *data, "--out", str(tmp_path / "no")]) == 2 and "has another network" in capsys.readouterr().err
     (tmp_path / "more" / "soup.json").write_text("{")
     assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "no")]) == 2
     (Path(runs[0]) / "last.pt").write_bytes(b"cut")
