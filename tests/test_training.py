@@ -271,8 +271,8 @@ def test_pixel_shifts_are_whole_pixels():
 # ------------------------------------------------------------------------------------------------ training
 
 
-def trainer(data, seed=0, recipe=replace(QUICK, arch=SMALL_ARCH)):
-    return Trainer(recipe, data, torch.device("cpu"), seed)
+def trainer(data, seed=0):
+    return Trainer(replace(QUICK, arch=SMALL_ARCH), data, torch.device("cpu"), seed)
 
 
 def test_resume_continues_bit_for_bit(tmp_path, face_folders):
@@ -384,7 +384,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path,
         run_epoch(self)
 
     monkeypatch.setattr(Trainer, "run_epoch", poisoned)
-    arguments = ["--data", str(face_folders), "--recipe", "wild", "--out", str(tmp_path), "--pretrained", "none", "--arch", SMALL_ARCH]
+    arguments = ["--data", str(face_folders), "--recipe", "wild", "--out", str(tmp_path), "--pretrained", "none",
+                 "--arch", SMALL_ARCH]
     assert train_main([*arguments, "--device", "cpu"]) == 2
     assert "nan" in capsys.readouterr().err
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
