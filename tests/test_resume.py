@@ -1,4 +1,4 @@
-"""Runs that are continued, mixed, released or compared: what changed is refused, and nothing recorded is overwritten."""
+"""Runs that are resumed, averaged, released or compared: changed inputs are refused and nothing is overwritten."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from filelock import FileLock
 from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
 from fer_live.model.spec import EMOTIONS
 from tests.conftest import ROOT
-from tests.test_training import QUICK, write_csv, write_votes
+from tests.test_training import QUICK, SMALL_ARCH, write_csv, write_votes
 from training import ablate
 from training.__main__ import main as train_main
 from training.calibrate import check_votes
@@ -29,8 +29,7 @@ from training.soup import main as soup_main
 from training.train import Trainer, TrainingError
 
 CPU = torch.device("cpu")
-ARCH = "mobilenetv3_small_050"  # the smallest at hand
-SMALL = replace(QUICK, arch=ARCH, phases=((2, 32),))
+SMALL = replace(QUICK, arch=SMALL_ARCH, phases=((2, 32),))
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def votes(tmp_path):
 
 @pytest.fixture
 def finished(tmp_path, face_folders, small):
-    """A run of one head over a copy of the cartoon faces, as its folder and that of its data."""
+    """A finished run with one head on a copy of the drawn faces: its folder and the data's."""
     data = shutil.copytree(face_folders, tmp_path / "data")
     assert train(data, tmp_path / "run") == 0
     return tmp_path / "run", data
@@ -73,10 +72,10 @@ def change_last(out, **fields):
 # ------------------------------------------------------------------------------------------------ the best epoch
 
 
-def test_the_best_epoch_keeps_the_resolution_that_it_was_measured_at(tmp_path, face_folders, monkeypatch):
+def test_the_best_epoch_keeps_the_resolution_at_which_it_was_measured(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "two", replace(SMALL, phases=((1, 32), (1, 64))))
     validate = Trainer._validate
-    monkeypatch.setattr(Trainer, "_validate", lambda self: {**validate(self), "val_loss": 1.0 + self.epoch})  # the first is best
+    monkeypatch.setattr(Trainer, "_validate", lambda self: {**validate(self), "val_loss": 1.0 + self.epoch})  # 1st is best
     assert train(face_folders, tmp_path / "run", recipe="two") == 0
     model, spec = load_checkpoint(tmp_path / "run" / "best_model.pt")
     assert spec.resolution == model.resolution == 32
@@ -87,7 +86,7 @@ def test_the_best_epoch_keeps_the_resolution_that_it_was_measured_at(tmp_path, f
     assert resume(tmp_path / "run") == 0 and load_checkpoint(tmp_path / "run" / "best_model.pt")[1].resolution == 32
 
 
-def test_networks_measured_at_two_resolutions_are_not_mixed(tmp_path, finished, capsys):
+def test_networks_measured_at_two_resolutions_are_not_averaged(tmp_path, finished, capsys):
     run, data = finished
     other = shutil.copytree(run, tmp_path / "other")
     model, spec = load_checkpoint(run / "best_model.pt")
@@ -122,7 +121,7 @@ def test_resume_refuses_changed_data(finished, capsys):
     file.write_bytes(next((data / "train" / "sad").iterdir()).read_bytes())
     assert resume(run) == 2 and "data or its votes changed" in one_line(capsys).replace(str(data), "data")
     file.write_bytes(content)
-    assert resume(run) == 0, "put back, it goes on"
+    assert resume(run) == 0, "restored, it continues"
 
 
 def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
@@ -131,7 +130,7 @@ def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     shutil.copy(untrained, teacher)
     assert train(face_folders, out, "--teacher", str(teacher)) == 0
     assert resume(out) == 0
-    monkeypatch.setitem(RECIPES, "small", replace(RECIPES["small"], learning_rate=0.5, about="new words"))
+    monkeypatch.setitem(RECIPES, "small", replace(RECIPES["small"], learning_rate=0.5, about="another text"))
     capsys.readouterr()
     assert resume(out) == 2 and "the recipe small changed" in (said := one_line(capsys)) and "(learning_rate)" in said
     monkeypatch.undo()
@@ -141,7 +140,7 @@ def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     assert resume(out) == 2 and "a file given as --teacher changed" in one_line(capsys)
 
 
-def test_a_run_of_an_older_version_goes_on_and_says_what_is_not_checked(finished, capsys):
+def test_a_run_of_an_older_version_resumes_and_logs_what_is_not_checked(finished, capsys):
     run, data = finished
     state = torch.load(run / "last.pt", weights_only=True)
     plan = {name: value for name, value in state["run"].items() if name not in ("data_sha256", "teacher_sha256")}
@@ -149,12 +148,12 @@ def test_a_run_of_an_older_version_goes_on_and_says_what_is_not_checked(finished
     assert resume(run) == 0
     assert "without data_sha256, teacher_sha256, recipe" in capsys.readouterr().err
     shutil.copytree(data / "validation" / "sad", data / "train" / "sad", dirs_exist_ok=True)
-    for i in range(14):  # another batch: without a hash the number of steps tells
+    for i in range(14):  # one more batch: without a hash, the number of steps shows the change
         shutil.copy(next((data / "validation" / "sad").iterdir()), data / "train" / "sad" / f"{1000 + i}.png")
     assert resume(run) == 2 and "the data or the recipe has changed" in one_line(capsys)
 
 
-def test_damaged_states_are_said_in_one_line(finished, capsys):
+def test_damaged_states_are_reported_in_one_line(finished, capsys):
     run, _ = finished
     whole = (run / "last.pt").read_bytes()
     state = read_last(run)
@@ -187,12 +186,12 @@ def test_a_stop_before_the_first_epoch_does_not_advise_to_resume(tmp_path, face_
     assert train(face_folders, tmp_path / "run") == 0, "the same command starts again"
 
 
-def test_a_stop_while_the_program_loads_is_no_traceback(tmp_path, face_folders):
+def test_an_interrupt_while_the_program_loads_prints_no_traceback(tmp_path, face_folders):
     command = [sys.executable, "-X", "importtime", "-m", "training", "--data", str(face_folders), "--recipe", "smoke",
                "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seen = []
-    for line in process.stderr:  # torch's own parts are loaded by the time that these lines come
+    for line in process.stderr:  # these lines appear once torch is being imported
         seen.append(line)
         if "torch._C" in line:
             process.send_signal(signal.SIGINT)
@@ -204,7 +203,7 @@ def test_a_stop_while_the_program_loads_is_no_traceback(tmp_path, face_folders):
 # ------------------------------------------------------------------------------------------------ nothing is overwritten
 
 
-def test_no_run_and_no_soup_is_overwritten(tmp_path, finished, capsys):
+def test_runs_and_soups_are_not_overwritten(tmp_path, finished, capsys):
     run, data = finished
     before = {file.name: file.read_bytes() for file in run.iterdir()}
     assert train(data, run) == 2 and f"--resume {run}" in one_line(capsys)
@@ -234,7 +233,7 @@ def test_two_heads_without_votes_are_refused_before_anything_is_written(tmp_path
         check_votes(load_checkpoint(run / "best_model.pt")[1], load_dataset(face_folders))
 
 
-def test_measuring_on_other_data_than_that_of_the_training_is_said(tmp_path, finished, capsys):
+def test_measuring_on_other_data_than_the_training_data_is_logged(tmp_path, finished, capsys):
     run, data = finished
     soup = ["--data", str(data), "--out", str(tmp_path / "soup")]
     assert soup_main([str(run), str(run), *soup]) == 0 and "trained on other" not in capsys.readouterr().err
@@ -248,7 +247,7 @@ def test_measuring_on_other_data_than_that_of_the_training_is_said(tmp_path, fin
 # ------------------------------------------------------------------------------------------------ nothing is ignored
 
 
-def test_starts_and_teachers_that_would_have_no_effect_are_refused(tmp_path, face_folders, untrained, small, capsys):
+def test_initial_weights_and_teachers_without_effect_are_refused(tmp_path, face_folders, untrained, small, capsys):
     assert train(face_folders, tmp_path / "a", "--teacher", str(untrained)) == 2
     assert "--teacher has no effect" in one_line(capsys)
     base = ["--data", str(face_folders), "--recipe", "small", "--arch", "resnet9", "--device", "cpu"]
@@ -269,7 +268,7 @@ def test_resnet9_starts_from_a_file(tmp_path, face_folders, monkeypatch):
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_recipe_that_chooses_on_the_test_splits_does_not_train_on_them(tmp_path, face_folders):
+def test_a_recipe_that_selects_on_the_test_splits_does_not_train_on_them(tmp_path, face_folders):
     """Kaggle's folders shuffle all rows: their train/ holds pictures of PublicTest and PrivateTest."""
     recipe = replace(SMALL, choose_on=("PublicTest", "PrivateTest"))
     folders = load_dataset(face_folders)
@@ -288,7 +287,7 @@ def test_a_class_without_training_pictures_is_reported(face_folders, caplog):
     assert "the split train has no picture of fear" in caplog.text
 
 
-def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
+def test_weights_with_classes_in_another_order_are_refused(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
     model, spec = load_checkpoint(untrained)
     other = tmp_path / "other.pt"
     save_checkpoint(other, model, replace(spec, labels=EMOTIONS[::-1]), {})
@@ -304,7 +303,7 @@ def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders,
     for weights in (untrained, other):
         assert predict_main([picture, "--model", str(weights), "--out", str(tmp_path / "chart.png")]) == 0
         said.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[:7]])
-    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in said[0]] == said[1], "each logit has its own file's name"
+    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in said[0]] == said[1], "each logit keeps the name from its file"
 
 
 # ------------------------------------------------------------------------------------------------ ablations
@@ -312,7 +311,7 @@ def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders,
 
 @pytest.fixture
 def ablation(tmp_path, face_folders, votes, small, monkeypatch):
-    """ablation(...) runs the command with more arguments; its runs are quick and their figures made up from the seed."""
+    """ablation(...) runs the command with more arguments; a stub returns an accuracy that depends on the seed only."""
     ran = []
 
     def run_one(name, recipe, seed, data, args):
@@ -331,7 +330,7 @@ def ablation(tmp_path, face_folders, votes, small, monkeypatch):
 
 def test_two_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
     (tmp_path / "runs").mkdir()
-    with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process is at this one
+    with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process works on this run
         assert ablation("--only", ablate.BASE) == 0
     assert ablation.ran == [(ablate.BASE, 1)]
     said = capsys.readouterr()
@@ -340,7 +339,7 @@ def test_two_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys)
     assert "| 55.0 ± 7.1 |" in capsys.readouterr().out
 
 
-def test_a_table_holds_only_what_can_be_compared(tmp_path, ablation, monkeypatch, capsys):
+def test_a_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, capsys):
     assert ablation("--only", ablate.BASE) == 0
     (tmp_path / "runs" / "notes.json").write_text('{"variant": 3}')
     (tmp_path / "runs" / "list.json").write_text("[1, 2")
@@ -356,7 +355,7 @@ def test_a_table_holds_only_what_can_be_compared(tmp_path, ablation, monkeypatch
     assert said.err.count("has another recipe") == 2 and "as it is" not in said.out
     (tmp_path / "runs" / "as-it-is-0.json").write_text("{")
     assert ablation("--only", ablate.BASE) == 2 and "delete it to run it again" in one_line(capsys)
-    old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without what it was made of
+    old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without its origin
     (tmp_path / "runs" / "as-it-is-0.json").write_text(json.dumps(old))
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
 

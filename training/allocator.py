@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no such function; Windows cannot even open None
+    except (AttributeError, OSError, TypeError):  # another C library; on Windows CDLL(None) fails
         return False
     from_heap = mallopt(M_MMAP_THRESHOLD, THRESHOLD) or mallopt(M_MMAP_THRESHOLD, OLD_THRESHOLD)
     return bool(mallopt(M_TRIM_THRESHOLD, THRESHOLD) and from_heap)

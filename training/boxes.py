@@ -11,8 +11,8 @@ from fer_live.model.haar import HaarFaceDetector
 def detector_boxes(images: np.ndarray) -> np.ndarray:
     """Pictures (N, S, S) uint8 of one face each -> (N, 3) float32: center x, center y, side, in shares of S.
 
-    Each picture is padded with its mirror image, so that the detector can return a larger box. Where it finds no face, or
-    only boxes far off the center or of another size than the picture, the box is the whole picture.
+    Each picture is padded with its mirror image, so that the detector can return a larger box. If it finds no face, or
+    the box is far off the center or of another size than the picture, the whole picture is the box.
     """
     detector = HaarFaceDetector(min_face=0.2)
     boxes = np.tile(np.array([0.5, 0.5, 1.0], np.float32), (len(images), 1))

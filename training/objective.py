@@ -113,7 +113,7 @@ def distillation_loss(logits: Logits, teacher_logits: Logits, prior: ClassPrior)
 
 
 def batch_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
-    """The loss of one batch, a scalar: `joint_loss`, mixed with teachers by `recipe.distill` with the distillation loss."""
+    """The loss of one batch, a scalar: the joint loss, with teachers (1 - distill) of it plus distill * distillation loss."""
     loss = joint_loss(logits, targets, recipe, prior)
     if not targets.teacher_logits:
         return loss

@@ -65,7 +65,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
         "made_of": parts, "seconds": sum(part["seconds"] for part in parts), "torch": torch.__version__,
-        "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} chose the epoch, the temperatures and the decision",
+        "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} selected the epoch, the temperatures and the decision",
         "licence": LICENSE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
     try:  # the app uses the export on a CPU
