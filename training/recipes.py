@@ -71,7 +71,7 @@ def as_webcam(augmentation: Augmentation, detector_box: float) -> Augmentation:
 
 # Fine-tunes trained weights with a teacher
 AGAIN = Recipe(
-    about="best_cpu's weights (--pretrained best_model.pt) trained further, distilled from themselves or others (--teacher)",
+    about="trains best_cpu's weights further (--pretrained best_model.pt), distilled from themselves or others (--teacher)",
     phases=((1, 64), (4, 80)), learning_rate=4e-4, warmup_steps=100, dropout=0.1, distill=0.5, augmentation=STANDARD,
 )
 # The published notebooks: no warm-up, clipping, averaging or smoothing
@@ -105,17 +105,17 @@ RECIPES = {
         phases=((20, 112),), batch_size=512, drop_path=0.1, augmentation=as_webcam(STANDARD, detector_box=0.0),
     ),
     "live_cpu": Recipe(
-        about="trained weights (--pretrained best_model.pt) trained further with a camera's light and angles; measured: no gain",
+        about="trains weights further (--pretrained best_model.pt) with a camera's light and angles; measured: no gain",
         phases=((6, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, distill=0.5,
         adjust=1.0, balance=0.5, augmentation=LIVE,
     ),
     "balanced_cpu": Recipe(
-        about="trained weights trained further without a teacher: wider geometry and gamma only, rare classes weigh more",
+        about="trains weights further without a teacher: wider geometry and gamma only, rare classes weigh more",
         phases=((4, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, balance=0.5,
         augmentation=GEOMETRY,
     ),
     "large_cpu": Recipe(
-        about="EfficientNet-Lite2, two hours on one CPU core: wider geometry and light, distilled from the released weights",
+        about="a larger network, two hours on one CPU core: wider geometry and light, distilled from the released weights",
         arch="efficientnet_lite2", phases=((8, 48), (12, 64), (8, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400,
         ema=0.998, dropout=0.15, drop_path=0.05, adjust=1.0, label_smoothing=0.05, distill=0.3, augmentation=WIDE,
     ),
