@@ -266,7 +266,8 @@ def test_speed_times_the_steps_without_the_warm_up():
         calls.append(0)
         time.sleep(0.2 if len(calls) <= speed.WARM_UP else 0.02)
 
-    assert 400 < speed.images_per_s(step, 10, 5, CPU) <= 500 and len(calls) == speed.WARM_UP + 5  # less on a busy machine
+    assert 120 < speed.images_per_s(step, 10, 5, CPU) <= 500  # 71 with the warm-up; a busy machine sleeps longer
+    assert len(calls) == speed.WARM_UP + 5
 
 
 def test_both_sides_of_the_speed_comparison_train_the_network(monkeypatch, capsys):

@@ -120,7 +120,7 @@ RECIPES = {
         ema=0.998, dropout=0.15, drop_path=0.05, adjust=1.0, label_smoothing=0.05, distill=0.3, augmentation=WIDE,
     ),
     "again_large_cpu": Recipe(
-        about="trains large_cpu's weights further (--pretrained best_model.pt), distilled from them and the released ones (--teacher)",
+        about="trains large_cpu's weights further (--pretrained best_model.pt), distilled from them and the released ones",
         arch="efficientnet_lite2", phases=((7, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=150, ema=0.998, dropout=0.1,
         drop_path=0.05, label_smoothing=0.05, distill=0.4, augmentation=WIDE,
     ),
