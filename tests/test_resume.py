@@ -150,7 +150,9 @@ def test_a_run_of_an_older_version_resumes_and_logs_what_is_not_checked(finished
     shutil.copytree(data / "validation" / "sad", data / "train" / "sad", dirs_exist_ok=True)
     for i in range(14):  # one more batch: without a hash, the number of steps shows the change
         shutil.copy(next((data / "validation" / "sad").iterdir()), data / "train" / "sad" / f"{1000 + i}.png")
-    assert resume(run) == 2 and "the data or the recipe has changed" in one_line(capsys)
+    assert resume(run) == 2
+    said = capsys.readouterr().err.strip().splitlines()  # the warning, then the error
+    assert len(said) == 2 and said[1].startswith("error: ") and "the data or the recipe has changed" in said[1]
 
 
 def test_damaged_states_are_reported_in_one_line(finished, capsys):
