@@ -1,7 +1,8 @@
-"""What the training commands refuse, in one line, and what is still whole then."""
+"""Errors of the training commands: one line, exit status 2, and no damaged files."""
 
 import importlib
 import resource
+import shutil
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from fer_live.model.checkpoint import load_checkpoint
 from tests.test_training import write_votes
 from training import page
 from training.__main__ import main as train_main
+from training.audit import main as audit_main
 from training.train import Trainer
 
 
-def test_wrong_arguments_are_said_in_one_line(tmp_path, face_folders, capsys):
+def test_wrong_arguments_are_reported_in_one_line(tmp_path, face_folders, capsys):
     base = ["--data", str(face_folders), "--out", str(tmp_path / "out")]
     (tmp_path / "file").write_text("")
     cases = [
@@ -36,8 +38,18 @@ def test_wrong_arguments_are_said_in_one_line(tmp_path, face_folders, capsys):
         assert caught.value.code == 2 and words in capsys.readouterr().err
 
 
+def test_messages_go_to_stderr_as_they_are_and_results_to_stdout(tmp_path, face_folders, capsys):
+    data = shutil.copytree(face_folders, tmp_path / "data")
+    (data / "notes.txt").write_text("x")
+    assert audit_main([str(data)]) == 0
+    first = capsys.readouterr()
+    assert first.err.startswith("left out: 1 files (1 .txt), the first is ") and first.err.count("\n") == 1
+    assert "77 pictures" in first.out and "left out" not in first.out
+    assert audit_main([str(data)]) == 0 and capsys.readouterr() == first, "a second command does not print twice"
+
+
 @pytest.mark.parametrize("command", ["audit", "evaluate", "robustness", "soup", "release", "ablate"])
-def test_a_place_that_cannot_be_written_is_said_before_the_work(command, tmp_path, face_folders, capsys):
+def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, tmp_path, face_folders, capsys):
     (tmp_path / "file").write_text("")
     data, blocked = ["--data", str(face_folders)], str(tmp_path / "file" / "x")
     votes = ["--votes", str(write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))]
@@ -61,20 +73,20 @@ def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders
 
     monkeypatch.setattr(page, "write_page", full)
     assert train_main([*arguments, "--device", "cpu", "--out", str(tmp_path)]) == 2
-    assert "No space left on device); the last epoch is whole" in capsys.readouterr().err
+    assert "No space left on device); the last epoch is complete" in capsys.readouterr().err
 
     def faulty(*_):
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug")
 
     monkeypatch.setattr(page, "write_page", faulty)
-    with pytest.raises(RuntimeError, match="of ours"):  # not called a full disk
+    with pytest.raises(RuntimeError, match="a bug"):  # not reported as a full disk
         train_main(["--resume", str(tmp_path), "--device", "cpu"])
     monkeypatch.setattr(page, "write_page", write_page)
     assert train_main(["--resume", str(tmp_path), "--device", "cpu"]) == 0 and (tmp_path / "report.html").exists()
 
 
-def test_a_full_disk_ends_with_one_line_and_whole_files(tmp_path, face_folders, capsys, monkeypatch):
-    """The kernel refuses to let files grow past a limit, from the second epoch on."""
+def test_a_full_disk_ends_with_one_line_and_undamaged_files(tmp_path, face_folders, capsys, monkeypatch):
+    """From the second epoch on, the kernel limits the size of files."""
     run_epoch, before = Trainer.run_epoch, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def filling(self):

@@ -1,4 +1,4 @@
-"""The decision behind the shown answer: its arithmetic, how it is chosen, and that every runtime gives the same."""
+"""The decision for the shown answer: its arithmetic, its selection, and the same result in every runtime."""
 
 from dataclasses import asdict, replace
 from importlib.util import find_spec
@@ -22,37 +22,37 @@ SPEC = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.5, "ferplus": 0.8},
 
 
 def test_the_shown_answer_by_hand():
-    logits = {"fer2013": np.zeros((1, 7)), "ferplus": np.log([[*SHARES, 0.5]]) * 0.8}  # FER+ says what is common
+    logits = {"fer2013": np.zeros((1, 7)), "ferplus": np.log([[*SHARES, 0.5]]) * 0.8}  # FER+ predicts the class prior
     powers = np.array([(share / np.sum(SHARES)) ** 0.75 / share**0.375 for share in SHARES]) ** (1 / 1.2)
     assert decide(logits, SPEC)[0].tolist() == pytest.approx((powers / powers.sum()).tolist(), abs=1e-6)
     full = replace(SPEC, decision=Decision({"ferplus": 1.0}, 1.0))
-    assert decide(logits, full)[0].tolist() == pytest.approx([1 / 7] * 7, abs=1e-6), "without the prior nothing is left"
+    assert decide(logits, full)[0].tolist() == pytest.approx([1 / 7] * 7, abs=1e-6), "without the prior all classes are equal"
     votes = decide(logits, SPEC.for_head("ferplus"))[0]
     assert votes.tolist() == pytest.approx((np.array(SHARES) / np.sum(SHARES)).tolist(), abs=1e-6)
 
 
-def test_a_doubtful_face_is_no_longer_called_neutral():
+def test_an_uncertain_face_is_not_neutral_by_its_prior():
     logits = {"fer2013": np.zeros((1, 7)), "ferplus": np.log([[0.33, 0.02, 0.02, 0.02, 0.45, 0.1, 0.05, 0.01]])}
     assert EMOTIONS[decide(logits, SPEC.for_head("ferplus")).argmax()] == "neutral"
     assert EMOTIONS[decide(logits, SPEC).argmax()] == "angry"
 
 
-def test_the_decision_travels_with_the_weights(untrained, tmp_path):
+def test_the_decision_is_stored_with_the_weights(untrained, tmp_path):
     model, _ = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "m.pt", model, SPEC, {})
     assert load_checkpoint(tmp_path / "m.pt")[1] == SPEC
     assert load_checkpoint(tmp_path / "m.pt", head="fer2013")[1].head == "fer2013"
     older = {**asdict(replace(SPEC, decision=None, class_shares={}, head="ferplus")), "temperature": 0.8}
     del older["decision"], older["class_shares"]
-    assert parse_spec(older).answers == ("fer2013", "ferplus"), "a file of an older version answers as it did"
+    assert parse_spec(older).answers == ("fer2013", "ferplus"), "a file of an older version keeps its answer"
     with pytest.raises(CheckpointError, match="cannot answer as 'shown'"):
         load_checkpoint(untrained, head="shown")
 
 
-@pytest.mark.skipif(not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), reason="wants the exporter's packages")
+@pytest.mark.skipif(not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), reason="needs the exporter's packages")
 def test_every_runtime_gives_the_answer_that_evaluation_measures(untrained, tmp_path):
     model, _ = load_checkpoint(untrained)
-    for head in model.heads.values():  # untrained heads hardly differ between pictures
+    for head in model.heads.values():  # the answers of untrained heads hardly differ between pictures
         head.weight.data.mul_(30)
     path = tmp_path / "m.pt"
     save_checkpoint(path, model, SPEC, {})
@@ -61,17 +61,17 @@ def test_every_runtime_gives_the_answer_that_evaluation_measures(untrained, tmp_
     measured = answers(predict_views(model.eval(), crops[..., 0], SPEC), SPEC)
     for name, probs in measured.items():
         for runtime in ("torch", "onnx", *(["openvino"] if find_spec("openvino") else [])):
-            # OpenVINO computes in 16 bits where the processor can
+            # OpenVINO computes in 16 bits if the processor can
             classify = EmotionClassifier(path, "cpu", head=name, runtime=runtime)
             assert np.allclose(classify(crops), probs, atol=0.05 if runtime == "openvino" else 1e-4), (name, runtime)
     assert np.ptp(measured["shown"], axis=0).max() > 0.05, "the pictures differ"
 
 
-def test_the_strength_is_chosen_by_recall_within_two_points(capsys):
+def test_the_strength_maximizes_recall_within_two_points_of_accuracy():
     rng = np.random.default_rng(0)
     truth = rng.choice(7, 6000, p=SHARES / np.sum(SHARES))
     scores = rng.normal(0, 1, (6000, 7)) + 1.6 * np.eye(7)[truth]
-    posterior = 1.6 * scores + np.log(SHARES)  # what a network that knows the prior answers
+    posterior = 1.6 * scores + np.log(SHARES)  # the logits of a network that has learned the prior
     logits = {"fer2013": rng.normal(0, 1, (6000, 7)), "ferplus": np.concatenate([posterior, np.full((6000, 1), -9.0)], 1)}
     votes = np.zeros((6000, 10), np.float32)
     votes[np.arange(6000), truth] = 9
@@ -84,12 +84,12 @@ def test_the_strength_is_chosen_by_recall_within_two_points(capsys):
 
     (plain, plain_recall), (accuracy, recall) = figures(Decision({"ferplus": 1.0})), figures(decision)
     assert decision.strength > 0 and plain - 0.02 <= accuracy and recall > plain_recall + 0.05
-    assert decision.weights.get("fer2013", 0) <= 0.1, "the other head knows nothing"
+    assert decision.weights.get("fer2013", 0) <= 0.1, "the other head is random"
     probs = decide(logits, replace(spec, decision=decision))
-    assert probs.max(1).mean() == pytest.approx((probs.argmax(1) == truth).mean(), abs=0.02), "as sure as it is right"
+    assert probs.max(1).mean() == pytest.approx((probs.argmax(1) == truth).mean(), abs=0.02), "calibrated"
 
 
-def test_named_faces_are_measured_with_the_decision_of_the_app(untrained, tmp_path, capsys):
+def test_labeled_faces_are_measured_with_the_decision_of_the_app(untrained, tmp_path, capsys):
     model, _ = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "m.pt", model, SPEC, {})
     images = np.random.default_rng(0).integers(0, 256, (6, 60, 60), np.uint8)

@@ -1,4 +1,4 @@
-"""Exported networks, and the app on them."""
+"""Exported networks, and the app running them."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def exported(untrained, tmp_path_factory):
 
 
 @onnx
-def test_an_export_names_no_path_of_the_machine_that_made_it(exported):
+def test_an_export_contains_no_path_of_this_machine(exported):
     for path in (exported, DEFAULT_WEIGHTS.with_suffix(".onnx")):
         assert not [word for word in (b".py", str(ROOT).encode(), b"site-packages") if word in path.read_bytes()]
 
@@ -61,23 +61,23 @@ def test_exports_agree_with_torch_for_any_batch_and_head(exported, untrained, ru
 
 
 @onnx
-def test_a_checkpoint_takes_its_own_export_and_no_other(exported, untrained, tmp_path, monkeypatch):
+def test_a_checkpoint_uses_only_its_own_export(exported, untrained, tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
-    weights, twin = tmp_path / "model.pt", tmp_path / "model.onnx"
+    weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
     weights.write_bytes(untrained.read_bytes())
     assert "torch" in EmotionClassifier(weights).describe
-    twin.write_bytes(exported.read_bytes())
-    assert "torch" in EmotionClassifier(weights).describe, "without its note it might be anything"
-    twin.with_suffix(".onnx.json").write_text(exported.with_suffix(".onnx.json").read_text())
+    beside.write_bytes(exported.read_bytes())
+    assert "torch" in EmotionClassifier(weights).describe, "without its spec it could be any network"
+    beside.with_suffix(".onnx.json").write_text(exported.with_suffix(".onnx.json").read_text())
     found = EmotionClassifier(weights)
     assert "torch" not in found.describe and np.allclose(found(crops_of(2)), EmotionClassifier(exported)(crops_of(2)))
     assert "torch" in EmotionClassifier(weights, runtime="torch").describe
-    weights.write_bytes(untrained.read_bytes() + b" ")  # trained again, and not exported again
+    weights.write_bytes(untrained.read_bytes() + b" ")  # changed, and not exported again
     assert "torch" in EmotionClassifier(weights).describe
 
 
 @onnx
-def test_what_an_onnx_model_cannot_do_is_said(exported, tmp_path):
+def test_an_onnx_model_reports_what_it_cannot_do(exported, tmp_path):
     with pytest.raises(DeviceError, match="CPU"):
         EmotionClassifier(exported, "cuda")
     with pytest.raises(CheckpointError, match="no file"):
@@ -106,7 +106,7 @@ def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypat
 
 
 @onnx
-def test_the_shipped_export_is_of_the_shipped_weights_and_needs_no_torch():
+def test_the_released_export_matches_the_released_weights_and_needs_no_torch():
     code = ("import sys, numpy as np; from fer_live import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
             "a(np.zeros((240, 320, 3), np.uint8)); print(a.classifier.describe); print('torch' in sys.modules)")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -115,7 +115,7 @@ def test_the_shipped_export_is_of_the_shipped_weights_and_needs_no_torch():
     assert np.allclose(EmotionClassifier(DEFAULT_WEIGHTS, "cpu", runtime="onnx")(crops_of(3)), ours(crops_of(3)), atol=1e-4)
 
 
-def test_batches_are_filled_up_and_cut_again():
+def test_batches_are_padded_and_cropped_again():
     seen = []
 
     def run(part, size):
@@ -128,21 +128,21 @@ def test_batches_are_filled_up_and_cut_again():
 
 
 @pytest.mark.cuda
-def test_cuda_graphs_answer_as_the_cpu_does(untrained):
+def test_cuda_graphs_agree_with_the_cpu(untrained):
     ours, theirs = EmotionClassifier(untrained, "cpu", runtime="torch"), EmotionClassifier(untrained, "cuda")
     assert "graphs" in theirs.describe
     for n in (1, 3, 16, 300, 2):
         assert np.allclose(theirs(crops_of(n)), ours(crops_of(n)), atol=5e-3)
 
 
-def test_an_export_that_cannot_be_made_is_one_line(untrained, tmp_path, capsys):
+def test_a_failed_export_is_reported_in_one_line(untrained, tmp_path, capsys):
     assert export_main(["--model", str(untrained), "--out", str(tmp_path / "x.ts")]) == 2
     assert "ONNX files end in .onnx" in capsys.readouterr().err
     assert export_main(["--model", str(tmp_path / "no.pt"), "--out", str(tmp_path / "x.onnx")]) == 2
     assert "no model file at" in capsys.readouterr().err
 
 
-def test_predict_draws_one_picture(untrained, tmp_path, portrait, capsys):
+def test_predict_draws_a_chart(untrained, tmp_path, portrait, capsys):
     import cv2
 
     cv2.imwrite(str(tmp_path / "face.png"), portrait[60:180, 160:290])
@@ -154,7 +154,7 @@ def test_predict_draws_one_picture(untrained, tmp_path, portrait, capsys):
 
 
 @onnx
-def test_a_release_is_halved_measured_and_exported(tmp_path, face_folders, monkeypatch):
+def test_a_release_is_converted_to_16_bits_measured_and_exported(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
     votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
     run, out = tmp_path / "run", tmp_path / "out"
@@ -166,7 +166,7 @@ def test_a_release_is_halved_measured_and_exported(tmp_path, face_folders, monke
     assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest() and "PrivateTest" in card["metrics"]
     assert card["spec"]["heads"] == load_checkpoint(weights)[1].heads, "the temperatures that were fitted"
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
-    assert "torch" not in EmotionClassifier(weights).describe, "the export beside it is its own"
+    assert "torch" not in EmotionClassifier(weights).describe, "it uses the export beside it"
     assert [part["recipe"] for part in card["made_of"]] == ["quick"] and "--votes votes.csv" in card["made_of"][0]["command"]
     assert release_main([str(tmp_path / "none"), *arguments]) == 2
 
@@ -197,7 +197,7 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
     model, spec = load_checkpoint(Path(runs[1]) / "best_model.pt")
     save_checkpoint(Path(runs[1]) / "best_model.pt", model, replace(spec, mean=(0.4,)), {})
     capsys.readouterr()
-    assert soup_main([*runs, *data, "--out", str(tmp_path / "no")]) == 2 and "sees other pictures" in capsys.readouterr().err
+    assert soup_main([*runs, *data, "--out", str(tmp_path / "no")]) == 2 and "has another network" in capsys.readouterr().err
     (tmp_path / "more" / "soup.json").write_text("{")
     assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "no")]) == 2
     (Path(runs[0]) / "last.pt").write_bytes(b"cut")
@@ -206,8 +206,8 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
 
 @onnx
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_a_runtime_that_is_asked_for_runs_these_weights_or_refuses(exported, untrained, tmp_path, runtime):
-    """The export beside a checkpoint may be of an older run, and the checkpoint may be no checkpoint."""
+def test_a_requested_runtime_runs_these_weights_or_refuses(exported, untrained, tmp_path, runtime):
+    """The export beside a checkpoint may be from an older run, and the checkpoint may not be a checkpoint."""
     pytest.importorskip("openvino" if runtime == "openvino" else "onnxruntime")
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
     beside.write_bytes(exported.read_bytes())
@@ -237,8 +237,8 @@ def test_a_runtime_that_cannot_run_the_file_is_refused(exported, untrained):
 
 
 @onnx
-def test_an_export_with_another_head_does_not_change_what_the_weights_answer(untrained, tmp_path, monkeypatch):
-    """`--head` of the export is for those who run the .onnx file itself."""
+def test_an_export_with_another_head_does_not_change_the_answer_of_the_weights(untrained, tmp_path, monkeypatch):
+    """`--head` of the export applies only to the .onnx file itself."""
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
     weights.write_bytes(untrained.read_bytes())

@@ -25,7 +25,7 @@ SPEC = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.0, "ferplus": 1.0}, h
 
 
 def disturb(model):
-    """Statistics and weights as training leaves them: not at their neutral start."""
+    """Set batch norm to statistics and weights as after training, not to their neutral initial values."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -37,7 +37,7 @@ def disturb(model):
 # ------------------------------------------------------------------------------------------------ preprocessing
 
 
-def test_a_picture_of_the_networks_own_size_is_left_alone():
+def test_a_picture_of_the_networks_input_size_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     assert np.array_equal(crop_faces(image, np.array([[0, 0, 48, 48]]), SPEC)[0, ..., 0], image)
 
@@ -63,39 +63,39 @@ def test_margin_widens_the_crop():
 def test_normalize_gives_the_documented_range_order_and_shape():
     crops = torch.zeros(1, 48, 48, 3, dtype=torch.uint8)
     crops[..., 0] = 255  # blue
-    colour = dataclasses.replace(SPEC, channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.5))
-    x = normalize(crops, colour)
+    color = dataclasses.replace(SPEC, channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.5))
+    x = normalize(crops, color)
     assert x.shape == (1, 3, 48, 48)
     assert [round(float(v), 3) for v in x[0, :, 0, 0]] == [-1.0, -2.0, 1.0]  # red, green, blue
-    grey = dataclasses.replace(SPEC, mean=(0.5, 0.25), std=(0.5, 0.25))
-    assert normalize(crops[..., :1], grey).shape == (1, 2, 48, 48)  # one plane is repeated
+    gray = dataclasses.replace(SPEC, mean=(0.5, 0.25), std=(0.5, 0.25))
+    assert normalize(crops[..., :1], gray).shape == (1, 2, 48, 48)  # one plane is repeated
 
 
 def test_one_picture_gives_one_tensor_in_training_evaluation_and_live(tmp_path, portrait):
-    """Training with nothing disturbed, evaluation from a file, and the live crop of a full-frame box agree bit for bit."""
+    """Training without augmentation, evaluation from a file, and the live crop of a full-frame box give the same tensor."""
     from training.augment import Augmentation, augment
     from training.data import load_dataset
 
-    grey = cv2.resize(cv2.cvtColor(portrait[70:170, 175:275], cv2.COLOR_BGR2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
+    gray = cv2.resize(cv2.cvtColor(portrait[70:170, 175:275], cv2.COLOR_BGR2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
     for name in EMOTIONS:
         for split in ("train", "validation"):
             (tmp_path / split / name).mkdir(parents=True)
-            cv2.imwrite(str(tmp_path / split / name / "0.png"), grey)
+            cv2.imwrite(str(tmp_path / split / name / "0.png"), gray)
     data = load_dataset(tmp_path)
     none = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
     trained = augment(torch.from_numpy(data.images[:1]), 48, none, torch.Generator().manual_seed(0))
     evaluated = torch.from_numpy(data.images[:1])[..., None]
-    live = torch.from_numpy(crop_faces(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.array([[0, 0, 48, 48]]), SPEC))
+    live = torch.from_numpy(crop_faces(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.array([[0, 0, 48, 48]]), SPEC))
     tensors = [normalize(t, SPEC) for t in (trained, evaluated, live)]
     assert torch.equal(tensors[1], tensors[2])
-    assert torch.allclose(tensors[0], tensors[1], atol=1e-4)  # grid_sample at the pixels' own centres rounds in the 6th digit
+    assert torch.allclose(tensors[0], tensors[1], atol=1e-4)  # grid_sample at the pixels' centers rounds in the 6th digit
 
 
 # ------------------------------------------------------------------------------------------------ networks
 
 
 @pytest.mark.parametrize("arch", ["efficientnet_lite0", "efficientnet_b0", "resnet18", "resnet9"])
-def test_folding_norms_changes_nothing(arch):
+def test_folding_batch_norm_does_not_change_the_result(arch):
     torch.manual_seed(0)
     model = disturb(build_model(dataclasses.replace(SPEC, arch=arch)))
     x = torch.randn(2, 1, 48, 48)
@@ -107,7 +107,7 @@ def test_folding_norms_changes_nothing(arch):
     assert torch.allclose(plain, fused, atol=1e-4 * float(plain.abs().max() + 1))
 
 
-def test_the_network_enlarges_small_pictures_itself():
+def test_the_network_upscales_small_pictures_itself():
     model = build_model(dataclasses.replace(SPEC, resolution=64)).eval()
     x = torch.randn(1, 1, 48, 48)
     large = torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear", align_corners=False)
@@ -120,10 +120,10 @@ def test_unknown_network_is_named():
         build_model(dataclasses.replace(SPEC, arch="efficientnet_b99"))
 
 
-def test_pretrained_weights_load_by_position_and_fold_colours(tmp_path):
+def test_pretrained_weights_load_by_position_and_fold_colors(tmp_path):
     torch.manual_seed(0)
-    colour = build_model(dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.5,) * 3)).eval()
-    own = colour.trunk.state_dict()
+    color = build_model(dataclasses.replace(SPEC, mean=(0.5,) * 3, std=(0.5,) * 3)).eval()
+    own = color.trunk.state_dict()
     foreign = {f"other.{i}.{name.rpartition('.')[2]}": tensor for i, (name, tensor) in enumerate(own.items())}
     files = {"position.pth": foreign, "names.pth": dict(sorted(own.items())), "nested.pth": {"epoch": 3, "state_dict": foreign}}
     for name, content in files.items():
@@ -131,14 +131,14 @@ def test_pretrained_weights_load_by_position_and_fold_colours(tmp_path):
     save_file({name: tensor.contiguous() for name, tensor in own.items()}, tmp_path / "hub.safetensors")
     x = torch.randn(1, 1, 48, 48)
     for name in (*files, "hub.safetensors"):  # the last has its names in another order
-        grey = build_model(SPEC, pretrained=tmp_path / name).eval()
+        gray = build_model(SPEC, pretrained=tmp_path / name).eval()
         with torch.inference_mode():
-            assert torch.allclose(grey.features(x), colour.features(x.expand(-1, 3, -1, -1)), atol=1e-4), name
+            assert torch.allclose(gray.features(x), color.features(x.expand(-1, 3, -1, -1)), atol=1e-4), name
     with pytest.raises(CheckpointError, match="does not fit"):
         build_model(dataclasses.replace(SPEC, arch="resnet18"), pretrained=tmp_path / "position.pth")
 
 
-def test_files_that_are_no_weights_of_this_network_are_refused(tmp_path):
+def test_files_without_weights_of_this_network_are_refused(tmp_path):
     own = build_model(SPEC).trunk.state_dict()
     wrong = {
         "no weights by name": [1, 2], "other things than weights": {"a": torch.zeros(1), "b": "text"},
@@ -157,7 +157,7 @@ def test_files_that_are_no_weights_of_this_network_are_refused(tmp_path):
 # ------------------------------------------------------------------------------------------------ checkpoints
 
 
-def test_checkpoints_carry_their_spec_and_choose_heads(untrained):
+def test_checkpoints_store_their_spec_and_select_heads(untrained):
     model, spec = load_checkpoint(untrained)
     assert spec.labels == EMOTIONS and spec.head == "ferplus" and spec.heads["ferplus"] == 0.8
     _, other_spec = load_checkpoint(untrained, "cpu", head="fer2013")
@@ -171,7 +171,7 @@ def test_checkpoints_carry_their_spec_and_choose_heads(untrained):
         load_checkpoint(untrained, head="nonsense")
 
 
-def test_half_precision_on_disk_loads_as_single(untrained, tmp_path):
+def test_half_precision_on_disk_loads_as_single_precision(untrained, tmp_path):
     model, spec = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "half.pt", model, spec, {"note": 1}, half=True)
     half, _ = load_checkpoint(tmp_path / "half.pt")
@@ -208,7 +208,7 @@ def test_bad_checkpoints_are_refused_in_one_line(untrained, tmp_path):
         load_checkpoint(tmp_path / "missing.pt")
 
 
-def test_a_failed_save_leaves_the_old_file(untrained, tmp_path, monkeypatch):
+def test_a_failed_save_keeps_the_old_file(untrained, tmp_path, monkeypatch):
     model, spec = load_checkpoint(untrained)
     path = tmp_path / "best.pt"
     path.write_bytes(b"old")
@@ -218,7 +218,7 @@ def test_a_failed_save_leaves_the_old_file(untrained, tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_shipped_weights_are_what_their_card_says():
+def test_the_released_weights_match_their_card():
     card = json.loads(DEFAULT_WEIGHTS.with_suffix(".json").read_text())
     assert hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == card["sha256"]
     assert DEFAULT_WEIGHTS.stat().st_size < 20e6

@@ -1,4 +1,4 @@
-"""Runs that are continued, mixed, released or compared: what changed is refused, and nothing recorded is overwritten."""
+"""Runs that are resumed, averaged, released or compared: changed inputs are refused and nothing is overwritten."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from filelock import FileLock
 from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
 from fer_live.model.spec import EMOTIONS
 from tests.conftest import ROOT
-from tests.test_training import QUICK, write_csv, write_votes
+from tests.test_training import QUICK, SMALL_ARCH, write_csv, write_votes
 from training import ablate
 from training.__main__ import main as train_main
 from training.calibrate import check_votes
@@ -29,8 +29,7 @@ from training.soup import main as soup_main
 from training.train import Trainer, TrainingError
 
 CPU = torch.device("cpu")
-ARCH = "mobilenetv3_small_050"  # the smallest at hand
-SMALL = replace(QUICK, arch=ARCH, phases=((2, 32),))
+SMALL = replace(QUICK, arch=SMALL_ARCH, phases=((2, 32),))
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def votes(tmp_path):
 
 @pytest.fixture
 def finished(tmp_path, face_folders, small):
-    """A run of one head over a copy of the cartoon faces, as its folder and that of its data."""
+    """A finished run with one head on a copy of the drawn faces: its folder and the data's."""
     data = shutil.copytree(face_folders, tmp_path / "data")
     assert train(data, tmp_path / "run") == 0
     return tmp_path / "run", data
@@ -73,10 +72,10 @@ def change_last(out, **fields):
 # ------------------------------------------------------------------------------------------------ the best epoch
 
 
-def test_the_best_epoch_keeps_the_resolution_that_it_was_measured_at(tmp_path, face_folders, monkeypatch):
+def test_the_best_epoch_keeps_the_resolution_at_which_it_was_measured(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "two", replace(SMALL, phases=((1, 32), (1, 64))))
     validate = Trainer._validate
-    monkeypatch.setattr(Trainer, "_validate", lambda self: {**validate(self), "val_loss": 1.0 + self.epoch})  # the first is best
+    monkeypatch.setattr(Trainer, "_validate", lambda self: {**validate(self), "val_loss": 1.0 + self.epoch})  # 1st is best
     assert train(face_folders, tmp_path / "run", recipe="two") == 0
     model, spec = load_checkpoint(tmp_path / "run" / "best_model.pt")
     assert spec.resolution == model.resolution == 32
@@ -87,14 +86,14 @@ def test_the_best_epoch_keeps_the_resolution_that_it_was_measured_at(tmp_path, f
     assert resume(tmp_path / "run") == 0 and load_checkpoint(tmp_path / "run" / "best_model.pt")[1].resolution == 32
 
 
-def test_networks_measured_at_two_resolutions_are_not_mixed(tmp_path, finished, capsys):
+def test_networks_measured_at_two_resolutions_are_not_averaged(tmp_path, finished, capsys):
     run, data = finished
     other = shutil.copytree(run, tmp_path / "other")
     model, spec = load_checkpoint(run / "best_model.pt")
     save_checkpoint(other / "best_model.pt", model, replace(spec, resolution=64), {"epoch": 2})  # as older versions stored it
     capsys.readouterr()
     assert soup_main([str(run), str(other), "--data", str(data), "--out", str(tmp_path / "soup")]) == 0
-    assert "best_model.pt is used at 32 px, at which its epoch was measured, not at 64 px" in capsys.readouterr().err
+    assert "is used at 32 px, the resolution at which its epoch was measured, not at 64 px" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "soup" / "best_model.pt")[1].resolution == 32
     history = read_last(other)["history"]
     change_last(other, history=[{**entry, "resolution": 64} for entry in history])
@@ -122,7 +121,7 @@ def test_resume_refuses_changed_data(finished, capsys):
     file.write_bytes(next((data / "train" / "sad").iterdir()).read_bytes())
     assert resume(run) == 2 and "data or its votes changed" in one_line(capsys).replace(str(data), "data")
     file.write_bytes(content)
-    assert resume(run) == 0, "put back, it goes on"
+    assert resume(run) == 0, "restored, it continues"
 
 
 def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
@@ -131,7 +130,7 @@ def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     shutil.copy(untrained, teacher)
     assert train(face_folders, out, "--teacher", str(teacher)) == 0
     assert resume(out) == 0
-    monkeypatch.setitem(RECIPES, "small", replace(RECIPES["small"], learning_rate=0.5, about="new words"))
+    monkeypatch.setitem(RECIPES, "small", replace(RECIPES["small"], learning_rate=0.5, about="another text"))
     capsys.readouterr()
     assert resume(out) == 2 and "the recipe small changed" in (said := one_line(capsys)) and "(learning_rate)" in said
     monkeypatch.undo()
@@ -141,20 +140,22 @@ def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     assert resume(out) == 2 and "a file given as --teacher changed" in one_line(capsys)
 
 
-def test_a_run_of_an_older_version_goes_on_and_says_what_is_not_checked(finished, capsys):
+def test_a_run_of_an_older_version_resumes_and_logs_what_is_not_checked(finished, capsys):
     run, data = finished
     state = torch.load(run / "last.pt", weights_only=True)
     plan = {name: value for name, value in state["run"].items() if name not in ("data_sha256", "teacher_sha256")}
     torch.save({**{name: value for name, value in state.items() if name != "recipe"}, "run": plan}, run / "last.pt")
     assert resume(run) == 0
-    assert "without data_sha256, teacher_sha256, recipe" in capsys.readouterr().out
+    assert "without data_sha256, teacher_sha256, recipe" in capsys.readouterr().err
     shutil.copytree(data / "validation" / "sad", data / "train" / "sad", dirs_exist_ok=True)
-    for i in range(14):  # another batch: without a hash the number of steps tells
+    for i in range(14):  # one more batch: without a hash, the number of steps shows the change
         shutil.copy(next((data / "validation" / "sad").iterdir()), data / "train" / "sad" / f"{1000 + i}.png")
-    assert resume(run) == 2 and "the data or the recipe has changed" in one_line(capsys)
+    assert resume(run) == 2
+    said = capsys.readouterr().err.strip().splitlines()  # the warning, then the error
+    assert len(said) == 2 and said[1].startswith("error: ") and "the data or the recipe has changed" in said[1]
 
 
-def test_damaged_states_are_said_in_one_line(finished, capsys):
+def test_damaged_states_are_reported_in_one_line(finished, capsys):
     run, _ = finished
     whole = (run / "last.pt").read_bytes()
     state = read_last(run)
@@ -187,12 +188,12 @@ def test_a_stop_before_the_first_epoch_does_not_advise_to_resume(tmp_path, face_
     assert train(face_folders, tmp_path / "run") == 0, "the same command starts again"
 
 
-def test_a_stop_while_the_program_loads_is_no_traceback(tmp_path, face_folders):
+def test_an_interrupt_while_the_program_loads_prints_no_traceback(tmp_path, face_folders):
     command = [sys.executable, "-X", "importtime", "-m", "training", "--data", str(face_folders), "--recipe", "smoke",
                "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seen = []
-    for line in process.stderr:  # torch's own parts are loaded by the time that these lines come
+    for line in process.stderr:  # these lines appear once torch is being imported
         seen.append(line)
         if "torch._C" in line:
             process.send_signal(signal.SIGINT)
@@ -204,7 +205,7 @@ def test_a_stop_while_the_program_loads_is_no_traceback(tmp_path, face_folders):
 # ------------------------------------------------------------------------------------------------ nothing is overwritten
 
 
-def test_no_run_and_no_soup_is_overwritten(tmp_path, finished, capsys):
+def test_runs_and_soups_are_not_overwritten(tmp_path, finished, capsys):
     run, data = finished
     before = {file.name: file.read_bytes() for file in run.iterdir()}
     assert train(data, run) == 2 and f"--resume {run}" in one_line(capsys)
@@ -234,7 +235,7 @@ def test_two_heads_without_votes_are_refused_before_anything_is_written(tmp_path
         check_votes(load_checkpoint(run / "best_model.pt")[1], load_dataset(face_folders))
 
 
-def test_measuring_on_other_data_than_that_of_the_training_is_said(tmp_path, finished, capsys):
+def test_measuring_on_other_data_than_the_training_data_is_logged(tmp_path, finished, capsys):
     run, data = finished
     soup = ["--data", str(data), "--out", str(tmp_path / "soup")]
     assert soup_main([str(run), str(run), *soup]) == 0 and "trained on other" not in capsys.readouterr().err
@@ -242,13 +243,13 @@ def test_measuring_on_other_data_than_that_of_the_training_is_said(tmp_path, fin
     for command, place, name in ((soup_main, run, "a"), (release_main, tmp_path / "soup", "b")):
         places = [str(place)] * (2 if command is soup_main else 1)
         assert command([*places, "--data", str(data), "--out", str(tmp_path / name)]) == 0
-        assert f"note: {place} was trained on other data or other votes than these" in capsys.readouterr().err
+        assert f"note: {place} was trained on other data or other votes" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ nothing is ignored
 
 
-def test_starts_and_teachers_that_would_have_no_effect_are_refused(tmp_path, face_folders, untrained, small, capsys):
+def test_initial_weights_and_teachers_without_effect_are_refused(tmp_path, face_folders, untrained, small, capsys):
     assert train(face_folders, tmp_path / "a", "--teacher", str(untrained)) == 2
     assert "--teacher has no effect" in one_line(capsys)
     base = ["--data", str(face_folders), "--recipe", "small", "--arch", "resnet9", "--device", "cpu"]
@@ -269,7 +270,7 @@ def test_resnet9_starts_from_a_file(tmp_path, face_folders, monkeypatch):
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_recipe_that_chooses_on_the_test_splits_does_not_train_on_them(tmp_path, face_folders):
+def test_a_recipe_that_selects_on_the_test_splits_does_not_train_on_them(tmp_path, face_folders):
     """Kaggle's folders shuffle all rows: their train/ holds pictures of PublicTest and PrivateTest."""
     recipe = replace(SMALL, choose_on=("PublicTest", "PrivateTest"))
     folders = load_dataset(face_folders)
@@ -277,18 +278,18 @@ def test_a_recipe_that_chooses_on_the_test_splits_does_not_train_on_them(tmp_pat
     with pytest.raises(TrainingError, match=r"5 pictures of PublicTest\+PrivateTest.*are also in train"):
         Trainer(recipe, replace(folders, splits={**folders.splits, **official}), CPU, 0)
     table = load_dataset(write_csv(tmp_path / "fer2013.csv", ("Training", "Training", "PublicTest", "PrivateTest")))
-    assert len(Trainer(recipe, table, CPU, 0).choose_ids) == 14
+    assert len(Trainer(recipe, table, CPU, 0).selection_ids) == 14
 
 
-def test_a_class_without_training_pictures_is_named(face_folders, capsys):
+def test_a_class_without_training_pictures_is_reported(face_folders, caplog):
     data = load_dataset(face_folders)
     ids = data.split("train")
     fewer = ids[data.labels[ids] != EMOTIONS.index("fear")]
     Trainer(SMALL, replace(data, splits={**data.splits, "train": fewer}), CPU, 0)
-    assert "the split train has no picture of fear" in capsys.readouterr().err
+    assert "the split train has no picture of fear" in caplog.text
 
 
-def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
+def test_weights_with_classes_in_another_order_are_refused(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
     model, spec = load_checkpoint(untrained)
     other = tmp_path / "other.pt"
     save_checkpoint(other, model, replace(spec, labels=EMOTIONS[::-1]), {})
@@ -304,7 +305,7 @@ def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders,
     for weights in (untrained, other):
         assert predict_main([picture, "--model", str(weights), "--out", str(tmp_path / "chart.png")]) == 0
         said.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[:7]])
-    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in said[0]] == said[1], "each logit has its own file's name"
+    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in said[0]] == said[1], "each logit keeps the name from its file"
 
 
 # ------------------------------------------------------------------------------------------------ ablations
@@ -312,7 +313,7 @@ def test_classes_in_another_order_are_not_taken_for_ours(tmp_path, face_folders,
 
 @pytest.fixture
 def ablation(tmp_path, face_folders, votes, small, monkeypatch):
-    """ablation(...) runs the command with more arguments; its runs are quick and their figures made up from the seed."""
+    """ablation(...) runs the command with more arguments; a stub returns an accuracy that depends on the seed only."""
     ran = []
 
     def run_one(name, recipe, seed, data, args):
@@ -331,32 +332,32 @@ def ablation(tmp_path, face_folders, votes, small, monkeypatch):
 
 def test_two_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
     (tmp_path / "runs").mkdir()
-    with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process is at this one
+    with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process works on this run
         assert ablation("--only", ablate.BASE) == 0
     assert ablation.ran == [(ablate.BASE, 1)]
     said = capsys.readouterr()
-    assert "as-it-is-0 is being run by another process" in said.err and "| 60.0 |" in said.out
+    assert "another process is running as-it-is-0" in said.err and "| 60.0 |" in said.out
     assert ablation("--only", ablate.BASE) == 0 and ablation.ran == [(ablate.BASE, 0)]
     assert "| 55.0 ± 7.1 |" in capsys.readouterr().out
 
 
-def test_a_table_holds_only_what_can_be_compared(tmp_path, ablation, monkeypatch, capsys):
+def test_a_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, capsys):
     assert ablation("--only", ablate.BASE) == 0
     (tmp_path / "runs" / "notes.json").write_text('{"variant": 3}')
     (tmp_path / "runs" / "list.json").write_text("[1, 2")
     capsys.readouterr()
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
     said = capsys.readouterr()
-    assert said.err.count("is no result of training.ablate") == 2 and said.out.count("\n") == 3
+    assert said.err.count("is not a result of training.ablate") == 2 and said.out.count("\n") == 3
     monkeypatch.setitem(RECIPES, "other", replace(SMALL, learning_rate=0.5))
     assert ablation("--only", ablate.BASE, recipe="other") == 2
     assert "as-it-is-0.json is of a run with other recipe, settings" in one_line(capsys)
     assert ablation("--only", "one head", recipe="other") == 0
     said = capsys.readouterr()
-    assert said.err.count("is of another recipe") == 2 and "as it is" not in said.out
+    assert said.err.count("has another recipe") == 2 and "as it is" not in said.out
     (tmp_path / "runs" / "as-it-is-0.json").write_text("{")
     assert ablation("--only", ablate.BASE) == 2 and "delete it to run it again" in one_line(capsys)
-    old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without what it was made of
+    old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without its origin
     (tmp_path / "runs" / "as-it-is-0.json").write_text(json.dumps(old))
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
 

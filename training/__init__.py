@@ -14,5 +14,5 @@ if find_spec("torch") is None or find_spec("timm") is None:
     print("error: training needs PyTorch and timm; pip install -r requirements-dev.txt", file=sys.stderr)
     sys.exit(2)
 
-# A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
+# A PNG of a few hundred bytes can declare gigabytes of pixels. OpenCV reads this limit once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")

@@ -3,70 +3,92 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fer_live.model.paths import named_path, one_line
-from training.commands import ResultsError, check_unused, check_writable, load_trained, seed_number, whole_number, writing_to
+from fer_live.model.paths import named_path
+from training.commands import (
+    ResultsError,
+    check_unused,
+    check_writable,
+    failed,
+    load_trained,
+    positive_int,
+    seed_number,
+    start_logging,
+    writing_to,
+)
 
-EPILOG = """DATA is a folder with train/ and validation/ (also valid/, val/) of seven class folders, a folder of seven
-class folders, or fer2013.csv; test/ is measured at the release only. DIR
-receives best_model.pt (lowest validation loss), last.pt, history.csv, report.html and its pictures.
-Where FER+ votes are given, official Training trains and PublicTest chooses."""
+if TYPE_CHECKING:
+    from training.recipes import Recipe
+    from training.train import Trainer
 
-STARTS = ("data", "recipe", "out", "votes", "seed", "pretrained", "clean", "arch", "optimizer", "epochs", "teacher", "bf16")
+logger = logging.getLogger("training")
+
+EPILOG = """DATA is a folder with train/ and validation/ (also valid/, val/) of seven class folders, a folder of seven class
+folders, or fer2013.csv; test/ is measured at release only. DIR receives best_model.pt (lowest validation loss), last.pt,
+history.csv, report.html and its pictures. With FER+ votes, official Training trains and PublicTest selects the epoch."""
+
+FIXED_AT_START = (
+    "data", "recipe", "out", "votes", "seed", "pretrained", "clean", "arch", "optimizer", "epochs", "teacher", "bf16")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description="Fine-tune a network on facial expressions.",
                                      epilog=EPILOG)
     parser.register("type", Path, named_path)
-    parser.add_argument("--data", type=Path, metavar="DATA", help="the pictures")
-    parser.add_argument("--recipe", metavar="NAME", help="how to train; --list shows the names")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
-    parser.add_argument("--votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv: trains a second head on its votes")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="training data; layouts are listed below")
+    parser.add_argument("--recipe", metavar="NAME", help="hyperparameters; --list prints the names")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv: trains a second head on the votes")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR as if it had never stopped")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--seed", type=seed_number, help="of all chance in the run (default: 0)")
+    parser.add_argument("--seed", type=seed_number, help="seed of all random numbers in the run (default: 0)")
     parser.add_argument("--pretrained", metavar="auto|timm|none|FILE",
-                        help="ImageNet weights: from the installed package or timm's hub, a file (.pth, .safetensors), "
-                             "also a best_model.pt to go on from (default: auto)")
-    parser.add_argument("--clean", action="store_true", help="train without the pictures that also stand in a test split")
-    parser.add_argument("--arch", metavar="NAME", help="another network than the recipe's: a timm name, or resnet9")
-    parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="another optimiser than the recipe's")
-    parser.add_argument("--epochs", type=whole_number, metavar="N",
-                        help="another length than the recipe's, its phases in proportion")
+                        help="initial weights: ImageNet's from the installed package or timm's hub, or a file (.pth, "
+                             ".safetensors, or a best_model.pt to train further) (default: auto)")
+    parser.add_argument("--clean", action="store_true", help="leave out training pictures that are also in a test split")
+    parser.add_argument("--arch", metavar="NAME", help="network in place of the recipe's: a timm name, or resnet9")
+    parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="optimizer in place of the recipe's")
+    parser.add_argument("--epochs", type=positive_int, metavar="N",
+                        help="number of epochs in place of the recipe's; its phases keep their proportions")
     parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE",
-                        help="a trained best_model.pt to imitate, in recipes that distil; may be given several times")
+                        help="a trained best_model.pt to distill from, for recipes that distill; may be repeated")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction,
-                        help="torch.compile the network; where that fails it runs as it is (default: on CUDA)")
+                        help="use torch.compile; if it fails, train without it (default: on CUDA)")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction,
-                        help="compute in bfloat16; on a CPU that has it this helps ResNets, not EfficientNets (default: on CUDA)")
+                        help="compute in bfloat16; on a CPU with bfloat16 this is faster for ResNets, slower for EfficientNets "
+                             "(default: on CUDA)")
     parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
     args = parser.parse_args(arguments)
     if not (args.list or args.resume or (args.data and args.recipe and args.out)):
         parser.error("give --data, --recipe and --out; or --resume DIR; or --list")
-    given = [f"--{name}" for name in STARTS if getattr(args, name) != parser.get_default(name)]
+    given = [f"--{name}" for name in FIXED_AT_START if getattr(args, name) != parser.get_default(name)]
     if args.resume and given:
-        parser.error(f"--resume goes on as the run began; leave out {', '.join(given)}, or start a new run with --out")
+        parser.error(f"--resume keeps the options that the run was started with; leave out {', '.join(given)}, or "
+                     "start a new run with --out")
     args.seed, args.pretrained = args.seed or 0, args.pretrained or "auto"
     return args
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    start_logging()
     try:
         return _main(args)
     except KeyboardInterrupt:
         out = args.resume or args.out
-        advice = "before the first epoch was done; start again with the same command"
-        if out and (out / "last.pt").exists():  # --out does not take a folder with another run's
+        advice = "before the first epoch ended; start again with the same command"
+        if out and (out / "last.pt").exists():  # --out refuses a folder with another run's
             advice = f"continue with python -m training --resume {out}"
-        print(f"\nstopped; {advice}", file=sys.stderr)
+        logger.warning("\nstopped; %s", advice)
         return 130
 
 
@@ -84,13 +106,12 @@ def _main(args: argparse.Namespace) -> int:
     try:
         run(args)
     except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return failed(error)
     return 0
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or go on training, then finish."""
+    """Start or continue a run, then calibrate it and write the report."""
     from fer_live.model.device import choose_device
     from training.data import data_sha256, load_dataset, without_leaks
     from training.distributed import join_team, leave_team
@@ -113,15 +134,15 @@ def run(args: argparse.Namespace) -> None:
     if plan.get("clean"):
         data = without_leaks(data)
     team, device = join_team(device)
-    start = False if state else pretrained_weights(args.pretrained, recipe)
+    pretrained = False if state else pretrained_weights(args.pretrained, recipe)
     with_compile = args.compile if args.compile is not None else device.type == "cuda"
-    trainer = Trainer(recipe, data, device, plan["seed"], start, team, teachers, with_compile)
+    trainer = Trainer(recipe, data, device, plan["seed"], pretrained, team, teachers, with_compile)
     if state:
-        load_trained(out / "best_model.pt")  # it is needed at the end; what is wrong with it is better said now
+        load_trained(out / "best_model.pt")  # needed at the end; report a problem with it now
         trainer.restore(state)
-    say = print if team.is_first else lambda *_, **__: None
-    say(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
-          f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
+    if team.is_first:
+        print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
+              f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
     train(trainer, out, plan, _tensorboard(out) if args.tensorboard and team.is_first else None)
     if team.is_first:
         finish(trainer, out, plan)
@@ -129,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> dict:
-    """What last.pt keeps of the command, in plain types."""
+    """The options that last.pt keeps, in plain types."""
     return {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
@@ -137,8 +158,8 @@ def plan_of(args: argparse.Namespace) -> dict:
         "pretrained": "" if args.pretrained == "auto" else args.pretrained}
 
 
-def finish(trainer, out: Path, plan: dict) -> None:
-    """Calibrate and measure the best epoch, and draw the report."""
+def finish(trainer: Trainer, out: Path, plan: dict) -> None:
+    """Calibrate and measure the best epoch, and write the report."""
     from fer_live.model.checkpoint import save_checkpoint
     from training import page, report
     from training.audit import audit
@@ -152,17 +173,17 @@ def finish(trainer, out: Path, plan: dict) -> None:
     model.resolution = best["resolution"]  # older versions stored the last phase's
     spec = calibrate(model, replace(spec, resolution=best["resolution"]), trainer.data)
     metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
-    images, truths = trainer.data.images[trainer.choose_ids], head_truths(trainer.data, trainer.choose_ids)
+    images, truths = trainer.data.images[trainer.selection_ids], head_truths(trainer.data, trainer.selection_ids)
     probs, audited = answers(predict_views(model, images, spec), spec), audit(trainer.data)
-    with writing_to(out, "the last epoch is whole: make room, then --resume it"):
+    with writing_to(out, "the last epoch is complete: free some space, then continue with --resume"):
         save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": best["epoch"]})
         report.draw_all(out, trainer.history, metrics, images, truths, probs)
         page.write_page(out, command_line(plan, out), plan, metrics, audited)
-    print(f"wrote {out / 'best_model.pt'} (epoch {best['epoch']}), report.html and the pictures beside it")
+    print(f"wrote {out / 'best_model.pt'} (epoch {best['epoch']}), report.html and its pictures")
 
 
-def _tensorboard(out: Path):
-    """A function that writes an epoch's figures where TensorBoard reads them."""
+def _tensorboard(out: Path) -> Callable[[dict], None]:
+    """A function that writes an epoch's history entry to TensorBoard."""
     from training.roles import TrainingError
 
     try:
@@ -179,8 +200,11 @@ def _tensorboard(out: Path):
     return write
 
 
-def pretrained_weights(text: str, recipe) -> bool | Path:
-    """What build_model takes. auto: weights in an installed package, else timm's hub, else an error that says so."""
+def pretrained_weights(text: str, recipe: Recipe) -> bool | Path:
+    """The `pretrained` argument of build_model. auto: the installed package's ImageNet weights, else timm's hub.
+
+    Raises TrainingError for weights that do not exist.
+    """
     from training.roles import TrainingError
 
     if text == "none" or (text == "auto" and recipe.arch == "resnet9"):  # nobody publishes ImageNet weights of it

@@ -1,15 +1,16 @@
-"""What each part of a recipe is worth: the recipe with one thing changed, over seeds, measured on PublicTest.
+"""Ablations: trains a recipe with one thing changed, over several seeds, and measures it on PublicTest.
 
     python -m training.ablate --data DATA --votes FILE --out DIR [--only NAME] [--seeds N] [--teacher FILE]
 
-Each run leaves a JSON file in DIR and is not repeated. Several processes may share DIR: each run is locked by the one that
-runs it, and the others take the next. PrivateTest is not looked at.
+Each run writes a JSON file into DIR and is not repeated. Several processes may share DIR: each locks the run that it works
+on, and the others take the next. PrivateTest is not measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from dataclasses import asdict, replace
@@ -19,32 +20,42 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fer_live.model.device import DeviceError, choose_device
-from fer_live.model.paths import named_path, one_line
+from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError
 from training.__main__ import pretrained_weights
 from training.calibrate import head_truths
-from training.commands import ResultsError, check_writable, holds, load_trained, whole_number, write_json
+from training.commands import (
+    ResultsError,
+    check_writable,
+    failed,
+    has_types,
+    load_trained,
+    positive_int,
+    start_logging,
+    write_json,
+)
 from training.data import DataError, Dataset, data_sha256, load_dataset
 from training.evaluate import measure_split
-from training.recipes import LIVE, RECIPES, WEBCAM, Recipe, stretched
+from training.recipes import LIVE, RECIPES, Recipe, as_webcam, stretched
 from training.record import file_sha256
 from training.robustness import robustness
 from training.train import Trainer, TrainingError, train
 
+logger = logging.getLogger("training")
 BASE = "as it is"
-MANY_SEEDS = 3  # the base is run over these, so that the others can be seen against chance
-DISTILL = 0.5  # the teachers' share of the loss where the recipe has none
-RESULT = {"variant": str, "seed": int, "epochs": int, "seconds": float}  # what each JSON file holds, and figures
+BASE_SEEDS = 3  # runs of the unchanged recipe, to compare the changes with the spread between seeds
+DISTILL = 0.5  # weight of the distillation loss if the recipe has none
+RESULT = {"variant": str, "seed": int, "epochs": int, "seconds": float}  # required in each JSON file
 COLUMNS = ("fer2013", "ferplus", "disturbed fer2013", "disturbed ferplus")
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipe, and the recipe with one thing changed. All but `distilled` learn without a teacher."""
-    plain, how = replace(recipe, distill=0.0), recipe.augmentation
+    """The recipe, and the recipe with one thing changed. All but `distilled` train without a teacher."""
+    plain, augmentation = replace(recipe, distill=0.0), recipe.augmentation
     return {
         BASE: plain,
-        "webcam": replace(plain, augmentation=replace(how, **WEBCAM)),
-        "detector's boxes": replace(plain, augmentation=replace(how, detector_box=WEBCAM["detector_box"])),
+        "webcam": replace(plain, augmentation=as_webcam(augmentation, detector_box=0.5)),
+        "detector's boxes": replace(plain, augmentation=replace(augmentation, detector_box=0.5)),
         "one head": replace(plain, use_votes=False),
         "no averaging": replace(plain, ema=0.0),
         "distilled": replace(recipe, distill=recipe.distill or DISTILL),
@@ -57,7 +68,7 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def run_one(name: str, recipe: Recipe, seed: int, data: Dataset, args: argparse.Namespace) -> dict:
-    """Train one variant and measure it; shares are 0..1. "disturbed" is the mean over the table of disturbances."""
+    """Train one variant and measure it; accuracies in 0..1. "disturbed" is the mean over the robustness table."""
     device, _ = choose_device(args.device)
     out = args.out / f"{name.replace(' ', '-')}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +91,7 @@ def run_one(name: str, recipe: Recipe, seed: int, data: Dataset, args: argparse.
 
 
 def describe(results: list[dict]) -> str:
-    """A Markdown table: mean and, over several seeds, standard deviation in percent, and the change against the base."""
+    """A Markdown table in percent: mean, standard deviation over several seeds, and the difference from the base."""
     lines = ["| change | " + " | ".join(COLUMNS) + " | seeds | seconds |", "|---" * (len(COLUMNS) + 3) + "|"]
     by_name: dict[str, list[dict]] = {}
     for result in results:
@@ -99,85 +110,89 @@ def describe(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def ensure(path: Path, name: str, recipe: Recipe, seed: int, data: Dataset, made: dict, args: argparse.Namespace) -> None:
-    """Run a variant whose result is not there yet, unless another process is at it. made: what all results here must share.
+def run_if_missing(path: Path, name: str, recipe: Recipe, seed: int, data: Dataset, origin: dict,
+                   args: argparse.Namespace) -> None:
+    """Run a variant unless its result exists or another process works on it. origin: what all results in a table must share.
 
-    Raises ResultsError where the file holds something else, or a run of something else.
+    Raises ResultsError if the file is not a result, or the result of another recipe or other data.
     """
     teachers = {"teacher_sha256": [file_sha256(teacher) for teacher in (args.teacher if recipe.distill else [])]}
-    made = {**made, **teachers, "settings": json.loads(json.dumps(asdict(recipe)))}  # in the types of JSON
+    origin = {**origin, **teachers, "settings": json.loads(json.dumps(asdict(recipe)))}  # with tuples as JSON's lists
     try:
         with FileLock(path.with_suffix(".lock"), timeout=0):
             if not path.exists():
-                write_json(path, {**run_one(name, recipe, seed, data, args), **made})
+                write_json(path, {**run_one(name, recipe, seed, data, args), **origin})
     except Timeout:
-        print(f"{path.stem} is being run by another process: it is not in this table", file=sys.stderr)
+        logger.warning("another process is running %s: it is missing from this table", path.stem)
         return
     result = read_result(path)
     if result is None:
         raise ResultsError(f"{path} cannot be read as a result; delete it to run it again")
-    changed = [key for key in made if result.get(key, made[key]) != made[key]]
+    changed = [key for key in origin if result.get(key, origin[key]) != origin[key]]
     if changed or result["epochs"] != recipe.epochs:
         raise ResultsError(f"{path} is of a run with other {', '.join(changed) or 'epochs'}; choose another --out")
 
 
 def read_result(path: Path) -> dict | None:
-    """A result in this file, or None where it holds something else."""
+    """The result in this file, or None if it holds anything else."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return content if holds(content, RESULT) and all(isinstance(content.get(c, 0.0), float) for c in COLUMNS) else None
+    return content if has_types(content, RESULT) and all(isinstance(content.get(c, 0.0), float) for c in COLUMNS) else None
 
 
-def tabled(folder: Path, made: dict) -> str:
-    """The table of the results in a folder that share `made`; what else is there is named on stderr."""
-    mine = []
+def result_table(folder: Path, origin: dict) -> str:
+    """The table of the results in a folder that share `origin`; logs the files that it leaves out."""
+    results = []
     for path in sorted(folder.glob("*.json")):
         result = read_result(path)
         if result is None:
-            print(f"left out: {path} is no result of training.ablate", file=sys.stderr)
-        elif any(result.get(key, value) != value for key, value in made.items()):
-            print(f"left out: {path} is of another recipe, other data or another start", file=sys.stderr)
+            logger.warning("left out: %s is not a result of training.ablate", path)
+        elif any(result.get(key, value) != value for key, value in origin.items()):
+            logger.warning("left out: %s has another recipe, other data or other initial weights", path)
         else:
-            mine.append(result)
-    return describe(mine)
+            results.append(result)
+    return describe(results)
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    start_logging()
     known = variants(RECIPES[args.recipe])
     if not args.teacher:
         known.pop("distilled")
     try:
         if wrong := set(args.only or ()) - set(known):
-            there = f"{', '.join(known)} (and distilled, with --teacher)" if not args.teacher else ", ".join(known)
-            raise TrainingError(f"no change {', '.join(sorted(wrong))}; there are: {there}")
+            names = f"{', '.join(known)} (and distilled, with --teacher)" if not args.teacher else ", ".join(known)
+            raise TrainingError(f"no change {', '.join(sorted(wrong))}; known changes: {names}")
         if args.teacher and args.only and "distilled" not in args.only:
-            raise TrainingError("--teacher is for the change distilled alone; add --only distilled, or leave --teacher out")
+            raise TrainingError("--teacher is only for the change distilled; add --only distilled, or leave --teacher out")
         check_writable(args.out)
         data = load_dataset(args.data, args.votes)
-        made = {"recipe": args.recipe, "pretrained": args.pretrained, "data_sha256": data_sha256(data)}
+        origin = {"recipe": args.recipe, "pretrained": args.pretrained, "data_sha256": data_sha256(data)}
         for name in args.only or known:
-            for seed in range(args.seeds or (MANY_SEEDS if name == BASE else 1)):
-                ensure(args.out / f"{name.replace(' ', '-')}-{seed}.json", name, known[name], seed, data, made, args)
+            for seed in range(args.seeds or (BASE_SEEDS if name == BASE else 1)):
+                run_if_missing(args.out / f"{name.replace(' ', '-')}-{seed}.json", name, known[name], seed, data, origin, args)
     except (CheckpointError, DataError, DeviceError, ResultsError, TrainingError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    print(tabled(args.out, made))
+        return failed(error)
+    print(result_table(args.out, origin))
     return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.ablate", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders, or fer2013.csv")
     parser.add_argument("--votes", type=Path, required=True, help="FER+'s fer2013new.csv")
-    parser.add_argument("--out", type=Path, required=True, help="where the runs go")
-    parser.add_argument("--recipe", default="ablation", choices=RECIPES, metavar="NAME", help="the base (default: ablation)")
-    parser.add_argument("--only", action="append", metavar="NAME", help="one change; may be given several times (default: all)")
-    parser.add_argument("--seeds", type=whole_number, help=f"how many (default: {MANY_SEEDS} of the base, 1 of each change)")
-    parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE", help="what `distilled` imitates")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--recipe", default="ablation", choices=RECIPES, metavar="NAME",
+                        help="recipe to change (default: ablation)")
+    parser.add_argument("--only", action="append", metavar="NAME", help="one change; may be repeated (default: all)")
+    parser.add_argument("--seeds", type=positive_int,
+                        help=f"number of seeds (default: {BASE_SEEDS} for the unchanged recipe, 1 for each change)")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE",
+                        help="a trained best_model.pt for the change distilled")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE", help="as in python -m training")
     return parser.parse_args(arguments)

@@ -1,107 +1,111 @@
-"""Augmentation of whole batches of uint8 pictures, on the device where they are.
+"""Augments whole batches of uint8 pictures on their device.
 
-Resizing, flip, rotation, scale and shift are one affine resampling, so that the picture is blurred only once.
+Resizing, flip, rotation, scale and shift are one affine resampling, so that each picture is interpolated only once.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+Uniform = Callable[..., torch.Tensor]  # uniform(*shape) -> random values in -1..1
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly a recipe disturbs its pictures. Zero switches a part off."""
+    """The strength of each augmentation. Zero switches it off."""
 
     flip: float = 0.5  # probability
-    rotation_degrees: float = 15.0  # uniform in plus or minus
-    scale: float = 0.15  # side times 1 plus or minus
-    shift: float = 0.08  # share of the side, either way, in x and y
-    brightness: float = 0.25  # share of full white, either way
-    contrast: float = 0.35  # contrast times 1 plus or minus, about the picture's mean
-    blur: float = 0.0  # probability of losing detail: shrunk by up to half, then enlarged again
-    noise: float = 0.0  # standard deviation at most, share of full white; half of the pictures
-    erase: float = 0.4  # probability of a grey rectangle of 2% to 20% of the area
-    pixel_shift: int = 0  # by whole pixels of the original, either way: a random crop after reflecting padding
-    detail: float = 0.5  # how far `blur` may shrink, as a share of the side
-    detector_box: float = 0.0  # probability of the box in which the live app's detector finds the face
-    low_light: float = 0.0  # probability of 5% to 60% of the light and a sensor's noise, which then stands out
-    jpeg: float = 0.0  # probability of a JPEG compression of quality 10 to 60
-    gamma: float = 0.0  # exponent of the brightness, from exp(-gamma) to exp(gamma)
+    rotation_degrees: float = 15.0  # maximum angle, either way; uniform
+    scale: float = 0.15  # zoom: 1 plus or minus this, uniform
+    shift: float = 0.08  # maximum share of the side, either way, in x and y
+    brightness: float = 0.25  # maximum share of full white, either way
+    contrast: float = 0.35  # contrast: 1 plus or minus this, about the picture's mean
+    blur: float = 0.0  # probability of losing detail: downscaled, then upscaled again; see `detail`
+    noise: float = 0.0  # maximum standard deviation, share of full white; in half of the pictures
+    erase: float = 0.4  # probability of a gray rectangle of 2% to 20% of the area
+    pixel_shift: int = 0  # maximum shift in whole pixels, either way: a random crop after reflection padding
+    detail: float = 0.5  # the smallest side to which `blur` downscales, as a share of the side
+    detector_box: float = 0.0  # probability of cropping to the box of the live app's detector
+    low_light: float = 0.0  # probability of 5% to 60% of the light plus sensor noise
+    jpeg: float = 0.0  # probability of JPEG compression at quality 10 to 60
+    gamma: float = 0.0  # gamma correction with an exponent from exp(-gamma) to exp(gamma)
 
 
-def augment(images: torch.Tensor, resolution: int, how: Augmentation, generator: torch.Generator,
+def augment(images: torch.Tensor, resolution: int, config: Augmentation, generator: torch.Generator,
             boxes: torch.Tensor | None = None) -> torch.Tensor:
-    """(B, S, S) uint8 grey -> (B, R, R, 1) float with values 0..255, R = resolution, on the same device.
+    """(B, S, S) uint8 gray -> (B, R, R, 1) float in 0..255, R = resolution, on the same device.
 
-    boxes: (B, 3) the detector's boxes as center x, center y and side, in shares of the picture's side.
+    boxes: (B, 3), the detector's boxes as center x, center y and side, in shares of the picture's side.
     """
     x = images[:, None].float()  # (B, 1, S, S)
 
     def uniform(*shape: int) -> torch.Tensor:  # -1..1
         return torch.rand(shape, generator=generator, device=x.device) * 2 - 1
 
-    def chosen(probability: float) -> torch.Tensor:  # (B, 1, 1, 1) bool
-        return (torch.rand((len(x), 1, 1, 1), generator=generator, device=x.device) < probability)
+    def selected(probability: float) -> torch.Tensor:  # (B, 1, 1, 1) bool
+        return torch.rand((len(x), 1, 1, 1), generator=generator, device=x.device) < probability
 
-    if how.blur:
+    if config.blur:
         side = x.shape[-1]
-        middle, reach = (1 + how.detail) / 2, (1 - how.detail) / 2
-        small = max(8, round(side * (middle + reach * float(uniform(1)))))  # one size a batch keeps this a batch operation
+        middle, reach = (1 + config.detail) / 2, (1 - config.detail) / 2
+        small = max(8, round(side * (middle + reach * float(uniform(1)))))  # one size per batch, so that it is one operation
         coarse = F.interpolate(F.interpolate(x, size=small, mode="area"), size=side, mode="bilinear", align_corners=False)
-        x = torch.where(chosen(how.blur), coarse, x)
-    if how.low_light:
-        light = 0.05 * 12 ** (uniform(len(x), 1, 1, 1) * 0.5 + 0.5)  # 0.05..0.6, as often between 0.05 and 0.17 as above
+        x = torch.where(selected(config.blur), coarse, x)
+    if config.low_light:
+        light = 0.05 * 12 ** (uniform(len(x), 1, 1, 1) * 0.5 + 0.5)  # log-uniform in 0.05..0.6
         sensor = 3 * torch.randn(x.shape, generator=generator, device=x.device)
-        x = torch.where(chosen(how.low_light), (x * light + sensor).clamp(0, 255), x)
-    if how.jpeg:
+        x = torch.where(selected(config.low_light), (x * light + sensor).clamp(0, 255), x)
+    if config.jpeg:
         quality = 35 + 25 * uniform(len(x), 1, 1, 1)
-        x = torch.where(chosen(how.jpeg), jpeg(x, quality), x)
-    if how.detector_box and boxes is not None:
+        x = torch.where(selected(config.jpeg), jpeg(x, quality), x)
+    if config.detector_box and boxes is not None:
         whole = torch.tensor([0.5, 0.5, 1.0], device=x.device)
-        boxes = torch.where(chosen(how.detector_box)[:, :, 0, 0], boxes, whole)
+        boxes = torch.where(selected(config.detector_box)[:, :, 0, 0], boxes, whole)
     else:
         boxes = None
-    x = _resample(x, _geometry(len(x), x.shape[-1], resolution, how, uniform, boxes))
-    if how.gamma:
-        x = 255 * (x / 255) ** torch.exp(how.gamma * uniform(len(x), 1, 1, 1))
-    if how.contrast or how.brightness:
+    x = _resample(x, _geometry(len(x), x.shape[-1], resolution, config, uniform, boxes))
+    if config.gamma:
+        x = 255 * (x / 255) ** torch.exp(config.gamma * uniform(len(x), 1, 1, 1))
+    if config.contrast or config.brightness:
         mean = x.mean((2, 3), keepdim=True)
-        x = (x - mean) * (1 + how.contrast * uniform(len(x), 1, 1, 1)) + mean
-        x = x + 255 * how.brightness * uniform(len(x), 1, 1, 1)
-    if how.noise:
-        sigma = 255 * how.noise * uniform(len(x), 1, 1, 1).clamp_min(0)
+        x = (x - mean) * (1 + config.contrast * uniform(len(x), 1, 1, 1)) + mean
+        x = x + 255 * config.brightness * uniform(len(x), 1, 1, 1)
+    if config.noise:
+        sigma = 255 * config.noise * uniform(len(x), 1, 1, 1).clamp_min(0)
         x = x + sigma * torch.randn(x.shape, generator=generator, device=x.device)
-    if how.erase:
-        x = torch.where(_rectangles(len(x), resolution, uniform) & chosen(how.erase), 128.0, x)
+    if config.erase:
+        x = torch.where(_rectangles(len(x), resolution, uniform) & selected(config.erase), 128.0, x)
     return x.clamp_(0, 255).permute(0, 2, 3, 1)
 
 
-def _geometry(n: int, side: int, resolution: int, how: Augmentation, uniform, boxes: torch.Tensor | None) -> torch.Tensor:
-    """Where n crops of R x R take their values from in pictures of `side`, for all geometry at once: (n, R, R, 2)."""
-    angle = math.radians(how.rotation_degrees) * uniform(n)
-    scale = 1 + how.scale * uniform(n)
-    mirror = torch.where(uniform(n) * 0.5 + 0.5 < how.flip, -1.0, 1.0)
-    shift = 2 * how.shift * uniform(n, 2)  # in grid_sample's units the side is 2
-    if how.pixel_shift:
-        shift = shift + (uniform(n, 2) * (how.pixel_shift + 0.5)).round() * 2 / side
+def _geometry(n: int, side: int, resolution: int, config: Augmentation, uniform: Uniform,
+              boxes: torch.Tensor | None) -> torch.Tensor:
+    """The sampling grid (n, R, R, 2) of all geometric augmentations at once, for n pictures of `side` pixels."""
+    angle = math.radians(config.rotation_degrees) * uniform(n)
+    scale = 1 + config.scale * uniform(n)
+    mirror = torch.where(uniform(n) * 0.5 + 0.5 < config.flip, -1.0, 1.0)
+    shift = 2 * config.shift * uniform(n, 2)  # grid_sample's coordinates run from -1 to 1
+    if config.pixel_shift:
+        shift = shift + (uniform(n, 2) * (config.pixel_shift + 0.5)).round() * 2 / side
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], dim=1)
-    if boxes is not None:  # first into the box, then disturbed as any other frame
+    if boxes is not None:  # crop to the box first, then augment the crop
         rows = rows * boxes[:, 2:3]
         rows[:, [2, 5]] += 2 * boxes[:, :2] - 1
     return F.affine_grid(rows.view(n, 2, 3), [n, 1, resolution, resolution], align_corners=False)
 
 
 def _resample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R); the edge is mirrored outwards."""
+    """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R); the edge is mirrored."""
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-# Annex K.1 of ITU-T T.81: how coarsely JPEG keeps each frequency of an 8x8 block of brightness, at quality 50.
+# ITU-T T.81, annex K.1: the luminance quantization table at quality 50.
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
     (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
@@ -110,25 +114,25 @@ LUMINANCE = (
 
 
 def jpeg(x: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
-    """What JPEG at `quality` (B, 1, 1, 1), 1..99, leaves of grey pictures (B, 1, S, S) of 0..255; S is a multiple of 8."""
+    """JPEG compression of gray pictures (B, 1, S, S) in 0..255 at `quality` (B, 1, 1, 1) in 1..99; S is a multiple of 8."""
     n, side = len(x), x.shape[-1]
     k = torch.arange(8, device=x.device, dtype=x.dtype)
-    cosines = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5  # the DCT of type 2; rows are frequencies
+    cosines = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5  # DCT-II; rows are frequencies
     cosines[0] *= 0.5**0.5
     blocks = (x - 128).view(n, side // 8, 8, side // 8, 8).transpose(2, 3)  # (B, S/8, S/8, 8, 8)
     factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50)  # libjpeg's scaling of the table
     table = (torch.tensor(LUMINANCE, device=x.device, dtype=x.dtype) * factor).round().clamp(1, 255)  # (B, 1, 8, 8)
-    kept = ((cosines @ blocks @ cosines.T) / table[:, :, None]).round() * table[:, :, None]
-    return ((cosines.T @ kept @ cosines).transpose(2, 3).reshape(x.shape) + 128).round().clamp(0, 255)
+    quantized = ((cosines @ blocks @ cosines.T) / table[:, :, None]).round() * table[:, :, None]
+    return ((cosines.T @ quantized @ cosines).transpose(2, 3).reshape(x.shape) + 128).round().clamp(0, 255)
 
 
-def _rectangles(n: int, resolution: int, uniform) -> torch.Tensor:
-    """(n, 1, R, R) bool, one rectangle each (random erasing, Zhong et al. 2017, arXiv:1708.04896)."""
+def _rectangles(n: int, resolution: int, uniform: Uniform) -> torch.Tensor:
+    """(n, 1, R, R) bool, one rectangle per picture (random erasing, Zhong et al. 2017, arXiv:1708.04896)."""
     area = 0.11 + 0.09 * uniform(n, 1)
     aspect = torch.exp(0.7 * uniform(n, 1))
     half_hw = torch.cat([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1) / 2
-    centre_yx = uniform(n, 2) * 0.5 + 0.5
+    center_yx = uniform(n, 2) * 0.5 + 0.5
     line = (torch.arange(resolution, device=area.device) + 0.5) / resolution
-    inside_y = (line[None] - centre_yx[:, :1]).abs() < half_hw[:, :1]  # (n, R)
-    inside_x = (line[None] - centre_yx[:, 1:]).abs() < half_hw[:, 1:]
+    inside_y = (line[None] - center_yx[:, :1]).abs() < half_hw[:, :1]  # (n, R)
+    inside_x = (line[None] - center_yx[:, 1:]).abs() < half_hw[:, 1:]
     return (inside_y[:, :, None] & inside_x[:, None, :])[:, None]

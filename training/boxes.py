@@ -1,4 +1,4 @@
-"""Where the live app's detector sees the faces of a data set: its boxes differ from the pictures' own frames."""
+"""Runs the live app's detector on a data set: its boxes differ from the pictures' own crops."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fer_live.model.haar import HaarFaceDetector
 
 
 def detector_boxes(images: np.ndarray) -> np.ndarray:
-    """Pictures (N, S, S) uint8 of one face each -> (N, 3) float32: centre x, centre y, side, in shares of S.
+    """Pictures (N, S, S) uint8 of one face each -> (N, 3) float32: center x, center y, side, in shares of S.
 
-    The picture is set into its own mirrored surroundings, so that the detector can choose a box that is larger. Where it
-    finds no face, or only one that is plainly another thing than what the picture was cut to, the box is the whole picture.
+    Each picture is padded with its mirror image, so that the detector can return a larger box. If it finds no face, or
+    the box is far off the center or of another size than the picture, the whole picture is the box.
     """
     detector = HaarFaceDetector(min_face=0.2)
-    boxes = np.tile(np.float32([0.5, 0.5, 1.0]), (len(images), 1))
+    boxes = np.tile(np.array([0.5, 0.5, 1.0], np.float32), (len(images), 1))
     for i, image in enumerate(images):
         side = image.shape[0]
         border = side // 2
@@ -24,9 +24,9 @@ def detector_boxes(images: np.ndarray) -> np.ndarray:
         if not len(found):
             continue
         x1, y1, x2, y2 = ((found - border) / side).T
-        centre_x, centre_y, length = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1
-        nearest = int(np.argmin((centre_x - 0.5) ** 2 + (centre_y - 0.5) ** 2))
-        box = np.float32([centre_x[nearest], centre_y[nearest], length[nearest]])
+        center_x, center_y, length = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1
+        nearest = int(np.argmin((center_x - 0.5) ** 2 + (center_y - 0.5) ** 2))
+        box = np.array([center_x[nearest], center_y[nearest], length[nearest]], np.float32)
         if np.abs(box[:2] - 0.5).max() < 0.25 and 0.6 < box[2] < 1.6:
             boxes[i] = box
     return boxes

@@ -1,13 +1,13 @@
-"""Fits what turns logits into answers, on the split that chooses: temperatures, and the decision behind the shown answer."""
+"""Fits temperatures and the decision for the shown answer on the selection split."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
 
 from fer_live.model.decision import SHOWN, Decision, decide
+from fer_live.model.networks import EmotionNet
 from fer_live.model.spec import EMOTIONS, ModelSpec
 from training.data import DataError, Dataset
 from training.evaluate import predict_views
@@ -16,24 +16,24 @@ from training.objective import class_shares
 from training.roles import split_names
 from training.votes import clear_votes, plurality_votes, vote_targets
 
-FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the dataset labels' head beside the votes' head
+FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the FER2013 head; the rest is the FER+ head's
 STRENGTHS = tuple(np.arange(0, 1.3, 0.05).round(2).tolist())
-LOSS = 0.02  # accuracy on clear votes that may be given for recall
+MAX_ACCURACY_LOSS = 0.02  # on clear votes, in exchange for mean recall
 
 
-def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
-    """The spec with each head's temperature and class shares and, where there are votes, the decision; it then shows that.
+def calibrate(model: EmotionNet, spec: ModelSpec, data: Dataset) -> ModelSpec:
+    """The spec with each head's temperature and class shares and, with votes, the decision, which becomes the default answer.
 
-    FER2013's head is fitted on its labels, FER+'s on the vote distributions over the seven classes, single view.
-    Raises DataError without the votes that a head needs.
+    The FER2013 head is fitted on the labels, the FER+ head on the vote distributions over the seven classes, single view.
+    Raises DataError if there is a FER+ head and `data` has no votes.
     """
     check_votes(spec, data)
-    train, choose = split_names(data)
-    ids = data.split(choose)
+    train, selection = split_names(data)
+    ids = data.split(selection)
     views = predict_views(model, data.images[ids], spec, flip=True)
     heads = {"fer2013": fit_temperature(views[0]["fer2013"], np.eye(len(EMOTIONS))[data.labels[ids]])}
     shares = class_shares(data, data.split(train))
-    if "ferplus" not in spec.heads:
+    if data.votes is None or "ferplus" not in spec.heads:
         return replace(spec, heads=heads, class_shares={"fer2013": shares["fer2013"]})
     seven, usable = seven_votes(data.votes[ids])
     targets = seven[usable] / seven[usable].sum(1, keepdims=True)
@@ -44,39 +44,39 @@ def calibrate(model: nn.Module, spec: ModelSpec, data: Dataset) -> ModelSpec:
 
 
 def check_votes(spec: ModelSpec, data: Dataset) -> None:
-    """Raises DataError where the network's FER+ head cannot be calibrated, for want of votes."""
+    """Raises DataError if the network has a FER+ head and the data has no votes to calibrate it on."""
     if "ferplus" in spec.heads and data.votes is None:
         raise DataError("the network has a head for FER+'s votes, which is calibrated on them; give --votes fer2013new.csv")
 
 
 def seven_votes(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FER+ counts (N, 10) -> votes for the seven classes, weighted by their worth, (N, 7), and which rows have any, (N,) bool."""
+    """FER+ counts (N, 10) -> weighted shares of the seven classes (N, 7), and which rows have any, (N,) bool."""
     distributions, weight = vote_targets(votes)
     seven = distributions[:, : len(EMOTIONS)] * weight[:, None]
     return seven, seven.sum(1) > 0
 
 
 def choose_decision(views: list[dict[str, np.ndarray]], spec: ModelSpec, votes: np.ndarray) -> Decision:
-    """The weights and strength with the highest mean recall that keep accuracy on clear votes, then the temperature.
+    """The weights and strength with the highest mean recall at nearly full accuracy on clear votes, then the temperature.
 
     The rule, on PublicTest and the mean of both views: of all pairs (weight of the FER2013 head, strength) that lose at most
-    `LOSS` of the FER+ head's accuracy on pictures with clear votes, the one with the highest mean recall, where each
-    picture counts by its votes for the class: clear votes alone hold too few pictures of disgust and fear to choose by.
-    The temperature gives the lowest cross entropy against the class with the most votes, so that the shown probability is
-    how often the label is right.
+    `MAX_ACCURACY_LOSS` of the FER+ head's accuracy on pictures with clear votes, the one with the highest mean recall, where each
+    picture counts by its votes for the class, because too few pictures of disgust and fear have clear votes. The
+    temperature has the lowest cross entropy against the class with the most votes, so that the shown probability is the
+    share of labels that are right.
     """
     seven, _ = seven_votes(votes)
     clear = clear_votes(votes)
 
-    def figures(decision: Decision) -> tuple[float, float]:
-        named = _both(views, replace(spec, decision=decision)).argmax(1)
-        recalls = [seven[named == c, c].sum() / max(seven[:, c].sum(), 1e-9) for c in range(len(EMOTIONS))]
-        return float(np.mean(recalls)), float((named == clear)[clear >= 0].mean())
+    def recall_and_accuracy(decision: Decision) -> tuple[float, float]:
+        predicted = _both(views, replace(spec, decision=decision)).argmax(1)
+        recalls = [seven[predicted == c, c].sum() / max(seven[:, c].sum(), 1e-9) for c in range(len(EMOTIONS))]
+        return float(np.mean(recalls)), float((predicted == clear)[clear >= 0].mean())
 
     candidates = [Decision({"ferplus": round(1 - w, 2), "fer2013": w} if w else {"ferplus": 1.0}, strength)
                   for w in FER2013_WEIGHTS for strength in STRENGTHS]
-    measured = {i: figures(decision) for i, decision in enumerate(candidates)}
-    floor = measured[0][1] - LOSS  # the first is the FER+ head as it is
+    measured = {i: recall_and_accuracy(decision) for i, decision in enumerate(candidates)}
+    floor = measured[0][1] - MAX_ACCURACY_LOSS  # candidate 0 is the FER+ head alone, without adjustment
     best = candidates[max((i for i in measured if measured[i][1] >= floor), key=lambda i: measured[i][0])]
     most = plurality_votes(votes)
     known = most >= 0
@@ -86,12 +86,12 @@ def choose_decision(views: list[dict[str, np.ndarray]], spec: ModelSpec, votes: 
 
 
 def _both(views: list[dict[str, np.ndarray]], spec: ModelSpec) -> np.ndarray:
-    """(N, 7), the mean of the views' shown probabilities."""
+    """The shown probabilities (N, 7), averaged over the views."""
     return np.mean([decide(view, replace(spec, head=SHOWN)) for view in views], axis=0)
 
 
 def head_truths(data: Dataset, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The classes that each answer should name, (N,), -1 where there is none: labels, and what most voters saw."""
+    """The true classes (N,) of each answer, -1 where there is none: the labels, and the class with the most votes."""
     truths = {"fer2013": data.labels[ids]}
     if data.votes is None:
         return truths

@@ -1,4 +1,4 @@
-"""Every dataset layout -> one Dataset: uint8 grey pictures (N, S, S), labels, votes, named splits.
+"""Reads every dataset layout into one Dataset: uint8 gray pictures (N, S, S), labels, votes, named splits.
 
 Layouts: folders (`folders.py`): `train/`, `validation/` and `test/` of class folders, or the class folders alone;
 the competition's `fer2013.csv` (emotion, pixels, Usage). FER+ votes (fer2013new.csv, Barsoum et al. 2016,
@@ -24,37 +24,38 @@ from training.folders import read_folders
 from training.splits import DataError, fingerprints, hash_split
 from training.votes import plurality_votes
 
-CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6; not alphabetical
+CSV_ORDER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's codes 0..6, not alphabetical
 VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt")  # EMOTIONS, then contempt
-VOTE_OTHER = ("unknown", "NF")  # "cannot say" and "not a face"
+VOTE_OTHER = ("unknown", "NF")  # "unknown" and "not a face"
 OFFICIAL = ("Training", "PublicTest", "PrivateTest")
 OFFICIAL_SIZES = (28_709, 3_589, 3_589)  # in this order in fer2013.csv
-LEAST_AGREEMENT, ENOUGH = 0.4, 500  # of labels and votes, asked where so many pictures have a clear vote; see `_check_join`
+MIN_AGREEMENT = 0.4  # of labels and votes; see `_check_agreement`
+MIN_COMPARED = 500  # pictures with a clear vote, below which agreement is not checked
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with what is known of them. N pictures of side S."""
+    """N pictures of side S with their labels, votes and splits."""
 
-    images: np.ndarray  # (N, S, S) uint8, grey
-    labels: np.ndarray  # (N,) int64, an index into EMOTIONS
+    images: np.ndarray  # (N, S, S) uint8, gray
+    labels: np.ndarray  # (N,) int64, indices into EMOTIONS
     rows: np.ndarray  # (N,) int64, the row in fer2013.csv, or -1
     splits: dict[str, np.ndarray]  # name -> indices; "train", "validation", "test"; the official three where known
     votes: np.ndarray | None = None  # (N, 10) float32: counts of VOTE_ORDER, then of VOTE_OTHER; zeros where unknown
 
     def split(self, name: str) -> np.ndarray:
-        """Indices of a split. Raises DataError, naming those that exist."""
+        """Indices of a split. Raises DataError that lists the splits, if there is none of this name."""
         if name not in self.splits:
             raise DataError(f"this data has no split {name!r}; it has: {', '.join(self.splits)}")
         return self.splits[name]
 
 
 def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 48) -> Dataset:
-    """Read any of the layouts. `votes` is FER+'s fer2013new.csv. Raises DataError for what cannot be read."""
+    """Read any of the layouts. votes: FER+'s fer2013new.csv. size: side of the pictures in pixels. Raises DataError."""
     try:
         return _load(Path(path), None if votes is None else Path(votes), size)
     except OSError as error:
-        raise DataError(f"{error.filename or path} cannot be read ({error.strerror}); is it yours to read?") from None
+        raise DataError(f"{error.filename or path} cannot be read ({error.strerror}); check its permissions") from None
 
 
 def _load(path: Path, votes: Path | None, size: int) -> Dataset:
@@ -73,23 +74,23 @@ def _load(path: Path, votes: Path | None, size: int) -> Dataset:
         counts = all_counts[rows]
         _check_agreement(votes, labels, counts)
         splits = {**splits, **_official(all_usage[rows])}
-    elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's re-shuffle of all of it
+    elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's folders of all of it
         splits = {**splits, **_official(np.repeat(OFFICIAL, OFFICIAL_SIZES)[rows])}
     return Dataset(images, labels, rows, splits, counts)
 
 
 def data_sha256(data: Dataset) -> str:
-    """A hash of all that a training sees of the data: pictures, labels, votes and splits, in their order."""
+    """A hash of all that training reads of the data: pictures, labels, votes and splits, in order."""
     parts = {"images": data.images, "labels": data.labels, **({} if data.votes is None else {"votes": data.votes}), **data.splits}
     digest = hashlib.sha256()
     for name, values in parts.items():
         digest.update(f"{name} {values.dtype} {values.shape};".encode())
-        digest.update(np.ascontiguousarray(values))
+        digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 
 def without_leaks(data: Dataset) -> Dataset:
-    """The data with those pictures taken out of the training splits that also stand, byte for byte, in a test split."""
+    """The data without the training pictures that are also, byte for byte, in a test split."""
     prints = fingerprints(data.images)
     splits = dict(data.splits)
     for train, tests in (("Training", ("PublicTest", "PrivateTest")), ("train", ("validation", "test"))):
@@ -104,15 +105,16 @@ def without_leaks(data: Dataset) -> Dataset:
 
 @contextmanager
 def _table(path: Path) -> Iterator[csv.DictReader]:
-    """The rows of a CSV file by its first line. Raises DataError for what is no such text."""
+    """A reader of the CSV file, with its first line as the header. Raises DataError for other content."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
             yield csv.DictReader(handle)
     except (csv.Error, UnicodeError) as error:
-        raise DataError(f"{path} is no CSV text in UTF-8 ({error}); download it again") from None
+        raise DataError(f"{path} is not CSV text in UTF-8 ({error}); download it again") from None
 
 
-def _read_csv(path: Path, size: int):
+def _read_csv(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Pictures (N, size, size) uint8 gray, labels (N,), rows (N,) and the Usage column (N,), if there is one."""
     images, codes, usage = [], [], []
     with _table(path) as rows:
         if not rows.fieldnames or not {"emotion", "pixels"} <= set(rows.fieldnames):
@@ -145,7 +147,8 @@ def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
         raise DataError(f"{where}: a pixel is not a number; fix or delete the row")
     side = int(len(values) ** 0.5)
     if side < 8 or side * side != len(values):
-        raise DataError(f"{where}: {len(values):,} pixel values are no square picture (48x48 has 2,304); fix or delete the row")
+        raise DataError(f"{where}: {len(values):,} pixel values are not a square picture (48x48 has 2,304); "
+                        "fix or delete the row")
     if values.min() < 0 or values.max() > 255:
         raise DataError(f"{where}: a pixel value is outside 0 to 255; fix or delete the row")
     return resize_face(values.astype(np.uint8).reshape(side, side), size)
@@ -159,13 +162,13 @@ def _official(usage: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """FER+ counts (R, 10) and the official usage (R,) of all R rows of the file."""
+    """FER+ counts (R, 10) and the official Usage (R,) of all R rows of the file."""
     if not path.is_file():
         raise DataError(f"no FER+ votes at {path}; get fer2013new.csv from github.com/microsoft/FERPlus")
     with _table(path) as table:
         columns = (*VOTE_ORDER, *VOTE_OTHER)
         if not table.fieldnames or not {"Usage", *columns} <= set(table.fieldnames):
-            raise DataError(f"{path} has not FER+'s columns; it needs Usage, {', '.join(columns)}")
+            raise DataError(f"{path} does not have FER+'s columns; it needs Usage, {', '.join(columns)}")
         counts, usage = [], []
         for row in table:
             where = f"{path}, line {table.line_num}"
@@ -182,16 +185,16 @@ def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usage: np.ndarray, is_table: bool) -> None:
-    """Refuse votes that cannot be those of these pictures. rows: (N,) of the pictures; usage: (N,) by the pictures' own table."""
+    """Raises DataError for votes of other pictures. rows: (N,) of the pictures; usage: (N,) from the pictures' table."""
     if is_table and len(all_usage) != len(rows):
-        raise DataError(f"{path} has {len(all_usage):,} rows, the pictures' table {len(rows):,}: they do not belong together; "
+        raise DataError(f"{path} has {len(all_usage):,} rows, the pictures' table {len(rows):,}: they do not match; "
                         "give the votes of this table, or train without --votes")
     if (rows < 0).any() or rows.max() >= len(all_usage):
         raise DataError(f"{path} has {len(all_usage):,} rows, but the pictures' file names are not row numbers within them; "
                         "train without --votes")
     numbers, times = np.unique(rows, return_counts=True)
     if len(numbers) < len(rows):
-        raise DataError(f"{(times > 1).sum():,} file names stand in several folders, such as {numbers[times > 1][0]}, so that "
+        raise DataError(f"{(times > 1).sum():,} file names are in several folders, such as {numbers[times > 1][0]}, so "
                         f"they are not row numbers of {path}; train without --votes")
     if usage is not None and (usage != all_usage).any():
         row = int(np.flatnonzero(usage != all_usage)[0])
@@ -200,14 +203,17 @@ def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usag
 
 
 def _check_agreement(path: Path, labels: np.ndarray, votes: np.ndarray) -> None:
-    """Refuse votes joined to the wrong pictures: of all of FER2013 labels and most votes agree on 66% of the pictures,
-    and on 18% where the votes are one row off (measured on fer2013.csv and fer2013new.csv)."""
+    """Raises DataError for votes joined to the wrong pictures.
+
+    On all of FER2013 the label equals the class with the most votes for 66% of the pictures, and for 18% if the votes are
+    shifted by one row (measured on fer2013.csv and fer2013new.csv).
+    """
     most = plurality_votes(votes)
     known = most >= 0
     agree = (most == labels)[known].mean() if known.any() else 1.0
-    if known.sum() >= ENOUGH and agree < LEAST_AGREEMENT:
-        raise DataError(f"the votes in {path} agree with the labels on only {agree:.0%} of the pictures, so that they are those "
-                        "of other rows; give the votes of this data, or train without --votes")
+    if known.sum() >= MIN_COMPARED and agree < MIN_AGREEMENT:
+        raise DataError(f"the votes in {path} agree with the labels on only {agree:.0%} of the pictures: they belong to "
+                        "other rows; give the votes of this data, or train without --votes")
 
 
 if __name__ == "__main__":

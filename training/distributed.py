@@ -1,13 +1,13 @@
-"""Training by several processes under torchrun: each takes its share of every batch, gradients are averaged.
+"""Data-parallel training under torchrun: each process takes its share of every batch, gradients are averaged.
 
-Every process draws and augments the same batches from the same seeds, so that the result is that of one process with the
-whole batch, up to rounding, and up to batch norm's statistics where these cannot be synchronised (on the CPU).
+All processes draw and augment the same batches from the same seeds, so the result equals that of one process with the whole
+batch, up to rounding and, on the CPU, up to batch norm's statistics, which are only synchronized on CUDA.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,19 +16,22 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fer_live.model.networks import EmotionNet
+
+logger = logging.getLogger("training")
 Logits = dict[str, torch.Tensor]  # head -> (B, classes)
 
 
 @dataclass(frozen=True)
 class Team:
-    """Which of how many processes this one is."""
+    """This process's number and how many processes train together."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and prints."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
@@ -44,7 +47,7 @@ class Team:
 
 
 def join_team(device: torch.device) -> tuple[Team, torch.device]:
-    """The team that torchrun started, if it did, and this process's device."""
+    """The team and this process's device under torchrun; without it a team of one and `device`."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Team(), device
     if device.type == "cuda":
@@ -55,41 +58,41 @@ def join_team(device: torch.device) -> tuple[Team, torch.device]:
 
 
 def leave_team(team: Team) -> None:
-    """End the connection to the others."""
+    """Disconnect from the other processes."""
     if team.size > 1:
         dist.destroy_process_group()
 
 
 class AllHeads(nn.Module):
-    """Lets DistributedDataParallel, which only wraps `forward`, answer with every head."""
+    """Returns the logits of every head from `forward`, the only method that DistributedDataParallel wraps."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: EmotionNet):
         super().__init__()
         self.model = model
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> Logits:
         """As EmotionNet.forward_heads."""
         return self.model.forward_heads(x)
 
 
-def heads_of(model: nn.Module, team: Team, device: torch.device) -> Callable[[torch.Tensor], Logits]:
-    """What the training step calls: the model's heads, with gradients averaged over the team."""
+def heads_of(model: EmotionNet, team: Team, device: torch.device) -> Callable[[torch.Tensor], Logits]:
+    """The forward function of the training step: all heads' logits, with gradients averaged over the team."""
     if team.size == 1:
         return model.forward_heads
     return DistributedDataParallel(AllHeads(model), device_ids=[device] if device.type == "cuda" else None)
 
 
 def compiled(heads: Callable[[torch.Tensor], Logits], backend: str | Callable = "inductor") -> Callable[[torch.Tensor], Logits]:
-    """`heads` through torch.compile; as they are, after a line that says so, where the compiler fails at the first batch."""
-    fast = torch.compile(heads, dynamic=False, backend=backend)  # one resolution at a time: a phase compiles once
+    """`heads` through torch.compile; if the compiler fails, one warning, then `heads` without it."""
+    fast = torch.compile(heads, dynamic=False, backend=backend)  # static shapes: compiles once per resolution
 
-    def answer(x: torch.Tensor) -> Logits:
+    def run(x: torch.Tensor) -> Logits:
         nonlocal fast
         try:
             return fast(x)
         except torch._dynamo.exc.TorchDynamoException as error:
-            print(f"torch.compile failed ({type(error).__name__}): going on without it", file=sys.stderr)
+            logger.warning("torch.compile failed (%s): continuing without it", type(error).__name__)
             fast = heads
             return heads(x)
 
-    return answer
+    return run

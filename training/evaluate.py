@@ -1,4 +1,4 @@
-"""Measures a checkpoint, with the decision that the app uses: accuracy, mean recall, recall by class, confusion, calibration.
+"""Measures a checkpoint with the decision that the app uses: accuracy, mean recall, recall by class, confusion, calibration.
 
     python -m training.evaluate --model models/weights/best_model.pt --data DATA --split PublicTest [--votes FILE]
     python -m training.evaluate --model models/weights/best_model.pt --faces FILE.npz
@@ -13,30 +13,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from fer_live.model.decision import SHOWN, decide, log_softmax
 from fer_live.model.device import DeviceError, choose_device
-from fer_live.model.paths import named_path, one_line
+from fer_live.model.networks import EmotionNet
+from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError, ModelSpec
-from training.commands import ResultsError, check_file, load_trained, write_json
+from training.commands import ResultsError, check_file, failed, load_trained, start_logging, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 from training.faces import read_faces
 from training.metrics import measure
 from training.votes import clear_votes, majority_votes, plurality_votes
 
-OFFICIAL_HEAD = "ferplus"  # the head with contempt, which FER+'s official rule counts
+OFFICIAL_HEAD = "ferplus"  # the head with contempt, an eighth class in FER+'s official rule
 
 
 @torch.inference_mode()
-def predict_views(model: nn.Module, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> list[dict[str, np.ndarray]]:
+def predict_views(model: EmotionNet, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> list[dict[str, np.ndarray]]:
     """Logits of every head for pictures (N, S, S) uint8, and with `flip` for their mirror images too.
 
-    A dictionary a view: {"fer2013": (N, 7), "ferplus": (N, 8)} float32, temperature not yet applied.
+    One dictionary per view: {"fer2013": (N, 7), "ferplus": (N, 8)} float32, before the temperature.
     """
     device = next(model.parameters()).device
-    batch = 512 if device.type == "cuda" else 64  # a CPU is slowed down by what does not fit its caches
+    batch = 512 if device.type == "cuda" else 64  # larger batches do not fit a CPU's caches
     views: list[list[dict[str, np.ndarray]]] = [[], []] if flip else [[]]
     for start in range(0, len(images), batch):
         crops = torch.from_numpy(images[start : start + batch]).to(device)[..., None]
@@ -46,23 +46,23 @@ def predict_views(model: nn.Module, images: np.ndarray, spec: ModelSpec, flip: b
     return [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in views]
 
 
-def predict_heads(model: nn.Module, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> dict[str, np.ndarray]:
+def predict_heads(model: EmotionNet, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> dict[str, np.ndarray]:
     """Logits of every head, (N, K) float32; with `flip` the mean of both views."""
     views = predict_views(model, images, spec, flip)
     return {name: np.mean([view[name] for view in views], axis=0) for name in views[0]}
 
 
 def answers(views: list[dict[str, np.ndarray]], spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Probabilities (N, 7) of every answer that `spec` can give; of several views the mean, as the app takes it."""
+    """Probabilities (N, 7) of every answer that `spec` can give; the mean over several views, as in the app."""
     return {name: np.mean([decide(view, spec.for_head(name)) for view in views], axis=0) for name in spec.answers}
 
 
-def measure_split(model: nn.Module, spec: ModelSpec, data: Dataset, split: str, flip: bool = False) -> dict[str, dict]:
-    """Figures of every answer (each head's own, and the shown one) on a split.
+def measure_split(model: EmotionNet, spec: ModelSpec, data: Dataset, split: str, flip: bool = False) -> dict[str, dict]:
+    """Metrics of every answer (each head, and the shown one) on a split.
 
-    {answer: {"standard": all its pictures, "duplicate_free": those that do not also stand in the training split, and where
-    votes are known "clear_votes" and "most_votes": what over half, or just the most, of the FER+ voters saw; for the FER+
-    head "ferplus_official": eight classes by FER+'s majority rule}}, each as `measure` gives it.
+    {answer: {"standard": all pictures, against the labels; "duplicate_free": those that are not also in the training split; with
+    votes "clear_votes" and "most_votes": the class with over half, or with the most, of the FER+ votes; for the FER+ head
+    "ferplus_official": eight classes by FER+'s majority rule}}, each as returned by `measure`.
     """
     ids = data.split(split)
     views = predict_views(model, data.images[ids], spec, flip)
@@ -85,8 +85,8 @@ def measure_split(model: nn.Module, spec: ModelSpec, data: Dataset, split: str, 
     return results
 
 
-def measure_faces(model: nn.Module, spec: ModelSpec, path: Path, flip: bool = False) -> dict[str, dict]:
-    """Figures of every answer on a file of named faces: {answer: {"faces": as `measure` gives it}}. Raises DataError."""
+def measure_faces(model: EmotionNet, spec: ModelSpec, path: Path, flip: bool = False) -> dict[str, dict]:
+    """Metrics of every answer on a file of labeled faces: {answer: {"faces": result of `measure`}}. Raises DataError."""
     images, classes = read_faces(path, spec.input_size)
     probs = answers(predict_views(model, images, spec, flip), spec)
     return {name: {"split": path.name, "head": name, "flip": flip, **_settings(spec, name), "faces": measure(each, classes)}
@@ -98,11 +98,11 @@ def _settings(spec: ModelSpec, name: str) -> dict:
 
 
 TITLES = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
-          "most_votes": "most votes", "ferplus_official": "FER+ official, 8 cl.", "faces": "named faces"}
+          "most_votes": "most votes", "ferplus_official": "FER+ official, 8 cl.", "faces": "labeled faces"}
 
 
 def describe(result: dict) -> str:
-    """The figures as text for people; recall and confusion are those of the first set of pictures."""
+    """The metrics as text; recall and confusion are those of the first set of pictures."""
     lines = [f"{result['split']}, answer {result['head']}, {'both views' if result['flip'] else 'single view'}"]
     shown = [key for key in TITLES if key in result]
     for key in shown:
@@ -121,24 +121,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.register("type", Path, named_path)
     parser.add_argument("--model", type=Path, required=True, help="a best_model.pt")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv; needs --split")
-    what.add_argument("--faces", type=Path, metavar="FILE.npz", help="faces with names: X (N, S, S) uint8 grey, Y class names")
+    what.add_argument("--data", type=Path, help="folder of class folders, or fer2013.csv; needs --split")
+    what.add_argument("--faces", type=Path, metavar="FILE.npz", help="labeled faces: X (N, S, S) uint8 gray, Y class names")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
-    parser.add_argument("--split", help="train, validation, Training, PublicTest; for released weights, once: test, PrivateTest")
-    parser.add_argument("--head", choices=ANSWERS, help="which answer (default: what the app shows)")
-    parser.add_argument("--flip", action="store_true", help="the mean of a picture and its mirror image, as the app takes it")
+    parser.add_argument("--split",
+                        help="train, validation, Training or PublicTest; test and PrivateTest are for released weights, once")
+    parser.add_argument("--head", choices=ANSWERS, help="which answer to measure (default: the one that the app shows)")
+    parser.add_argument("--flip", action="store_true", help="average each picture and its mirror image, as the app does")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=Path, help="also write the metrics to this file")
     args = parser.parse_args(arguments)
     if args.data and not args.split:
         parser.error("--data needs --split: PublicTest or validation to compare, PrivateTest once for released weights")
     if args.faces and (args.votes or args.split):
-        parser.error("--votes and --split belong to --data; --faces has its names inside")
+        parser.error("--votes and --split are for --data; the file of --faces holds its labels")
     return args
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    start_logging()
     try:
         check_file(args.json)
         model, spec = load_trained(args.model, choose_device(args.device)[0], args.head)
@@ -150,8 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(describe(result))
         write_json(args.json, result)
     except (CheckpointError, DataError, DeviceError, ResultsError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return failed(error)
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Writes a checkpoint as ONNX, checked against torch, its spec beside it.
+"""Exports a checkpoint to ONNX, checks the file against PyTorch and writes the spec beside it.
 
     python -m training.export [--format onnx] [--model FILE] [--head NAME] [--out FILE]
 
-The exported network maps crops uint8 (N, S, S, C), made by `fer_live.model.preprocess.crop_faces`, to logits (N, 7) of each
-head, for any N: normalization is inside. `python -m fer_live --model FILE.onnx` runs it where onnxruntime or openvino is
-installed, and --model FILE.pt uses the FILE.onnx beside it where it was made from it.
+The exported network maps uint8 crops (N, S, S, C) from `fer_live.model.preprocess.crop_faces` to logits (N, 7) of each head,
+for any N; normalization is included. `python -m fer_live --model FILE.onnx` runs it on onnxruntime or openvino, and
+--model FILE.pt uses the FILE.onnx beside it if it was exported from these weights.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ import torch
 from torch import nn
 
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.checkpoint import load_checkpoint, read_checkpoint, write_atomically
+from fer_live.model.checkpoint import read_checkpoint, write_atomically
+from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
+from training.commands import ResultsError, failed, load_network, start_logging
 
-ENDING = ".onnx"
-TOLERANCE = 1e-4  # largest difference of a logit from torch's own, in 32 bits
+SUFFIX = ".onnx"
+TOLERANCE = 1e-4  # largest accepted difference of a logit from PyTorch's, in 32 bits
 
 
 class ExportError(Exception):
-    """The network cannot be exported here. The text says what is missing."""
+    """The network cannot be exported. The text says what is missing or wrong."""
 
 
 class Exported(nn.Module):
     """Crops (N, S, S, C) uint8 from `crop_faces` -> logits (N, 7) of each head, in the order of `spec.heads`."""
 
-    def __init__(self, model: nn.Module, spec: ModelSpec):
+    def __init__(self, model: EmotionNet, spec: ModelSpec):
         super().__init__()
         self.model, self.spec = model, spec
 
@@ -48,14 +50,17 @@ class Exported(nn.Module):
 
 
 def export(model_path: Path, head: str | None, out: Path) -> float:
-    """Write `out` and its note, the name with .json added; returns the largest difference from torch. Raises ExportError."""
-    model, spec = load_checkpoint(model_path, "cpu", head)
+    """Write `out` and its spec, `out`.json; returns the largest difference of a logit from PyTorch's.
+
+    Raises CheckpointError, ExportError.
+    """
+    model, spec = load_network(model_path, "cpu", head)
     network = Exported(model, spec).eval()
     write_atomically(out, lambda temporary: _write_onnx(network, _crops(spec, 3), temporary))
     worst = max(_difference(network, out, _crops(spec, n)) for n in (1, 3, 16))
     if worst > TOLERANCE:
         out.unlink()
-        raise ExportError(f"the exported network differs from torch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
+        raise ExportError(f"the exported network differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
     source = read_checkpoint(model_path)["spec"]
     note = {"spec": dataclasses.asdict(spec), "source_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest(),
             "source_head": source.get("head", ModelSpec.head), "export_sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
@@ -64,13 +69,13 @@ def export(model_path: Path, head: str | None, out: Path) -> float:
 
 
 def note_of(out: Path) -> Path:
-    """Where the spec of an exported network stands."""
+    """The file with the spec of an exported network."""
     return out.with_name(out.name + ".json")
 
 
 def _crops(spec: ModelSpec, n: int) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(n)
-    return torch.randint(256, (n, spec.input_size, spec.input_size, spec.channels), generator=chance).to(torch.uint8)
+    generator = torch.Generator().manual_seed(n)
+    return torch.randint(256, (n, spec.input_size, spec.input_size, spec.channels), generator=generator).to(torch.uint8)
 
 
 def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
@@ -79,15 +84,15 @@ def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"{error.name} is not installed; pip install onnx onnxscript onnxruntime") from None
-    names = {"input_names": ["crops"], "output_names": list(network.spec.heads)}
     torch.onnx.export(network, (example,), str(path), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
-                      dynamo=True, external_data=False, verbose=False, **names)
-    made = onnx.load(path)
-    graph = made.graph
+                      dynamo=True, external_data=False, verbose=False, input_names=["crops"],
+                      output_names=list(network.spec.heads))
+    exported = onnx.load(path)
+    graph = exported.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]  # the exporter's notes hold the paths of this machine
+        del part.metadata_props[:]  # the exporter writes paths of this machine there
         part.doc_string = ""
-    onnx.save(made, path)
+    onnx.save(exported, path)
 
 
 def _difference(network: Exported, path: Path, crops: torch.Tensor) -> float:
@@ -105,24 +110,22 @@ def _difference(network: Exported, path: Path, crops: torch.Tensor) -> float:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one (default: onnx)")
-    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
-    parser.add_argument("--head", choices=ANSWERS, help="which answer the app gives with it (default: the checkpoint's)")
-    parser.add_argument("--out", type=Path, help="the file to write (default: the model's name here, ending in .onnx)")
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="file format (default: onnx)")
+    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
+    parser.add_argument("--head", choices=ANSWERS, help="the answer that the app shows with it (default: the checkpoint's)")
+    parser.add_argument("--out", type=Path, help="output file (default: the model's name with .onnx, in the working folder)")
     args = parser.parse_args(arguments)
-    out = args.out or Path(args.model.stem + ENDING)
-    if out.suffix != ENDING:
-        print(f"error: --out {out}: ONNX files end in {ENDING}", file=sys.stderr)
-        return 2
+    start_logging()
+    out = args.out or Path(args.model.stem + SUFFIX)
+    if out.suffix != SUFFIX:
+        return failed(ResultsError(f"--out {out}: ONNX files end in {SUFFIX}"))
     try:
         worst = export(args.model, args.head, out)
     except (CheckpointError, ExportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failed(error)
     except OSError as error:
-        print(f"error: cannot write {out} ({error.strerror}); choose another --out", file=sys.stderr)
-        return 2
-    print(f"wrote {out} and {note_of(out)}; largest difference from torch {worst:.1e}")
+        return failed(ResultsError(f"cannot write {out} ({error.strerror}); choose another --out"))
+    print(f"wrote {out} and {note_of(out)}; largest difference from PyTorch {worst:.1e}")
     return 0
 
 

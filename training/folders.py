@@ -1,10 +1,11 @@
-"""Folders of class folders -> pictures, labels, rows and splits. All that is not read is named with its count.
+"""Reads folders of class folders: pictures, labels, rows and splits. Logs, with a count, everything that it leaves out.
 
 Layouts: `train/` with `validation/` (also `valid/`, `val/`) and `test/`, each of seven class folders; or the seven class folders.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -19,30 +20,33 @@ from fer_live.model.spec import EMOTIONS
 from fer_live.model.suffixes import PICTURES_READ
 from training.splits import DataError, hash_split
 
+logger = logging.getLogger("training")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
-SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # written by file managers, as are names that begin with a dot
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # left by file managers, like names that begin with a dot
 
 
 def read_folders(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Pictures (N, size, size) uint8 grey, labels (N,), rows (N,) and the splits. Raises DataError.
+    """Pictures (N, size, size) uint8 gray, labels (N,) int64, rows (N,) int64 and the splits. Raises DataError.
 
-    Says on stderr which folders, files and pictures are left out. Without a validation folder a tenth of train/ is set apart.
+    Logs which folders, files and pictures are left out. Without a validation folder a tenth of train/ becomes validation.
     """
     parts = _split_folders(path)
-    files, labels, where = [], [], []
+    files: list[Path] = []
+    codes: list[int] = []
+    origins: list[str] = []
     for split, folder in (parts or {"": path}).items():
         for code, name in enumerate(EMOTIONS):
             found = _class_files(folder, name)
             files += found
-            labels += [code] * len(found)
-            where += [split] * len(found)
-    _name_left_out(path, list(parts.values()))
+            codes += [code] * len(found)
+            origins += [split] * len(found)
+    _log_left_out(path, list(parts.values()))
     images, kept = _read_pictures(files, size)
     _check_classes(files, kept)
-    where, labels = np.array(where)[kept], np.array(labels, dtype=np.int64)[kept]
+    labels, kept_origins = np.array(codes, dtype=np.int64)[kept], np.array(origins)[kept]
     stems = [files[i].stem for i in kept]
     rows = np.array([int(s) if s.isascii() and s.isdigit() and len(s) < 10 else -1 for s in stems], dtype=np.int64)
-    splits = {split: np.flatnonzero(where == split) for split in parts} or hash_split(images)
+    splits = {split: np.flatnonzero(kept_origins == split) for split in parts} or hash_split(images)
     if "validation" not in splits:
         splits = _validation_from_train(path, images, splits)
     if not len(splits["validation"]):
@@ -51,13 +55,13 @@ def read_folders(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    """The folder of each split; empty where the class folders stand in `path` itself."""
+    """The folder of each split; empty if `path` itself holds the class folders."""
     parts: dict[str, Path] = {}
     for folder in _folders(path):
         split = SPLIT_NAMES.get(folder.name.lower())
         if split in parts:
             raise DataError(f"{path} has {parts[split].name}/ and {folder.name}/, and both mean the {split} split; "
-                            "put them into one, or move one away")
+                            "merge them, or move one away")
         if split:
             parts[split] = folder
     if parts and "train" not in parts:
@@ -71,7 +75,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _class_files(folder: Path, name: str) -> list[Path]:
-    """The pictures of a class; of several folders whose names differ in case only, those of all."""
+    """The pictures of a class, from all folders whose names differ only in case."""
     matches = [p for p in _folders(folder) if p.name.lower() == name]
     groups = [sorted(p for p in match.iterdir() if p.suffix.lower() in PICTURES_READ and p.is_file()) for match in matches]
     if not any(groups):
@@ -79,32 +83,32 @@ def _class_files(folder: Path, name: str) -> list[Path]:
         raise DataError(f"the class folder {folder / name} {what}; seven are needed: {', '.join(EMOTIONS)}")
     if len(matches) > 1:
         each = " and ".join(f"{match} ({len(group)} pictures)" for match, group in zip(matches, groups, strict=True))
-        print(f"read as one class: {each}", file=sys.stderr)
+        logger.warning("read as one class: %s", each)
     return [file for group in groups for file in group]
 
 
-def _name_left_out(path: Path, parts: list[Path]) -> None:
-    """Say which folders and files of a data set are not read."""
+def _log_left_out(path: Path, parts: list[Path]) -> None:
+    """Log which folders and files of a data set are not read."""
     class_folders = [p for part in parts or [path] for p in _folders(part) if p.name.lower() in EMOTIONS]
     known = {*parts, *class_folders}
     loose: list[Path] = []
     for folder in dict.fromkeys([path, *parts, *class_folders]):
-        kind = "no class folder" if folder in parts or not parts else "no split or class folder"
+        kind = "not a class folder" if folder in parts or not parts else "not a split or class folder"
         if folder in class_folders:
             kind = "a folder inside a class folder"
         for entry in sorted(folder.iterdir()):
             if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES or entry in known:
                 continue
             if entry.is_dir():
-                print(f"left out: {entry} ({_count_pictures(entry)} pictures), {kind}; "
-                      f"the classes are {', '.join(EMOTIONS)}", file=sys.stderr)
+                logger.warning("left out: %s (%d pictures), %s; the classes are %s",
+                               entry, _count_pictures(entry), kind, ", ".join(EMOTIONS))
             elif folder not in class_folders or entry.suffix.lower() not in PICTURES_READ or not entry.is_file():
                 loose.append(entry)
-    kinds = Counter(f"with {file.suffix.lower() or 'no ending'}" if file.is_file() else "no regular file" for file in loose)
+    kinds = Counter(f"{file.suffix.lower() or 'without extension'}" if file.is_file() else "not a regular file" for file in loose)
     if loose:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        print(f"left out: {len(loose)} files ({counts}), the first is {loose[0]}; pictures stand in class folders and end in "
-              f"{', '.join(sorted(PICTURES_READ))}", file=sys.stderr)
+        logger.warning("left out: %d files (%s), the first is %s; pictures must be in class folders and end in %s",
+                       len(loose), counts, loose[0], ", ".join(sorted(PICTURES_READ)))
 
 
 def _count_pictures(folder: Path) -> int:
@@ -112,24 +116,24 @@ def _count_pictures(folder: Path) -> int:
 
 
 def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]:
-    """Pictures as (N, S, S) grey, and which of the files they are: broken ones are named, skipped and counted."""
+    """Pictures (N, S, S) uint8 gray, and the indices of their files; unreadable files are logged and skipped."""
     images, kept = [], []
     for i, file in enumerate(tqdm(files, desc="reading pictures", leave=False, disable=not sys.stderr.isatty())):
         image = read_picture(file, grey=True)
         if image is None:
-            print(f"skipped a picture that is broken or beyond 64 megapixels: {file}", file=sys.stderr)
+            logger.warning("skipped a picture that cannot be read or has over 64 megapixels: %s", file)
             continue
         images.append(resize_face(image, size))
         kept.append(i)
     if len(kept) < len(files):
-        print(f"{len(files) - len(kept)} of {len(files)} pictures skipped", file=sys.stderr)
+        logger.warning("%d of %d pictures skipped", len(files) - len(kept), len(files))
     if not images:
         raise DataError(f"none of the {len(files)} pictures can be read; the first was {files[0]}")
     return np.stack(images), kept
 
 
 def _check_classes(files: list[Path], kept: list[int]) -> None:
-    """Refuse a class folder of which no picture could be read: its class would be missing from training, or from a figure."""
+    """Refuse a class folder without a readable picture: the class would be missing from training or measurement."""
     given = Counter(file.parent for file in files)
     for folder in given.keys() - {files[i].parent for i in kept}:
         raise DataError(f"no picture in the class folder {folder} can be read (of {given[folder]}); copy them again")
@@ -138,6 +142,6 @@ def _check_classes(files: list[Path], kept: list[int]) -> None:
 def _validation_from_train(path: Path, images: np.ndarray, splits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     train = splits["train"]
     parts = hash_split(images[train])
-    print(f"{path} has no validation/: {len(parts['validation'])} of the {len(train)} pictures in train/, chosen by content, "
-          "are set apart to validate on", file=sys.stderr)
+    logger.warning("%s has no validation/: %d of the %d pictures in train/, selected by content, are used for validation",
+                   path, len(parts["validation"]), len(train))
     return {**splits, **{name: train[ids] for name, ids in parts.items()}}

@@ -1,4 +1,4 @@
-"""What answers are worth: accuracy, recall and F1 by class, confusion, calibration. Plain numpy."""
+"""Accuracy, recall and F1 by class, confusion and calibration, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fer_live.model.spec import EMOTIONS
 
 
 def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
-    """Figures for probabilities (N, K) against labels (N,): all shares in 0..1, plain Python types.
+    """Metrics of probabilities (N, K) against labels (N,): shares in 0..1, plain Python types.
 
-    mean_recall and macro_f1 are the unweighted means of the classes' recall and F1; a class without pictures counts in neither.
+    mean_recall and macro_f1 are unweighted means over the classes; a class without pictures is left out of both.
     ece is the expected calibration error in 15 equal bins of confidence (Guo et al. 2017); nll the mean negative log-likelihood.
     """
     n, classes = probs.shape
@@ -36,14 +36,14 @@ def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """Mean gap between confidence and correctness over equal bins of confidence, weighted by their pictures; (N,) each."""
+    """Mean gap between confidence and correctness, (N,) each, over equal bins of confidence, weighted by the pictures in each."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(index, confidence - correct, minlength=bins)
     return float(np.abs(gap).sum() / max(len(confidence), 1))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature under which softmax(logits / T) has the lowest cross entropy against target distributions.
+    """The temperature T at which softmax(logits / T) has the lowest cross entropy against target distributions.
 
     logits, targets: (N, K). Golden-section search over log T; the loss has one minimum in 1/T.
     """

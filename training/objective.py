@@ -1,4 +1,4 @@
-"""What a training step learns from: labels, votes, teachers' answers, and how much each class counts."""
+"""Training targets and loss: labels, votes, teachers' logits, and class weights."""
 
 from __future__ import annotations
 
@@ -18,45 +18,46 @@ from training.recipes import Recipe
 from training.votes import vote_targets
 
 Logits = dict[str, torch.Tensor]  # head -> (B, classes)
-SOFTNESS = 2.0  # the temperature at which teachers are imitated
-LEAST_SHARE = 1e-4  # of a class in the data, so that its logarithm is finite where there is none
+DISTILL_TEMPERATURE = 2.0
+MIN_SHARE = 1e-4  # of a class in the data, so that the logarithm of an absent class is finite
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The pictures and truths of one split or batch, on the device."""
+    """The images and targets of one split or batch, on the device."""
 
     images: torch.Tensor  # (N, S, S) uint8
     labels: torch.Tensor  # (N,) int64
     votes: torch.Tensor  # (N, 8) float32 distributions; zeros without votes
     weights: torch.Tensor  # (N,) float32, 0 where there is no usable vote
-    taught: Logits = field(default_factory=dict)  # the teachers' logits of the pictures
+    teacher_logits: Logits = field(default_factory=dict)  # empty without teachers
 
     @staticmethod
     def of(data: Dataset, ids: np.ndarray, device: torch.device) -> Targets:
-        """The split `ids` of `data`, moved to the device."""
+        """The images `ids` of `data`, moved to the device."""
         if data.votes is None:
             votes, weights = np.zeros((len(ids), 8), np.float32), np.zeros(len(ids), np.float32)
         else:
             votes, weights = vote_targets(data.votes[ids])
-        arrays = data.images[ids], data.labels[ids], votes, weights
-        return Targets(*(torch.from_numpy(a).to(device) for a in arrays))
+        images, labels = torch.from_numpy(data.images[ids]), torch.from_numpy(data.labels[ids])
+        return Targets(images.to(device), labels.to(device), torch.from_numpy(votes).to(device),
+                       torch.from_numpy(weights).to(device))
 
     def pick(self, ids: torch.Tensor) -> Targets:
-        """The batch of the numbers `ids` (B,)."""
-        taught = {head: logits[ids] for head, logits in self.taught.items()}
-        return Targets(self.images[ids], self.labels[ids], self.votes[ids], self.weights[ids], taught)
+        """The batch at the indices `ids` (B,)."""
+        teacher_logits = {head: logits[ids] for head, logits in self.teacher_logits.items()}
+        return Targets(self.images[ids], self.labels[ids], self.votes[ids], self.weights[ids], teacher_logits)
 
     def class_shares(self) -> Logits:
-        """How often each class is the target of each head: {"fer2013": (7,), "ferplus": (8,)}, sums 1."""
+        """The share of each class in each head's targets: {"fer2013": (7,), "ferplus": (8,)}, sums 1."""
         counts = {"fer2013": torch.bincount(self.labels, minlength=7).float()}
         if self.weights.any():
             counts["ferplus"] = (self.votes * self.weights[:, None]).sum(0)
-        return {head: (count / count.sum()).clamp_min(LEAST_SHARE) for head, count in counts.items()}
+        return {head: (count / count.sum()).clamp_min(MIN_SHARE) for head, count in counts.items()}
 
 
 def class_shares(data: Dataset, ids: np.ndarray) -> dict[str, tuple[float, ...]]:
-    """How often each of the seven classes is the target of each head in these pictures: {head: (7,)}, sums 1."""
+    """The share of each of the seven classes in each head's targets for these images: {head: (7,)}, sums 1."""
     shares = Targets.of(data, ids, torch.device("cpu")).class_shares()
     return {head: tuple(round(float(value), 6) for value in share[:7] / share[:7].sum()) for head, share in shares.items()}
 
@@ -65,12 +66,12 @@ def class_shares(data: Dataset, ids: np.ndarray) -> dict[str, tuple[float, ...]]
 class ClassPrior:
     """How the loss treats common and rare classes.
 
-    bias: (K,) of each head, tau * log(share): where the heads' biases start. Adding tau * log(share) to the logits inside the
-    loss, as the logit-adjusted loss does (Menon et al. 2021, arXiv:2007.07314), is the same training with the constant
-    kept outside the bias: biases have no weight decay, and Adam's steps do not depend on where they start. Kept inside,
-    the logits are those of the posterior whatever tau was, so that temperatures, teachers, mixtures and
-    the decision (fer_live.model.decision) need not know the recipe.
-    weight: (K,) of each head, share ** -balance scaled to a mean of 1 over the data: what each class's errors count.
+    bias: (K,) per head, tau * log(share): the initial bias of the head. The logit-adjusted loss (Menon et al. 2021,
+    arXiv:2007.07314) adds tau * log(share) to the logits inside the loss instead. Both train the same network up to that
+    constant: biases have no weight decay, and Adam's steps do not depend on the initial value. With the constant in the bias
+    the logits are those of the posterior for every tau, so that temperatures, teachers, averaged weights and the decision
+    (fer_live.model.decision) do not depend on the recipe.
+    weight: (K,) per head, share ** -balance, scaled to a mean of 1 over the data: the loss weight of each class.
     The loss adds log(weight) to the logits, so that they stay those of the posterior.
     """
 
@@ -79,6 +80,7 @@ class ClassPrior:
 
     @staticmethod
     def of(shares: Logits, adjust: float, balance: float) -> ClassPrior:
+        """From the class shares (K,) per head, the recipe's `adjust` (tau) and its `balance`."""
         weight = {head: share**-balance / (share ** (1 - balance)).sum() for head, share in shares.items()}
         return ClassPrior({head: adjust * share.log() for head, share in shares.items()}, weight)
 
@@ -88,50 +90,50 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weight: torch.Ten
     return F.cross_entropy(logits.float() + weight.log(), targets, weight, reduction="none")
 
 
-def joint_loss(logits: Logits, truth: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
-    """Cross entropy on the labels, plus that on the vote distributions, weighted by their worth; a scalar."""
+def joint_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
+    """Cross entropy on the labels plus cross entropy on the vote distributions, weighted per image; a scalar."""
     classes = logits["fer2013"].shape[1]
-    labels = F.one_hot(truth.labels, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+    labels = F.one_hot(targets.labels, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
     loss = cross_entropy(logits["fer2013"], labels, prior.weight["fer2013"]).mean()
     if "ferplus" in logits and "ferplus" in prior.weight:
-        each = cross_entropy(logits["ferplus"], truth.votes, prior.weight["ferplus"])
-        loss = loss + recipe.votes_weight * (each * truth.weights).mean()
+        each = cross_entropy(logits["ferplus"], targets.votes, prior.weight["ferplus"])
+        loss = loss + recipe.votes_weight * (each * targets.weights).mean()
     return loss
 
 
-def imitation_loss(logits: Logits, taught: Logits, prior: ClassPrior) -> torch.Tensor:
-    """How far each head is from the teachers' softened answers (Hinton et al. 2015, arXiv:1503.02531); a scalar."""
+def distillation_loss(logits: Logits, teacher_logits: Logits, prior: ClassPrior) -> torch.Tensor:
+    """KL divergence of each head from the teachers' softened probabilities (Hinton et al. 2015, arXiv:1503.02531); a scalar."""
     losses = []
-    for head in logits.keys() & taught.keys():
-        answer = F.softmax(taught[head] / SOFTNESS, dim=1)
-        entropy = -torch.special.xlogy(answer, answer) @ prior.weight[head]  # so that a perfect copy has no loss
-        each = cross_entropy(logits[head] / SOFTNESS, answer, prior.weight[head]) - entropy
-        losses.append(each.mean() * SOFTNESS**2)
+    for head in logits.keys() & teacher_logits.keys():
+        target = F.softmax(teacher_logits[head] / DISTILL_TEMPERATURE, dim=1)
+        entropy = -torch.special.xlogy(target, target) @ prior.weight[head]  # subtracted, so that a perfect copy has no loss
+        each = cross_entropy(logits[head] / DISTILL_TEMPERATURE, target, prior.weight[head]) - entropy
+        losses.append(each.mean() * DISTILL_TEMPERATURE**2)
     return torch.stack(losses).sum()
 
 
-def batch_loss(logits: Logits, truth: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
-    """The loss of one batch: its truths, and where there are teachers `recipe.distill` of their answers; a scalar."""
-    loss = joint_loss(logits, truth, recipe, prior)
-    if not truth.taught:
+def batch_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
+    """The loss of one batch, a scalar: the joint loss, with teachers (1 - distill) of it plus distill * distillation loss."""
+    loss = joint_loss(logits, targets, recipe, prior)
+    if not targets.teacher_logits:
         return loss
-    return (1 - recipe.distill) * loss + recipe.distill * imitation_loss(logits, truth.taught, prior)
+    return (1 - recipe.distill) * loss + recipe.distill * distillation_loss(logits, targets.teacher_logits, prior)
 
 
-def teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.device, heads: set[str]) -> Logits:
-    """The mean logits of trained networks, each of pictures (N, S, S) uint8 and their mirror images; of the `heads` all have.
+def mean_teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.device, heads: set[str]) -> Logits:
+    """Mean logits of trained networks for images (N, S, S) uint8 and their mirror images; of those `heads` that all have.
 
-    The teachers see the whole pictures in full light, the student disturbed crops of them: what can be seen there, it learns
-    to see in the disturbed ones (Xie et al. 2020, arXiv:1911.04252). Computed once, it costs the steps nothing.
+    The teachers see the whole, undisturbed images, the student augmented crops of them: it learns to recognize there what is
+    only clear in the original (Xie et al. 2020, arXiv:1911.04252). Computed once before training. Raises CheckpointError.
     """
-    answers = []
+    results = []
     for path in paths:
         model, spec = load_trained(path, device)
         if spec.input_size != images.shape[1]:
             raise CheckpointError(f"the teacher {path} takes crops of {spec.input_size} pixels, the data has {images.shape[1]}")
-        answers.append(predict_heads(model, images, spec, flip=True))
-    shared = sorted(heads.intersection(*answers))
+        results.append(predict_heads(model, images, spec, flip=True))
+    shared = sorted(heads.intersection(*results))
     if not shared:
         raise CheckpointError(f"the teachers {', '.join(map(str, paths))} and the network to train have no head in common "
                               f"({', '.join(sorted(heads))} to train); give other teachers")
-    return {head: torch.from_numpy(np.mean([answer[head] for answer in answers], axis=0)).to(device) for head in shared}
+    return {head: torch.from_numpy(np.mean([logits[head] for logits in results], axis=0)).to(device) for head in shared}

@@ -1,4 +1,4 @@
-"""How the weights change: the optimizer, the learning rate by step, the averaged weights."""
+"""The optimizer, gradient clipping, the learning rate schedule and the averaged weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.recipes import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer; weight decay spares norms and biases, the one-dimensional parameters."""
+    """The recipe's optimizer; no weight decay on norms and biases, the one-dimensional parameters."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -22,10 +22,10 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """The rate of step number `step` (from 0) of `total`.
+    """The learning rate of step number `step` (from 0) of `total`.
 
-    cosine: up over the warm-up, then down to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983). onecycle: a cosine from a
-    25th up over the first three tenths, then down to nearly nothing (Smith 2018, arXiv:1803.09820, with torch's defaults).
+    cosine: linear warm-up, then a cosine to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983). onecycle: as torch's OneCycleLR
+    with its defaults, a cosine from peak/25 to the peak in 30% of the steps, then down to peak/250,000 (arXiv:1803.09820).
     """
     peak = recipe.learning_rate
     if recipe.schedule == "constant":
@@ -40,16 +40,30 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
+def clip_gradients(recipe: Recipe, model: nn.Module) -> None:
+    """Clip the norm of all gradients together, or each element, where the recipe says so."""
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    if recipe.clip_value:
+        nn.utils.clip_grad_value_(model.parameters(), recipe.clip_value)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of weights and statistics; it starts as a plain mean, so that short runs are not held back.
+    """Exponential moving average of weights and statistics. Its decay grows over the first steps, so that short runs converge.
 
-    torch's own AveragedModel reads its counter back from the device at every step; this one never waits for it.
+    torch's AveragedModel reads its step counter back from the device at every step; this function never waits for the device.
     """
     keep = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
     floats = [(a, b) for a, b in pairs if a.is_floating_point()]
     counts = [(a, b) for a, b in pairs if not a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - keep)
-    if counts:  # networks without batch norm count nothing
+    if counts:  # batch norm's step counters; other networks have none
         torch._foreach_copy_([a for a, _ in counts], [b for _, b in counts])

@@ -1,4 +1,4 @@
-"""report.html: a run in one self-contained file, made from what the run's folder holds."""
+"""Writes report.html: a training run in one self-contained file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fer_live.model.spec import EMOTIONS
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined)
 PICTURES = (
     ("curves.png", "Curves", "Training pictures are augmented, so training can look worse than validation."),
-    ("confusion.png", "Confusion", "Rows are labels, columns predictions, in shares of the row."),
-    ("reliability.png", "Reliability", "After the temperature. Bars below the line are overconfident; pale bars hold few faces."),
-    ("mistakes.png", "Worst mistakes", "Wrong with the highest confidence; many of them are wrong labels."),
+    ("confusion.png", "Confusion", "Rows are labels, columns are predictions, as shares of the row."),
+    ("reliability.png", "Reliability", "With the temperature. Bars below the line are overconfident; pale bars hold few faces."),
+    ("mistakes.png", "Worst mistakes", "The wrong predictions with the highest confidence; many have wrong labels."),
     ("predictions.png", "Predictions", "A random sample of the split that selected the epoch."),
 )
 TRUTHS = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
@@ -28,7 +28,7 @@ COLUMNS = ("accuracy", "mean_recall", "macro_f1", "ece", "nll")
 
 
 def write_page(out: Path, command: str, plan: dict, metrics: dict[str, dict], audit: dict) -> None:
-    """Write `out`/report.html. metrics: {head: result of measure_split}; audit: result of training.audit.audit."""
+    """Write `out`/report.html. plan: the run's options; metrics: from measure_split; audit: from training.audit.audit."""
     facts = {name: str(value) for name, value in plan.items() if value != ""}
     versions = {"Python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, timm, cv2, np)}
     splits = [["split", "all", *EMOTIONS]]
@@ -42,7 +42,7 @@ def write_page(out: Path, command: str, plan: dict, metrics: dict[str, dict], au
 
 
 def _figures(result: dict) -> list[list[str]]:
-    """A row for each truth that the head was measured against."""
+    """One row for each set of labels that the answer was measured against."""
     rows = [[result["split"], "pictures", "accuracy", "mean recall", "macro-F1", "ECE", "NLL", *EMOTIONS]]
     for key, title in TRUTHS.items():
         if key in result:

@@ -1,4 +1,4 @@
-"""Named, frozen recipes. A recipe is data; `train.py` is the only reader."""
+"""Named, frozen recipes: all hyperparameters of a training run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.augment import Augmentation
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a training run, but for data, seed and device."""
+    """All hyperparameters of a training run. Data, seed and device come from the command line."""
 
     about: str
     arch: str = "efficientnet_lite0"
@@ -24,18 +24,18 @@ class Recipe:
     schedule: str = "cosine"  # cosine to 0 after warm-up, onecycle, or constant
     warmup_steps: int = 400
     clip_norm: float = 1.0  # 0: none
-    clip_value: float = 0.0  # of each gradient; 0: none
-    ema: float = 0.998  # decay of the averaged weights a step; 0: none
+    clip_value: float = 0.0  # of each gradient element; 0: none
+    ema: float = 0.998  # decay of the averaged weights per step; 0: none
     label_smoothing: float = 0.1
-    votes_weight: float = 1.0  # of the FER+ head's loss beside the FER2013 head's 1
+    votes_weight: float = 1.0  # weight of the FER+ head's loss; the FER2013 head's is 1
     dropout: float = 0.0
     drop_path: float = 0.0
     adjust: float = 0.0  # tau of the logit-adjusted loss (arXiv:2007.07314); see objective.ClassPrior
-    balance: float = 0.0  # each class counts as its share to the power of minus this; see objective.ClassPrior
-    distill: float = 0.0  # share of the loss that the teachers' answers have, where --teacher gives any (arXiv:1503.02531)
-    bf16: bool | None = None  # compute in bfloat16 where that is safe (torch.autocast); None: on CUDA
-    use_votes: bool = True  # without, a single head is trained on FER2013's labels though votes are given
-    choose_on: tuple[str, ...] = ()  # the splits that choose the best epoch; empty: validation, or PublicTest
+    balance: float = 0.0  # class weight: share ** -balance; see objective.ClassPrior
+    distill: float = 0.0  # weight of the distillation loss where --teacher is given (arXiv:1503.02531)
+    bf16: bool | None = None  # torch.autocast to bfloat16; None: on CUDA only
+    use_votes: bool = True  # False: a single head on FER2013's labels, even where votes are given
+    choose_on: tuple[str, ...] = ()  # splits that select the best epoch; empty: validation, or PublicTest
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
@@ -43,7 +43,7 @@ class Recipe:
         return sum(epochs for epochs, _ in self.phases)
 
     def resolution(self, epoch: int) -> int:
-        """The side, in pixels, that epoch number `epoch` (from 0) trains at."""
+        """The side, in pixels, at which epoch number `epoch` (from 0) trains."""
         for epochs, resolution in self.phases:
             if epoch < epochs:
                 return resolution
@@ -51,98 +51,110 @@ class Recipe:
         return self.phases[-1][1]
 
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-PLAIN = {"learning_rate": 1e-3, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "clip_norm": 0.0, "ema": 0.0,
-         "label_smoothing": 0.0}
 NO_CHANGE = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
 FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
-
-# What a webcam adds, measured as an ablation: see RESULTS.md
-WEBCAM = {"detector_box": 0.5, "low_light": 0.1, "jpeg": 0.15, "noise": 0.1, "detail": 0.35}
-OURS = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
-                    blur=0.15, noise=0.03, erase=0.4)
-# A camera in a room: wider geometry and light, and some of what a webcam adds
-LIVE = replace(OURS, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
-GEOMETRY = replace(OURS, rotation_degrees=20, scale=0.25, shift=0.15, gamma=0.6, blur=0.0, noise=0.0, erase=0.0)
+STANDARD = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
+                        blur=0.15, noise=0.03, erase=0.4)
+# A camera in a room: wider geometry and light, and some of a webcam's noise and compression
+LIVE = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
+GEOMETRY = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.15, gamma=0.6, blur=0.0, noise=0.0, erase=0.0)
 WIDE = replace(GEOMETRY, blur=0.1, noise=0.03, erase=0.25, low_light=0.04, jpeg=0.05)
-IN_WEBCAMS = replace(OURS, **{**WEBCAM, "detector_box": 0.0})  # FER2013's pictures are a detector's boxes already
-AGAIN = {"phases": ((1, 64), (4, 80)), "learning_rate": 4e-4, "warmup_steps": 100, "dropout": 0.1, "distill": 0.5}
+
+
+def as_webcam(augmentation: Augmentation, detector_box: float) -> Augmentation:
+    """Add a webcam's low light, compression, noise and loss of detail (ablated in RESULTS.md).
+
+    detector_box: probability of the live detector's own box. FER2013's images are already cropped to a detector's boxes.
+    """
+    return replace(augmentation, detector_box=detector_box, low_light=0.1, jpeg=0.15, noise=0.1, detail=0.35)
+
+
+# Fine-tunes trained weights with a teacher
+AGAIN = Recipe(
+    about="trains best_cpu's weights further (--pretrained best_model.pt), distilled from themselves or others (--teacher)",
+    phases=((1, 64), (4, 80)), learning_rate=4e-4, warmup_steps=100, dropout=0.1, distill=0.5, augmentation=STANDARD,
+)
+# The published notebooks: no warm-up, clipping, averaging or smoothing
+PLAIN = Recipe(
+    about="a constant learning rate and nothing else", learning_rate=1e-3, optimizer="adam", weight_decay=0.0,
+    schedule="constant", clip_norm=0.0, ema=0.0, label_smoothing=0.0,
+)
+NOTEBOOK = replace(
+    PLAIN, about="ImageNet's normalization, flips and rotations", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+    augmentation=FLIP_ROTATE,
+)
 
 RECIPES = {
     "best": Recipe(
-        about="the full-length recipe, for a CUDA GPU: one trunk, two heads where votes are given",
+        about="full-length training on a CUDA GPU; a second head where votes are given",
         phases=((20, 80), (60, 112)), batch_size=512, learning_rate=2e-3, warmup_steps=300, ema=0.999,
-        dropout=0.2, drop_path=0.1, augmentation=OURS,
+        dropout=0.2, drop_path=0.1, augmentation=STANDARD,
     ),
     "best_cpu": Recipe(
-        about="the same within two hours on two processor cores: small pictures first, large ones last",
+        about="the same in two hours on two CPU cores; resolution grows from 48 to 80 px",
         phases=((8, 48), (18, 64), (13, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400, ema=0.998,
-        dropout=0.1, augmentation=OURS,
+        dropout=0.1, augmentation=STANDARD,
     ),
-    "again_cpu": Recipe(
-        about="best_cpu's weights (--pretrained best_model.pt) once more, taught by themselves or others (--teacher)",
-        augmentation=OURS, **AGAIN,
+    "again_cpu": AGAIN,
+    "webcam_cpu": replace(
+        AGAIN, about="the same with a webcam's light, noise and blur; average the result with its start (training.soup)",
+        augmentation=as_webcam(STANDARD, detector_box=0.0),
     ),
-    "webcam_cpu": Recipe(
-        about="the same under a webcam's light, noise and blur; training.soup mixes it with what it started from",
-        augmentation=IN_WEBCAMS, **AGAIN,
-    ),
-    "webcam": Recipe(
-        about="the same from best's weights, for a CUDA GPU; several seeds of best may teach it",
-        augmentation=IN_WEBCAMS, **{**AGAIN, "phases": ((20, 112),)}, batch_size=512, drop_path=0.1,
+    "webcam": replace(
+        AGAIN, about="the same from best's weights on a CUDA GPU; takes several seeds of best as teachers",
+        phases=((20, 112),), batch_size=512, drop_path=0.1, augmentation=as_webcam(STANDARD, detector_box=0.0),
     ),
     "live_cpu": Recipe(
-        about="a trained network (--pretrained best_model.pt) once more under a camera's light and angles; measured: no gain",
+        about="trains weights further (--pretrained best_model.pt) with a camera's light and angles; measured: no gain",
         phases=((6, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, distill=0.5,
         adjust=1.0, balance=0.5, augmentation=LIVE,
     ),
     "balanced_cpu": Recipe(
-        about="a trained network once more without a teacher: wider geometry and gamma only, rare classes count more",
+        about="trains weights further without a teacher: wider geometry and gamma only, rare classes weigh more",
         phases=((4, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.998, dropout=0.1, balance=0.5,
         augmentation=GEOMETRY,
     ),
     "large_cpu": Recipe(
-        about="EfficientNet-Lite2, two hours on one processor core: wider geometry and light, taught by the released weights",
+        about="a larger network, two hours on one CPU core: wider geometry and light, distilled from the released weights",
         arch="efficientnet_lite2", phases=((8, 48), (12, 64), (8, 80)), batch_size=64, learning_rate=1e-3, warmup_steps=400,
         ema=0.998, dropout=0.15, drop_path=0.05, adjust=1.0, label_smoothing=0.05, distill=0.3, augmentation=WIDE,
     ),
     "again_large_cpu": Recipe(
-        about="large_cpu's weights (--pretrained best_model.pt) once more, taught by them and the released ones (--teacher)",
+        about="trains large_cpu's weights further (--pretrained best_model.pt), distilled from them and the released ones",
         arch="efficientnet_lite2", phases=((7, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=150, ema=0.998, dropout=0.1,
         drop_path=0.05, label_smoothing=0.05, distill=0.4, augmentation=WIDE,
     ),
     "ablation": Recipe(
-        about="best_cpu cut short, the common ground of the ablations (python -m training.ablate)",
-        phases=((5, 48),), dropout=0.1, distill=0.5, augmentation=OURS,
+        about="a short best_cpu: the base of the ablations (python -m training.ablate)",
+        phases=((5, 48),), dropout=0.1, distill=0.5, augmentation=STANDARD,
     ),
     "quick_cpu": Recipe(
-        about="half an hour on two processor cores",
-        phases=((4, 48), (8, 64), (4, 80)), augmentation=OURS,
+        about="half an hour on two CPU cores",
+        phases=((4, 48), (8, 64), (4, 80)), augmentation=STANDARD,
     ),
-    "notebook_b1": Recipe(
-        about="rerun of a published notebook: EfficientNet-B1 on Kaggle's folders, Adam, 15 epochs; claims 69.2% validation",
-        arch="efficientnet_b1", phases=((15, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    "notebook_b1": replace(
+        NOTEBOOK, about="rerun of a notebook: EfficientNet-B1 on Kaggle's folders, Adam, 15 epochs; claims 69.2% validation",
+        arch="efficientnet_b1", phases=((15, 48),), batch_size=32,
     ),
-    "notebook_b0": Recipe(
-        about="rerun of a published notebook: EfficientNet-B0, otherwise as notebook_b1; claims about 64% validation",
-        arch="efficientnet_b0", phases=((15, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    "notebook_b0": replace(
+        NOTEBOOK, about="rerun of a notebook: EfficientNet-B0, otherwise as notebook_b1; claims about 64% validation",
+        arch="efficientnet_b0", phases=((15, 48),), batch_size=32,
     ),
-    "notebook_b0_long": Recipe(
-        about="rerun of a published notebook: EfficientNet-B0, 70 epochs; claims 93%, which was its training accuracy",
-        arch="efficientnet_b0", phases=((70, 48),), batch_size=32, augmentation=FLIP_ROTATE, **IMAGENET, **PLAIN,
+    "notebook_b0_long": replace(
+        NOTEBOOK, about="rerun of a notebook: EfficientNet-B0, 70 epochs; claims 93%, which was its training accuracy",
+        arch="efficientnet_b0", phases=((70, 48),), batch_size=32,
     ),
-    "resnet9_onecycle": Recipe(
-        about="rerun of a published project: ResNet9 on fer2013.csv, one-cycle, chosen on the test splits; claims 70%",
-        arch="resnet9", phases=((30, 48),), batch_size=128, choose_on=("PublicTest", "PrivateTest"),
-        augmentation=replace(NO_CHANGE, flip=0.5, pixel_shift=4), **{**PLAIN, "schedule": "onecycle", "weight_decay": 1e-4},
-        clip_value=0.1,
+    "resnet9_onecycle": replace(
+        PLAIN, about="rerun of a published project: ResNet9 on fer2013.csv, one-cycle, selected on the test splits; claims 70%",
+        arch="resnet9", phases=((30, 48),), batch_size=128, choose_on=("PublicTest", "PrivateTest"), schedule="onecycle",
+        weight_decay=1e-4, clip_value=0.1, augmentation=replace(NO_CHANGE, flip=0.5, pixel_shift=4),
     ),
-    "timm_cnn": Recipe(
-        about="any network that timm names, by --arch; Adam or SGD, by --optimizer",
-        arch="resnet18", phases=((20, 48),), augmentation=replace(FLIP_ROTATE, brightness=0.2), **IMAGENET, **PLAIN,
+    "timm_cnn": replace(
+        NOTEBOOK, about="any timm network, with --arch; Adam, or SGD with --optimizer",
+        arch="resnet18", phases=((20, 48),), augmentation=replace(FLIP_ROTATE, brightness=0.2),
     ),
     "smoke": Recipe(
-        about="learns a handful of pictures by heart in seconds: for tests and for trying the program",
+        about="overfits a handful of images in seconds: for tests and for trying the program",
         phases=((16, 48),), batch_size=14, learning_rate=3e-3, weight_decay=0.0, warmup_steps=8, ema=0.8, label_smoothing=0.0,
         augmentation=Augmentation(rotation_degrees=3, scale=0.02, shift=0.02, erase=0),
     ),
@@ -158,7 +170,7 @@ def stretched(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def varied(recipe: Recipe, plan: dict) -> Recipe:
-    """The recipe with the plan's own network, optimiser, precision or number of epochs where it names any."""
+    """The recipe with the network, optimizer, precision and number of epochs that the plan sets."""
     recipe = replace(recipe, **{name: plan[name] for name in ("arch", "optimizer") if plan.get(name)})
     if plan.get("bf16") is not None:
         recipe = replace(recipe, bf16=plan["bf16"])

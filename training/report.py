@@ -1,4 +1,4 @@
-"""The pictures of a run: curves, confusion matrices, reliability, sheets of predictions; and report.html around them."""
+"""Draws the pictures of a run's report: curves, confusion matrices, reliability, sheets of predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_live.model.spec import EMOTIONS
 
-SHEET = 24  # pictures on a sheet
+SHEET = 24  # faces on a sheet
 RIGHT, WRONG = "#0072B2", "#D55E00"
 
 
@@ -18,27 +18,27 @@ def draw_all(
 ) -> None:
     """Write curves.png, confusion.png, reliability.png, predictions.png and mistakes.png into `out`.
 
-    metrics: {answer: result of measure_split}. Of the pictures that chose the epoch: images (N, S, S) uint8, truths {answer:
-    (N,)}
-    classes or -1 where there is none, probs {answer: (N, 7)}.
+    metrics: {answer: result of measure_split}. For the selection split: images (N, S, S) uint8; truths {answer: (N,)}, classes
+    or -1 where there is none; probs {answer: (N, 7)}.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     draw_curves(out / "curves.png", history)
-    truth = {head: "standard" if head == "fer2013" else "most_votes" for head in metrics}  # what each answer is asked for
+    # The labels that each answer is measured against
+    truth = {head: "standard" if head == "fer2013" else "most_votes" for head in metrics}
     draw_confusion(out / "confusion.png", {head: metrics[head][kind] for head, kind in truth.items()})
     draw_reliability(out / "reliability.png", probs, truths)
-    ours, labels = probs["fer2013"], truths["fer2013"]
+    fer2013, labels = probs["fer2013"], truths["fer2013"]
     some = np.random.default_rng(0).permutation(len(labels))[:SHEET]
-    draw_predictions(out / "predictions.png", images[some], labels[some], ours[some])
-    wrong = np.flatnonzero(ours.argmax(1) != labels)
-    worst = wrong[np.argsort(-ours[wrong].max(1))][:SHEET]
-    draw_predictions(out / "mistakes.png", images[worst], labels[worst], ours[worst])
+    draw_predictions(out / "predictions.png", images[some], labels[some], fer2013[some])
+    wrong = np.flatnonzero(fer2013.argmax(1) != labels)
+    worst = wrong[np.argsort(-fer2013[wrong].max(1))][:SHEET]
+    draw_predictions(out / "mistakes.png", images[worst], labels[worst], fer2013[worst])
 
 
 def draw_curves(path: Path, history: list[dict]) -> None:
-    """Loss and accuracy by epoch; the best epoch by validation loss is marked."""
+    """Loss and accuracy by epoch; a line marks the epoch with the lowest validation loss."""
     import matplotlib.pyplot as plt
 
     epochs = [entry["epoch"] for entry in history]
@@ -47,7 +47,7 @@ def draw_curves(path: Path, history: list[dict]) -> None:
     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
         axis.plot(epochs, [entry[f"train_{what}"] for entry in history], marker=".", label="training (augmented)")
         axis.plot(epochs, [entry[f"val_{what}"] for entry in history], marker=".", label="validation")
-        axis.axvline(best, color="grey", linestyle=":", label=f"best epoch: {best}")
+        axis.axvline(best, color="gray", linestyle=":", label=f"best epoch: {best}")
         axis.set(xlabel="epoch", ylabel=what)
         axis.legend()
     figure.savefig(path, dpi=110)
@@ -55,7 +55,7 @@ def draw_curves(path: Path, history: list[dict]) -> None:
 
 
 def draw_confusion(path: Path, results: dict[str, dict]) -> None:
-    """One matrix an answer, in shares of the true class."""
+    """One matrix per answer, as shares of the true class."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(results), figsize=(5.4 * len(results), 5), layout="constrained", squeeze=False)
@@ -74,7 +74,7 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
 
 
 def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str, np.ndarray], bins: int = 15) -> None:
-    """How often an answer is right where it has a given confidence; calibrated bars end on the diagonal."""
+    """Accuracy by confidence; the bars of a calibrated answer end on the diagonal."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(probs), figsize=(4.6 * len(probs), 4.4), layout="constrained", squeeze=False)
@@ -86,15 +86,15 @@ def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str,
         share = np.bincount(index, correct, minlength=bins) / np.maximum(counts, 1)
         shades = [(0.0, 0.45, 0.7, 0.25 + 0.75 * count / max(1, counts.max())) for count in counts]
         axis.bar((np.arange(bins) + 0.5) / bins, share, width=0.9 / bins, color=shades)
-        axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
-        axis.set(xlabel="confidence", ylabel="share that was right", xlim=(0, 1), ylim=(0, 1))
-        axis.set_title(f"{head} on its own truth")
+        axis.plot([0, 1], [0, 1], color="gray", linestyle=":")
+        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title(f"{head} on its own labels")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def draw_predictions(path: Path, images: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> None:
-    """Each picture with its label, the prediction and bars of all seven probabilities; wrong ones in orange."""
+    """Each face with its label, the prediction and bars of all seven probabilities; wrong ones in orange."""
     import matplotlib.pyplot as plt
 
     columns = 6

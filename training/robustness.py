@@ -1,4 +1,4 @@
-"""How accuracy holds when faces are not cut and lit as FER2013's are: the table of disturbances.
+"""Measures accuracy under disturbances: crops, light, blur, noise and compression unlike FER2013's.
 
     python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest] [--json FILE]
 """
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from torch import nn
 
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.paths import named_path, one_line
+from fer_live.model.networks import EmotionNet
+from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import head_truths
-from training.commands import ResultsError, check_file, load_trained, write_json
+from training.commands import ResultsError, check_file, failed, load_trained, start_logging, write_json
 from training.data import DataError, load_dataset
 from training.evaluate import answers, predict_views
 
@@ -26,12 +26,12 @@ Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint
 
 
 def affine(shift: float = 0.0, scale: float = 1.0, degrees: float = 0.0) -> Disturb:
-    """Shift by a share of the side in a direction drawn by chance, enlarge, turn to either side; the edge is mirrored."""
+    """Shift by a share of the side in a random direction, scale, rotate to a random side; the edge is mirrored."""
 
-    def disturb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-        side, direction = image.shape[0], chance.uniform(0, 2 * np.pi)
-        centre = (side - 1) / 2
-        matrix = cv2.getRotationMatrix2D((centre, centre), degrees * chance.choice([-1, 1]), scale)
+    def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        side, direction = image.shape[0], rng.uniform(0, 2 * np.pi)
+        center = (side - 1) / 2
+        matrix = cv2.getRotationMatrix2D((center, center), degrees * rng.choice([-1, 1]), scale)
         matrix[:, 2] += shift * side * np.array([np.cos(direction), np.sin(direction)])
         return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
@@ -39,24 +39,24 @@ def affine(shift: float = 0.0, scale: float = 1.0, degrees: float = 0.0) -> Dist
 
 
 def blur(sigma: float) -> Disturb:
-    """Gaussian blur; sigma in pixels of 48."""
-    return lambda image, chance: cv2.GaussianBlur(image, (0, 0), sigma)
+    """Gaussian blur; sigma in pixels."""
+    return lambda image, rng: cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def noise(sigma: float) -> Disturb:
-    """Gaussian noise; sigma in grey levels."""
-    return lambda image, chance: np.clip(image + chance.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
+    """Gaussian noise; sigma in gray levels."""
+    return lambda image, rng: np.clip(image + rng.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
 
 
 def darkness(share: float) -> Disturb:
-    """Only `share` of the light, and the sensor's noise, which then stands out more."""
-    return lambda image, chance: np.clip(image * share + chance.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+    """Low light: brightness times `share`, plus sensor noise with a sigma of 2 gray levels."""
+    return lambda image, rng: np.clip(image * share + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
 
 
 def size(pixels: int) -> Disturb:
-    """A face that is only `pixels` wide in the frame."""
+    """A small face: downscaled to `pixels` x `pixels`, then enlarged again."""
 
-    def disturb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         small = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
         return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
@@ -64,12 +64,17 @@ def size(pixels: int) -> Disturb:
 
 
 def jpeg(quality: int) -> Disturb:
-    """What a webcam's compression leaves of a small face."""
-    return lambda image, chance: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+    """JPEG compression at `quality`, 1..100."""
+
+    def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
+
+    return disturb
 
 
 TABLE: dict[str, Disturb] = {
-    "as it is": lambda image, chance: image,
+    "as it is": lambda image, rng: image,
     "shift 5%": affine(shift=0.05), "shift 10%": affine(shift=0.10), "shift 20%": affine(shift=0.20),
     "scale 0.7": affine(scale=0.7), "scale 0.85": affine(scale=0.85),
     "scale 1.15": affine(scale=1.15), "scale 1.3": affine(scale=1.3),
@@ -81,13 +86,13 @@ TABLE: dict[str, Disturb] = {
 
 
 def robustness(
-    model: nn.Module, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]
+    model: EmotionNet, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
-    """{disturbance: {answer: accuracy}} on pictures (N, S, S) with truths {answer: (N,)}, -1 where there is none."""
-    table = {}
+    """{disturbance: {answer: accuracy}} on pictures (N, S, S) uint8 with classes {answer: (N,)}, -1 where there is none."""
+    table: dict[str, dict[str, float]] = {}
     for name, disturb in TABLE.items():
-        chance = np.random.default_rng(0)  # the same directions and grains for every model
-        probs = answers(predict_views(model, np.stack([disturb(image, chance) for image in images]), spec), spec)
+        rng = np.random.default_rng(0)  # the same directions and noise for every model
+        probs = answers(predict_views(model, np.stack([disturb(image, rng) for image in images]), spec), spec)
         table[name] = {}
         for head, truth in truths.items():
             known = truth >= 0
@@ -96,7 +101,7 @@ def robustness(
 
 
 def describe(table: dict[str, dict[str, float]]) -> str:
-    """The table as Markdown, with what each disturbance costs in points."""
+    """A Markdown table in percent, with the change from undisturbed pictures in points."""
     plain = table["as it is"]
     lines = ["| disturbance | " + " | ".join(f"{head} | cost" for head in plain) + " |", "|---" * (1 + 2 * len(plain)) + "|"]
     for name, row in table.items():
@@ -108,12 +113,14 @@ def describe(table: dict[str, dict[str, float]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.robustness", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the shipped one)")
-    parser.add_argument("--data", type=Path, required=True, help="folders of classes, or fer2013.csv")
+    parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders, or fer2013.csv")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
-    parser.add_argument("--split", default="PublicTest", help="PrivateTest is for released figures only (default: PublicTest)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--split", default="PublicTest",
+                        help="split to measure; PrivateTest is for released weights only (default: PublicTest)")
+    parser.add_argument("--json", type=Path, help="also write the table to this file")
     args = parser.parse_args(arguments)
+    start_logging()
     try:
         check_file(args.json)
         model, spec = load_trained(args.model)
@@ -124,8 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(describe(table))
         write_json(args.json, table)
     except (CheckpointError, DataError, ResultsError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return failed(error)
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Which pictures train and which choose the best epoch."""
+"""Which split trains and which selects the best epoch."""
 
 from __future__ import annotations
 
-import sys
+import logging
 
 import numpy as np
 
@@ -10,15 +10,17 @@ from fer_live.model.spec import EMOTIONS
 from training.data import Dataset
 from training.recipes import Recipe
 
+logger = logging.getLogger("training")
+
 
 class TrainingError(Exception):
-    """Training cannot start or go on. The text says what was tried and what to do next."""
+    """Training cannot start or continue. The text says what failed and what to do next."""
 
 
 def split_names(data: Dataset) -> tuple[str, str]:
-    """The splits to train and to choose on: the official ones of the CSV and of the votes, else the folders' own.
+    """The names of the training and the selection split: the official ones of the CSV and the votes, else those of the folders.
 
-    PrivateTest chooses nothing, but where a recipe reruns a project that let it (`choose_on`).
+    PrivateTest never selects, except in a recipe that reproduces a project which did so (`choose_on`).
     """
     if data.votes is None and "train" in data.splits:
         return "train", "validation"
@@ -26,20 +28,20 @@ def split_names(data: Dataset) -> tuple[str, str]:
 
 
 def training_ids(data: Dataset) -> np.ndarray:
-    """The pictures (M,) that train; a class that has none is named on stderr."""
+    """Indices (M,) of the training images. Logs a warning for a class that has none."""
     name, _ = split_names(data)
     ids = data.split(name)
     if missing := [emotion for code, emotion in enumerate(EMOTIONS) if not (data.labels[ids] == code).any()]:
-        print(f"note: the split {name} has no picture of {', '.join(missing)}: the network will not learn it", file=sys.stderr)
+        logger.warning("note: the split %s has no picture of %s: the network will not learn it", name, ", ".join(missing))
     return ids
 
 
-def choosing_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
-    """The name and the pictures (M,) of what chooses the best epoch. Raises TrainingError where some of them also train."""
-    train, choose = split_names(data)
-    names = recipe.choose_on or (choose,)
+def selection_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
+    """The name and the indices (M,) of the images that select the best epoch. Raises TrainingError if some of them also train."""
+    train, selection = split_names(data)
+    names = recipe.choose_on or (selection,)
     ids = np.concatenate([data.split(name) for name in names])
     if shared := len(np.intersect1d(ids, data.split(train))):
-        raise TrainingError(f"{shared:,} pictures of {'+'.join(names)}, on which this recipe chooses, are also in {train}; "
-                            "give the official splits: fer2013.csv, or --votes")
+        raise TrainingError(f"{shared:,} pictures of {'+'.join(names)}, on which this recipe selects the epoch, are also in "
+                            f"{train}; give the official splits: fer2013.csv, or --votes")
     return "+".join(names), ids

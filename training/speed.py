@@ -1,9 +1,9 @@
-"""How fast training runs here, beside the same recipe through torchvision's ImageFolder and a DataLoader.
+"""Measures training speed, against the same recipe with torchvision's ImageFolder and a DataLoader.
 
     python -m training.speed [--data FOLDERS] [--recipe best] [--resolution 112] [--batch 512] [--steps 20] [--device cuda]
 
-Without --data it makes pictures of noise, which cost the same. The floor is the time that the device needs to move what
-the network's layers read and write, at the bandwidth that a copy reaches on it.
+Without --data it uses random pictures, which cost the same. The bandwidth limit is the speed at which the device could move
+the inputs and outputs of the network's layers, at the bandwidth of a large copy.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from fer_live.model.device import DeviceError, choose_device
-from fer_live.model.paths import named_path, one_line
+from fer_live.model.networks import EmotionNet
+from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import EMOTIONS
-from training.commands import whole_number
+from training.commands import failed, positive_int, start_logging
 from training.data import DataError, Dataset, load_dataset
 from training.objective import Targets, batch_loss
 from training.recipes import RECIPES, Recipe
 from training.train import Trainer, TrainingError
 
-WARM_UP = 3  # steps; compilers and caches settle
+WARM_UP = 3  # steps that are not timed
 
 
-def pictures_of_noise(count: int) -> Dataset:
-    """`count` grey pictures in a training split, and a few in a validation split."""
-    chance = np.random.default_rng(0)
+def random_pictures(count: int) -> Dataset:
+    """`count` random gray pictures in the training split, and 14 in the validation split."""
+    rng = np.random.default_rng(0)
     total = count + 14
-    images = chance.integers(0, 256, (total, 48, 48), dtype=np.uint8)
+    images = rng.integers(0, 256, (total, 48, 48), dtype=np.uint8)
     splits = {"train": np.arange(count), "validation": np.arange(count, total)}
     return Dataset(images, np.arange(total) % len(EMOTIONS), np.full(total, -1), splits)
 
 
 def write_folders(data: Dataset, ids: np.ndarray, root: Path) -> None:
-    """The pictures as Kaggle has them: a folder a class, a JPEG file each."""
+    """Write the pictures in Kaggle's layout: one folder per class, JPEG files."""
     for name in EMOTIONS:
         (root / name).mkdir(parents=True)
     for i in ids:
@@ -53,16 +53,16 @@ def write_folders(data: Dataset, ids: np.ndarray, root: Path) -> None:
 
 
 def folder_batches(root: Path, recipe: Recipe, resolution: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches (B, R, R, 1) of 0..255 and labels (B,), for ever, as tutorials make them: decoded and augmented on the CPU."""
+    """Endless batches (B, R, R, 1) in 0..255 with labels (B,), decoded and augmented on the CPU as in common tutorials."""
     from torch.utils.data import DataLoader
     from torchvision import transforms as T
     from torchvision.datasets import ImageFolder
 
-    how = recipe.augmentation
+    config = recipe.augmentation
     steps = T.Compose([
-        T.Grayscale(), T.Resize(resolution), T.RandomHorizontalFlip(how.flip),
-        T.RandomAffine(how.rotation_degrees, (how.shift, how.shift), (1 - how.scale, 1 + how.scale)),
-        T.ColorJitter(how.brightness, how.contrast), T.PILToTensor(), T.RandomErasing(how.erase, value=128),
+        T.Grayscale(), T.Resize(resolution), T.RandomHorizontalFlip(config.flip),
+        T.RandomAffine(config.rotation_degrees, (config.shift, config.shift), (1 - config.scale, 1 + config.scale)),
+        T.ColorJitter(config.brightness, config.contrast), T.PILToTensor(), T.RandomErasing(config.erase, value=128),
     ])
     loader = DataLoader(ImageFolder(str(root), steps), recipe.batch_size, shuffle=True, num_workers=workers, drop_last=True,
                         persistent_workers=workers > 0, pin_memory=torch.cuda.is_available())
@@ -72,7 +72,7 @@ def folder_batches(root: Path, recipe: Recipe, resolution: int, workers: int) ->
 
 
 def images_per_s(step: Callable[[], None], batch: int, steps: int, device: torch.device) -> float:
-    """Pictures a second over `steps` steps after the warm-up; the device is waited for."""
+    """Pictures per second over `steps` steps after the warm-up; waits for the device."""
     for _ in range(WARM_UP):
         step()
     _wait(device)
@@ -89,19 +89,19 @@ def _wait(device: torch.device) -> None:
 
 
 def our_step(trainer: Trainer, resolution: int) -> Callable[[], None]:
-    """One step of train.py's own loop, on pictures that are on the device."""
-    chance = torch.Generator(trainer.device).manual_seed(0)
+    """One training step of train.py, on pictures on the device."""
+    generator = torch.Generator(trainer.device).manual_seed(0)
     size, batch = len(trainer.train_set.images), trainer.recipe.batch_size
 
     def step() -> None:
-        ids = torch.randint(size, (batch,), generator=chance, device=trainer.device)
-        trainer.train_step(ids, resolution, chance)
+        ids = torch.randint(size, (batch,), generator=generator, device=trainer.device)
+        trainer.train_step(ids, resolution, generator)
 
     return step
 
 
 def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
-    """The same network, loss and optimizer, fed by a DataLoader; it is spared the clipping and the averaging of ours."""
+    """The same network, loss and optimizer, fed by a DataLoader; without gradient clipping and averaged weights."""
     device = trainer.device
 
     def step() -> None:
@@ -109,21 +109,21 @@ def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Te
         labels = labels.to(device, non_blocking=True)
         x = normalize(crops.to(device, non_blocking=True), trainer.spec)
         blank = torch.zeros(len(labels), 8, device=device)
-        truth = Targets(crops, labels, blank, blank[:, 0])
+        targets = Targets(crops, labels, blank, blank[:, 0])
         with torch.autocast(device.type, torch.bfloat16, enabled=trainer.bf16):
             logits = trainer.heads(x)
         trainer.optimizer.zero_grad(set_to_none=True)
-        batch_loss(logits, truth, trainer.recipe, trainer.prior).backward()
+        batch_loss(logits, targets, trainer.recipe, trainer.prior).backward()
         trainer.optimizer.step()
 
     return step
 
 
 def bandwidth(device: torch.device, megabytes: int = 256) -> float:
-    """Bytes a second that a copy of a large array moves, reading and writing counted; the best of five."""
+    """Bytes per second of a large copy, reads plus writes; the best of five."""
     source = torch.ones(megabytes << 18, device=device)
     target, best_s = torch.empty_like(source), float("inf")
-    for _ in range(6):  # the first only touches the memory
+    for _ in range(6):  # the first run only allocates the memory
         _wait(device)
         started_s = time.perf_counter()
         target.copy_(source)
@@ -132,12 +132,15 @@ def bandwidth(device: torch.device, megabytes: int = 256) -> float:
     return 2 * source.nbytes / best_s
 
 
-def bytes_per_image(model: nn.Module, channels: int, resolution: int, bytes_each: int) -> float:
-    """What a training step moves for one picture at least, were each layer alone: inputs and outputs once forward, and
-    their gradients beside them backward, so three times in all; weights are shared by the batch and not counted."""
+def bytes_per_image(model: EmotionNet, channels: int, resolution: int, bytes_each: int) -> float:
+    """Lower bound of the bytes that a training step moves for one picture without fused layers.
+
+    Each layer's inputs and outputs move once forward and twice backward, with their gradients. Weights are not counted, since
+    the batch shares them.
+    """
     moved = 0
 
-    def count(_module, inputs, output) -> None:
+    def count(_module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         nonlocal moved
         moved += sum(t.numel() for t in (*inputs, output) if isinstance(t, torch.Tensor))
 
@@ -153,10 +156,10 @@ def bytes_per_image(model: nn.Module, channels: int, resolution: int, bytes_each
 
 
 def compare(args: argparse.Namespace) -> dict[str, float]:
-    """The figures: images a second of both ways and at the floor."""
+    """Images per second of train.py, of the DataLoader, and at the bandwidth limit."""
     device, _ = choose_device(args.device)
     recipe = replace(RECIPES[args.recipe], batch_size=args.batch, phases=((1, args.resolution),))
-    data = load_dataset(args.data) if args.data else pictures_of_noise(max(2048, 2 * args.batch))
+    data = load_dataset(args.data) if args.data else random_pictures(max(2048, 2 * args.batch))
     trainer = Trainer(recipe, data, device, 0, compile_network=device.type == "cuda")
     trainer.model.resolution = args.resolution
     trainer.model.train()
@@ -167,28 +170,27 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
         batches = folder_batches(Path(folder), recipe, args.resolution, os.cpu_count() or 0)
         figures["ImageFolder and DataLoader"] = images_per_s(folder_step(trainer, batches), args.batch, args.steps, device)
     moved = bytes_per_image(trainer.model, len(trainer.spec.mean), args.resolution, 2 if device.type == "cuda" else 4)
-    figures["floor of the bandwidth"] = bandwidth(device) / moved
+    figures["bandwidth limit"] = bandwidth(device) / moved
     return figures
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.speed", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("--data", type=Path, help="folders of classes, or fer2013.csv (default: pictures of noise)")
+    parser.add_argument("--data", type=Path, help="folder of class folders, or fer2013.csv (default: random pictures)")
     parser.add_argument("--recipe", default="best", choices=RECIPES, metavar="NAME", help="network and augmentation")
-    parser.add_argument("--resolution", type=whole_number, default=112, help="side in pixels (default: 112)")
-    parser.add_argument("--batch", type=whole_number, default=512, help="pictures a step (default: 512)")
-    parser.add_argument("--steps", type=whole_number, default=20, help="steps that are timed (default: 20)")
+    parser.add_argument("--resolution", type=positive_int, default=112, help="side in pixels (default: 112)")
+    parser.add_argument("--batch", type=positive_int, default=512, help="pictures per step (default: 512)")
+    parser.add_argument("--steps", type=positive_int, default=20, help="number of timed steps (default: 20)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     args = parser.parse_args(arguments)
+    start_logging()
     try:
         figures = compare(args)
     except (DataError, DeviceError, TrainingError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    ours = figures["on the device"]
+        return failed(error)
     for name, value in figures.items():
-        print(f"{name:28s} {value:10,.0f} images/s   {ours / value:6.2f}: ours as a multiple")
+        print(f"{name:28s} {value:10,.0f} images/s   train.py: {figures['on the device'] / value:6.2f} times this")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The training loop: one recipe, one data set, one folder of results. Writes best_model.pt and last.pt.
+"""The training loop: one recipe, one data set, one folder of results. Writes best_model.pt, last.pt and history.csv.
 
-The pictures live on the device as uint8 and are augmented there in whole batches; there is no DataLoader. All chance in
-an epoch comes from (seed, epoch), so that a run resumed from last.pt continues bit for bit.
+The images stay on the device as uint8 and are augmented there in whole batches; there is no DataLoader. All random numbers
+of an epoch come from (seed, epoch), so that a run resumed from last.pt continues bit for bit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from fer_live.model.checkpoint import save_checkpoint, write_atomically
-from fer_live.model.networks import build_model
+from fer_live.model.networks import EmotionNet, build_model
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ModelSpec
 from training.allocator import keep_freed_memory
@@ -30,17 +31,17 @@ from training.commands import writing_to
 from training.data import Dataset
 from training.distributed import Team, compiled, heads_of
 from training.evaluate import predict_heads
-from training.objective import ClassPrior, Targets, batch_loss, joint_loss, teacher_logits
-from training.optim import learning_rate, make_optimizer, update_average
+from training.objective import ClassPrior, Targets, batch_loss, joint_loss, mean_teacher_logits
+from training.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate, update_average
 from training.recipes import Recipe
-from training.roles import TrainingError, choosing_ids, training_ids
+from training.roles import TrainingError, selection_ids, training_ids
 
 FORMAT = "fer_live/last/1"
 ALONE = Team()
 
 
 def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
-    """The spec of what this recipe trains. With votes the live app shows the FER+ head: what people said they saw."""
+    """The spec of the network that this recipe trains. With votes the default head is FER+'s."""
     heads = {"fer2013": 1.0, "ferplus": 1.0} if data.votes is not None and recipe.use_votes else {"fer2013": 1.0}
     return ModelSpec(
         arch=recipe.arch, input_size=data.images.shape[1], mean=recipe.mean, std=recipe.std,
@@ -49,46 +50,34 @@ def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
 
 
 class Trainer:
-    """Everything that changes while training, and the steps that change it."""
+    """The state of a training run and the steps that change it. Raises TrainingError for options that do not fit together."""
 
     def __init__(
         self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False, team: Team = ALONE,
         teachers: Sequence[Path] = (), compile_network: bool = False,
     ):
         self.recipe, self.data, self.device, self.seed, self.team = recipe, data, device, seed, team
-        if recipe.batch_size % team.size:
-            raise TrainingError(f"a batch of {recipe.batch_size} cannot be shared by {team.size} processes; start fewer")
-        if teachers and not recipe.distill:
-            raise TrainingError("--teacher has no effect in a recipe that does not distill; leave it out, or take another recipe")
-        self.choose_name, self.choose_ids = choosing_ids(recipe, data)
+        self.selection_name, self.selection_ids = selection_ids(recipe, data)
         train_ids = training_ids(data)
+        _check_options(recipe, len(train_ids), team, teachers)
         self.train_set = Targets.of(data, train_ids, device)
-        self.choose_set = Targets.of(data, self.choose_ids, device)
-        if len(self.train_set.images) < recipe.batch_size:
-            raise TrainingError(f"{len(self.train_set.images)} pictures to train on are fewer than one batch of "
-                                f"{recipe.batch_size}; add pictures, or choose a recipe with a smaller batch")
+        self.selection_set = Targets.of(data, self.selection_ids, device)
         if device.type == "cpu":
             keep_freed_memory()
-        # on a CPU 32 bits were measured twice as fast for EfficientNets, bfloat16 nearly twice for ResNet9
+        # On a CPU, 32 bits measured twice as fast for EfficientNets, bfloat16 nearly twice as fast for ResNet9.
         self.bf16 = device.type == "cuda" if recipe.bf16 is None else recipe.bf16
         torch.manual_seed(seed)
         self.spec = make_spec(recipe, data)
-        self.model = build_model(self.spec, pretrained, recipe.drop_path).to(device)
-        self.model.dropout.p = recipe.dropout
         self.prior = ClassPrior.of(self.train_set.class_shares(), recipe.adjust, recipe.balance)
-        if recipe.adjust and not self.model.has_trained_heads:
-            for head, bias in self.prior.bias.items():
-                self.model.heads[head].bias.data.copy_(bias)
-        if team.size > 1 and device.type == "cuda":
-            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.model = self._build_model(pretrained)
         self.average = copy.deepcopy(self.model)
         self.heads = heads_of(self.model, team, device)
         if compile_network:
             self.heads = compiled(self.heads)
         self.optimizer = make_optimizer(recipe, self.model)
         if teachers:
-            taught = teacher_logits(teachers, data.images[train_ids], device, set(self.spec.heads))
-            self.train_set = replace(self.train_set, taught=taught)
+            logits = mean_teacher_logits(teachers, data.images[train_ids], device, set(self.spec.heads))
+            self.train_set = replace(self.train_set, teacher_logits=logits)
         self.boxes = None  # (N, 3), the detector's
         if recipe.augmentation.detector_box:
             self.boxes = torch.from_numpy(detector_boxes(self.train_set.images.cpu().numpy())).to(device)
@@ -96,12 +85,22 @@ class Trainer:
         self.history: list[dict] = []
         self.best_loss = math.inf
 
+    def _build_model(self, pretrained: bool | Path) -> EmotionNet:
+        model = cast(EmotionNet, build_model(self.spec, pretrained, self.recipe.drop_path).to(self.device))
+        model.dropout.p = self.recipe.dropout
+        if self.recipe.adjust and not model.has_trained_heads:
+            for head, bias in self.prior.bias.items():
+                model.heads[head].get_parameter("bias").data.copy_(bias)
+        if self.team.size > 1 and self.device.type == "cuda":
+            model = cast(EmotionNet, nn.SyncBatchNorm.convert_sync_batchnorm(model))
+        return model
+
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.train_set.images) // self.recipe.batch_size  # the last, smaller batch waits for another shuffle
+        return len(self.train_set.images) // self.recipe.batch_size  # the last, smaller batch is dropped
 
     def run_epoch(self) -> None:
-        """Train one epoch, then measure the averaged weights on the split that chooses."""
+        """Train one epoch, then measure the averaged weights on the selection split."""
         started = time.monotonic()
         resolution = self.recipe.resolution(self.epoch)
         self.model.resolution = self.average.resolution = resolution
@@ -119,64 +118,60 @@ class Trainer:
         self.epoch += 1
 
     def _train_epoch(self, resolution: int) -> tuple[float, float]:
-        chance = torch.Generator(self.device).manual_seed(1_000_003 * self.seed + self.epoch)
-        # dropout and drop path draw from the global generator, differently in each process of a team
+        generator = torch.Generator(self.device).manual_seed(1_000_003 * self.seed + self.epoch)
+        # Dropout and drop path draw from the global generator, differently in each process of a team.
         torch.manual_seed(1_000_003 * self.seed + self.epoch + 7_919 * self.team.rank)
         self.model.train()
-        order = torch.randperm(len(self.train_set.images), generator=chance, device=self.device)
+        order = torch.randperm(len(self.train_set.images), generator=generator, device=self.device)
         batches = order[: self.steps_per_epoch * self.recipe.batch_size].view(-1, self.recipe.batch_size)
         sums = torch.zeros(2, device=self.device)
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs} at {resolution} px"
         quiet = not self.team.is_first
         with tqdm(total=batches.numel(), desc=title, unit="img", mininterval=1.0, file=sys.stdout, disable=quiet) as bar:
-            for i, ids in enumerate(batches):
-                loss, hits = self.train_step(ids, resolution, chance)
+            for i, batch in enumerate(batches):
+                loss, hits = self.train_step(batch, resolution, generator)
                 sums += torch.stack([loss, hits])
-                bar.update(len(ids))
+                bar.update(len(batch))
                 if (i + 1) % 20 == 0:  # reading the sums waits for the device, so not at every step
                     loss_mean, accuracy = (sums / (i + 1)).tolist()
                     bar.set_postfix(loss=f"{loss_mean:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
         loss_mean, accuracy = self.team.mean(sums / len(batches)).tolist()
         return loss_mean, accuracy
 
-    def train_step(self, ids: torch.Tensor, resolution: int, chance: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from the pictures `ids` (B,); returns their mean loss and the share that was named rightly, as scalars."""
-        recipe = self.recipe
-        boxes = None if self.boxes is None else self.boxes[ids]
-        # all of the batch is augmented in every process, and only then shared: chance is the same everywhere
-        crops = augment(self.train_set.images[ids], resolution, recipe.augmentation, chance, boxes)
-        x, truth = normalize(self.team.share(crops), self.spec), self.train_set.pick(self.team.share(ids))
+    def train_step(self, batch: torch.Tensor, resolution: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step on the images at indices `batch` (B,). Returns their mean loss and accuracy (0..1), as scalar tensors."""
+        recipe, share = self.recipe, self.team.share
+        boxes = None if self.boxes is None else self.boxes[batch]
+        # Every process augments the whole batch, then takes its share: all draw the same random numbers.
+        crops = augment(self.train_set.images[batch], resolution, recipe.augmentation, generator, boxes)
+        x, targets = normalize(share(crops), self.spec), self.train_set.pick(share(batch))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.heads(x)
-        loss = batch_loss(logits, truth, recipe, self.prior)
+        loss = batch_loss(logits, targets, recipe, self.prior)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
-        if recipe.clip_value:
-            nn.utils.clip_grad_value_(self.model.parameters(), recipe.clip_value)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
+        clip_gradients(recipe, self.model)
+        set_learning_rate(self.optimizer, self._rate(self.step))
         self.optimizer.step()
         self.step += 1
         update_average(self.average, self.model, recipe.ema, self.step)
-        return loss.detach(), (logits["fer2013"].argmax(1) == truth.labels).float().mean()
+        return loss.detach(), (logits["fer2013"].argmax(1) == targets.labels).float().mean()
 
     def _rate(self, step: int) -> float:
         return learning_rate(self.recipe, step, self.recipe.epochs * self.steps_per_epoch)
 
     @torch.inference_mode()
     def _validate(self) -> dict:
-        truth, model = self.choose_set, self.average.eval()
-        logits = predict_heads(model, truth.images.cpu().numpy(), self.spec)
+        targets, model = self.selection_set, self.average.eval()
+        logits = predict_heads(model, targets.images.cpu().numpy(), self.spec)
         tensors = {name: torch.from_numpy(value).to(self.device) for name, value in logits.items()}
-        plain = ClassPrior.of(self.train_set.class_shares(), 0.0, 0.0)
-        loss = joint_loss(tensors, truth, replace(self.recipe, label_smoothing=0.0), plain)
-        accuracy = (tensors["fer2013"].argmax(1) == truth.labels).float().mean()
+        unweighted = ClassPrior.of(self.train_set.class_shares(), 0.0, 0.0)
+        loss = joint_loss(tensors, targets, replace(self.recipe, label_smoothing=0.0), unweighted)
+        accuracy = (tensors["fer2013"].argmax(1) == targets.labels).float().mean()
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 
     def save_last(self, path: Path, run: dict) -> None:
-        """Everything that the next epoch needs."""
+        """Write everything that the next epoch needs. run: the command's options, in plain types."""
         state = {
             "format": FORMAT, "run": run, "recipe": asdict(self.recipe), "epoch": self.epoch, "step": self.step,
             "history": self.history, "best_loss": self.best_loss, "model": self.model.state_dict(),
@@ -185,7 +180,7 @@ class Trainer:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
 
     def restore(self, state: dict) -> None:
-        """Continue from what `save_last` wrote. Raises TrainingError where it does not fit this training."""
+        """Continue from what `save_last` wrote. Raises TrainingError if it does not fit this run."""
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.best_loss = state["best_loss"]
         if self.step != self.epoch * self.steps_per_epoch:  # the learning rate would jump
@@ -195,33 +190,43 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:  # torch checks little itself
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:  # torch validates little
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TrainingError(f"the state in last.pt does not fit its recipe ({reason:.200}); start a new run") from None
 
 
-def train(trainer: Trainer, out: Path, run: dict, watch: Callable[[dict], None] | None = None) -> None:
-    """Run the epochs that are left; after each write last.pt and history.csv, and best_model.pt if it is the best yet.
+def _check_options(recipe: Recipe, image_count: int, team: Team, teachers: Sequence[Path]) -> None:
+    if recipe.batch_size % team.size:
+        raise TrainingError(f"a batch of {recipe.batch_size} cannot be divided among {team.size} processes; start fewer")
+    if teachers and not recipe.distill:
+        raise TrainingError("--teacher has no effect in a recipe that does not distill; leave it out, or use another recipe")
+    if image_count < recipe.batch_size:
+        raise TrainingError(f"{image_count} pictures to train on are fewer than one batch of {recipe.batch_size}; "
+                            "add pictures, or choose a recipe with a smaller batch")
 
-    watch: is given the history's entry of every epoch.
+
+def train(trainer: Trainer, out: Path, run: dict, on_epoch: Callable[[dict], None] | None = None) -> None:
+    """Run the remaining epochs. After each, write last.pt and history.csv, and best_model.pt if it is the best so far.
+
+    on_epoch: called with the history entry of every epoch. Raises ResultsError, TrainingError.
     """
     while trainer.epoch < trainer.recipe.epochs:
         trainer.run_epoch()
-        if not trainer.team.is_first:  # the others know the same, and leave the writing to the first
+        if not trainer.team.is_first:  # all processes have the same result; the first writes it
             continue
         entry = trainer.history[-1]
         print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.4f}, accuracy {entry['train_accuracy']:.4f}; "
-              f"{trainer.choose_name}: loss {entry['val_loss']:.4f}, accuracy {entry['val_accuracy']:.4f}; "
+              f"{trainer.selection_name}: loss {entry['val_loss']:.4f}, accuracy {entry['val_accuracy']:.4f}; "
               f"{entry['images_per_s']:.0f} images/s", flush=True)
-        with writing_to(out, "the epoch before is whole: make room, then --resume it"):
+        with writing_to(out, "the epoch before is complete: free some space, then continue with --resume"):
             if entry["val_loss"] < trainer.best_loss:
                 trainer.best_loss = entry["val_loss"]
                 spec = replace(trainer.spec, resolution=entry["resolution"])  # the one that this loss was measured at
                 save_checkpoint(out / "best_model.pt", trainer.average, spec, {"epoch": entry["epoch"]})
             trainer.save_last(out / "last.pt", run)
             _write_history(out / "history.csv", trainer.history)
-        if watch:
-            watch(entry)
+        if on_epoch:
+            on_epoch(entry)
 
 
 def _write_history(path: Path, history: list[dict]) -> None:

@@ -1,4 +1,4 @@
-"""What FER+'s ten voters said of a picture, as training and measuring take it.
+"""FER+'s ten votes per picture, as training targets and as labels to measure against.
 
 Counts are (N, 10): the seven classes of EMOTIONS, contempt, "unknown", "not a face" (github.com/microsoft/FERPlus).
 """
@@ -11,8 +11,8 @@ import numpy as np
 def vote_targets(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """FER+ counts (N, 10) -> distributions over the eight emotions (N, 8), and weights (N,) in 0..1.
 
-    As in FER+'s own reader a single vote counts as a slip and is dropped. The weight is the share of votes that went to
-    an emotion at all, and 0 where "unknown" or "not a face" leads, so that unclear pictures teach less.
+    As in FER+'s own reader, single votes are treated as mistakes and dropped. The weight is the share of votes for any
+    emotion, and 0 where "unknown" or "not a face" leads, so that unclear pictures count less.
     """
     kept = np.where(votes > 1, votes, 0).astype(np.float32)
     emotion, other = kept[:, :8], kept[:, 8:]
@@ -23,7 +23,7 @@ def vote_targets(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clear_votes(votes: np.ndarray) -> np.ndarray:
-    """FER+ counts (N, 10) -> the class in EMOTIONS that more than half of all voters named, or -1; (N,) int64."""
+    """FER+ counts (N, 10) -> the class in EMOTIONS with more than half of all votes, or -1; (N,) int64."""
     top = votes[:, :7].argmax(1)
     clear = votes[np.arange(len(votes)), top] > 0.5 * votes.sum(1)
     return np.where(clear & (votes.sum(1) > 0), top, -1)
@@ -32,7 +32,7 @@ def clear_votes(votes: np.ndarray) -> np.ndarray:
 def majority_votes(votes: np.ndarray) -> np.ndarray:
     """FER+ counts (N, 10) -> the class in EMOTIONS plus contempt (0..7) by FER+'s own majority rule, or -1; (N,) int64.
 
-    Single votes are dropped as slips; one of the eight must then have more than half of all that are left.
+    Single votes are dropped as mistakes; one of the eight must then have more than half of the remaining votes.
     """
     kept = np.where(votes > 1, votes, 0)
     top = kept[:, :8].argmax(1)
@@ -40,7 +40,7 @@ def majority_votes(votes: np.ndarray) -> np.ndarray:
 
 
 def plurality_votes(votes: np.ndarray) -> np.ndarray:
-    """FER+ counts (N, 10) -> the class in EMOTIONS that alone has the most votes of all ten columns, or -1; (N,) int64."""
+    """FER+ counts (N, 10) -> the class in EMOTIONS with the most votes of all ten columns, -1 for others and ties; (N,) int64."""
     top = votes.argmax(1)
     ranked = np.sort(votes, axis=1)
     return np.where((top < 7) & (ranked[:, -1] > ranked[:, -2]), top, -1)
