@@ -17,7 +17,8 @@ from fer_live.model.detections import Detections
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
-UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named
+UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named, or that was not seen well enough
+UNCLEAR = "unclear"  # why it is unsure: no class is strong enough; see fer_live/analysis/visibility.py for the other reasons
 
 
 class SourceError(Exception):
@@ -54,6 +55,26 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Visibility:
+    """How well a face was seen in one frame."""
+
+    size: int  # side of its box, pixels of the frame
+    sharpness: float  # of its crop; 1 is the median of FER2013's faces, 0 has no detail at all
+    darkness: float  # of its crop: 0 where a tenth of it is white, 1 where all of it is black
+    yaw: float | None = None  # degrees by which it looks to the picture's right, -90 to 90; None: its detector cannot tell
+    score: float | None = None  # 0..1, of the detector; None: it gives none, as Haar's cascade
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A face that is followed no longer."""
+
+    track_id: int
+    because: str  # left, lost, camera lost or new video; see fer_live/analysis/endings.py
+    seen_s: float  # when it was last found, on the clock of the frames
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """One face in a frame."""
 
@@ -63,6 +84,8 @@ class Face:
     label: str  # a class name, steadied over time, or UNSURE
     confidence: float  # 0..1, the smoothed probability of the label; of the strongest class when unsure
     calibration_s: float | None = None  # above 0: seconds left to look neutral; 0: its resting answer is taken out of `probs`
+    visibility: Visibility | None = None  # None: it was not found in this very frame, only remembered
+    unsure_because: str = ""  # why the label is UNSURE: small, dark, blurred, turned or UNCLEAR; "" for any other label
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,7 @@ class Analysis:
     frame: Frame
     faces: tuple[Face, ...]
     seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of all that may be a face: found, not yet believed, or remembered
+    ended: tuple[Ended, ...] = ()  # faces that were shown before and are given up with this frame
 
 
 @dataclass(slots=True)

@@ -16,8 +16,10 @@ import numpy as np
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
 from fer_live.analysis.checks import check_frame, check_frames, check_parts, check_picture, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector
+from fer_live.analysis.endings import endings
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
+from fer_live.analysis.visibility import Readability, see_all
 from fer_live.handoff import Ahead, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
@@ -25,7 +27,7 @@ from fer_live.model.detections import Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
-from fer_live.types import Analysis, Face, FaceDetector, Frame
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Ended, Face, FaceDetector, Frame, Visibility
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 FRAMES_A_BATCH = 8  # of a file: a batch of 8 faces takes half of the time of 8 batches of one
@@ -51,6 +53,7 @@ class Analyzer:
         self.tracker = FaceTracker()
         self.smoother = Smoother(classifier.spec.labels)
         self.baseline = RestingBaseline(classifier.spec.labels)
+        self.readability = Readability()
         self._unused_detector = _anew(detector)  # as it was given: a load governor changes the settings of the one at work
         self._busy = threading.Lock()
 
@@ -87,7 +90,7 @@ class Analyzer:
         check_frame(frame)
         with self._alone():
             located = locate(frame, self.detector, self.tracker, self.classifier.spec)
-            return name(located, self.classifier(located.crops), self.smoother, self.baseline)
+            return name(located, self.classifier(located.crops), self.smoother, self.baseline, self.readability)
 
     def calibrate(self, seconds: float = DEFAULT_S) -> None:
         """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
@@ -147,13 +150,14 @@ class Analyzer:
                 probs = self.classifier(np.concatenate([one.crops for one in group]))
                 ends = np.cumsum([len(one.crops) for one in group])[:-1]
                 for one, own in zip(group, np.split(probs, ends), strict=True):
-                    yield name(one, own, self.smoother, self.baseline)
+                    yield name(one, own, self.smoother, self.baseline, self.readability)
 
     def forget(self) -> None:
         """Forget everyone who was followed; ids are not given out again. Raises RuntimeError while a frame is analyzed."""
         with self._alone():
             self.tracker.restart()
             self.smoother.states.clear()
+            self.readability.states.clear()
             self.baseline.clear()
 
 
@@ -169,9 +173,12 @@ class Located:
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
     crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered is not guessed anew
-    begun: tuple[tuple[int, float, Box, float], ...] = ()  # (track id, time, box, roll) in frames before, of faces shown from now
+    found: Detections  # what the detector says of the frame
+    views: tuple[Visibility, ...] = ()  # of each crop: how well the face was seen
+    begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames
     seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
     is_anew: bool = False  # a clip or segment begins: what was known before is of other people
+    ended: tuple[Ended, ...] = ()  # faces that are followed no longer
 
 
 def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
@@ -181,21 +188,24 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     answer (see models/README.md), for the price of one.
     """
     if frame.is_slate:  # who comes after it need not be who was there before
-        tracker.tracks.clear()
-        return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
+        tracker.drop_all()
+        crops = crop_faces(frame.image, np.empty((0, 4)), spec)
+        return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
     found = Detections.of(detector.detect(frame.image, frame.smallest_side) if frame.tiles else detector.detect(frame.image))
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
-    begun = tuple((track.track_id, time_s, _whole(box), roll) for track in tracks for time_s, box, roll in track.before)
+    begun = tuple((track.track_id, time_s, _whole(box), *more) for track in tracks for time_s, box, *more in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
     fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
     crops = crop_faces(frame.image, fresh, spec, np.array([track.roll for track in tracks if track.fresh]))
+    views = see_all(crops, fresh, found[[track.row for track in tracks if track.fresh]])
     is_mirrored = np.array([track.hits % 2 == 0 for track in tracks if track.fresh], bool)
     crops[is_mirrored] = crops[is_mirrored, :, ::-1]
-    return Located(frame, places, crops, begun, seen, is_anew)
+    ended = endings(tracker.take_gone(), frame, is_anew)
+    return Located(frame, places, crops, found, views, begun, seen, is_anew, ended)
 
 
 def _whole(box: np.ndarray) -> Box:
@@ -217,11 +227,12 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
             yield from held
             held.clear()
         for i, old in enumerate(held):
-            for track_id, time_s, box, roll in one.begun:
+            for track_id, time_s, box, roll, row in one.begun:
                 if old.frame.time_s == time_s:
                     crop = crop_faces(old.frame.image, np.array([box], np.int32), spec, np.array([roll]))
                     places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
-                    held[i] = old = replace(old, places=places, crops=crops)
+                    views = (*old.views, *see_all(crop, np.array([box]), old.found[[row]]))
+                    held[i] = old = replace(old, places=places, crops=crops, views=views)
         held.append(one)
         if len(held) > most:
             yield held.popleft()
@@ -230,20 +241,28 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
         raise error
 
 
-def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline | None = None) -> Analysis:
+def name(
+    located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline | None = None,
+    readability: Readability | None = None,
+) -> Analysis:
     """Say what the faces express. probs: (M, 7), of the crops."""
-    time_s, found, faces = located.frame.time_s, iter(probs), []
-    baseline = baseline or RestingBaseline(smoother.labels)
+    time_s, found, faces = located.frame.time_s, zip(probs, located.views, strict=True), []
+    baseline, readability = baseline or RestingBaseline(smoother.labels), readability or Readability()
     if located.is_anew:  # by their times they would not be too old
         smoother.states.clear()
         baseline.rests.clear()
+        readability.states.clear()
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
     for track_id, box, is_fresh in located.places:
-        answer, is_new = baseline.update(track_id, next(found) if is_fresh else None, time_s)
-        if is_new:
+        answer, view = next(found) if is_fresh else (None, None)
+        because, is_back = readability.update(track_id, view, time_s)
+        answer, is_new = baseline.update(track_id, answer, time_s, not because)
+        if is_new or is_back:  # what was read before is of no use to the mean
             smoother.states.pop(track_id, None)
         smoothed, label, confidence = smoother.update(track_id, answer, time_s)
-        faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id)))
-    smoother.forget(time_s)
-    baseline.forget(time_s)
-    return Analysis(located.frame, tuple(faces), located.seen)
+        if because or label == UNSURE:
+            label, because = UNSURE, because or UNCLEAR
+        faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id), view, because))
+    for memory in (smoother, baseline, readability):
+        memory.forget(time_s)
+    return Analysis(located.frame, tuple(faces), located.seen, located.ended)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DETECTORS = ("haar", "yunet", "both")  # what --detector may name
+NOSE = 0.45  # how far the tip of the nose stands out, in distances of the eyes; see `Detections.yaws`
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,20 @@ class Detections:
         # of a profile the eyes lie almost on each other and their line says little; the way from mouth to eyes still does
         across = eyes + np.stack([-up[:, 1], up[:, 0]], axis=1)
         return np.degrees(np.arctan2(across[:, 1], across[:, 0]))
+
+    @property
+    def yaws(self) -> np.ndarray:
+        """(N,) float32: degrees by which each face looks to the picture's right, -90 to 90; NaN where there are no landmarks.
+
+        Of a head that turns by the angle t, the eyes' distance shrinks with cos t while the tip of the nose, which stands out
+        by NOSE of that distance, moves aside with sin t.
+        """
+        up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
+        across = np.stack([-up[:, 1], up[:, 0]], axis=1) / np.maximum(1e-6, np.linalg.norm(up, axis=1))[:, None]
+        eyes = ((self.landmarks[:, 1] - self.landmarks[:, 0]) * across).sum(1)
+        middle = (self.landmarks[:, :2].mean(1) + self.landmarks[:, 3:].mean(1)) / 2
+        aside = ((self.landmarks[:, 2] - middle) * across).sum(1)
+        return np.degrees(np.arctan2(aside / NOSE, np.maximum(0.0, eyes)))
 
 
 def same_face(a: np.ndarray, b: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_live.types import Analysis, Face, OutputError
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, OutputError
 
 LANGUAGES = ("en", "de", "fr", "es", "tr", "ja")
 ASSET = Path(__file__).parents[1] / "assets" / "languages.json"
@@ -86,4 +86,7 @@ class Reduction:
 
     def _reduced(self, face: Face, time_s: float) -> Face:
         probs, label, confidence = self.steady.update(face.track_id, face.probs @ self.matrix, time_s)
-        return replace(face, probs=probs, label=label, confidence=confidence)
+        because = face.unsure_because if face.unsure_because != UNCLEAR else ""  # summed up, it may be clear
+        if because or label == UNSURE:
+            label, because = UNSURE, because or UNCLEAR
+        return replace(face, probs=probs, label=label, confidence=confidence, unsure_because=because)
