@@ -43,6 +43,7 @@ border-top:1px solid var(--line)}
 .expressions :is(td,th):is(:nth-child(2),:nth-child(7)){display:none}}
 @media print{*{print-color-adjust:exact}.line,tr{break-inside:avoid}}
 """
+WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # why a track ended
 # Whatever the page holds, a browser then loads and runs nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -101,7 +102,19 @@ def _expressions(session: Session) -> str:
     head = ["expression", '<div class="grow"></div>', "share"]
     head += ["faces"] if session.stills else ["time", "times begun", "people", "faces counted"]
     what = "of the faces" if session.stills else "of the time that faces were in view, summed over faces"
-    return f"<h2>Expressions</h2><p class=soft>Share {what}.</p>" + _table(head, rows, "expressions")
+    return f"<h2>Expressions</h2><p class=soft>Share {what}.</p>" + _table(head, rows, "expressions") + _unsure(session, whole)
+
+
+def _unsure(session: Session, whole: float) -> str:
+    """Why faces were unsure, where the log says so. whole: all faces, or the time that they were in view."""
+    amounts = session.reason_counts if session.stills else session.reasons
+    if not session.reason_counts:
+        return ""
+    rows = [[plain(name), _percent(amounts[name], whole), *([] if session.stills else [clock(amounts[name])]),
+             f"{session.reason_counts[name]:,}"] for name, _ in session.reason_counts.most_common()]
+    head = ["unsure because", "share", *([] if session.stills else ["time"]), "faces counted"]
+    return ("<p class=soft>Small, dark, blurred and turned faces were not seen well enough to be read; of unclear ones no class "
+            "was strong enough.</p>" + _table(head, rows))
 
 
 def _legend(session: Session) -> str:
@@ -152,7 +165,7 @@ def _who(session: Session, person: Person, pictures: dict[str, bytes]) -> str:
     main = max(person.seconds, key=person.seconds.__getitem__)
     rate = f"{60 * person.changes / person.seen_s:.0f}" if person.seen_s else "-"
     return (f"{picture}<div><b>Person {plain(person.name)}</b>stay {clock(person.last_s - person.first_s)}, seen "
-            f"{clock(person.seen_s)}<br>from {clock(person.first_s)} to {clock(person.last_s)}<br>mainly "
+            f"{clock(person.seen_s)}<br>from {clock(person.first_s)} to {clock(person.last_s)}{f', then {plain(person.ended)}' * bool(person.ended)}<br>mainly "
             f"{plain(session.labels[main])} {_percent(person.seconds[main], person.seen_s)}<br>{rate} changes a minute</div>")
 
 
@@ -160,17 +173,22 @@ def _nobody(session: Session, is_csv: bool) -> str:
     """When nobody was in view, when nothing was logged, and when there was no camera to see anybody."""
     nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
     parts = []
+    causes = dict(zip(session.gaps, session.gap_causes, strict=True))
     for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
                                  (session.lost, "the camera was lost", 0.0)):
         if not spans:
             continue
         total_s, longest = sum(end - start for start, end in spans), sorted(spans, key=lambda s: s[0] - s[1])[:10]
-        listed = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in sorted(longest))
+        listed = ", ".join(f"{clock(start)} to {clock(end)}{_cause(causes.get((start, end)))}" for start, end in sorted(longest))
         times = "once" if len(spans) == 1 else f"{len(spans):,} times"
         text = f"{f'for {limit_s:.0f} s or more, ' if limit_s else ''}{times}, {clock(total_s)} together, {what}"
         parts.append(f"<p>{text[:1].upper()}{text[1:]}{'; the longest' if len(spans) > 10 else ''}: {listed}.</p>"
                      + marks(spans, session.span_s, f"When {what}"))
     return "<h2>Nobody in view</h2>" + ("".join(parts) + axis(session.span_s) if parts else "<p>There was always somebody.</p>")
+
+
+def _cause(because: str | None) -> str:
+    return f" (the last face {WORDS.get(because, plain(because))})" if because else ""
 
 
 def _events(session: Session) -> str:
@@ -180,6 +198,10 @@ def _events(session: Session) -> str:
             for name, count in session.event_counts.most_common()]
     drawing = marks(sorted((t, t) for t, _ in session.events), session.span_s or 1.0, "When events happened")
     return "<h2>Events</h2>" + drawing + axis(session.span_s) + _table(["event", "times", "first"], rows)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{plain(name)} {count:,}" for name, count in counts.items())
 
 
 def _times(session: Session, name: str) -> list[float]:
@@ -195,6 +217,9 @@ def _notes(session: Session) -> str:
     ]
     if session.stills:
         notes = [notes[0], "The log has no times, as of pictures: faces are counted, not seconds."]
+    if session.endings:
+        notes.append(f"Why faces were followed no longer: {_counted(session.endings)}. Left: a face was last found at the "
+                     "edge of the picture. Lost: anywhere else, since it turned away, was covered, or the picture was cut.")
     if session.lost:
         notes.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
     if session.parts > 1:
