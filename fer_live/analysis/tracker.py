@@ -12,6 +12,8 @@ import numpy as np
 
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
+FLAT, FLAT_ALIKE = 12.0, 0.7  # grey levels of contrast below which two patches correlate by chance, and what is asked of those
+CONTRASTS = 1.6  # ratio of two contrasts above which they show different things: of a face's it is 1.07 from frame to frame
 USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, through which faces are not followed
 
 
@@ -27,7 +29,7 @@ class Track:
     track_id: int
     box: np.ndarray  # (4,) float xyxy, steadied
     seen_s: float
-    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey
+    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey, less its mean
     hits: int = 1
     fresh: bool = True
     roll: float = 0.0
@@ -152,7 +154,7 @@ class FaceTracker:
 
 
 def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
-    """The part of `image` in the box as (LOOK, LOOK) float32 grey, mean 0 and norm 1; None without a picture there."""
+    """The part of `image` in the box as (LOOK, LOOK) float32 grey of mean 0; None without a picture there."""
     if image is None:
         return None
     x1, y1, x2, y2 = np.clip(np.rint(box), 0, [*image.shape[1::-1]] * 2).astype(int)
@@ -161,13 +163,15 @@ def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
     # every few pixels are enough for a thumbnail, and cheaper than an average over a large face
     part = image[y1 : y2 : max(1, (y2 - y1) // (2 * LOOK)), x1 : x2 : max(1, (x2 - x1) // (2 * LOOK))]
     small = cv2.cvtColor(cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY).astype(np.float32)
-    small -= small.mean()
-    return small / max(float(np.linalg.norm(small)), 1.0)
+    return small - small.mean()
 
 
 def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    """Whether two looks correlate; True where there are none to compare."""
-    return a is None or b is None or float((a * b).sum()) >= ALIKE
+    """Whether two looks correlate and have like contrasts; True where there are none to compare."""
+    if a is None or b is None:
+        return True
+    low, high = sorted((max(1e-3, float(a.std())), max(1e-3, float(b.std()))))
+    return high / low < CONTRASTS and float((a * b).mean()) / (low * high) >= (FLAT_ALIKE if low < FLAT else ALIKE)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

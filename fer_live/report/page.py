@@ -164,8 +164,9 @@ def _who(session: Session, person: Person, pictures: dict[str, bytes]) -> str:
         picture = f'<img alt="Person {plain(person.name)}" src="data:image/jpeg;base64,{content}">'
     main = max(person.seconds, key=person.seconds.__getitem__)
     rate = f"{60 * person.changes / person.seen_s:.0f}" if person.seen_s else "-"
+    then = f", then {plain(person.ended)}" if person.ended else ""
     return (f"{picture}<div><b>Person {plain(person.name)}</b>stay {clock(person.last_s - person.first_s)}, seen "
-            f"{clock(person.seen_s)}<br>from {clock(person.first_s)} to {clock(person.last_s)}{f', then {plain(person.ended)}' * bool(person.ended)}<br>mainly "
+            f"{clock(person.seen_s)}<br>from {clock(person.first_s)} to {clock(person.last_s)}{then}<br>mainly "
             f"{plain(session.labels[main])} {_percent(person.seconds[main], person.seen_s)}<br>{rate} changes a minute</div>")
 
 

@@ -16,8 +16,8 @@ CSV_START = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "co
 
 
 def read_log(path: Path) -> Iterator[dict]:
-    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", with "ended" where tracks end,
-    or an event {"event", "time_s", ...}.
+    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", and with "ended"
+    where tracks end, or an event {"event", "time_s", ...}.
 
     The rows of a CSV log are put together by frame into the same objects. A last line that a power cut tore is left out; lines
     in the middle that are broken are left out too, and counted on stderr at the end. What the objects hold is not checked.
