@@ -23,7 +23,7 @@ from fer_live.analysis.visibility import Readability, see_all
 from fer_live.handoff import Ahead, grouped
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
-from fer_live.model.detections import Detections
+from fer_live.model.detections import DEFAULT_DETECTOR, Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
@@ -60,7 +60,7 @@ class Analyzer:
     @classmethod
     def from_checkpoint(
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
-        runtime: str = "auto", search_every: int = EVERY, detector: str = "haar",
+        runtime: str = "auto", search_every: int = EVERY, detector: str = DEFAULT_DETECTOR,
     ) -> Analyzer:
         """The shipped model, or the one at `path`, behind a face detector. Raises CheckpointError, DeviceError.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DETECTORS = ("haar", "yunet", "both")  # what --detector may name
+DEFAULT_DETECTOR = "haar"
 NOSE = 0.45  # how far the tip of the nose stands out, in distances of the eyes; see `Detections.yaws`
 
 
