@@ -30,7 +30,7 @@ GOOD = Visibility(97, 1.0, 0.2, 3.0, 0.9)
 
 def landmarks(yaw, roll=0.0, box=FACE):
     """(1, 5, 2): the landmarks of a head with common proportions, seen from afar. Degrees to the picture's right, clockwise."""
-    points = np.array([[-1, -1, 0], [1, -1, 0], [0, 0.1, 0.9], [-0.8, 1.1, 0], [0.8, 1.1, 0]])  # half eye distances, z to us
+    points = np.array([[-1, -1, 0], [1, -1, 0], [0, 0.1, 1.0], [-0.8, 1.1, 0], [0.8, 1.1, 0]])  # half eye distances, z to us
     angle, turn = np.radians(yaw), np.radians(roll)
     x, y = points[:, 0] * np.cos(angle) + points[:, 2] * np.sin(angle), points[:, 1]
     flat = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)

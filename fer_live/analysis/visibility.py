@@ -10,6 +10,10 @@ accuracy, since a network that sees nothing calls everything neutral, and is rig
 | Gaussian blur, sigma in pixels of 48 | 1: 0.74, 1.5: 0.61, 2: 0.49, 2.5: 0.34, 3: 0.24 | sharpness 0.31 |
 | motion, pixels of 48 | 7: 0.45, 11: 0.32, 15: 0.27 | the same |
 | light, with noise of 2 grey levels | 25%: 0.72, 15%: 0.63, 10%: 0.49, 7%: 0.39, 5%: 0.27 | darkness 0.945 |
+
+Of PublicTest's 3,372 faces as they are, none is beyond one of these. How far a face may turn cannot be measured so: of 2,953 faces
+with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces), 0.70 up to 50 (27), and one looks more than 55
+aside. What is read of faces turned farther is not known: the limit is 55.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ REASONS = (SMALL, DARK, BLURRED, TURNED)  # the first that holds is told: a smal
 SMALLEST = 12  # pixels of the frame
 LEAST_SHARPNESS = 0.31
 MOST_DARKNESS = 0.945
-MOST_YAW = 65.0  # degrees
+MOST_YAW = 55.0  # degrees
 SIDE = 48  # pixels; crops are judged at FER2013's size
 SHARP = 0.128  # the median over PublicTest of what `_detail` gives
 SECOND = np.array([[1, -2, 1]], np.float32)
