@@ -11,9 +11,9 @@ accuracy, since a network that sees nothing calls everything neutral, and is rig
 | motion, pixels of 48 | 7: 0.45, 11: 0.32, 15: 0.27 | the same |
 | light, with noise of 2 grey levels | 25%: 0.72, 15%: 0.63, 10%: 0.49, 7%: 0.39, 5%: 0.27 | darkness 0.945 |
 
-Of PublicTest's 3,372 faces as they are, none is beyond one of these. How far a face may turn cannot be measured so: of 2,953 faces
-with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces), 0.70 up to 50 (27), and one looks more than 55
-aside. What is read of faces turned farther is not known: the limit is 55.
+Of PublicTest's 3,372 faces as they are, none is beyond one of these. How far a face may turn cannot be measured so: of 2,953
+faces with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces), 0.70 up to 50 (27), and one looks more than
+55 aside. What is read of faces turned farther is not known: the limit is 55.
 """
 
 from __future__ import annotations
