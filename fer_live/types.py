@@ -20,7 +20,8 @@ from fer_live.model.detections import Detections
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
-UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named
+UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named, or that was not seen well enough
+UNCLEAR = "unclear"  # why it is unsure: no class is strong enough; see fer_live/analysis/visibility.py for the other reasons
 
 
 class SourceError(Exception):
@@ -72,6 +73,26 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Visibility:
+    """How well a face was seen in one frame."""
+
+    size: int  # side of its box, pixels of the frame
+    sharpness: float  # of its crop; 1 is the median of FER2013's faces, 0 has no detail at all
+    darkness: float  # of its crop: 0 where a tenth of it is white, 1 where all of it is black
+    yaw: float | None = None  # degrees by which it looks to the picture's right, -90 to 90; None: its detector cannot tell
+    score: float | None = None  # 0..1, of the detector; None: it gives none, as Haar's cascade
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A face that is followed no longer."""
+
+    track_id: int
+    because: str  # left, lost, camera lost or new video; see fer_live/analysis/endings.py
+    seen_s: float  # when it was last found, on the clock of the frames
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """One face in a frame.
 
@@ -87,6 +108,8 @@ class Face:
     label: str  # a class name, steadied over time, or UNSURE
     confidence: float  # 0..1, the smoothed probability of the label; of the strongest class when unsure
     calibration_s: float | None = None  # above 0: seconds left to look neutral; 0: its resting answer is taken out of `probs`
+    visibility: Visibility | None = None  # None: it was not found in this very frame, only remembered
+    unsure_because: str = ""  # why the label is UNSURE: small, dark, blurred, turned or UNCLEAR; "" for any other label
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,7 @@ class Analysis:
     frame: Frame
     faces: tuple[Face, ...]
     seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of all that may be a face: found, not yet believed, or remembered
+    ended: tuple[Ended, ...] = ()  # faces that were shown before and are given up with this frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +182,6 @@ class FaceDetector(Protocol):
 
         For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`; see `TileDetector`.
         """
-        ...
 
 
 class TileDetector(Protocol):
@@ -166,7 +189,6 @@ class TileDetector(Protocol):
 
     def detect(self, image: np.ndarray, side: int, /) -> np.ndarray | Detections:
         """The same, for faces measured by `side`, the shorter side of the smallest of the pictures."""
-        ...
 
 
 class Step(Protocol):
@@ -175,10 +197,8 @@ class Step(Protocol):
     def __call__(self, analysis: Analysis, /) -> Analysis: ...
     def forget(self) -> None:
         """Forget everyone who was there."""
-        ...
     def anew(self) -> Step:
         """The same for another video."""
-        ...
 
 
 class Sink(Protocol):
@@ -188,7 +208,6 @@ class Sink(Protocol):
     def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Take one annotated picture (H, W, 3) uint8 BGR and what it shows."""
-        ...
 
 
 class Recorder(Sink, Protocol):
@@ -205,15 +224,12 @@ class Microphone(Protocol):
 
     def number(self, time_s: float) -> int:
         """The number of the sample that is heard at a time of time.monotonic()."""
-        ...
 
     def until(self, number: int, timeout_s: float) -> int:
         """The number after the newest sample's, as soon as that is `number` or more, or after `timeout_s`."""
-        ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """The samples from number `start` to before `stop` as (channels, stop - start) float32; silence where none is."""
-        ...
 
 
 class FileSink(Sink, Protocol):
@@ -222,7 +238,6 @@ class FileSink(Sink, Protocol):
     @property
     def told(self) -> str:
         """What was written, for the user; "" for nothing."""
-        ...
 
 
 class EventLog(Sink, Protocol):
@@ -230,7 +245,6 @@ class EventLog(Sink, Protocol):
 
     def event(self, name: str, text: str, time_s: float) -> None:
         """name: a few words. time_s: on the clock of the frames. Raises OutputError."""
-        ...
 
 
 class Screen(Protocol):
@@ -238,11 +252,9 @@ class Screen(Protocol):
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
         """Show one annotated picture (H, W, 3) uint8 BGR."""
-        ...
 
     def poll(self) -> None:
         """Answer keys; returns at once."""
-        ...
 
 
 class FileScreen(Screen, Protocol):
@@ -250,7 +262,6 @@ class FileScreen(Screen, Protocol):
 
     def hold(self, until_s: float, stop: threading.Event) -> None:
         """Keep the picture, answering keys, until this time of time.monotonic(), or `stop`."""
-        ...
 
 
 Draw = Callable[[Analysis, Rates], np.ndarray]  # how an analysis becomes the picture (H, W, 3) uint8 BGR that is shown

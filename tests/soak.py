@@ -33,6 +33,7 @@ import psutil
 
 from fer_live.app import keys as app_keys
 from fer_live.app import live, outputs
+from fer_live.app.messages import shown
 from fer_live.app.options import parse
 from fer_live.sinks import recorder, segments
 from fer_live.sources.demo import PORTRAIT
@@ -288,6 +289,7 @@ def _figures(day: Day, parts: dict, clock: Clock) -> dict:
             "pictures": sum(name.endswith(".png") for name in os.listdir())}
 
 
+@shown()
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])

@@ -176,7 +176,7 @@ def test_a_clip_is_read_and_a_log_judged_by_the_truth(tmp_path, loop):
 
 
 def test_targets_are_met_or_missed():
-    row = {"size_wh": [1280, 720], "fps": 30, "faces": 1, "dropped_share": 0.0, "p95_ms": 33.1}
+    row = {"size_wh": [1280, 720], "fps": 30, "faces": 1, "detector": "haar", "dropped_share": 0.0, "p95_ms": 33.1}
     slow = {**row, "size_wh": [640, 360]}
     targets.judge("live", [row, slow])
     assert [t["met"] for t in row["targets"]] == [True, False] and slow["targets"] == []
@@ -217,6 +217,8 @@ def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
     live, file = found["live"][0], found["file"][0]
     assert (live["faces"], live["fps"], live["size_wh"]) == (1, 30, [640, 360]) and 0 < live["p50_ms"] <= live["p95_ms"]
     assert 0 < live["analysed_per_s"] <= 30 and len(live["runs"]) == 1
+    assert [row["detector"] for row in found["live"]] == ["haar", "yunet", "both"], "one case with each detector"
+    assert all(row["faces_found"] == pytest.approx(1.0) for row in found["live"])
     assert file["ratio_to_floor"] == pytest.approx(file["annotated_per_s"] / file["floor_per_s"]) and file["ratio_to_floor"] < 1.3
     assert file["times_real_time"] == pytest.approx(file["annotated_per_s"] / 30) and 15 <= file["true_faces"] <= 20
     rows = found["classifier"]

@@ -6,16 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_live.app.config import AnalysisConfig, Config, KioskConfig, OutputConfig, ScreenConfig, SourceConfig, WebConfig
+from fer_live.app.config import (
+    AnalysisConfig,
+    Config,
+    KioskConfig,
+    OutgoingConfig,
+    OutputConfig,
+    ScreenConfig,
+    SourceConfig,
+    WebConfig,
+)
 from fer_live.app.options import parse
 from fer_live.model.device import DeviceError
 from fer_live.types import OutputError
 from tests.conftest import ROOT
 
-COMMANDS = {"app/options.py", "app/kiosk_options.py", "bench/__main__.py", "doctor/__main__.py", "kiosk/__main__.py",
-            "report/__main__.py", "model/paths.py"}  # those with arguments of their own, and the type of a path among them
+COMMANDS = {"app/options.py", "app/kiosk_options.py", "app/outgoing_options.py", "bench/__main__.py", "doctor/__main__.py",
+            "kiosk/__main__.py", "report/__main__.py", "model/paths.py"}  # those with arguments of their own, and the type of a path among them
 
 EVERYTHING = (
+    "--on enter true --webhook http://h/ --osc h:1 --mqtt b --mqtt-user u --mqtt-tls --mqtt-name n --lsl L "
+    "--virtual-camera "
     "--source 0 --source demo --max-seconds 5 --wait-for-camera --silent-seconds 6 --frozen-seconds 0 --on-camera-lost l "
     "--on-camera-found f --output o.mp4 --log l.csv --audio mic --segment-minutes 2 --keep-gb 3 --keep-days 4 --model m.pt "
     "--head ferplus --device cpu --runtime onnx --detector both --calibrate 7 --min-face 0.2 --target-fps 20 --label-set "
@@ -33,7 +44,9 @@ def test_every_option_reaches_its_place():
         SourceConfig(("0", "demo"), 5.0, True, 6.0, 0.0, "l", "f"),
         OutputConfig(Path("o.mp4"), False, Path("l.csv"), "mic", 2.0, 3.0, 4.0, True),
         AnalysisConfig(Path("m.pt"), "ferplus", "cpu", "onnx", "both", 7.0, 0.2, 20.0, "basic", "emoji"),
-        ScreenConfig(True, True, frozenset({"bars", "help"}), ("de", "en"), Path("w.json")), WebConfig("box", 80, "secret"),
+        ScreenConfig(True, True, frozenset({"bars", "help"}), ("de", "en"), Path("w.json")),
+        OutgoingConfig((("enter", "true"),), "http://h/", ("h", 1), ("b", None), "u", "", "n", "L", True),
+        WebConfig("box", 80, "secret"),
         KioskConfig("abc", 9.0, False, "Museum", "https://e.org", False, 11.0))
     assert parse(["--output", "folder/"]).output == OutputConfig(Path("folder"), is_folder=True)
     assert parse(["--no-store", "--no-window", "--blur-faces"]) == Config(

@@ -8,7 +8,7 @@ import pytest
 
 from fer_live.analysis.label_sets import LABEL_SETS, Reduction
 from fer_live.analysis.smoothing import Smoother
-from fer_live.analysis.tracker import FaceTracker
+from fer_live.analysis.tracker import FaceTracker, _look
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
@@ -118,6 +118,34 @@ def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
     assert len(tracker.update(NOBODY, 0.15, portrait)) == 1
     assert tracker.update(NOBODY, 0.2, portrait[::-1].copy()) == []  # a cut
     assert [t.track_id for t in tracker.update(at, 0.25, portrait)] == [1]  # and back
+
+
+@pytest.mark.parametrize("contrast", [0.06, 0.3])
+def test_a_remembered_face_is_not_drawn_over_a_curtain_that_happens_to_correlate(portrait, contrast):
+    """After a cut to something dark or flat: its shades lie as those of the face, but are another scene's."""
+    tracker, at = FaceTracker(), np.array([[176, 70, 273, 167]])
+    for i in range(4):
+        tracker.update(at, i / 30, portrait)
+    curtain = (cv2.GaussianBlur(portrait, (0, 0), 12.0) * contrast).astype(np.uint8)
+    a, b = (_look(image, at[0]).ravel() for image in (portrait, curtain))
+    assert np.corrcoef(a, b)[0, 1] > 0.5, "by correlation alone it is the face"
+    assert tracker.update(NOBODY, 0.15, curtain) == []
+
+
+def test_a_dim_face_is_remembered_while_its_place_looks_the_same_and_not_over_other_dim_things(portrait):
+    chance, at = np.random.default_rng(0), np.array([[176, 70, 273, 167]])
+
+    def dim(image):
+        return np.clip(image * 0.1 + chance.normal(0, 1.5, image.shape), 0, 255).astype(np.uint8)
+
+    tracker = FaceTracker()
+    for i in range(4):
+        tracker.update(at, i / 30, dim(portrait))
+    assert len(tracker.update(NOBODY, 0.15, dim(portrait))) == 1
+    other = dim(0.6 * cv2.GaussianBlur(portrait, (0, 0), 12.0) + 0.4 * portrait[:, ::-1][:, 125:].repeat(2, 1)[:, :512])
+    a, b = (_look(image, at[0]).ravel() for image in (dim(portrait), other))
+    assert 0.5 < np.corrcoef(a, b)[0, 1] < 0.7
+    assert tracker.update(NOBODY, 0.2, other) == []
 
 
 def test_crossing_faces_keep_their_ids():

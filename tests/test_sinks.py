@@ -183,7 +183,7 @@ def test_csv_has_a_row_a_face_and_live_times_start_at_zero(tmp_path):
         sink.write(None, analysis(3, 1000.25, faces=(FACE, FACE)))
     text = (tmp_path / "o.csv").read_text()
     assert text.splitlines()[0] == ("frame,time_s,track_id,x1,y1,x2,y2,label,confidence,"
-                                    "angry,disgust,fear,happy,neutral,sad,surprise")
+                                    "angry,disgust,fear,happy,neutral,sad,surprise,size,sharpness,darkness,yaw,score,unsure_because")
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 2 and rows[0]["time_s"] == "0.25" and rows[0]["label"] == "happy" and rows[0]["happy"] == "0.6"
 

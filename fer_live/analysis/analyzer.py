@@ -4,13 +4,14 @@
     detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy, and how far each face is tilted
     track      boxes                                      faces with ids that stay: places
     crop       frame, boxes of the M faces found now      crops (M, S, S, C) uint8, every other one mirrored
+    see        crops, landmarks                           how well each face was seen, and what keeps it from being read
     classify   crops                                      probabilities (M, 7) float32
     baseline   probabilities of a face                    the same, less the answer of its resting face
     smooth     probabilities of a face over time          smoothed probabilities (7,), label, confidence
     reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if one is asked for
     steps      an Analysis                                an Analysis: here faces are covered
 
-`locate` has the first three, `name` the last four. In between is the classifier, since it takes the crops of several frames
+`locate` has the first four, `name` the last four. In between is the classifier, since it takes the crops of several frames
 of a file at once (see `lookahead`).
 """
 
@@ -28,17 +29,19 @@ import numpy as np
 from fer_live.analysis import lookahead
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
 from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
-from fer_live.analysis.detection import EVERY, ScheduledDetector
+from fer_live.analysis.detection import EVERY, ScheduledDetector, anew
+from fer_live.analysis.endings import endings
 from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
+from fer_live.analysis.visibility import Readability, see_all
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
-from fer_live.model.detections import Detections
+from fer_live.model.detections import DEFAULT_DETECTOR, Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
-from fer_live.types import Analysis, Face, FaceDetector, Frame, Step, TileDetector
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Ended, Face, FaceDetector, Frame, Step, TileDetector, Visibility
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
@@ -70,17 +73,18 @@ class Analyzer:
         self.tracker = FaceTracker()
         self.smoother = Smoother(classifier.spec.labels)
         self.baseline = RestingBaseline(classifier.spec.labels)
+        self.readability = Readability()
         self.label_set, self.reduction = label_set, self._new_reduction(label_set)
         self.labels = self.reduction.labels if self.reduction else classifier.spec.labels
         self.steps = list(steps)
         self._stepping = threading.Lock()  # pictures may come from many threads, and steps need not be made for that
-        self._unused_detector = _anew(detector)  # as it was given: a load governor changes the settings of the one at work
+        self._unused_detector = anew(detector)  # as it was given: a load governor changes the settings of the one at work
         self._busy = threading.Lock()
 
     @classmethod
     def from_checkpoint(
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
-        runtime: str = "auto", search_every: int = EVERY, detector: str = "haar", label_set: str = "full",
+        runtime: str = "auto", search_every: int = EVERY, detector: str = DEFAULT_DETECTOR, label_set: str = "full",
     ) -> Analyzer:
         """The shipped model, or the one at `path`, behind a face detector. Raises CheckpointError, DeviceError.
 
@@ -125,7 +129,7 @@ class Analyzer:
     def new_stream(self) -> Analyzer:
         """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
         steps = [step.anew() for step in self.steps]
-        return Analyzer(self.classifier, _anew(self._unused_detector), self.still_detector, self.label_set, steps)
+        return Analyzer(self.classifier, anew(self._unused_detector), self.still_detector, self.label_set, steps)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -146,9 +150,9 @@ class Analyzer:
         located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
         probs = both.reshape(2, -1, both.shape[1]).mean(0)  # (M, 7)
-        memory = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
+        smoother, baseline, reduction = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
         with self._stepping:
-            return name(located, probs, *memory, self.steps)
+            return name(located, probs, smoother, baseline, Readability(), reduction, self.steps)
 
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
@@ -166,7 +170,7 @@ class Analyzer:
 
     def _name(self, located: Located, probs: np.ndarray) -> Analysis:
         with self._stepping:
-            return name(located, probs, self.smoother, self.baseline, self.reduction, self.steps)
+            return name(located, probs, self.smoother, self.baseline, self.readability, self.reduction, self.steps)
 
     def _new_reduction(self, label_set: str) -> Reduction | None:
         return None if label_set == "full" else Reduction(label_set, self.classifier.spec.labels)
@@ -176,16 +180,12 @@ class Analyzer:
         with self._alone():
             self.tracker.restart()
             self.smoother.states.clear()
+            self.readability.states.clear()
             self.baseline.clear()
             if self.reduction:
                 self.reduction.forget()
             for step in self.steps:
                 step.forget()
-
-
-def _anew(detector: FaceDetector) -> FaceDetector:
-    """The same for another video; what has no memory is shared."""
-    return detector.anew() if isinstance(detector, ScheduledDetector) else detector
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,12 @@ class Located:
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
     crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered is not guessed anew
-    begun: tuple[tuple[int, float, Box, float], ...] = ()  # (track id, time, box, roll) in frames before, of faces shown from now
+    found: Detections  # what the detector says of the frame
+    views: tuple[Visibility, ...] = ()  # of each crop: how well the face was seen
+    begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames
     seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
     is_anew: bool = False  # a clip or segment begins: what was known before is of other people
+    ended: tuple[Ended, ...] = ()  # faces that are followed no longer
 
 
 def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
@@ -207,22 +210,25 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
     answer (see models/README.md), for the price of one.
     """
     if frame.is_slate:  # who comes after it need not be who was there before
-        tracker.tracks.clear()
-        return Located(frame, (), crop_faces(frame.image, np.empty((0, 4)), spec))
-    is_anew = tracker.begins_anew(frame.time_s, frame.segment)
+        tracker.drop_all()
+        crops = crop_faces(frame.image, np.empty((0, 4)), spec)
+        return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
+    is_anew = tracker.beginsanew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
     found = Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
                           detector.detect(frame.image))
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
-    begun = tuple((track.track_id, time_s, _whole(box), roll) for track in tracks for time_s, box, roll in track.before)
+    begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
     fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
     crops = crop_faces(frame.image, fresh, spec, np.array([track.roll for track in tracks if track.fresh]))
+    views = see_all(crops, fresh, found[[track.row for track in tracks if track.fresh]])
     is_mirrored = np.array([track.hits % 2 == 0 for track in tracks if track.fresh], bool)
     crops[is_mirrored] = crops[is_mirrored, :, ::-1]
-    return Located(frame, places, crops, begun, seen, is_anew)
+    ended = endings(tracker.take_gone(), frame, is_anew)
+    return Located(frame, places, crops, found, views, begun, seen, is_anew, ended)
 
 
 def _whole(box: np.ndarray) -> Box:
@@ -230,25 +236,30 @@ def _whole(box: np.ndarray) -> Box:
     return int(x1), int(y1), int(x2), int(y2)
 
 
-def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline, reduction: Reduction | None = None,
-         steps: Sequence[Step] = ()) -> Analysis:
+def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline, readability: Readability,
+         reduction: Reduction | None = None, steps: Sequence[Step] = ()) -> Analysis:
     """Say what the faces express, in the classes that are asked for. probs: (M, 7), of the crops."""
-    time_s, found, faces = located.frame.time_s, iter(probs), []
+    time_s, found, faces = located.frame.time_s, zip(probs, located.views, strict=True), []
     if located.is_anew:  # by their times they would not be too old
         smoother.states.clear()
         baseline.rests.clear()
+        readability.states.clear()
         if reduction:
             reduction.forget()
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
     for track_id, box, is_fresh in located.places:
-        answer, is_new = baseline.update(track_id, next(found) if is_fresh else None, time_s)
-        if is_new:
+        answer, view = next(found) if is_fresh else (None, None)
+        because, is_back = readability.update(track_id, view, time_s)
+        answer, is_new = baseline.update(track_id, answer, time_s, not because)
+        if is_new or is_back:  # what was read before is of no use to the mean
             smoother.states.pop(track_id, None)
         smoothed, label, confidence = smoother.update(track_id, answer, time_s)
-        faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id)))
-    smoother.forget(time_s)
-    baseline.forget(time_s)
-    analysis = Analysis(located.frame, tuple(faces), located.seen)
+        if because or label == UNSURE:
+            label, because = UNSURE, because or UNCLEAR
+        faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id), view, because))
+    for memory in (smoother, baseline, readability):
+        memory.forget(time_s)
+    analysis = Analysis(located.frame, tuple(faces), located.seen, located.ended)
     if reduction:
         analysis = reduction(analysis)
     for step in steps:

@@ -63,16 +63,19 @@ class RestingBaseline:
             if seconds:
                 self.rests[track_id] = Rest(rest.seen_s, seconds, time_s, seconds)
 
-    def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray | None, bool]:
+    def update(
+        self, track_id: int, probs: np.ndarray | None, time_s: float, is_readable: bool = True
+    ) -> tuple[np.ndarray | None, bool]:
         """The probabilities (C,) of a track without what its rest shows, or None if it was not found this time.
 
+        is_readable: the face was seen well enough to learn from.
         Also whether they are on a new footing from now on, so that earlier ones must not be averaged with them.
         """
         rest = self.rests[track_id]
         if probs is None:
             return None, False
         rest.seen_s = time_s
-        is_new = bool(rest.left_s) and self._observe(rest, np.log(np.maximum(probs, LEAST)), time_s)
+        is_new = is_readable and bool(rest.left_s) and self._observe(rest, np.log(np.maximum(probs, LEAST)), time_s)
         if rest.offset is None:
             return probs, False
         adjusted = probs * np.exp(-rest.offset)

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from fer_live.model.detections import Detections, same_face
+from fer_live.types import FaceDetector
 
 EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
@@ -84,3 +85,8 @@ class ScheduledDetector:
                 and face.misses < MEMORY and not any(same_face(face.box, other) for other in found.boxes)]
         self.known = [Known(box) for box in found.boxes] + lost
         return found
+
+
+def anew(detector: FaceDetector) -> FaceDetector:
+    """The same for another video; what has no memory is shared."""
+    return detector.anew() if isinstance(detector, ScheduledDetector) else detector

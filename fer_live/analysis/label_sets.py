@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fer_live.analysis.smoothing import Smoother
-from fer_live.types import Analysis, Face, OutputError
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, OutputError
 
 # class of the smaller set -> the classes whose probabilities are summed for it
 LABEL_SETS = {
@@ -47,4 +47,7 @@ class Reduction:
 
     def _reduced(self, face: Face, time_s: float) -> Face:
         probs, label, confidence = self.smoother.update(face.track_id, face.probs @ self.matrix, time_s)
-        return replace(face, probs=probs, label=label, confidence=confidence)
+        because = face.unsure_because if face.unsure_because != UNCLEAR else ""  # summed up, it may be clear
+        if because or label == UNSURE:
+            label, because = UNSURE, because or UNCLEAR
+        return replace(face, probs=probs, label=label, confidence=confidence, unsure_because=because)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_live.analysis.visibility import see_all
 from fer_live.handoff import Prefetch, grouped
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
@@ -60,11 +61,12 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
             yield from held
             held.clear()
         for i, old in enumerate(held):
-            for track_id, time_s, box, roll in one.begun:
+            for track_id, time_s, box, roll, row in one.begun:
                 if old.frame.time_s == time_s:
                     crop = crop_faces(old.frame.image, np.array([box], np.int32), spec, np.array([roll]))
                     places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
-                    held[i] = old = replace(old, places=places, crops=crops)
+                    views = (*old.views, *see_all(crop, np.array([box]), old.found[[row]]))
+                    held[i] = old = replace(old, places=places, crops=crops, views=views)
         held.append(one)
         if len(held) > most:
             yield held.popleft()

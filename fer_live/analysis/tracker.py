@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -11,6 +12,8 @@ import numpy as np
 
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
+FLAT, FLAT_ALIKE = 12.0, 0.7  # grey levels of contrast below which two patches correlate by chance, and what is asked of those
+CONTRASTS = 1.6  # ratio of two contrasts above which they show different things: of a face's it is 1.07 from frame to frame
 USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, through which faces are not followed
 
 
@@ -18,18 +21,20 @@ USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, 
 class Track:
     """A face followed over time. `fresh`: it was found in the frame of the last update, and not only remembered.
 
-    roll: degrees by which it was turned clockwise when it was last found.
-    before: times, boxes and rolls of the hits before it was shown; complete in the update that shows it first, empty after it.
+    roll: degrees by which it was turned clockwise when it was last found. row: which of the boxes it was in that update.
+    before: times, boxes, rolls and rows of the hits before it was shown; complete in the update that shows it first, empty after
+    it.
     """
 
     track_id: int
     box: np.ndarray  # (4,) float xyxy, steadied
     seen_s: float
-    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey
+    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey, less its mean
     hits: int = 1
     fresh: bool = True
     roll: float = 0.0
-    before: list[tuple[float, np.ndarray, float]] = field(default_factory=list)
+    row: int = 0
+    before: list[tuple[float, np.ndarray, float, int]] = field(default_factory=list)
 
 
 class FaceTracker:
@@ -45,6 +50,7 @@ class FaceTracker:
     def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
         self.confirm_hits, self.memory_s, self.patience_s, self.steady_s = confirm_hits, memory_s, patience_s, steady_s
         self.tracks: list[Track] = []
+        self.gone: list[Track] = []  # shown once and given up since `take_gone`
         self.next_id = 1
         self.last_s: float | None = None  # time of the last update
         self.segment = 0  # of the film; see Frame
@@ -60,6 +66,7 @@ class FaceTracker:
         """Whether a frame of this time and segment has nothing to do with those before; then all tracks are forgotten."""
         is_new = segment != self.segment or (self.last_s is not None and time_s < self.last_s)
         if is_new:
+            self.drop_all()
             self.restart()
         self.segment = segment
         return is_new
@@ -81,11 +88,12 @@ class FaceTracker:
                 track.before.clear()
         for track, i in self._pairs(boxes):
             self._follow(track, boxes[i], time_s, image)
-            track.roll = float(turned[i])
+            track.roll, track.row = float(turned[i]), i
             unmatched.discard(i)
         for i in sorted(unmatched):
-            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i]), roll=float(turned[i])))
-        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= self._memory_s(track)]
+            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i]), roll=float(turned[i]),
+                                     row=i))
+        self._keep(lambda track: time_s - track.seen_s <= self._memory_s(track))
         shown = [track for track in self.tracks if track.hits >= self.confirm_hits
                  and (track.fresh or _alike(track.look, _look(image, track.box)))]
         for track in shown:
@@ -98,10 +106,23 @@ class FaceTracker:
         self.begins_anew(time_s, self.segment)
         # the first interval tells the rate; before that none is too long
         usual_s = USUAL * float(np.median(self.intervals)) if self.intervals else math.inf
-        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= max(self._memory_s(track), usual_s)]
+        self._keep(lambda track: time_s - track.seen_s <= max(self._memory_s(track), usual_s))
         if self.last_s is not None:
             self.intervals.append(time_s - self.last_s)
         self.last_s = time_s
+
+    def drop_all(self) -> None:
+        """Give up all tracks: who comes next need not be who was there before."""
+        self._keep(lambda track: False)
+
+    def take_gone(self) -> list[Track]:
+        """The tracks that were shown and have been given up since this was last called."""
+        gone, self.gone = self.gone, []
+        return gone
+
+    def _keep(self, is_kept: Callable[[Track], bool]) -> None:
+        self.gone += [track for track in self.tracks if track.track_id and not is_kept(track)]
+        self.tracks = [track for track in self.tracks if is_kept(track)]
 
     def _memory_s(self, track: Track) -> float:
         return self.memory_s if track.hits >= self.confirm_hits else self.patience_s
@@ -109,7 +130,7 @@ class FaceTracker:
     def _follow(self, track: Track, box: np.ndarray, time_s: float, image: np.ndarray | None) -> None:
         """Move the track to the box; Haar's box jumps by a few pixels between frames, so only most of the way."""
         if not track.track_id:
-            track.before.append((track.seen_s, track.box.copy(), track.roll))
+            track.before.append((track.seen_s, track.box.copy(), track.roll, track.row))
         elapsed_s = max(time_s - track.seen_s, 1e-3)
         share = 1 - math.exp(-elapsed_s / self.steady_s) if self.steady_s else 1.0
         moved = np.abs(box - track.box).max() / max(1.0, track.box[2] - track.box[0])
@@ -133,7 +154,7 @@ class FaceTracker:
 
 
 def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
-    """The part of `image` in the box as (LOOK, LOOK) float32 grey, mean 0 and norm 1; None without a picture there."""
+    """The part of `image` in the box as (LOOK, LOOK) float32 grey of mean 0; None without a picture there."""
     if image is None:
         return None
     x1, y1, x2, y2 = np.clip(np.rint(box), 0, [*image.shape[1::-1]] * 2).astype(int)
@@ -142,13 +163,15 @@ def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
     # every few pixels are enough for a thumbnail, and cheaper than an average over a large face
     part = image[y1 : y2 : max(1, (y2 - y1) // (2 * LOOK)), x1 : x2 : max(1, (x2 - x1) // (2 * LOOK))]
     small = cv2.cvtColor(cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY).astype(np.float32)
-    small -= small.mean()
-    return small / max(float(np.linalg.norm(small)), 1.0)
+    return small - small.mean()
 
 
 def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    """Whether two looks correlate; True where there are none to compare."""
-    return a is None or b is None or float((a * b).sum()) >= ALIKE
+    """Whether two looks correlate and have like contrasts; True where there are none to compare."""
+    if a is None or b is None:
+        return True
+    low, high = sorted((max(1e-3, float(a.std())), max(1e-3, float(b.std()))))
+    return high / low < CONTRASTS and float((a * b).mean()) / (low * high) >= (FLAT_ALIKE if low < FLAT else ALIKE)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from fer_live.app.config import AnalysisConfig, Config, OutputConfig, ScreenConf
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check, kiosk_config, positive
 from fer_live.app.outgoing_options import add_outgoing, outgoing_config
 from fer_live.model import DEFAULT_WEIGHTS
-from fer_live.model.detections import DETECTORS
+from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
 from fer_live.model.device import check_device_name
 from fer_live.model.paths import named_path
 from fer_live.model.spec import ANSWERS
@@ -139,8 +139,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--runtime", default="auto", choices=RUNTIMES, help="inference runtime on the CPU (default: the fastest that is "
         "installed)")
-    add("--detector", default="haar", choices=DETECTORS, help="face detector: haar (upright frontal faces), yunet (also "
-        "turned, tilted and dim faces) or both (default: haar)")
+    add("--detector", default=DEFAULT_DETECTOR, choices=DETECTORS, help="face detector: haar (upright frontal faces), yunet "
+        "(also turned, tilted and dim faces) or both (default: %(default)s)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
         "for this long (default: 3), then subtract its resting expression from its results; in a video, the faces in view at "
         "its start. Kept in memory only, while the face is tracked")

@@ -14,6 +14,7 @@ from fer_live.analysis.analyzer import Analyzer
 from fer_live.bench.measure import Stages, Watched, median_of, percentiles_ms, processor_s
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera
 from fer_live.bench.settings import Settings
+from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
 from fer_live.pipeline import mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.types import Analysis, Rates, View
@@ -49,15 +50,19 @@ class Screen:
 
 
 def measure(model: Path, device: str, settings: Settings) -> list[dict]:
-    """A row for each case of `settings.live`; its runs take turns with the others', so that noise hits all alike."""
-    runs: dict[tuple, list[dict]] = {case: [] for case in settings.live}
+    """A row for each case of `settings.live`, and for those of `settings.compared` a row more for each detector that is not the
+    default; the runs take turns with the others', so that noise hits all alike."""
+    cases = [(*case, DEFAULT_DETECTOR) for case in settings.live]
+    cases += [(*case, name) for case in settings.compared for name in DETECTORS if name != DEFAULT_DETECTOR]
+    runs: dict[tuple, list[dict]] = {case: [] for case in cases}
     for repeat in range(settings.repeats):
-        for scene in dict.fromkeys(Scene(faces, size_wh) for faces, _, size_wh in settings.live):
+        for scene in dict.fromkeys(Scene(faces, size_wh) for faces, _, size_wh, _ in cases):
             loop = Loop(scene)
-            for case in settings.live:
+            for case in cases:
                 if (case[0], case[2]) == (scene.faces, scene.size_wh):
-                    logger.info(f"live {case[0]} faces at {case[1]} fps, run {repeat + 1} of {settings.repeats}")
-                    runs[case].append(run_once(Analyzer.from_checkpoint(model, device), loop, case[1], settings))
+                    logger.info(f"live {case[0]} faces at {case[1]} fps with {case[3]}, run {repeat + 1} of {settings.repeats}")
+                    analyzer = Analyzer.from_checkpoint(model, device, detector=case[3])
+                    runs[case].append(run_once(analyzer, loop, case[1], settings))
     return [_summed_up(case, done) for case, done in runs.items()]
 
 
@@ -95,7 +100,8 @@ def _figures(screen: Screen, stages: Stages, fps: int) -> dict:
 
 
 def _summed_up(case: tuple, runs: list[dict]) -> dict:
-    faces, fps, size_wh = case
+    faces, fps, size_wh, detector = case
     shares = {kind: {name: float(np.median([run[kind].get(name, 0.0) for run in runs])) for name in runs[0][kind]}
               for kind in ("stages_ms", "stages_share")}
-    return {"size_wh": list(size_wh), "fps": fps, "faces": faces, **median_of(runs, *FIGURES), **shares, "runs": runs}
+    return {"size_wh": list(size_wh), "fps": fps, "faces": faces, "detector": detector, **median_of(runs, *FIGURES), **shares,
+            "runs": runs}

@@ -10,10 +10,11 @@ HD, SMALL = (1280, 720), (640, 360)
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. live: cases of (faces, frames a second, size_wh)."""
+    """How much is measured. live: cases of (faces, frames a second, size_wh); compared: those measured with every detector."""
 
     repeats: int = 3
     live: tuple[tuple[int, int, tuple[int, int]], ...] = tuple((n, fps, HD) for fps in (30, 60) for n in (0, 1, 4, 16))
+    compared: tuple[tuple[int, int, tuple[int, int]], ...] = ((1, 30, HD), (4, 30, HD))
     live_s: float = 8.0
     warm_up_s: float = 1.5
     file_sizes: tuple[tuple[int, int], ...] = (SMALL, HD)
@@ -25,5 +26,5 @@ class Settings:
     peer_frames: int = 450
 
 
-QUICK = Settings(repeats=1, live=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,), file_frames=20,
-                 batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=20)
+QUICK = Settings(repeats=1, live=((1, 30, SMALL),), compared=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,),
+                 file_frames=20, batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=20)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fer_live.model.detections import DEFAULT_DETECTOR
+
 FLAT = 0.03  # growth from the first mark of memory to the last that still counts as flat
 MEMORY_MB = 900
 
@@ -28,7 +30,7 @@ class Target:
 
 
 def _live(row: dict) -> list[Target]:
-    if tuple(row["size_wh"]) != (1280, 720):
+    if tuple(row["size_wh"]) != (1280, 720) or row["detector"] != DEFAULT_DETECTOR:
         return []
     return {
         (30, 1): [Target("no frame dropped", "dropped_share", at_most=0.0), Target("p95 33 ms", "p95_ms", at_most=33.0)],

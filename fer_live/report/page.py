@@ -13,6 +13,8 @@ from fer_live.report.charts import axis, clock, marks, overview, patterns, place
 from fer_live.report.session import GAP_S, HOLE_S, KEPT
 from fer_live.report.totals import Person, Session
 
+WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # why a track ended
+
 
 def session_page(session: Session, log: Path, pictures: dict[str, bytes] | None = None) -> str:
     """The whole page. pictures: JPEGs by the names of people."""
@@ -69,7 +71,15 @@ def _expressions(session: Session) -> dict:
         cells += [] if session.stills else [clock(amount), f"{session.runs[number]:,}", f"{session.shown_by[number]:,}"]
         rows.append((number, amount / whole, [*cells, f"{session.counts[number]:,}"]))
     columns = ["share", *(["faces"] if session.stills else ["time", "times begun", "people", "faces counted"])]
-    return {"expressions": rows, "expression_columns": columns}
+    return {"expressions": rows, "expression_columns": columns, **_unsure(session, whole)}
+
+
+def _unsure(session: Session, whole: float) -> dict:
+    """Why faces were unsure, where the log says so: (reason, further cells). whole: all faces, or the time they were in view."""
+    amounts = session.reason_counts if session.stills else session.reasons
+    rows = [(name, [_percent(amounts[name], whole), *([] if session.stills else [clock(amounts[name])]),
+                    f"{session.reason_counts[name]:,}"]) for name, _ in session.reason_counts.most_common()]
+    return {"reasons": rows, "reason_columns": ["share", *([] if session.stills else ["time"]), "faces counted"]}
 
 
 def _people(session: Session, pictures: dict[str, bytes]) -> dict:
@@ -95,6 +105,7 @@ def _person(session: Session, person: Person, picture: bytes | None, one_scale: 
         "name": person.name, "picture": base64.b64encode(picture).decode() if picture else "",
         "stay_s": person.last_s - person.first_s, "seen_s": person.seen_s, "first_s": person.first_s, "last_s": person.last_s,
         "mainly": f"{session.labels[main]} {_percent(person.seconds[main], person.seen_s)}",
+        "ended": f", then {person.ended}" if person.ended else "",
         "rate": f"{60 * person.changes / person.seen_s:.0f}" if person.seen_s else "-",
         "cells": strip(runs, span, session.labels),
         "place": None if one_scale else place(person.first_s, person.last_s, session.span_s),
@@ -104,18 +115,26 @@ def _person(session: Session, person: Person, picture: bytes | None, one_scale: 
 def _absences(session: Session, is_csv: bool) -> list[dict]:
     """When nobody was in view, when nothing was logged, and when there was no camera to see anybody."""
     nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
-    found = []
+    found, causes = [], dict(zip(session.gaps, session.gap_causes, strict=True))
     for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
                                  (session.lost, "the camera was lost", 0.0)):
         if not spans:
             continue
         total_s, longest = sum(end - start for start, end in spans), sorted(spans, key=lambda s: s[0] - s[1])[:10]
-        listed = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in sorted(longest))
+        listed = ", ".join(f"{clock(start)} to {clock(end)}{_cause(causes.get((start, end)))}" for start, end in sorted(longest))
         times = "once" if len(spans) == 1 else f"{len(spans):,} times"
         text = (f"{f'for {limit_s:.0f} s or more, ' if limit_s else ''}{times}, {clock(total_s)} together, {what}"
                 f"{'; the longest' if len(spans) > 10 else ''}: {listed}.")
         found.append({"what": what, "text": text[:1].upper() + text[1:], "cells": marks(spans, session.span_s)})
     return found
+
+
+def _cause(because: str | None) -> str:
+    return f" (the last face {WORDS.get(because, because)})" if because else ""
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _events(session: Session) -> dict:
@@ -136,6 +155,9 @@ def _notes(session: Session) -> list[str]:
     ]
     if session.stills:
         notes = [notes[0], "The log has no times, as of pictures: faces are counted, not seconds."]
+    if session.endings:
+        notes.append(f"Why faces were followed no longer: {_counted(session.endings)}. Left: a face was last found at the "
+                     "edge of the picture. Lost: anywhere else, since it turned away, was covered, or the picture was cut.")
     if session.lost:
         notes.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
     if session.parts > 1:

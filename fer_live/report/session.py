@@ -48,6 +48,7 @@ class _Counter:
         self.held: tuple[float, float, list | None] | None = None  # time_s, time_s in the log, faces; None: the camera is lost
         self.usual_s = 0.0  # the last interval that was no hole
         self.empty_s: float | None = None  # since when nobody is seen
+        self.ended: tuple[float, str] = (-math.inf, "")  # when and why the last track ended
 
     def take(self, entry: dict) -> None:
         log_s, faces = _number(entry.get("time_s")), entry.get("faces")
@@ -68,6 +69,7 @@ class _Counter:
             now_s = max(now_s, self.held[0])
             self._count(*self.held, now_s, is_lost)
         self.held = now_s, log_s, None if is_lost else self._faces(faces)
+        self._end(entry.get("ended"), now_s)
 
     def finish(self) -> Session:
         session = self.session
@@ -88,23 +90,34 @@ class _Counter:
         if len(session.events) < LISTED and log_s is not None and self.offset_s is not None:
             session.events.append((max(0.0, log_s + self.offset_s), name))
 
+    def _end(self, ended: object, now_s: float) -> None:
+        """Note which tracks ended with a frame, and why."""
+        for one in ended if isinstance(ended, list) else ():
+            if isinstance(one, dict) and isinstance(one.get("because"), str) and type(one.get("track_id")) is int:
+                because = _known(one["because"], self.session.endings)
+                self.session.endings[because] += 1
+                self.ended = now_s, because
+                if (person := self.open.get((self.run, one["track_id"]))) is not None:
+                    person.ended = because
+
     def _faces(self, faces: list) -> list:
         good = [face for face in map(self._face, faces) if face is not None]
         self.session.skipped_faces += len(faces) - len(good)
         return good
 
     def _face(self, face: object) -> tuple | None:
-        """(track_id, label, score, box) of a logged face; None if it is none."""
+        """(track_id, label, score, box, why it is unsure) of a logged face; None if it is none."""
         if not isinstance(face, dict) or not isinstance(face.get("label"), str):
             return None
         track, confidence = face.get("track_id"), _number(face.get("confidence"))
         if type(track) is not int or abs(track) > 1 << 53 or confidence is None or not 0 <= confidence <= 1:
             return None
-        label, box = self._label(face["label"][:LONG]), face.get("box")
+        label, box, because = self._label(face["label"][:LONG]), face.get("box"), face.get("unsure_because")
+        because = _known(because, self.session.reason_counts) if isinstance(because, str) else ""
         box = [_number(v) for v in box] if isinstance(box, list) and len(box) == 4 else []
         if not box or None in box or not (box[0] < box[2] and box[1] < box[3]):
-            return track, label, 0.0, None
-        return track, label, confidence * min(box[2] - box[0], box[3] - box[1]), tuple(box)
+            return track, label, 0.0, None, because
+        return track, label, confidence * min(box[2] - box[0], box[3] - box[1]), tuple(box), because
 
     def _label(self, name: str) -> int:
         if name not in self.numbers:
@@ -140,7 +153,10 @@ class _Counter:
             self.empty_s = time_s
         if is_lost_next:
             self._end_gap(time_s + weight_s)
-        for track, label, score, box in faces:
+        for track, label, score, box, because in faces:
+            if because:
+                session.reasons[because] += weight_s
+                session.reason_counts[because] += 1
             self._see(self._person(track, time_s), label, time_s, weight_s, (score, log_s, box, label))
         if faces:
             self._bin(time_s, weight_s, faces)
@@ -205,6 +221,7 @@ class _Counter:
         start_s, self.empty_s = self.empty_s, None
         if start_s is not None and time_s - start_s >= GAP_S:
             self.session.gaps.append((start_s, time_s))
+            self.session.gap_causes.append(self.ended[1] if self.ended[0] >= start_s else "")
 
     def _bin(self, time_s: float, weight_s: float, faces: list) -> None:
         session, end_s = self.session, time_s + weight_s
@@ -215,7 +232,7 @@ class _Counter:
             session.bins.append({})
         for number in range(int(time_s / session.bin_s), last + 1):  # a frame that stood for long fills several
             share_s = min(end_s, (number + 1) * session.bin_s) - max(time_s, number * session.bin_s)
-            for _, label, _, _ in faces:
+            for _, label, *_ in faces:
                 session.bins[number][label] = session.bins[number].get(label, 0.0) + share_s
 
 
@@ -224,6 +241,11 @@ def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
     for part in parts:
         total.update(part)
     return dict(total)
+
+
+def _known(text: str, counts: Counter) -> str:
+    """The text, or OTHER where there are too many different ones already."""
+    return text[:LONG] if text[:LONG] in counts or len(counts) < LABELS else OTHER
 
 
 def _number(value: Any) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 
@@ -21,6 +21,7 @@ class Person:
     labels: array = field(default_factory=lambda: array("B"))  # the runs of a label, in order
     starts: array = field(default_factory=lambda: array("d"))
     ends: array = field(default_factory=lambda: array("d"))
+    ended: str = ""  # why it was followed no longer, where the log says so
     best: tuple | None = None  # (score, time_s in the log, box xyxy, label) of the clearest moment
 
 
@@ -41,9 +42,14 @@ class Session:
     counts: Counter = field(default_factory=Counter)  # label -> faces, one a frame
     runs: Counter = field(default_factory=Counter)  # label -> times that it began
     shown_by: Counter = field(default_factory=Counter)  # label -> people
+    # why faces were unsure -> seconds, summed over faces
+    reasons: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    reason_counts: Counter = field(default_factory=Counter)  # the same -> faces, one a frame
+    endings: Counter = field(default_factory=Counter)  # why tracks ended -> how many
     people: list[Person] = field(default_factory=list)  # at most KEPT, by first sight
     dwells_s: array = field(default_factory=lambda: array("d"))  # of all people, from first to last sight
     gaps: list[tuple[float, float]] = field(default_factory=list)  # nobody was seen
+    gap_causes: list[str] = field(default_factory=list)  # of each gap: why the last track before it ended, "" where unknown
     holes: list[tuple[float, float]] = field(default_factory=list)  # nothing was logged
     lost: list[tuple[float, float]] = field(default_factory=list)  # the camera was
     events: list[tuple[float, str]] = field(default_factory=list)

@@ -12,10 +12,12 @@ import numpy as np
 
 from fer_live.redact import redact
 from fer_live.sinks.disk import check_still_there, make_new
-from fer_live.types import Analysis, OutputError
+from fer_live.types import Analysis, Face, OutputError
 
 FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 FILE_FIELD = "file"
+VISIBILITY_FIELDS = ("size", "sharpness", "darkness", "yaw", "score")  # of a face; a cell or value is empty where it is not known
+LAST_FIELDS = (*VISIBILITY_FIELDS, "unsure_because")
 
 
 def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> dict:
@@ -36,6 +38,13 @@ def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> 
         })
         if face.calibration_s is not None:
             made["faces"][-1]["calibration_s"] = round(face.calibration_s, 2)
+        if face.visibility is not None:  # it was found in this very frame, and not only remembered
+            made["faces"][-1]["visibility"] = {name: getattr(face.visibility, name) for name in VISIBILITY_FIELDS}
+        if face.unsure_because:
+            made["faces"][-1]["unsure_because"] = face.unsure_because
+    if analysis.ended:
+        made["ended"] = [{"track_id": one.track_id, "because": one.because, "seen_s": round(one.seen_s - start_s, 6)}
+                         for one in analysis.ended]
     return made
 
 
@@ -44,8 +53,8 @@ def _time_s(analysis: Analysis, start_s: float) -> float:
 
 
 class Log:
-    """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face, for pictures with their names in a last
-    column, `file`.
+    """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face, for pictures with their names in a column
+    `file`. What was added to the columns since the first version stands after those.
 
     labels: class names in the order of the probabilities. live: times count from the first frame.
     The file is made at the first frame, so that a run that fails before it leaves none behind; with a number where another
@@ -103,7 +112,7 @@ class Log:
         self.start_s = analysis.frame.time_s if self.live else 0.0
         if self.path.suffix.lower() == ".csv":
             self.has_names = bool(analysis.frame.name)
-            self._append(_csv([[*FACE_FIELDS, *self.labels, *[FILE_FIELD] * self.has_names]]))
+            self._append(_csv([[*FACE_FIELDS, *self.labels, *[FILE_FIELD] * self.has_names, *LAST_FIELDS]]))
 
     def _append(self, text: str) -> None:
         """Hand whole lines to the system at once: whatever kills the program later, they are written."""
@@ -122,9 +131,14 @@ class Log:
     def _rows(self, analysis: Analysis) -> list[list]:
         return [
             [analysis.frame.index, _time_s(analysis, self.start_s), face.track_id, *face.box, face.label,
-             round(face.confidence, 4), *(round(float(p), 4) for p in face.probs), *[analysis.frame.name] * self.has_names]
+             round(face.confidence, 4), *(round(float(p), 4) for p in face.probs), *[analysis.frame.name] * self.has_names,
+             *_last_cells(face)]
             for face in analysis.faces
         ]
+
+
+def _last_cells(face: Face) -> list:
+    return [*(getattr(face.visibility, name, None) for name in VISIBILITY_FIELDS), face.unsure_because]
 
 
 def _csv(rows: list[list]) -> str:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer_live.sinks.log import FACE_FIELDS
+from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, LAST_FIELDS, VISIBILITY_FIELDS
 from fer_live.types import SourceError
 
 logger = logging.getLogger("fer_live")
@@ -17,8 +17,8 @@ LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 2
 
 
 def read_log(path: Path) -> Iterator[dict]:
-    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", or an event {"event",
-    "time_s", ...}.
+    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", and with "ended"
+    where tracks end, or an event {"event", "time_s", ...}.
 
     The rows of a CSV log are put together by frame into the same objects. A last line that a power cut tore is left out; lines
     in the middle that are broken are left out too, and counted on stderr at the end. What the objects hold is not checked.
@@ -78,7 +78,7 @@ def _read_csv(path: Path) -> Iterator[dict]:
         head = _next_row(rows) or []
         if tuple(head[: len(FACE_FIELDS)]) != FACE_FIELDS:
             raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
-        labels = head[len(FACE_FIELDS) : len(head) - (head[-1] == "file")]  # only logs of pictures have names
+        labels = [name for name in head[len(FACE_FIELDS) :] if name not in (FILE_FIELD, *LAST_FIELDS)]
         while (row := _next_row(rows)) is not None:
             if not any(row):
                 continue
@@ -96,8 +96,8 @@ def _read_csv(path: Path) -> Iterator[dict]:
             if entry is not None:
                 yield entry
             entry = {"frame": frame, "time_s": time_s, "faces": [face]}
-            if len(labels) < len(head) - len(FACE_FIELDS):
-                entry["file"] = row[-1]
+            if FILE_FIELD in head:  # only logs of pictures have names
+                entry["file"] = row[head.index(FILE_FIELD)]
     if entry is not None:
         yield entry
     if whole or broken or torn:  # a head without rows is a log of a run that saw no face
@@ -116,8 +116,14 @@ def _face(row: list[str], head: list[str], labels: list[str]) -> dict:
     if len(row) != len(head):
         raise ValueError("another number of cells than columns")
     probs = {name: float(cell) for name, cell in zip(labels, row[len(FACE_FIELDS) :], strict=False)}
-    return {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
+    face = {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
             "probs": probs}
+    cells = dict(zip(head, row, strict=True))
+    if cells.get(VISIBILITY_FIELDS[0]):  # logs of earlier versions have none of these
+        face["visibility"] = {name: float(cells[name]) if cells[name] else None for name in VISIBILITY_FIELDS}
+    if cells.get("unsure_because"):
+        face["unsure_because"] = cells["unsure_because"]
+    return face
 
 
 def _finish(path: Path, whole: int, broken: int, what: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,6 @@ import numpy as np
 from fer_live.types import Analysis, OutputError
 from fer_live.web.feed import Feed
 from fer_live.web.guard import Guard, Limits, choose_token
-
-logger = logging.getLogger("fer_live")
 
 TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read options, not this
 NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
@@ -93,7 +92,7 @@ class WebView:
         self._ready.wait()
         self._raise()
         if self.place.is_token_made:  # the link holds it: a secret is not for a log, and must be read even where messages are not
-            logger.info(f"web view: {self.place.link()}")
+            print(f"web view: {self.place.link()}", file=sys.stderr)
         else:
             needs = "" if self.place.token is None else " (with ?token= and the token you gave)"
             logging.getLogger("fer_live").info(f"web view: {self.place.link()}{needs}")
