@@ -213,7 +213,7 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
         tracker.drop_all()
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
         return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
-    is_anew = tracker.beginsanew(frame.time_s, frame.segment)
+    is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
     found = Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
