@@ -206,6 +206,7 @@ def report_kinds():
 # ------------------------------------------------------------------------------------------------ the command
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
     result = tmp_path / "bench.json"
     only = "live,file,classifier,memory"

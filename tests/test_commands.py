@@ -64,6 +64,7 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, t
     assert said.startswith("error: cannot write to") and "choose another place" in said and "\n" not in said
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders, capsys, monkeypatch):
     write_page = page.write_page
     arguments = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "1", "--pretrained", "none"]

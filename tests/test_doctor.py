@@ -42,6 +42,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_it_answers_when_everything_is_broken(tmp_path):
     for name, text in BROKEN.items():
         (tmp_path / f"{name}.py").write_text(text)

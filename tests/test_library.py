@@ -261,7 +261,7 @@ def test_a_plot_is_drawn_saved_and_never_overwrites_unasked(known, portrait, tmp
     Image.new("RGB", (5, 5)).save(first)
     assert plot.save(first, overwrite=True) == first and np.array_equal(cv2.imread(str(first)), plot.image)
     assert np.array_equal(np.asarray(plot.to_pil())[:, :, ::-1], plot.image)
-    for path, words in ((tmp_path, "it is a folder"), (tmp_path / "out.xyz", "no kind of picture")):
+    for path, words in ((tmp_path, "it is a folder"), (tmp_path / "out.xyz", "not a picture format")):
         with pytest.raises(OutputError, match=words):
             plot.save(path)
 

@@ -188,6 +188,7 @@ def test_a_stop_before_the_first_epoch_does_not_advise_to_resume(tmp_path, face_
     assert train(face_folders, tmp_path / "run") == 0, "the same command starts again"
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_the_program_loads_prints_no_traceback(tmp_path, face_folders):
     command = [sys.executable, "-X", "importtime", "-m", "training", "--data", str(face_folders), "--recipe", "smoke",
                "--out", str(tmp_path / "run")]

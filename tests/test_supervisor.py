@@ -101,6 +101,7 @@ def resources():
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), resident / 2**20
 
 
+@pytest.mark.slow
 def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys):
     """Every kind in turn; each is noticed, and each time the picture comes back."""
     kinds = itertools.cycle(("stall", "die", "freeze", "garbage", "damage", "unplug", "refuse", "mute", "resize", "die"))

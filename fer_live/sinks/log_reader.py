@@ -77,7 +77,7 @@ def _read_csv(path: Path) -> Iterator[dict]:
         rows = csv.reader(line.decode("utf-8-sig", "replace").replace("\0", "") for line in _lines(file))
         head = _next_row(rows) or []
         if tuple(head[: len(FACE_FIELDS)]) != FACE_FIELDS:
-            raise SourceError(f"{path} is no log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
+            raise SourceError(f"{path} is not a log of fer_live: its first line is not {','.join(FACE_FIELDS)},...")
         labels = [name for name in head[len(FACE_FIELDS) :] if name not in (FILE_FIELD, *LAST_FIELDS)]
         while (row := _next_row(rows)) is not None:
             if not any(row):

@@ -78,5 +78,7 @@ def _note(path: Path) -> dict:
                 "export_sha256": note.get("export_sha256")}
     except OSError as error:
         raise CheckpointError(f"the model {one_line(error)}") from None
+    except CheckpointError:  # a ValueError too
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None
