@@ -17,6 +17,7 @@ from fer_live.app.config import (
     WebConfig,
 )
 from fer_live.app.options import parse
+from fer_live.app.output_checks import check_outputs
 from fer_live.model.device import DeviceError
 from fer_live.types import OutputError
 from tests.conftest import ROOT
@@ -32,7 +33,8 @@ EVERYTHING = (
     "--on-camera-found f --output o.mp4 --log l.csv --audio mic --segment-minutes 2 --keep-gb 3 --keep-days 4 --model m.pt "
     "--head ferplus --device cpu --runtime onnx --detector both --calibrate 7 --min-face 0.2 --target-fps 20 --label-set "
     "basic --mask emoji --mirror --show bars,help --language de,en --labels w.json --serve box:80 --token secret --kiosk "
-    "--exit-chord abc --idle-seconds 9 --no-notice --operator Museum --policy-url https://e.org --consent-seconds 11")
+    "--exit-chord abc --idle-seconds 9 --no-notice --operator Museum --policy-url https://e.org --record-on-consent "
+    "--consent-seconds 11")
 
 
 def test_without_options_the_defaults_hold():
@@ -48,7 +50,7 @@ def test_every_option_reaches_its_place():
         ScreenConfig(True, True, frozenset({"bars", "help"}), ("de", "en"), Path("w.json")),
         OutgoingConfig((("enter", "true"),), "http://h/", ("h", 1), ("b", None), "u", "", "n", "L", True),
         WebConfig("box", 80, "secret"),
-        KioskConfig("abc", 9.0, False, "Museum", "https://e.org", False, 11.0))
+        KioskConfig("abc", 9.0, False, "Museum", "https://e.org", True, 11.0))
     assert parse(["--output", "folder/"]).output == OutputConfig(Path("folder"), is_folder=True)
     assert parse(["--no-store", "--no-window", "--blur-faces"]) == Config(
         output=OutputConfig(can_write=False), analysis=AnalysisConfig(mask="blur"), screen=ScreenConfig(has_window=False))
@@ -99,3 +101,20 @@ def test_a_reduced_analyzer_names_its_classes_and_its_streams_have_steps_of_thei
     for label_set, kind in (("other", ValueError), (None, TypeError)):
         with pytest.raises(kind, match="full, basic"):
             Analyzer.from_checkpoint(untrained, "cpu", label_set=label_set)
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ("--exit-chord abc", "--exit-chord is for a kiosk"), ("--idle-seconds 5", "--idle-seconds is for a kiosk"),
+    ("--notice", "--notice is for a kiosk"), ("--no-notice", "--no-notice is for a kiosk"),
+    ("--consent-seconds 5", "--consent-seconds is for a kiosk"),
+    ("--kiosk --consent-seconds 5", "--consent-seconds is for --record-on-consent"),
+])
+def test_an_option_that_cannot_take_effect_is_an_error(options, said):
+    with pytest.raises(OutputError, match=said):
+        parse(options.split())
+
+
+def test_a_rate_to_hold_is_for_live_sources():
+    with pytest.raises(OutputError, match="--target-fps is for live sources"):
+        check_outputs(parse(["--target-fps", "20"]), "video", [])
+    check_outputs(parse(["--target-fps", "20"]), "live", [])

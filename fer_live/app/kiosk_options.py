@@ -30,17 +30,17 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--kiosk", action="store_true", help="full screen for visitors: no window frame, pointer or keys; large text and a "
         "notice")
-    add("--exit-chord", type=_chord, default="qqq", metavar="KEYS", help="letters and digits that exit the kiosk when typed "
+    add("--exit-chord", type=_chord, metavar="KEYS", help="letters and digits that exit the kiosk when typed "
         "within two seconds (default: qqq)")
-    add("--idle-seconds", type=positive, default=8.0, metavar="S", help="after S seconds without a face, show the idle screen "
+    add("--idle-seconds", type=positive, metavar="S", help="after S seconds without a face, show the idle screen "
         "and forget the last visitor (default: 8)")
-    add("--notice", action=argparse.BooleanOptionalAction, default=True, help="show visitors a privacy notice "
+    add("--notice", action=argparse.BooleanOptionalAction, help="show visitors a privacy notice "
         "(default: yes)")
     add("--operator", type=_operator, metavar="NAME", help="name of the responsible operator in the notice")
     add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, shown as a QR code in the notice")
     add("--record-on-consent", action="store_true", help="record only after a visitor presses the button on the screen (click, "
         "touch, Enter or space); --output names the first recording")
-    add("--consent-seconds", type=positive, default=30.0, metavar="S", help="maximum length of such a recording (default: 30)")
+    add("--consent-seconds", type=positive, metavar="S", help="maximum length of such a recording (default: 30)")
 
 
 def add_privacy(group: argparse._ArgumentGroup) -> None:
@@ -60,17 +60,23 @@ def check(args: argparse.Namespace) -> None:
     _check_recording(args)
     if args.kiosk and args.no_window:
         raise OutputError("--kiosk and --no-window exclude each other; leave one out")
-    for name in ("record_on_consent", "operator", "policy_url"):
-        if getattr(args, name) and not args.kiosk:
+    for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds"):
+        if getattr(args, name) not in (None, False) and not args.kiosk:
             raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+    if args.notice is False and not args.kiosk:
+        raise OutputError("--no-notice is for a kiosk; add --kiosk, or leave it out")
+    if args.consent_seconds is not None and not args.record_on_consent:
+        raise OutputError("--consent-seconds is for --record-on-consent; give both")
 
 
 def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
     """The kiosk that the options ask for, if they do."""
     if not args.kiosk:
         return None
-    return KioskConfig(args.exit_chord, args.idle_seconds, args.notice, args.operator or "", args.policy_url or "",
-                       args.record_on_consent, args.consent_seconds)
+    default = KioskConfig()
+    return KioskConfig(
+        args.exit_chord or default.exit_chord, args.idle_seconds or default.idle_s, args.notice is not False,
+        args.operator or "", args.policy_url or "", args.record_on_consent, args.consent_seconds or default.consent_s)
 
 
 def _check_recording(args: argparse.Namespace) -> None:

@@ -22,6 +22,8 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
         raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
     if output.path and kind != "pictures" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
         raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
+    if kind != "live" and config.analysis.target_fps:
+        raise OutputError("--target-fps is for live sources: a camera, a stream or the demo; a file is analyzed frame by frame")
     if kind != "live":
         for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
             if getattr(output, name) is not None:
