@@ -532,3 +532,10 @@ def test_what_tab_shows_is_what_there_is():
     names: dict = {}
     exec("from fer_live import *", names)
     assert set(fer_live.__all__) <= set(names)
+
+
+def test_a_face_says_how_well_it_was_seen_and_why_it_is_unsure(fer, portrait):
+    face = fer(portrait)[0]
+    assert face.visibility.size == face.box[2] - face.box[0] and 0 <= face.visibility.darkness < 0.9 and face.unsure_because == ""
+    dark = fer_live.load(device="cpu", detector="both")((portrait * 0.06).astype("uint8"))
+    assert [(face.label, face.unsure_because) for face in dark] == [("unsure", "dark")]

@@ -19,7 +19,7 @@ from fer_live.screen.overlay import Overlay
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, entry
 from fer_live.sinks.recorder import write_picture
-from fer_live.types import UNSURE, Analysis, Face, OutputError, View
+from fer_live.types import UNSURE, Analysis, Face, OutputError, View, Visibility
 
 if TYPE_CHECKING:
     import pandas
@@ -37,6 +37,8 @@ class FaceResult:
     emotions: class name -> probability 0..1; the seven sum to 1.
     box: (x1, y1, x2, y2) int pixels of the picture, x2 and y2 exclusive.
     track_id: the same number for the same face in a stream; counts the faces of a picture from 1.
+    visibility: how well it was seen, with `size`, `sharpness`, `darkness`, `yaw` and `score`; None where it is only remembered.
+    unsure_because: why it is unsure: small, dark, blurred, turned or unclear; "" where it has a label.
 
     >>> face = fer_live.load(device="cpu")("party.jpg")[0]
     >>> print(face)
@@ -54,6 +56,8 @@ class FaceResult:
     box: tuple[int, int, int, int]
     track_id: int
     image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 BGR, the whole picture
+    visibility: Visibility | None = None
+    unsure_because: str = ""
 
     @property
     def crop(self) -> np.ndarray:
@@ -218,7 +222,8 @@ def _png(image: np.ndarray) -> bytes:
 
 def _face(face: Face, labels: tuple[str, ...], image: np.ndarray) -> FaceResult:
     emotions = {name: float(share) for name, share in zip(labels, face.probs, strict=True)}
-    return FaceResult(face.label, float(face.confidence), emotions, face.box, face.track_id, image)
+    return FaceResult(face.label, float(face.confidence), emotions, face.box, face.track_id, image, face.visibility,
+                      face.unsure_because)
 
 
 def target_of(path: str | Path, overwrite: bool) -> Path:
