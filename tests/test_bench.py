@@ -133,6 +133,7 @@ def test_the_start_is_timed_to_the_first_line():
         first_line_s(["-c", "raise SystemExit('no such luck')"])
 
 
+@pytest.mark.slow
 def test_the_program_prints_a_line_at_its_first_frame(untrained):
     program = ["-m", "fer_live", "--source", "demo", "--no-window", "--device", "cpu", "--model", str(untrained)]
     assert 0.3 < first_line_s(program) < 60

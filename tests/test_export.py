@@ -171,6 +171,7 @@ def test_a_release_is_converted_to_16_bits_measured_and_exported(tmp_path, face_
     assert release_main([str(tmp_path / "none"), *arguments]) == 2
 
 
+@pytest.mark.slow
 @onnx
 def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))

@@ -394,6 +394,7 @@ def test_systemd_accepts_the_unit(tmp_path):
     assert not [line for line in out.stderr.splitlines() if kiosk.NAME in line], out.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("abstract", [False, True])
 def test_the_running_program_tells_systemd(tmp_path, untrained, abstract):
     address = f"\0fer-live-test-{os.getpid()}" if abstract else str(tmp_path / "notify")

@@ -140,6 +140,7 @@ def test_the_unit_file_is_for_its_owner_alone_and_a_dry_run_shows_no_password(tm
     assert "s3cr3t" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_a_running_program_tells_nobody_the_password_of_its_camera(tmp_path, untrained):
     """Its messages, its log, its hooks, its page, metrics and events, while the camera is there and when it is lost."""
     with FaultyCamera(rate=15.0) as camera:

@@ -118,6 +118,7 @@ def test_the_web_view_is_as_patient(monkeypatch):
     assert slow.camera() == "lost"
 
 
+@pytest.mark.slow
 def test_the_program_takes_the_option(tmp_path, untrained, capsys):
     with FaultyCamera(rate=0.8) as camera:
         for seconds, is_lost in (("0.6", True), ("3", False)):

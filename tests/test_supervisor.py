@@ -304,6 +304,7 @@ def processor_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrained):
     python = shlex.quote(sys.executable)

@@ -413,6 +413,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, face_folders):
     assert all(torch.equal(whole["average"][name], cut["average"][name]) for name in whole["average"])
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path, face_folders):
     """With a network without dropout and without batch norm, whose statistics are not synchronized on the CPU."""
     base = ["--data", str(face_folders), "--recipe", "smoke", "--arch", "convnext_atto", "--epochs", "2", "--pretrained", "none",
