@@ -68,9 +68,9 @@ def _field(data, rng, head):
 DAMAGES = (_flip, _flip, _cut, _double, _remove, _swap, _noise, _field, _field, _field)
 
 
-def png(width: int, height: int, body: bytes, depth: int = 8, colour: int = 2) -> bytes:
+def png(width: int, height: int, body: bytes, depth: int = 8, color: int = 2) -> bytes:
     """A PNG with right check sums whatever it claims. body: the compressed rows."""
-    head = struct.pack(">IIBBBBB", width & 0xFFFFFFFF, height & 0xFFFFFFFF, depth, colour, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width & 0xFFFFFFFF, height & 0xFFFFFFFF, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 

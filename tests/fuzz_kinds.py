@@ -54,7 +54,7 @@ def _run(source, sinks, still: bool) -> str:
     from fer_live.analysis.detection import ScheduledDetector
     from fer_live.model.haar import HaarFaceDetector
 
-    analyzer = Analyzer(Even(), ScheduledDetector(HaarFaceDetector()), HaarFaceDetector(0.06, step=1.05, neighbours=5))
+    analyzer = Analyzer(Even(), ScheduledDetector(HaarFaceDetector()), HaarFaceDetector(0.06, step=1.05, neighbors=5))
     with source, contextlib.ExitStack() as stack:
         for sink in sinks(source):
             stack.enter_context(sink)
@@ -100,8 +100,8 @@ def _odd_size(ending: str, data: bytes, rng: np.random.Generator) -> bytes:
     """The header claims another size; of PNG also with check sums that are right, so that it is believed."""
     width, height = (int(rng.choice([0, 1, 3, 64, 5000, 30_000, 65_500, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF])) for _ in range(2))
     if ending == ".png":
-        depth, colour = int(rng.choice([1, 8, 16])), int(rng.choice([0, 2, 3, 6]))
-        return png(width, height, zeros(int(rng.choice([0, 100, 1 << 20]))), depth, colour)
+        depth, color = int(rng.choice([1, 8, 16])), int(rng.choice([0, 2, 3, 6]))
+        return png(width, height, zeros(int(rng.choice([0, 100, 1 << 20]))), depth, color)
     if ending == ".bmp":
         return data[:18] + struct.pack("<II", width, height) + data[26:]
     if ending == ".jpg":
@@ -158,7 +158,7 @@ def clip(box: Path, rng: np.random.Generator) -> str:
 
 
 def recording(box: Path, rng: np.random.Generator) -> str:
-    """A damaged clip, analysed and written again with its sound."""
+    """A damaged clip, analyzed and written again with its sound."""
     ending, data = _bad_clip(rng)
     path = box / "in" / f"c.{ending}"
     path.write_bytes(data)

@@ -17,7 +17,7 @@ from fer_live.sources.video_file import VideoFile
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
 PICTURES = {  # what is given for a picture -> the error, and a part of what it says
-    "grey": (IMAGE[:, :, 0], ValueError, r"uint8 of shape \(120, 160\); convert grey with cv2.cvtColor"),
+    "gray": (IMAGE[:, :, 0], ValueError, r"uint8 of shape \(120, 160\); convert gray with cv2.cvtColor"),
     "one channel": (IMAGE[:, :, :1], ValueError, "GRAY2BGR"),
     "with alpha": (np.dstack([IMAGE, IMAGE[:, :, 0]]), ValueError, "BGRA2BGR"),
     "float": (IMAGE / 255, ValueError, r"float64 .* astype\(numpy.uint8\), times 255"),

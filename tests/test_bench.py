@@ -149,8 +149,8 @@ def test_a_slow_stage_is_seen_as_late_and_lost_frames(untrained, loop):
     quick = analyzer.detector.detect
     analyzer.detector.detect = lambda *arguments, **options: (time.sleep(0.1), quick(*arguments, **options))[1]
     run = run_once(analyzer, loop, 30, settings)
-    assert 2 <= run["analysed_per_s"] <= 10 and run["dropped_share"] >= 0.66
-    assert run["dropped_share"] == pytest.approx(1 - run["analysed_per_s"] / 30)
+    assert 2 <= run["analyzed_per_s"] <= 10 and run["dropped_share"] >= 0.66
+    assert run["dropped_share"] == pytest.approx(1 - run["analyzed_per_s"] / 30)
     assert 100 <= run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
     assert run["stages_ms"]["detect"] >= 90 and max(run["stages_share"], key=run["stages_share"].get) == "detect"
     assert sum(run["stages_share"].values()) == pytest.approx(1) and run["cpu_share"] > 0
@@ -218,7 +218,7 @@ def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
     assert found["machine"]["versions"]["torch"] in out and found["machine"]["processor"] in out and "OpenCV" in out
     live, file = found["live"][0], found["file"][0]
     assert (live["faces"], live["fps"], live["size_wh"]) == (1, 30, [640, 360]) and 0 < live["p50_ms"] <= live["p95_ms"]
-    assert 0 < live["analysed_per_s"] <= 30 and len(live["runs"]) == 1
+    assert 0 < live["analyzed_per_s"] <= 30 and len(live["runs"]) == 1
     assert [row["detector"] for row in found["live"]] == ["haar", "yunet", "both"], "one case with each detector"
     assert all(row["faces_found"] == pytest.approx(1.0) for row in found["live"])
     assert file["ratio_to_floor"] == pytest.approx(file["annotated_per_s"] / file["floor_per_s"]) and file["ratio_to_floor"] < 1.3

@@ -313,8 +313,8 @@ def test_the_screen_in_every_language_shape_and_company(language):
         assert (red != screens[1]).any() and layout.button
         view.recording = False
         ready.append(False)
-        grey = layout.draw(seen(1, 0.0))
-        assert layout.button is None and (grey != screens[1]).any(), "it is shown, but cannot be pressed yet"
+        gray = layout.draw(seen(1, 0.0))
+        assert layout.button is None and (gray != screens[1]).any(), "it is shown, but cannot be pressed yet"
         ready.clear()
         layout.draw(seen(0, 0.0))
         assert layout.button is None, "nobody is there to press it"

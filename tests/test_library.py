@@ -101,13 +101,13 @@ def test_the_order_of_colors_is_told(fer, portrait, case, make):
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (512, 512, 1)])
-def test_grey_pictures_have_no_order_of_colors(fer, portrait, shape):
-    grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).reshape(shape)
+def test_gray_pictures_have_no_order_of_colors(fer, portrait, shape):
+    gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).reshape(shape)
     for color in (None, "bgr", "rgb"):
-        result = fer(grey, color=color)
-        assert result.image.shape == (512, 512, 3) and np.array_equal(result.image[:, :, 1], grey.reshape(512, 512))
+        result = fer(gray, color=color)
+        assert result.image.shape == (512, 512, 3) and np.array_equal(result.image[:, :, 1], gray.reshape(512, 512))
         assert result[0].label == "happy"
-    assert fer(Image.fromarray(grey.reshape(512, 512)))[0].label == "happy"
+    assert fer(Image.fromarray(gray.reshape(512, 512)))[0].label == "happy"
 
 
 def test_sixteen_bits_in_a_file_and_in_pillow_are_the_same(fer, portrait, tmp_path):

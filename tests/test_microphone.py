@@ -50,7 +50,7 @@ def heard(path) -> tuple[np.ndarray, float, float]:
 
 
 def record(recorder, seconds: float, fps: float = 15.0) -> float:
-    """Grey pictures for so long; the time at which the first was taken."""
+    """Gray pictures for so long; the time at which the first was taken."""
     image, started = np.full((64, 64, 3), 90, np.uint8), time.monotonic()
     with recorder:
         for i in range(round(seconds * fps)):

@@ -318,7 +318,7 @@ def test_groups_end_with_what_came_before_an_error():
     assert got == [[0, 1, 2], [3]]
 
 
-def test_many_frames_are_analysed_as_one_by_one(untrained, portrait):
+def test_many_frames_are_analyzed_as_one_by_one(untrained, portrait):
     def frames():
         for i in range(21):
             scene = np.full((240, 320, 3), 90, np.uint8)

@@ -35,8 +35,8 @@ def face(label="happy", box=BOX, track_id=1, probs=None):
 def likeness(before: np.ndarray, after: np.ndarray, box=BOX) -> float:
     """Correlation of what is finer than a mask's patches in the box: eyes, mouth and brows, which tell faces apart."""
     x1, y1, x2, y2 = box
-    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y1:y2, x1:x2].astype(np.float32) for image in (before, after)]
-    fine = [cv2.GaussianBlur(part, (0, 0), 1.5) - cv2.GaussianBlur(part, (0, 0), 6) for part in grey]
+    gray = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y1:y2, x1:x2].astype(np.float32) for image in (before, after)]
+    fine = [cv2.GaussianBlur(part, (0, 0), 1.5) - cv2.GaussianBlur(part, (0, 0), 6) for part in gray]
     return float(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
 
 

@@ -75,17 +75,17 @@ def decoded(path):
         return [(float(f.time), f.to_ndarray(format="bgr24")) for f in container.decode(stream)], stream.codec_context
 
 
-def test_video_keeps_times_size_codec_and_colours(tmp_path):
+def test_video_keeps_times_size_codec_and_colors(tmp_path):
     times = [0.0, 0.1, 0.15, 0.4, 0.45]
-    colours = [(30, 40, 200), (200, 60, 20), (20, 180, 40), (0, 0, 0), (255, 255, 255)]
+    colors = [(30, 40, 200), (200, 60, 20), (20, 180, 40), (0, 0, 0), (255, 255, 255)]
     with VideoRecorder(tmp_path / "o.mp4", 29.97, Fraction(1, 1000)) as sink:
-        for i, (t, colour) in enumerate(zip(times, colours, strict=True)):
-            sink.write(np.full((60, 80, 3), colour, np.uint8), analysis(i, t))
+        for i, (t, color) in enumerate(zip(times, colors, strict=True)):
+            sink.write(np.full((60, 80, 3), color, np.uint8), analysis(i, t))
     frames, codec = decoded(tmp_path / "o.mp4")
     assert [t for t, _ in frames] == pytest.approx(times, abs=1e-6)
     assert (codec.name, codec.pix_fmt, codec.width, codec.height) == ("h264", "yuv420p", 80, 60)
-    for (_, image), colour in zip(frames, colours, strict=True):
-        assert np.abs(image.reshape(-1, 3).mean(0) - colour).max() < 8, "colours must survive; the matrix is said and used"
+    for (_, image), color in zip(frames, colors, strict=True):
+        assert np.abs(image.reshape(-1, 3).mean(0) - color).max() < 8, "colors must survive; the matrix is said and used"
 
 
 def test_odd_sizes_and_a_change_of_size_are_taken(tmp_path):

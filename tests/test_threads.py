@@ -171,7 +171,7 @@ def test_a_server_tells_each_client_about_its_own_picture(portrait):
 
 
 def film(portrait, left, frames=12):
-    """The portrait before grey, moving down."""
+    """The portrait before gray, moving down."""
     for i in range(frames):
         scene = np.full((300, 480, 3), 90, np.uint8)
         scene[2 * i : 2 * i + 270, left : left + 270] = cv2.resize(portrait, (270, 270))

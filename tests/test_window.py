@@ -83,7 +83,7 @@ def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
     process = start(display, tmp_path, "--source", "demo", "--model", untrained)
     try:
         wait_for(lambda: screenshot(display).any(), "a window")
-        wait_for(lambda: (screenshot(display)[:720, :1280].std(axis=2) > 20).mean() > 0.05, "a picture in colour")
+        wait_for(lambda: (screenshot(display)[:720, :1280].std(axis=2) > 20).mean() > 0.05, "a picture in color")
         plain = screenshot(display)
         key(display, "h")  # the help panel darkens the upper left corner
         wait_for(lambda: screenshot(display)[60:300, 15:200].mean() < 0.75 * plain[60:300, 15:200].mean(), "help")

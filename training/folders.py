@@ -119,7 +119,7 @@ def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]
     """Pictures (N, S, S) uint8 gray, and the indices of their files; unreadable files are logged and skipped."""
     images, kept = [], []
     for i, file in enumerate(tqdm(files, desc="reading pictures", leave=False, disable=not sys.stderr.isatty())):
-        image = read_picture(file, grey=True)
+        image = read_picture(file, gray=True)
         if image is None:
             logger.warning("skipped a picture that cannot be read or has over 64 megapixels: %s", file)
             continue

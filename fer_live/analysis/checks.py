@@ -27,7 +27,7 @@ def check_picture(image: Any) -> np.ndarray:
     elif not image.size:
         advice = "; it holds no pixels"
     elif image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        advice = "; convert grey with cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
+        advice = "; convert gray with cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
     elif image.ndim == 3 and image.shape[2] == 4:
         advice = "; convert it with cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)"
     elif image.ndim == 3 and image.shape[0] == 3:

@@ -12,7 +12,7 @@ import numpy as np
 
 LOOK = 16  # side in pixels of the thumbnail by which a remembered face is compared
 ALIKE = 0.5  # correlation below which its place is taken to show something else
-FLAT, FLAT_ALIKE = 12.0, 0.7  # grey levels of contrast below which two patches correlate by chance, and what is asked of those
+FLAT, FLAT_ALIKE = 12.0, 0.7  # gray levels of contrast below which two patches correlate by chance, and what is asked of those
 CONTRASTS = 1.6  # ratio of two contrasts above which they show different things: of a face's it is 1.07 from frame to frame
 USUAL = 3.0  # times the usual interval between frames: longer ones are pauses, through which faces are not followed
 
@@ -29,7 +29,7 @@ class Track:
     track_id: int
     box: np.ndarray  # (4,) float xyxy, steadied
     seen_s: float
-    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and grey, less its mean
+    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and gray, less its mean
     hits: int = 1
     fresh: bool = True
     roll: float = 0.0
@@ -154,7 +154,7 @@ class FaceTracker:
 
 
 def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
-    """The part of `image` in the box as (LOOK, LOOK) float32 grey of mean 0; None without a picture there."""
+    """The part of `image` in the box as (LOOK, LOOK) float32 gray of mean 0; None without a picture there."""
     if image is None:
         return None
     x1, y1, x2, y2 = np.clip(np.rint(box), 0, [*image.shape[1::-1]] * 2).astype(int)
@@ -175,7 +175,7 @@ def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How unlike two boxes are: the way between their centres in mean sides, plus the logarithm of the ratio of sizes."""
+    """How unlike two boxes are: the way between their centers in mean sides, plus the logarithm of the ratio of sizes."""
     side_a, side_b = max(1.0, a[2] - a[0]), max(1.0, b[2] - b[0])
     way = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
     return way / (0.5 * (side_a + side_b)) + abs(math.log(side_a / side_b))

@@ -9,7 +9,7 @@ accuracy, since a network that sees nothing calls everything neutral, and is rig
 | size in pixels | 24: 0.73, 18: 0.62, 14: 0.49, 12: 0.42, 10: 0.33 | 12 pixels |
 | Gaussian blur, sigma in pixels of 48 | 1: 0.74, 1.5: 0.61, 2: 0.49, 2.5: 0.34, 3: 0.24 | sharpness 0.31 |
 | motion, pixels of 48 | 7: 0.45, 11: 0.32, 15: 0.27 | the same |
-| light, with noise of 2 grey levels | 25%: 0.72, 15%: 0.63, 10%: 0.49, 7%: 0.39, 5%: 0.27 | darkness 0.945 |
+| light, with noise of 2 gray levels | 25%: 0.72, 15%: 0.63, 10%: 0.49, 7%: 0.39, 5%: 0.27 | darkness 0.945 |
 
 Of PublicTest's 3,372 faces as they are, none is beyond one of these. How far a face may turn cannot be measured so: of 2,953
 faces with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces), 0.70 up to 50 (27), and one looks more than
@@ -44,11 +44,11 @@ MEMORY_S = 2.0
 def see(crop: np.ndarray, box: np.ndarray | tuple[int, ...], yaw: float = np.nan, score: float = np.nan) -> Visibility:
     """How well the face in `box` (4,) xyxy was seen. crop: (S, S, C) uint8, as the network gets it. yaw in degrees and score
     are NaN where they are not known."""
-    grey = crop[:, :, 0] if crop.shape[2] == 1 else cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    grey = resize_face(np.ascontiguousarray(grey), SIDE)
-    brightest = np.partition(grey, -(grey.size // 10), axis=None)[-(grey.size // 10)]  # a tenth of it is as bright, or brighter
+    gray = crop[:, :, 0] if crop.shape[2] == 1 else cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+    gray = resize_face(np.ascontiguousarray(gray), SIDE)
+    brightest = np.partition(gray, -(gray.size // 10), axis=None)[-(gray.size // 10)]  # a tenth of it is as bright, or brighter
     known = [None if np.isnan(value) else round(float(value), digits) for value, digits in ((yaw, 1), (score, 3))]
-    return Visibility(int(max(box[2] - box[0], box[3] - box[1])), round(_detail(grey) / SHARP, 3),
+    return Visibility(int(max(box[2] - box[0], box[3] - box[1])), round(_detail(gray) / SHARP, 3),
                       round(1 - float(brightest) / 255, 3), *known)
 
 
@@ -57,14 +57,14 @@ def see_all(crops: np.ndarray, boxes: np.ndarray, found: Detections) -> tuple[Vi
     return tuple(map(see, crops, boxes, found.yaws, found.scores))
 
 
-def _detail(grey: np.ndarray) -> float:
+def _detail(gray: np.ndarray) -> float:
     """Fine detail of (48, 48) uint8 as a share of its contrast, in the direction that has less: motion blurs only one.
 
     The picture is smoothed first, so that the noise of a camera counts for little.
     """
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     least = min(float(cv2.filter2D(smooth, -1, kernel).std()) for kernel in (SECOND, SECOND.T))
-    return least / max(1.0, float(grey.std()))
+    return least / max(1.0, float(gray.std()))
 
 
 def why_unreadable(size: float, sharpness: float, darkness: float, yaw: float, slack: float = 0.0) -> str:

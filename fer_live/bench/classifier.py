@@ -93,7 +93,7 @@ def _ours(model: Path, device: str, runtime: str) -> Candidate:
 
 
 def plain(model: Path, device: str) -> Classify:
-    """The network as anybody would run it: as it was trained, in 32 bits, on the same normalised crops."""
+    """The network as anybody would run it: as it was trained, in 32 bits, on the same normalized crops."""
     network, spec = load_checkpoint(model, device)
 
     @torch.inference_mode()

@@ -99,7 +99,7 @@ def _as_it_is(analysis: Analysis) -> np.ndarray:
 
 
 def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
-    """Seconds to analyse the clip into a log alone."""
+    """Seconds to analyze the clip into a log alone."""
     return run_s(clip, model, device, "--log", log)
 
 

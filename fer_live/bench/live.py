@@ -21,9 +21,9 @@ from fer_live.types import Analysis, Rates, View
 
 logger = logging.getLogger("fer_live")
 
-FIGURES = ("analysed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",
+FIGURES = ("analyzed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",
            "faces_found")
-PARTS = ("detect", "track", "classify", "smooth")  # inside of analysing; what else it does is cropping and packing
+PARTS = ("detect", "track", "classify", "smooth")  # inside of analyzing; what else it does is cropping and packing
 
 
 @dataclass
@@ -73,11 +73,11 @@ def run_once(analyzer: Analyzer, loop: Loop, fps: int, settings: Settings) -> di
     stages, screen, view = Stages(), Screen(first, last), View(mirror=True)  # cameras are shown mirrored
     stages.watch(analyzer)
     draw = stages.timed("draw", Overlay(analyzer.classifier.spec.labels, view).draw)
-    analyze = Watched(analyzer, stages.timed("analyse", analyzer))
+    analyze = Watched(analyzer, stages.timed("analyze", analyzer))
     with SyntheticCamera(loop, fps, last + fps // 10) as camera:
         run_live(mirrored(camera, view), analyze, draw, [], screen, threading.Event())
     if len(screen.shown) < 2:
-        raise RuntimeError(f"only {len(screen.shown)} of {last - first} frames were analysed: nothing to measure")
+        raise RuntimeError(f"only {len(screen.shown)} of {last - first} frames were analyzed: nothing to measure")
     return _figures(screen, stages, fps)
 
 
@@ -85,11 +85,11 @@ def _figures(screen: Screen, stages: Stages, fps: int) -> dict:
     delivered, shown = screen.last - screen.first, len(screen.shown)
     wall_s, own_s, all_s = (b - a for a, b in zip(screen.started, screen.ended, strict=True))
     totals_s = stages.totals_s(screen.started[0], screen.ended[0])
-    analysing_s = totals_s.pop("analyse", 0.0)
-    totals_s["crop, pack"] = max(0.0, analysing_s - sum(totals_s.get(name, 0.0) for name in PARTS))
+    analyzing_s = totals_s.pop("analyze", 0.0)
+    totals_s["crop, pack"] = max(0.0, analyzing_s - sum(totals_s.get(name, 0.0) for name in PARTS))
     whole_s = sum(totals_s.values())
     return {
-        "analysed_per_s": shown / delivered * fps, "dropped_share": 1 - shown / delivered,
+        "analyzed_per_s": shown / delivered * fps, "dropped_share": 1 - shown / delivered,
         **percentiles_ms(late_s for _, late_s, _ in screen.shown),
         "cpu_ms": 1000 * own_s / (shown - 1),  # a frame; least disturbed by what other programs do
         "cpu_share": own_s / wall_s, "others_cpu_share": max(0.0, all_s - own_s) / wall_s,

@@ -26,11 +26,11 @@ def machine(found: dict) -> str:
 
 def live(rows: list[dict]) -> str:
     """Latency counts from the moment the camera had the frame to the annotated picture; CPU in percent of one thread."""
-    head = ("live: size|detector|per s|faces|found|analysed per s|dropped|p50|p95|p99 ms|CPU ms a frame|CPU|others' CPU|"
+    head = ("live: size|detector|per s|faces|found|analyzed per s|dropped|p50|p95|p99 ms|CPU ms a frame|CPU|others' CPU|"
             "stages, ms a frame and share|targets")
     return table(head, [[
         _size(row), row["detector"], str(row["fps"]), str(row["faces"]), f"{row['faces_found']:.1f}",
-        f"{row['analysed_per_s']:.1f}",
+        f"{row['analyzed_per_s']:.1f}",
         f"{row['dropped_share']:.1%}", f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}", f"{row['p99_ms']:.1f}",
         f"{row['cpu_ms']:.1f}", f"{row['cpu_share']:.0%}", f"{row['others_cpu_share']:.0%}",
         ", ".join(f"{name} {ms:.1f} {row['stages_share'][name]:.0%}" for name, ms in row["stages_ms"].items()), words(row)]

@@ -17,7 +17,7 @@ from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.demo import PORTRAIT
 from fer_live.types import Analysis, Frame, SourceError
 
-FACE_XY, FACE_SIDE = (222, 118), 95  # centre and side of the face's box in the portrait, in pixels
+FACE_XY, FACE_SIDE = (222, 118), 95  # center and side of the face's box in the portrait, in pixels
 HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that hold the head
 GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # columns and rows of faces
 SIDES = {1: 0.40, 4: 0.26, 16: 0.165}  # side of a face's box as a share of the picture's height; Haar finds 0.14 and more
@@ -33,7 +33,7 @@ class Scene:
     size_wh: tuple[int, int] = (1280, 720)
 
     def poses(self, time_s: float) -> np.ndarray:
-        """(N, 4) centre x, centre y, side of the face's box in pixels, and tilt in radians."""
+        """(N, 4) center x, center y, side of the face's box in pixels, and tilt in radians."""
         width, height = self.size_wh
         columns, rows = GRIDS.get(self.faces, (1, 1))
         side = SIDES.get(self.faces, 0.0) * height

@@ -230,7 +230,7 @@ def thumbnails(analysis: Analysis) -> Thumbnails:
 
 
 def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
-    """The face as (LOOK, LOOK) float32 grey, mean 0 and norm 1; None where the box lies outside the picture."""
+    """The face as (LOOK, LOOK) float32 gray, mean 0 and norm 1; None where the box lies outside the picture."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     if x2 - x1 < 2 or y2 - y1 < 2:

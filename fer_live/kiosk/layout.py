@@ -1,6 +1,6 @@
 """The kiosk's screen, made to be read from afar: picture, a card for each visitor, the notice, the button, the idle screen.
 
-ISO 9241-303 asks for letters of 16 minutes of arc, 14 mm at three metres. On a screen 30 cm high (24 inch) the capitals of a
+ISO 9241-303 asks for letters of 16 minutes of arc, 14 mm at three meters. On a screen 30 cm high (24 inch) the capitals of a
 card's word are 16 mm high with three visitors and 29 mm with one, those of its bars 10 to 12 mm, those of the notice 7 to
 9 mm, on the idle screen 12 mm; on one 53 cm high (43 inch) all are 1.8 times as high.
 """

@@ -95,7 +95,7 @@ class Recognizer:
     def __call__(self, picture, color=None):
         """Recognize the faces of one picture, or of each in a list: a Result, or a list of them.
 
-        picture: a path, an array, a PIL image, or the bytes or binary file of an encoded picture. An array is (H, W) grey,
+        picture: a path, an array, a PIL image, or the bytes or binary file of an encoded picture. An array is (H, W) gray,
         (H, W, 3) or (H, W, 4), of which alpha is left out; its values are 0..255, or as float 0..1. Files and PIL images are
         turned upright as their EXIF says.
         color: the order of an array's channels: "bgr" (default), as OpenCV has it, or "rgb", as PIL, imageio and matplotlib

@@ -74,7 +74,7 @@ def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tu
     haar: list[HaarFaceDetector] = []  # for video, for pictures
     yunet: list[YuNetFaceDetector] = []
     if name != "yunet":  # finer steps find each face more often
-        haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbours=5)]
+        haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbors=5)]
     if name != "haar":
         yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE)]
     if haar and yunet:

@@ -30,9 +30,9 @@ class Cascade:
         if self._loaded.empty():
             raise RuntimeError(f"OpenCV {cv2.__version__} has no {self.name}; install opencv-contrib-python==4.14.0.94")
 
-    def ready_for(self, grey: np.ndarray) -> cv2.CascadeClassifier:
+    def ready_for(self, gray: np.ndarray) -> cv2.CascadeClassifier:
         """The cascade, to search this picture (H, W) uint8 with."""
-        high, wide = grey.shape
+        high, wide = gray.shape
         if max(high, self._high) * max(wide, self._wide) > max(KEPT, WASTE * high * wide):
             self._load()
         self._high, self._wide = max(high, self._high), max(wide, self._wide)

@@ -41,7 +41,7 @@ class Detections:
         return cls(*(np.concatenate([getattr(part, name) for part in known]) for name in ("boxes", "landmarks", "scores")))
 
     def singled(self) -> Detections:
-        """Each face once: without those whose centre lies in the box of one before."""
+        """Each face once: without those whose center lies in the box of one before."""
         kept: list[int] = []
         for i, box in enumerate(self.boxes):
             if not any(same_face(box, self.boxes[j]) for j in kept):
@@ -81,6 +81,6 @@ class Detections:
 
 
 def same_face(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether the centre of box `a` (4,) lies in box `b`: one face, not two."""
+    """Whether the center of box `a` (4,) lies in box `b`: one face, not two."""
     x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
     return bool(b[0] <= x < b[2] and b[1] <= y < b[3])

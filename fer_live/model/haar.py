@@ -23,65 +23,65 @@ MIN_WEIGHT = 54.9
 
 
 class HaarFaceDetector:
-    """A frontal-face cascade on a grey picture reduced so far that the smallest face asked for is as large as its window.
+    """A frontal-face cascade on a gray picture reduced so far that the smallest face asked for is as large as its window.
 
     min_face: side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side, or of the `side`
     (in pixels) that is given, where the frame is made of smaller pictures.
-    step: ratio between the sizes that are searched. neighbours: overlapping hits that make a face.
+    step: ratio between the sizes that are searched. neighbors: overlapping hits that make a face.
 
     Many threads may use it at once. A shallow copy shares the cascades and has settings of its own.
     """
 
-    def __init__(self, min_face: float = MIN_FACE, step: float = 1.15, neighbours: int = 2, min_weight: float = MIN_WEIGHT):
+    def __init__(self, min_face: float = MIN_FACE, step: float = 1.15, neighbors: int = 2, min_weight: float = MIN_WEIGHT):
         # a cascade keeps the picture that it searches: two threads in one find each other's faces, or none
         self.cascades = Pool(lambda: Cascade(CASCADE), os.cpu_count() or 2)
-        self.min_face, self.step, self.neighbours, self.min_weight = min_face, step, neighbours, min_weight
+        self.min_face, self.step, self.neighbors, self.min_weight = min_face, step, neighbors, min_weight
 
     def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 BGR -> (N, 4) int32 xyxy inside the picture, the surest first; no face gives shape (0, 4)."""
-        grey, ratio_xy = self._reduced(image, side)
-        if grey is None:
+        gray, ratio_xy = self._reduced(image, side)
+        if gray is None:
             return np.empty((0, 4), np.int32)
-        hits_xywh, weights = self._search(grey)
+        hits_xywh, weights = self._search(gray)
         return _full_boxes(_singled(hits_xywh[weights >= self.min_weight]), ratio_xy, image.shape)
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | None]:
         """Look for known faces again where they were, in sizes near its own: for each of the boxes (N, 4)
         its new box (4,) int32 xyxy, or None. Hits are those of `detect`, at a tenth of its work, but for a face that is known
         to be there a weaker one will do."""
-        grey, ratio_xy = self._reduced(image, side)
-        return [self._again(grey, ratio_xy, image.shape, box) if grey is not None else None for box in boxes]
+        gray, ratio_xy = self._reduced(image, side)
+        return [self._again(gray, ratio_xy, image.shape, box) if gray is not None else None for box in boxes]
 
     def _again(
-        self, grey: np.ndarray, ratio_xy: tuple[float, float], shape: tuple[int, ...], box: np.ndarray
+        self, gray: np.ndarray, ratio_xy: tuple[float, float], shape: tuple[int, ...], box: np.ndarray
     ) -> np.ndarray | None:
         x1, y1, x2, y2 = box / [*ratio_xy, *ratio_xy]
         side = x2 - x1
         left, top = max(0, round(x1 - NEAR * side)), max(0, round(y1 - NEAR * side))
-        part = grey[top : round(y2 + NEAR * side), left : round(x2 + NEAR * side)]
+        part = gray[top : round(y2 + NEAR * side), left : round(x2 + NEAR * side)]
         if min(part.shape) < BASE:
             return None
         hits_xywh, _ = self._search(part, round(side / NEAR_SIZE), round(side * NEAR_SIZE))
         return _nearest(_full_boxes(hits_xywh + np.array([left, top, 0, 0]), ratio_xy, shape), box)
 
     def _reduced(self, image: np.ndarray, side: int | None) -> tuple[np.ndarray | None, tuple[float, float]]:
-        """The grey picture that is searched, or None if it is too small, and how much larger the full one is in x and y."""
+        """The gray picture that is searched, or None if it is too small, and how much larger the full one is in x and y."""
         height, width = image.shape[:2]
         smallest = self.min_face if self.min_face >= 1 else self.min_face * (side or min(height, width))
         scale = min(1.0, BASE / max(smallest, BASE))
         if min(height, width) * scale < BASE:
             return None, (1.0, 1.0)
-        if scale < 1:  # the colours are reduced with the picture: three small planes cost less than one large grey one
+        if scale < 1:  # the colors are reduced with the picture: three small planes cost less than one large gray one
             size_wh = round(width * scale), round(height * scale)
             image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale > 0.5 else cv2.INTER_LINEAR)
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        return grey, (width / grey.shape[1], height / grey.shape[0])
+        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        return gray, (width / gray.shape[1], height / gray.shape[0])
 
-    def _search(self, grey: np.ndarray, smallest: int = BASE, largest: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Hits (N, 4) float xywh and their weights (N,), the surest first. Sizes are pixels of `grey`; 0 sets no limit."""
+    def _search(self, gray: np.ndarray, smallest: int = BASE, largest: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Hits (N, 4) float xywh and their weights (N,), the surest first. Sizes are pixels of `gray`; 0 sets no limit."""
         with self.cascades.lent() as cascade:
-            boxes_xywh, _, weights = cascade.ready_for(grey).detectMultiScale3(
-                grey, scaleFactor=self.step, minNeighbors=self.neighbours, minSize=(max(BASE, smallest),) * 2,
+            boxes_xywh, _, weights = cascade.ready_for(gray).detectMultiScale3(
+                gray, scaleFactor=self.step, minNeighbors=self.neighbors, minSize=(max(BASE, smallest),) * 2,
                 maxSize=(largest, largest), outputRejectLevels=True,
             )
         if not len(boxes_xywh):
@@ -100,7 +100,7 @@ def _full_boxes(hits_xywh: np.ndarray, ratio_xy: tuple[float, float], shape: tup
 
 
 def _nearest(boxes: np.ndarray, box: np.ndarray) -> np.ndarray | None:
-    """The box whose centre is nearest to that of `box`, if it is nearer than half a side: others are other faces."""
+    """The box whose center is nearest to that of `box`, if it is nearer than half a side: others are other faces."""
     if not len(boxes):
         return None
     ways = np.abs(boxes[:, :2] + boxes[:, 2:] - box[:2] - box[2:]).max(1) / 2
@@ -109,7 +109,7 @@ def _nearest(boxes: np.ndarray, box: np.ndarray) -> np.ndarray | None:
 
 
 def _singled(boxes_xywh: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4), the surest first, without those whose centre lies in a surer one: the same face, found twice."""
+    """Boxes (N, 4), the surest first, without those whose center lies in a surer one: the same face, found twice."""
     kept: list[np.ndarray] = []
     for box in boxes_xywh:
         x, y = box[0] + box[2] / 2, box[1] + box[3] / 2

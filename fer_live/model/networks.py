@@ -35,14 +35,14 @@ class EmotionNet(nn.Module):
         self.has_trained_heads = False  # whether the heads came with the weights that training starts from
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, P, S, S) normalised -> (N, F); enlarges the input to the resolution that the network was trained at."""
+        """(N, P, S, S) normalized -> (N, F); enlarges the input to the resolution that the network was trained at."""
         if x.shape[-1] != self.resolution:
             size = (self.resolution, self.resolution)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
         return cast(torch.Tensor, self.dropout(self.trunk(x)))
 
     def forward_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(N, P, S, S) normalised -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
+        """(N, P, S, S) normalized -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
         features = self.features(x)
         return {name: linear(features) for name, linear in self.heads.items()}
 
@@ -151,7 +151,7 @@ def _read_weights(path: Path) -> dict[str, Any]:
 def _load_trunk(trunk: nn.Module, source: dict[str, torch.Tensor], path: Path) -> None:
     """Copy ImageNet weights into the trunk: by name, or where the names differ by position, if kinds and shapes agree.
 
-    Three colour planes of the first convolution are summed for a one-plane network, which is exact for grey pictures
+    Three color planes of the first convolution are summed for a one-plane network, which is exact for gray pictures
     under a mean and deviation that are the same for all planes.
     """
     target = trunk.state_dict()

@@ -24,16 +24,16 @@ class PictureError(Exception):
     """A picture cannot be read. The text is the reason in a few words, without the file's name."""
 
 
-def read_picture(path: Path, grey: bool = False) -> np.ndarray | None:
+def read_picture(path: Path, gray: bool = False) -> np.ndarray | None:
     """As `load_picture`; None for what is damaged, no picture, too large, or cannot be read."""
     try:
-        return load_picture(path, grey)
+        return load_picture(path, gray)
     except PictureError:
         return None
 
 
-def load_picture(path: Path, grey: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, or (H, W) uint8 grey, upright; of a file that holds several, the first. Raises PictureError."""
+def load_picture(path: Path, gray: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, or (H, W) uint8 gray, upright; of a file that holds several, the first. Raises PictureError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -43,28 +43,28 @@ def load_picture(path: Path, grey: bool = False) -> np.ndarray:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PictureError((error.strerror or str(error)).lower()) from None
-    return decode_picture(content, grey)
+    return decode_picture(content, gray)
 
 
-def decode_picture(content: np.ndarray, grey: bool = False) -> np.ndarray:
+def decode_picture(content: np.ndarray, gray: bool = False) -> np.ndarray:
     """The same of the bytes (N,) uint8 of a file. Raises PictureError."""
     if not 0 < len(content) <= MOST_BYTES:
         raise PictureError("larger than 400 MB" if len(content) else "it is empty")
     if not _chunks_fit(content):
         raise PictureError("damaged")
-    image = _decode(content, grey)
+    image = _decode(content, gray)
     if image is None:
         raise PictureError(_why(content))
     return image
 
 
-def _decode(content: np.ndarray, grey: bool) -> np.ndarray | None:
+def _decode(content: np.ndarray, gray: bool) -> np.ndarray | None:
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+        image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
     except cv2.error:  # OpenCV raises for impossible sizes, and gives None for other damage
         image = None
     if image is None:
-        return _decode_with_pillow(content, grey)
+        return _decode_with_pillow(content, gray)
     if is_avif(content[:64].tobytes()):  # its own property says how it is turned, which OpenCV leaves out
         image = _turned(image, _orientation(content))
     return image
@@ -91,7 +91,7 @@ def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image[:, ::-1] if is_mirrored else image)
 
 
-def _decode_with_pillow(content: np.ndarray, grey: bool) -> np.ndarray | None:
+def _decode_with_pillow(content: np.ndarray, gray: bool) -> np.ndarray | None:
     """Kinds that OpenCV does not know: ICO, TGA, QOI, JPEG 2000 with halved color planes, and more."""
     from PIL import Image, ImageOps
 
@@ -103,10 +103,10 @@ def _decode_with_pillow(content: np.ndarray, grey: bool) -> np.ndarray | None:
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith("I;16"):
                 shades = (np.asarray(upright) >> 8).astype(np.uint8)
-                return shades if grey else cv2.cvtColor(shades, cv2.COLOR_GRAY2BGR)
+                return shades if gray else cv2.cvtColor(shades, cv2.COLOR_GRAY2BGR)
             if upright.mode in ("I", "F"):
                 return None
-            if grey:
+            if gray:
                 return np.asarray(upright.convert("L")).copy()
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
     except Exception:  # a decoder that is given anything raises anything

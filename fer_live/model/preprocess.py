@@ -1,8 +1,8 @@
 """The only pixel arithmetic between a picture and the network; training, evaluation and the live app all use it.
 
 FER2013's 48x48 pictures are, by measurement, Haar boxes: OpenCV's frontal cascade, run on 1,275 of them inside a mirrored
-border, gives a box with its centre at (0.50, 0.49) and a side of 0.98 of the picture (medians). So the live crop is the
-box itself, grey, at the pictures' own 48 pixels: the network never learnt from finer detail than that.
+border, gives a box with its center at (0.50, 0.49) and a side of 0.98 of the picture (medians). So the live crop is the
+box itself, gray, at the pictures' own 48 pixels: the network never learnt from finer detail than that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UPRIGHT = 5.0  # degrees up to which a face counts as upright; landmarks waver b
 def crop_faces(image: np.ndarray, boxes: np.ndarray, spec: ModelSpec, rolls: np.ndarray | None = None) -> np.ndarray:
     """Cut squares around boxes out of a picture and bring them to the size of the crops.
 
-    image: (H, W, 3) uint8 BGR, or (H, W) uint8 grey. boxes: (N, 4) int xyxy pixels, x2 and y2 exclusive; they may reach
+    image: (H, W, 3) uint8 BGR, or (H, W) uint8 gray. boxes: (N, 4) int xyxy pixels, x2 and y2 exclusive; they may reach
     over the border, where the picture's edge is repeated. rolls: (N,) degrees by which the faces are turned clockwise; their
     crops are turned back. Returns (N, S, S, C) uint8, S = spec.input_size, C = spec.channels.
     """
@@ -52,7 +52,7 @@ def resize_face(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def square_part(image: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
-    """The square part of `image` centred on `box`, its side the longer side of the box times (1 + margin)."""
+    """The square part of `image` centered on `box`, its side the longer side of the box times (1 + margin)."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (int(v) for v in box)
     side = max(1, round(max(x2 - x1, y2 - y1) * (1 + margin)))
@@ -89,4 +89,4 @@ def normalize(crops: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
         x = x.flip(1)  # BGR -> RGB
     mean = x.new_tensor(spec.mean).view(1, -1, 1, 1)
     std = x.new_tensor(spec.std).view(1, -1, 1, 1)
-    return (x / 255 - mean) / std  # one grey plane broadcasts to the planes of mean
+    return (x / 255 - mean) / std  # one gray plane broadcasts to the planes of mean

@@ -31,8 +31,8 @@ class ModelSpec:
     """All that is needed to use the weights; stored inside the checkpoint.
 
     arch: a timm name, or "resnet9". labels: class names in the order of the logits.
-    input_size: side S of the crops in pixels. channels: 1 for grey crops, 3 for colour ones.
-    mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on grey crops repeat them.
+    input_size: side S of the crops in pixels. channels: 1 for gray crops, 3 for color ones.
+    mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on gray crops repeat them.
     crop_margin: how much larger than the face box the crop is, as a share of the box (0.0 is the box itself).
     resolution: the side to which the network itself enlarges its input.
     heads: name of each head that the weights hold, and the temperature that divides its logits (arXiv:1706.04599).
@@ -113,7 +113,7 @@ def _whole(value: Any, low: int, high: int) -> bool:
 
 
 def _planes(values: object, spec: ModelSpec, low: float, high: float) -> bool:
-    """Whether these are numbers for one plane each: three of a colour crop, one or three of a grey one."""
+    """Whether these are numbers for one plane each: three of a color crop, one or three of a gray one."""
     if not isinstance(values, tuple) or len(values) not in (1, 3) or (spec.channels == 3 and len(values) != 3):
         return False
     return all(_number(value, low, high) for value in values)

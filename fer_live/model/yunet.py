@@ -211,15 +211,15 @@ def _detections(rows: np.ndarray, shape: tuple[int, ...]) -> Detections:
     points = rows[:, 4:14].reshape(-1, 5, 2)
     up = points[:, :2].mean(1) - points[:, 3:].mean(1)
     side = SIDE * np.sqrt(np.maximum(1, rows[:, 2] * rows[:, 3]))
-    centre = points.mean(1) + (UP * side / np.maximum(1e-3, np.hypot(up[:, 0], up[:, 1])))[:, None] * up
-    return Detections(_inside(centre, side, shape), points.copy(), rows[:, 14].copy())
+    center = points.mean(1) + (UP * side / np.maximum(1e-3, np.hypot(up[:, 0], up[:, 1])))[:, None] * up
+    return Detections(_inside(center, side, shape), points.copy(), rows[:, 14].copy())
 
 
-def _inside(centre: np.ndarray, side: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _inside(center: np.ndarray, side: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Squares (N, 4) int32 xyxy, moved into the picture as far as they fit: a cascade finds no face beyond it either."""
     size_wh = np.array(shape[1::-1])
     side = np.clip(np.rint(side), 1, size_wh.min())[:, None]
-    corner = np.clip(np.rint(centre - side / 2), 0, size_wh - side)
+    corner = np.clip(np.rint(center - side / 2), 0, size_wh - side)
     return np.concatenate([corner, corner + side], axis=1).astype(np.int32)
 
 

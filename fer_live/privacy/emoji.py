@@ -10,10 +10,10 @@ SKINS = {"angry": (60, 110, 240), "disgust": (90, 190, 130), "fear": (225, 190, 
 ALIKE = {"positive": "happy", "negative": "sad", "surprised": "surprise"}  # classes of a smaller set
 
 
-def draw_emoji(image: np.ndarray, centre: tuple[int, int], radius: int, label: str) -> None:
+def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: str) -> None:
     """Cover the disc of this `radius` in pixels on (H, W, 3) uint8 BGR with the face of `label`; of others with a plain one."""
     label = ALIKE.get(label, label)
-    face = _Face(image, centre, radius)
+    face = _Face(image, center, radius)
     face.disc(0, 0, 1.0, DARK)
     face.disc(0, 0, 0.95, SKINS.get(label, YELLOW))
     {"angry": _angry, "disgust": _disgust, "fear": _fear, "happy": _happy, "neutral": _neutral, "sad": _sad,
@@ -23,22 +23,22 @@ def draw_emoji(image: np.ndarray, centre: tuple[int, int], radius: int, label: s
 class _Face:
     """A pen in units of the radius, the middle of the face at (0, 0), y downwards."""
 
-    def __init__(self, image: np.ndarray, centre: tuple[int, int], radius: int):
-        self.image, self.centre, self.radius = image, centre, max(2, radius)
+    def __init__(self, image: np.ndarray, center: tuple[int, int], radius: int):
+        self.image, self.center, self.radius = image, center, max(2, radius)
         self.thick = max(1, round(0.09 * radius))
 
     def at(self, x: float, y: float) -> tuple[int, int]:
-        return round(self.centre[0] + x * self.radius), round(self.centre[1] + y * self.radius)
+        return round(self.center[0] + x * self.radius), round(self.center[1] + y * self.radius)
 
-    def disc(self, x: float, y: float, size: float, colour) -> None:
-        cv2.circle(self.image, self.at(x, y), max(1, round(size * self.radius)), colour, cv2.FILLED, cv2.LINE_AA)
+    def disc(self, x: float, y: float, size: float, color) -> None:
+        cv2.circle(self.image, self.at(x, y), max(1, round(size * self.radius)), color, cv2.FILLED, cv2.LINE_AA)
 
-    def arc(self, x: float, y: float, wide: float, high: float, start: int, end: int, colour=DARK, filled: bool = False) -> None:
+    def arc(self, x: float, y: float, wide: float, high: float, start: int, end: int, color=DARK, filled: bool = False) -> None:
         axes = max(1, round(wide * self.radius)), max(1, round(high * self.radius))
-        cv2.ellipse(self.image, self.at(x, y), axes, 0, start, end, colour, cv2.FILLED if filled else self.thick, cv2.LINE_AA)
+        cv2.ellipse(self.image, self.at(x, y), axes, 0, start, end, color, cv2.FILLED if filled else self.thick, cv2.LINE_AA)
 
-    def line(self, *points: tuple[float, float], colour=DARK) -> None:
-        cv2.polylines(self.image, [np.array([self.at(*p) for p in points])], False, colour, self.thick, cv2.LINE_AA)
+    def line(self, *points: tuple[float, float], color=DARK) -> None:
+        cv2.polylines(self.image, [np.array([self.at(*p) for p in points])], False, color, self.thick, cv2.LINE_AA)
 
     def eyes(self, size: float = 0.11, high: float = 1.5) -> None:
         for side in (-1, 1):

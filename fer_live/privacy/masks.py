@@ -13,7 +13,7 @@ from fer_live.privacy.emoji import draw_emoji
 from fer_live.types import Analysis
 
 MASKS = ("blur", "pixelate", "emoji")
-PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean colours; smooth ones tell more than patches do
+PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean colors; smooth ones tell more than patches do
 MARGIN, ABOVE = 0.3, 0.45  # of the box's side: a Haar box ends at brows, chin and cheeks, a head does not
 MEMORY_S = 1.0  # a face that is lost stays covered for so long
 GROWTH = 0.5  # of the side in a second: where a lost face may have gone
@@ -25,7 +25,7 @@ YUNET_SCORE = 0.5  # of a hit that is covered; one that is shown has more
 class Mask:
     """Analysis -> the same Analysis whose frame has every face covered.
 
-    kind: "blur" and "pixelate" leave a few mean colours, from which no sharpening brings a face back, "emoji" draws the
+    kind: "blur" and "pixelate" leave a few mean colors, from which no sharpening brings a face back, "emoji" draws the
     expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
     believe it, what is remembered, and what a second, laxer look finds, from the front, in profile or tilted. look: whether to
     take it. memory_s: 0 for pictures that stand alone. min_face: the smallest face that is looked for elsewhere, in pixels or,
@@ -96,23 +96,23 @@ class SecondLook:
         scale = min(1.0, BASE / max(smallest, BASE))
         size_wh = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale > 0.5 else cv2.INTER_LINEAR)
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        found = self._hits(self.front, grey, 1)
+        gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        found = self._hits(self.front, gray, 1)
         self.turn = (self.turn + 1) % 4
         if self.thorough or self.turn == 0:
-            found += self._hits(self.side, grey, 2)
+            found += self._hits(self.side, gray, 2)
         if self.thorough or self.turn == 2:  # the cascade knows only faces that look to one side
-            found += [(size_wh[0] - x - w, y, w, h) for x, y, w, h in self._hits(self.side, cv2.flip(grey, 1), 2)]
+            found += [(size_wh[0] - x - w, y, w, h) for x, y, w, h in self._hits(self.side, cv2.flip(gray, 1), 2)]
         boxes = [(int(x / scale), int(y / scale), round((x + w) / scale), round((y + h) / scale)) for x, y, w, h in found]
         if self.thorough or self.turn == 1:
             self.yunet.min_face = max(1, smallest)
             boxes += map(tuple, self.yunet.detect(image).boxes.tolist())
         return boxes
 
-    def _hits(self, cascade: Cascade, grey: np.ndarray, neighbours: int) -> list:
-        if min(grey.shape) < BASE:
+    def _hits(self, cascade: Cascade, gray: np.ndarray, neighbors: int) -> list:
+        if min(gray.shape) < BASE:
             return []
-        found = cascade.ready_for(grey).detectMultiScale(grey, scaleFactor=1.15, minNeighbors=neighbours, minSize=(BASE, BASE))
+        found = cascade.ready_for(gray).detectMultiScale(gray, scaleFactor=1.15, minNeighbors=neighbors, minSize=(BASE, BASE))
         return list(found)
 
 
@@ -130,14 +130,14 @@ def _grown(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int,
 
 
 def _near(lost: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> bool:
-    """Whether `box` is where the lost face has moved: its centre lies in it, and it is of like size."""
+    """Whether `box` is where the lost face has moved: its center lies in it, and it is of like size."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     like = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
     return like and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
 
 
 def _coarsen(image: np.ndarray, box: tuple[int, int, int, int], smooth: bool) -> None:
-    """Leave a few mean colours of this part of the picture, as patches or, if `smooth`, run into each other."""
+    """Leave a few mean colors of this part of the picture, as patches or, if `smooth`, run into each other."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     if x1 >= x2 or y1 >= y2:

@@ -1,6 +1,6 @@
 """The network on a CUDA GPU: 16 bits, pinned memory, and CUDA graphs captured for a few sizes of batch.
 
-A graph replays the copy up, normalisation, network and copy down as one launch; kernels launched one by one would leave a
+A graph replays the copy up, normalization, network and copy down as one launch; kernels launched one by one would leave a
 GPU waiting for Python at the few faces of a webcam (docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 Crops are cut on the host: 48x48 of each face is 2 kB, the frame around them 3 MB.
 """
