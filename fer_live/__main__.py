@@ -66,7 +66,7 @@ def run(config: Config) -> int:
         source, is_demo = enter_source(config.source, stack)
         if not isinstance(source, VideoFile | ImageFiles):
             run_camera(config, source, is_demo, stop, stack)
-            # a live run ends when it is told to; whoever starts a kiosk anew must know that nobody there has ended it
+            # a live run ends on a signal; whatever restarts a kiosk must see that no visitor ended it
             return 128 + caught[0] if caught and config.kiosk else 0
         if config.kiosk:
             raise SourceError("a kiosk shows a camera, a stream or the demo; leave out --kiosk to watch a file")

@@ -44,7 +44,7 @@ def run_live(
 ) -> int:
     """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
 
-    `sinks` may change while it runs. failed: is told of a sink that cannot be written, and takes it out; without it the run
+    `sinks` may change while it runs. failed: is given a sink that cannot be written, and takes it out; without it the run
     ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
     to the calling thread, which must be the main one.
     """

@@ -197,7 +197,7 @@ class Step(Protocol):
     def __call__(self, analysis: Analysis, /) -> Analysis: ...
     def forget(self) -> None:
         """Forget everyone who was there."""
-    def anew(self) -> Step:
+    def for_new_video(self) -> Step:
         """The same for another video."""
 
 
@@ -236,7 +236,7 @@ class FileSink(Sink, Protocol):
     """What a file's results are written to."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was written, for the user; "" for nothing."""
 
 

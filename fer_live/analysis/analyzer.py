@@ -29,7 +29,7 @@ import numpy as np
 from fer_live.analysis import lookahead
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
 from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
-from fer_live.analysis.detection import EVERY, ScheduledDetector, anew
+from fer_live.analysis.detection import EVERY, ScheduledDetector, for_new_video
 from fer_live.analysis.endings import endings
 from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.smoothing import Smoother
@@ -78,7 +78,7 @@ class Analyzer:
         self.labels = self.reduction.labels if self.reduction else classifier.spec.labels
         self.steps = list(steps)
         self._stepping = threading.Lock()  # pictures may come from many threads, and steps need not be made for that
-        self._unused_detector = anew(detector)  # as it was given: a load governor changes the settings of the one at work
+        self._unused_detector = for_new_video(detector)  # as given: a load governor changes the one at work
         self._busy = threading.Lock()
 
     @classmethod
@@ -128,8 +128,8 @@ class Analyzer:
 
     def new_stream(self) -> Analyzer:
         """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
-        steps = [step.anew() for step in self.steps]
-        return Analyzer(self.classifier, anew(self._unused_detector), self.still_detector, self.label_set, steps)
+        steps = [step.for_new_video() for step in self.steps]
+        return Analyzer(self.classifier, for_new_video(self._unused_detector), self.still_detector, self.label_set, steps)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -194,7 +194,7 @@ class Located:
 
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
-    crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered is not guessed anew
+    crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered has none
     found: Detections  # what the detector says of the frame
     views: tuple[Visibility, ...] = ()  # of each crop: how well the face was seen
     begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames

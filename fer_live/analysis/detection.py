@@ -72,7 +72,7 @@ class ScheduledDetector:
         kept = [one for one in again if one is not None and not any(same_face(one.boxes[0], other) for other in found.boxes)]
         return self._remember(Detections.joined([found, *kept]), again)
 
-    def anew(self) -> ScheduledDetector:
+    def for_new_video(self) -> ScheduledDetector:
         """The same for another video, with settings of its own."""
         return ScheduledDetector(copy.copy(self.searcher), self.every)
 
@@ -87,6 +87,6 @@ class ScheduledDetector:
         return found
 
 
-def anew(detector: FaceDetector) -> FaceDetector:
+def for_new_video(detector: FaceDetector) -> FaceDetector:
     """The same for another video; what has no memory is shared."""
-    return detector.anew() if isinstance(detector, ScheduledDetector) else detector
+    return detector.for_new_video() if isinstance(detector, ScheduledDetector) else detector

@@ -44,7 +44,7 @@ class FaceTracker:
     is remembered through misses of up to `memory_s`, an unconfirmed one through `patience_s`. It is shown through a miss
     only while its place still looks as it did, so that no box is left behind by a cut or a visitor who steps aside.
     Tracks expire before they are matched: a face that comes after a pause gets a new id. In films of one frame a second or
-    less the usual interval between frames is no pause. Time that goes back begins anew.
+    less the usual interval between frames is no pause. Where time goes back, tracking restarts.
     """
 
     def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):

@@ -53,7 +53,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
                  pace, 1 if stills else 4, progress=config.log_level <= logging.INFO)
     if config.analysis.calibrate_s and not analyzer.baseline.learned:
         logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
-    written = [told for sink in sinks if (told := sink.told)]
+    written = [summary for sink in sinks if (summary := sink.summary)]
     if written:
         logger.info("wrote " + " and ".join(written))
 

@@ -202,7 +202,7 @@ class Looks:
         """Forget what everyone looks like."""
         self.kept = ()
 
-    def anew(self) -> Looks:
+    def for_new_video(self) -> Looks:
         """The same for another video."""
         return Looks()
 

@@ -14,7 +14,7 @@ from fer_live.types import Analysis
 class Heartbeat:
     """A sink: READY=1 with the first picture, WATCHDOG=1 while pictures come, STOPPING=1 at the end.
 
-    It is written to by the live loop only, so that a camera or a stage that hangs is noticed: systemd then starts anew.
+    It is written to by the live loop only, so that a camera or a stage that hangs is noticed: systemd then restarts it.
     """
 
     def __init__(self, environment: dict[str, str] | None = None):

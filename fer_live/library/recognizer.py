@@ -61,7 +61,7 @@ class Recognizer:
     """What `fer_live.load()` returns: call it with pictures; `stream` and `video` follow faces over time.
 
     analyzer: the Analyzer that does the work; one of your own parts can be given. labels: the seven class names.
-    Many threads may call it, and follow a stream each, at the same time. Pickled, as by multiprocessing, it is loaded anew,
+    Many threads may call it, and follow a stream each, at the same time. Pickled, as by multiprocessing, it is loaded again,
     once, in the other process.
 
     >>> fer = fer_live.load(device="cpu")

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-KEPT = 16_000_000  # pixels of a buffer that is not worth loading the cascade anew for
+KEPT = 16_000_000  # pixels of a buffer that does not justify reloading the cascade
 WASTE = 4  # times the size of the picture: a larger buffer is let go
 
 
@@ -15,7 +15,7 @@ class Cascade:
     """A cascade of OpenCV's, by the name of its file, for one thread at a time.
 
     It keeps a buffer as wide as the widest and as high as the highest picture that it was given: after a very wide and a very
-    tall one every search would fail for lack of memory. Then it is loaded anew, which takes 25 ms. Raises RuntimeError where
+    tall one every search would fail for lack of memory. It is then reloaded, which takes 25 ms. Raises RuntimeError where
     OpenCV has no such file.
     """
 

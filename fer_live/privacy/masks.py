@@ -53,7 +53,7 @@ class Mask:
                 draw_emoji(image, ((x1 + x2) // 2, (y1 + y2) // 2), radius, face.label)
         return replace(analysis, frame=replace(frame, image=image))
 
-    def anew(self) -> Mask:
+    def for_new_video(self) -> Mask:
         """The same for another video."""
         return Mask(self.kind, self.memory_s, self.look is not None, self.min_face)
 

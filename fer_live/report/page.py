@@ -161,7 +161,7 @@ def _notes(session: Session) -> list[str]:
     if session.lost:
         notes.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
     if session.parts > 1:
-        notes.append(f"The times begin anew {session.parts - 1:,} times: the parts were put one after another, and person 2.1 is "
+        notes.append(f"The times start again {session.parts - 1:,} times: the parts follow one another, and person 2.1 is "
                      "person 1 of the second part.")
     if session.skipped or session.skipped_faces:
         notes.append(f"Left out: {session.skipped:,} lines that are no frames, and {session.skipped_faces:,} faces without a "

@@ -16,7 +16,7 @@ from fer_live.report.totals import Person, Session
 
 HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
 SLATE_S = 5.0  # while the camera is lost a frame comes each second; where none comes for longer, nothing was logged
-GAP_S = 1.0  # the shortest time without a face that is told as a gap
+GAP_S = 1.0  # the shortest time without a face that is reported as a gap
 FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
 KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
 OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed

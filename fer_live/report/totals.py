@@ -56,7 +56,7 @@ class Session:
     event_counts: Counter = field(default_factory=Counter)
     bins: list[dict[int, float]] = field(default_factory=list)  # label -> face-seconds in each bin_s of the span
     bin_s: float = 0.1
-    parts: int = 1  # logs that were put together, told by their times beginning anew
+    parts: int = 1  # logs that were put together, recognized by times that start again
     stills: bool = False  # pictures, which have no times: only `counts` say anything
     most: int = 0  # faces in one frame
     skipped: int = 0  # lines that are no frame of a log

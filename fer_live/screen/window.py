@@ -162,7 +162,7 @@ class KioskWindow:
         cv2.imshow(TITLE, image)
 
     def _look(self, now_s: float) -> None:
-        """Open it anew if it stayed black: Qt leaves about every fifth window unpainted that takes the place of a closed one."""
+        """Open it again if it stayed black: Qt leaves about every fifth window unpainted that takes the place of a closed one."""
         if self.look_s and now_s >= self.look_s:
             self.look_s = 0.0
             if self.tries < TRIES and self.is_blank(TITLE):

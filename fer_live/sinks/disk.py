@@ -1,4 +1,4 @@
-"""Files that are made anew and never overwrite; under a recording, one that a thread brings to the disk itself."""
+"""New files that never overwrite others; under a recording, one that a thread brings to the disk itself."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Log:
         self.has_names = False
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was written, for the user; "" for nothing."""
         return str(self.path) if self.file is not None else ""
 

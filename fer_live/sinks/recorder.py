@@ -65,7 +65,7 @@ class VideoRecorder:
         return self
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was written, for the user; "" for nothing."""
         return str(self.path) if self.has_file else ""
 
@@ -150,7 +150,7 @@ class VideoRecorder:
         if self.sound:
             self.sound.close()
         if file is not None:
-            with suppress(OSError):  # told already
+            with suppress(OSError):  # reported already
                 file.close()
 
     def _finish(self) -> None:
@@ -207,7 +207,7 @@ class PictureWriter:
         return path if _keeps_color(path.suffix) else path.with_name(path.name + ".png")
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was written, for the user; "" for nothing."""
         if not self.is_folder or not self.written:
             return str(self.last or "")

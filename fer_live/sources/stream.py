@@ -76,7 +76,7 @@ class Stream:
         self.shown = Shown(self.track)
 
     def _open_parts(self, limits: dict) -> None:
-        """Open a series of parts anew where FFmpeg found no JPEG: it takes only those that call themselves image/jpeg."""
+        """Reopen a series of parts where FFmpeg found no JPEG: it takes only those that call themselves image/jpeg."""
         assert self.container is not None
         self.container.close()
         self.container, self.track = open_video(self.address, "check that the camera is still streaming", **BARE_JPEGS, **limits)
@@ -143,7 +143,7 @@ class Stream:
             yield last  # the last picture stays, as in a player
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """All frames that can be decoded, also beyond damaged places, which are told once."""
+        """All frames that can be decoded, also beyond damaged places, which are reported once."""
         assert self.container is not None and self.track is not None
         is_damaged = False
         for packet in packets_of(self.container, self.track):

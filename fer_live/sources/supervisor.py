@@ -22,7 +22,7 @@ MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
 class Supervised:
     """A live source that does not end: while the camera is lost its frames are slates, marked `is_slate`.
 
-    name: for messages. connect: gives the source anew, not yet entered. draw_slate: maps (height, width) and a text to a
+    name: for messages. connect: gives the source again, not yet entered. draw_slate: maps (height, width) and a text to a
     picture. tell: called with "lost" or "found" and what there is to say of it. wait: begin with a slate where there is no
     camera yet; otherwise entering raises SourceError.
     """
