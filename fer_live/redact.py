@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -57,3 +58,12 @@ def _redact_part(part: str) -> str:
     """A separator and key=value, or a word without a value, which may be the rest of one with & in it."""
     key, equals, _ = part.partition("=")
     return key + "=" + HIDDEN if equals else part[0] + (HIDDEN if part[1:] else "")
+
+
+# What the program itself is given in its environment and nobody else needs to know.
+SECRET_VARIABLES = ("FER_LIVE_TOKEN", "FER_LIVE_MQTT_PASSWORD", "FER_LIVE_WEBHOOK_TOKEN")
+
+
+def command_environment(more: dict[str, str]) -> dict[str, str]:
+    """The environment for a user's command: the program's own without its secrets, and `more`."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES} | more

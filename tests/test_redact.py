@@ -14,7 +14,7 @@ import pytest
 from fer_live.app.outputs import Outputs
 from fer_live.kiosk import __main__ as kiosk
 from fer_live.model.spec import EMOTIONS
-from fer_live.redact import redact, redact_address
+from fer_live.redact import SECRET_VARIABLES, redact, redact_address
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
 from fer_live.sources.hooks import Hooks
@@ -179,3 +179,15 @@ def fetch(address: str) -> bytes:
             return b"".join(answer.readline() for _ in range(6)) if "events" in address else answer.read()
     except urllib.error.HTTPError as error:
         return error.read()
+
+
+def test_hooks_do_not_get_the_programs_own_secrets(tmp_path, monkeypatch):
+    for name in SECRET_VARIABLES:
+        monkeypatch.setenv(name, "hidden-secret")
+    monkeypatch.setenv("OTHERS_OWN", "visible")
+    hooks, path = Hooks({"lost": f"env > {tmp_path / 'env'}"}, "camera 0"), tmp_path / "env"
+    hooks("lost", "unplugged")
+    for process in hooks.running.values():
+        process.wait(10)
+    said = path.read_text()
+    assert "hidden-secret" not in said and "OTHERS_OWN=visible" in said and "FER_LIVE_REASON=unplugged" in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -14,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_live.outgoing.events import ENTER, HOLD, LEAVE, Event, Values
+from fer_live.redact import command_environment
 
 logger = logging.getLogger("fer_live")
 
 MOST_RUNNING = 8  # commands at a time; more events wait
 DEFAULT_HOLD_S = 1.0
 WHAT = re.compile(r"([^\s:]+)(?::([0-9]+(?:\.[0-9]+)?))?")
-SECRETS = ("FER_LIVE_TOKEN", "FER_LIVE_MQTT_PASSWORD", "FER_LIVE_WEBHOOK_TOKEN")  # no command needs to know them
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +122,7 @@ class Commands:
                  "CONFIDENCE": f"{event.confidence:.4f}", "SECONDS": f"{event.seconds:.3f}",
                  "TIME": datetime.fromtimestamp(event.unix_s, UTC).isoformat(timespec="milliseconds"),
                  "SNAPSHOT": str(snapshot or "")}
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
-        environment |= {f"FER_LIVE_{name}": value for name, value in found.items()}
+        environment = command_environment({f"FER_LIVE_{name}": value for name, value in found.items()})
         try:
             process = subprocess.Popen(rule.command, shell=True, stdin=subprocess.DEVNULL, stdout=2, env=environment)
         except OSError as error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 
-from fer_live.redact import redact
+from fer_live.redact import command_environment, redact
 
 logger = logging.getLogger("fer_live")
 
@@ -34,7 +33,7 @@ class Hooks:
         names = {"FER_LIVE_EVENT": event, "FER_LIVE_CAMERA": redact(self.camera), "FER_LIVE_REASON": redact(reason)}
         try:
             self.running[event] = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=2,
-                                                   env={**os.environ, **names})
+                                                   env=command_environment(names))
         except (OSError, ValueError) as error:
             logger.warning(f"--on-camera-{event}: cannot start the command ({redact(str(error))})")
 
