@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from fer_live.screen import text
+from fer_live.screen.qr_code import qr_code
 from fer_live.types import OutputError
 
 INK, PAPER = (30, 30, 30), (255, 255, 255)
-QUIET = 4  # modules of white around a QR code, as ISO/IEC 18004 asks
 LEADING = 1.3  # height of a line in sizes of its letters
 
 
@@ -44,7 +44,10 @@ class Notice:
     def __init__(self, words: list[dict[str, str]], facts: Facts, turn_s: float = 8.0):
         self.sentences = [say(w, facts) for w in words]
         self.turn_s = turn_s
-        self.code = qr_code(facts.policy_url) if facts.policy_url else None
+        try:
+            self.code = qr_code(facts.policy_url) if facts.policy_url else None
+        except ValueError as error:
+            raise OutputError(f"--policy-url: {error}") from None
         text.check(self.sentences)
 
     def turn(self, time_s: float) -> int:
@@ -96,18 +99,3 @@ def say(words: dict[str, str], facts: Facts) -> str:
     if facts.policy_url:
         parts.append(words["policy"])
     return " ".join(parts)
-
-
-def qr_code(address: str) -> np.ndarray:
-    """A QR code (S, S) uint8, one pixel a module, black on white with a quiet zone. Raises OutputError if it does not fit."""
-    try:
-        code = cv2.QRCodeEncoder.create().encode(address)
-    except cv2.error:
-        raise OutputError(f"--policy-url: {address!r} does not fit a QR code; give a shorter address") from None
-    ring = QUIET - _border(code)
-    return cv2.copyMakeBorder(code, ring, ring, ring, ring, cv2.BORDER_CONSTANT, value=255)
-
-
-def _border(code: np.ndarray) -> int:
-    """How many white modules OpenCV's encoder has already left around the code."""
-    return int(np.argmax((code == 0).any(axis=1)))
