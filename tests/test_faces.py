@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.analysis.label_sets import LABEL_SETS, Reduction
+from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker, _look
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
-from fer_live.screen.palette import COLORS
 from fer_live.types import UNSURE, Analysis, Face, Frame, Rates, View
 
 NOBODY = np.empty((0, 4), np.int32)
@@ -302,16 +301,6 @@ def test_text_is_legible_on_any_background(background):
     drawn = shown((480, 640, 3)[:2], (face(200, 150, 400, 350),), background, fps=False)
     plate = drawn[131:148, 208:290].reshape(-1, 3).astype(int).max(1)  # the label above the box
     assert (plate < 60).mean() > 0.4 and (plate > 200).mean() > 0.05, "white letters on a dark plate"
-
-
-def test_colors_differ_for_all_labels_even_in_brightness_or_blue():
-    """Pairs are told apart by lightness or by blue against yellow, which every common color blindness keeps."""
-    lab = {name: cv2.cvtColor(np.uint8([[c]]), cv2.COLOR_BGR2LAB)[0, 0].astype(int) for name, c in COLORS.items()}
-    together = ({*EMOTIONS, UNSURE}, {*LABEL_SETS["basic"], UNSURE})
-    assert set(COLORS) == set.union(*together)
-    for names in together:
-        for a, b in itertools.combinations(sorted(names), 2):
-            assert abs(lab[a][0] - lab[b][0]) + abs(lab[a][2] - lab[b][2]) >= 18, (a, b)
 
 
 def test_the_view_decides_what_is_drawn():

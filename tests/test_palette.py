@@ -1,28 +1,84 @@
-"""One palette: every view of a face shows its label in the same color."""
+"""One palette: every view of a face shows its label in the same color, and the colors can be told apart."""
 
+import itertools
 import re
 
-from fer_live.screen.palette import COLORS, WEB_DARK, WEB_LIGHT, as_hex
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.model.spec import EMOTIONS
+from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, DARKEST_LIGHT, LIGHTEST_DARK, PLATE, WHITE, as_hex, contrast
+from fer_live.types import UNSURE
 from tests.conftest import ROOT
 
 WEB = ROOT / "fer_live" / "assets" / "web"
+# What an eye without one kind of cone sees of linear sRGB: Machado, Oliveira and Fernandes 2009, severity 1.0.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+LEAST = 0.09  # in OKLab; about 0.02 can just be seen
 
 
-def test_the_web_view_has_the_palettes_colors():
+def oklab(bgr, sight):
+    """Ottosson 2020."""
+    srgb = np.array(bgr[::-1]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
+    cones = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                      [0.0883024619, 0.2817188376, 0.6299787005]]) @ seen
+    return np.array([[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+                     [0.0259040371, 0.7827717662, -0.8086757660]]) @ np.cbrt(cones)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("colors", [COLORS, COLORS_ON_LIGHT], ids=["on dark", "on light"])
+def test_every_two_labels_are_told_apart(colors, sight):
+    for a, b in itertools.combinations((*EMOTIONS, UNSURE), 2):
+        assert np.linalg.norm(oklab(colors[a], sight) - oklab(colors[b], sight)) >= LEAST, (a, b)
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
+
+
+def test_colors_reach_three_to_one_on_their_ground():
+    for name in COLORS:
+        for ground in ((0, 0, 0), PLATE, LIGHTEST_DARK):
+            assert contrast(COLORS[name], ground) >= 3, name
+        for ground in (DARKEST_LIGHT, WHITE):
+            assert contrast(COLORS_ON_LIGHT[name], ground) >= 3, name
+
+
+def test_a_label_has_one_hue_on_every_ground():
+    def hue(color):
+        return cv2.cvtColor(np.uint8([[color]]), cv2.COLOR_BGR2HSV)[0, 0, 0] * 2.0
+
+    for name in set(EMOTIONS) - {"neutral"}:
+        apart = abs(hue(COLORS[name]) - hue(COLORS_ON_LIGHT[name]))
+        assert min(apart, 360 - apart) < 60, name
+
+
+def test_the_web_pages_have_the_palettes_colors():
     light, dark = (WEB / "style.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
-    given = [dict(re.findall(r"--(\w+): (#\w+);", part.split("* {")[0])) for part in (light, dark)]
-    wanted = {name: as_hex(color) for name, color in COLORS.items()}
-    shown = {"light": given[0], "dark": given[0] | given[1]}
-    for scheme, own in (("light", WEB_LIGHT), ("dark", WEB_DARK)):
-        assert {name: shown[scheme][name] for name in wanted} == {**wanted, **own}, scheme
-    assert not {shown["light"]["other"], shown["dark"]["other"]} & set(wanted.values()), "an unknown label looks like no other"
+    parts = [light, dark.split("* {")[0], (WEB / "overlay.css").read_text()]
+    given = [dict(re.findall(r"--(\w+): (#\w+);", part)) for part in parts]
+    for shown, colors in zip((given[0], given[0] | given[1], given[2]), (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):
+        wanted = {name: as_hex(color) for name, color in colors.items()}
+        assert {name: shown[name] for name in wanted} == wanted
+        assert shown["other"] not in wanted.values(), "an unknown label looks like no other"
     assert f'stroke="{as_hex(COLORS["happy"])}"' in (WEB / "icon.svg").read_text()
 
 
 def test_no_other_module_has_colors_of_labels():
     """A color that is written down twice is soon two colors."""
-    numbers = [f"({b}, {g}, {r})" for b, g, r in COLORS.values() if len({b, g, r}) > 1]
-    texts = numbers + [as_hex(color) for color in COLORS.values()]
+    colors = [*COLORS.values(), *COLORS_ON_LIGHT.values()]
+    numbers = [f"({b}, {g}, {r})" for b, g, r in colors if len({b, g, r}) > 1]
+    texts = numbers + [as_hex(color) for color in colors]
     for path in (ROOT / "fer_live").rglob("*.py"):
         found = [text for text in texts if text in path.read_text().lower()]
         assert not found or path.name == "palette.py", path

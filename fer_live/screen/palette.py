@@ -1,5 +1,9 @@
-"""The color of each label, the same in the window, the kiosk, the web view and the report: Okabe and Ito's palette, told apart
-with any common color blindness (jfly.uni-koeln.de/color)."""
+"""The color of each label: one hue for each in the window, the kiosk, the web view and the report.
+
+Each label has a color for dark grounds and one for light grounds. All of them reach 3:1 against every ground that is no lighter
+than LIGHTEST_DARK or no darker than DARKEST_LIGHT (WCAG 2.2, 1.4.11), and two labels of one set differ by at least 0.09 in
+OKLab, also as seen with protanopia, deuteranopia and tritanopia (Machado et al. 2009). tests/test_palette.py holds both.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,37 @@ from fer_live.types import UNSURE
 
 Color = tuple[int, int, int]  # BGR, 0..255
 
-EMOTION_COLORS: dict[str, Color] = {
-    "angry": (0, 94, 213), "disgust": (115, 158, 0), "fear": (167, 121, 204), "happy": (66, 228, 240),
-    "neutral": (235, 235, 235), "sad": (178, 114, 0), "surprise": (233, 180, 86), UNSURE: (105, 105, 105),
+EMOTION_COLORS: dict[str, Color] = {  # on dark grounds
+    "angry": (28, 74, 224), "disgust": (104, 196, 132), "fear": (230, 133, 211), "happy": (28, 223, 255),
+    "neutral": (246, 246, 246), "sad": (251, 108, 106), "surprise": (252, 220, 112), UNSURE: (142, 142, 142),
+}
+EMOTION_COLORS_ON_LIGHT: dict[str, Color] = {
+    "angry": (12, 0, 176), "disgust": (58, 96, 10), "fear": (129, 9, 104), "happy": (8, 112, 178),
+    "neutral": (29, 29, 29), "sad": (224, 82, 26), "surprise": (194, 137, 0), UNSURE: (128, 128, 128),
 }
 SAME = {"positive": "happy", "negative": "angry", "surprised": "surprise"}  # the smaller set of classes, never beside those
 COLORS: dict[str, Color] = {**EMOTION_COLORS, **{name: EMOTION_COLORS[like] for name, like in SAME.items()}}
+COLORS_ON_LIGHT: dict[str, Color] = {
+    **EMOTION_COLORS_ON_LIGHT, **{name: EMOTION_COLORS_ON_LIGHT[like] for name, like in SAME.items()}}
+LIGHTEST_DARK: Color = (51, 51, 51)  # the lightest ground that COLORS may lie on
+DARKEST_LIGHT: Color = (226, 230, 230)  # the darkest ground that COLORS_ON_LIGHT may lie on
 PLATE: Color = (24, 24, 24)  # behind text on a picture
 WHITE: Color = (255, 255, 255)
-# In the web view, by its color scheme: what would be hard to see on the page's ground there. #rrggbb
-WEB_LIGHT = {"neutral": "#c4c4c4"}
-WEB_DARK = {UNSURE: "#9a9a9a"}
 
 
 def as_hex(color: Color) -> str:
     """The color as #rrggbb."""
     blue, green, red = color
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def luminance(color: Color) -> float:
+    """Relative luminance as WCAG 2.2 defines it, 0 to 1."""
+    blue, green, red = (v / 3294.6 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in color)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a: Color, b: Color) -> float:
+    """The contrast of two colors as WCAG 2.2 defines it, 1 to 21."""
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
