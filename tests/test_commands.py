@@ -25,6 +25,7 @@ def test_wrong_arguments_are_reported_in_one_line(tmp_path, face_folders, capsys
         (["--resume", str(tmp_path)], "nothing to resume"),
         (["--data", str(face_folders), "--recipe", "smoke", "--out", str(tmp_path / "file" / "x")], "cannot write"),
         ([*base, "--recipe", "best", "--pretrained", "none"], "fewer than one batch"),
+        ([*base, "--recipe", "smoke", "--arch", "resnet9+resnet9", "--pretrained", "none"], "training.soup --logits"),
     ]
     for arguments, words in cases:
         assert train_main(arguments) == 2

@@ -17,6 +17,7 @@ from fer_live.analysis.runtimes.cuda_network import in_sizes
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.checkpoint import load_checkpoint, save_checkpoint
 from fer_live.model.device import DeviceError
+from fer_live.model.networks import build_model
 from fer_live.model.spec import CheckpointError
 from tests.conftest import ROOT
 from tests.test_training import QUICK, write_votes
@@ -203,6 +204,46 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
     assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "no")]) == 2
     (Path(runs[0]) / "last.pt").write_bytes(b"cut")
     assert release_main([runs[0], *data, "--out", str(tmp_path / "no")]) == 2
+
+
+def run_folder(folder, weights, spec, model):
+    """A folder as a soup leaves it, with these weights."""
+    folder.mkdir()
+    save_checkpoint(folder / "best_model.pt", model, spec, {})
+    (folder / "soup.json").write_text(json.dumps([{"command": weights, "seconds": 1, "share": 1.0}]))
+    return folder
+
+
+@onnx
+def test_averaged_logits_of_different_networks(tmp_path, face_folders, untrained, capsys):
+    """An ensemble weighs its members' logits by their shares, in PyTorch and exported; an ensemble of one adds its members."""
+    votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
+    data = ["--data", str(face_folders), "--votes", str(votes)]
+    one, spec = load_checkpoint(untrained)
+    torch.manual_seed(1)
+    other_spec = replace(spec, arch="mobilenetv3_small_050")
+    other = build_model(other_spec).eval()
+    for model in (one, other):
+        for linear in model.heads.values():
+            torch.nn.init.normal_(linear.weight)
+    runs = [run_folder(tmp_path / "a", "a", spec, one), run_folder(tmp_path / "b", "b", other_spec, other)]
+    assert soup_main([*map(str, runs), *data, "--out", str(tmp_path / "no")]) == 2 and "--logits" in capsys.readouterr().err
+    assert soup_main([*map(str, runs), *data, "--shares", "3,1", "--logits", "--out", str(tmp_path / "both")]) == 0
+    assert soup_main([str(tmp_path / "both"), str(runs[1]), *data, "--logits", "--out", str(tmp_path / "more")]) == 0
+    x = torch.rand(3, 1, 48, 48)
+    for name, shares in (("both", (0.75, 0.25)), ("more", (0.375, 0.625))):
+        mixed, mixed_spec = load_checkpoint(tmp_path / name / "best_model.pt")
+        with torch.inference_mode():
+            wanted = shares[0] * one(x) + shares[1] * other(x)
+            assert torch.allclose(mixed(x), wanted, atol=1e-4 * float(wanted.abs().max()))
+    assert mixed_spec.arch == "efficientnet_lite0+mobilenetv3_small_050+mobilenetv3_small_050"
+    record = json.loads((tmp_path / "more" / "soup.json").read_text())
+    assert [(part["command"], part["share"], part["averaged"]) for part in record] == [
+        ("a", 0.375, ["logits", "logits"]), ("b", 0.125, ["logits", "logits"]), ("b", 0.5, ["logits"])]
+    weights, exported = tmp_path / "both" / "best_model.pt", tmp_path / "both.onnx"
+    assert export_main(["--model", str(weights), "--out", str(exported)]) == 0
+    theirs, ours = EmotionClassifier(exported, runtime="onnx"), EmotionClassifier(weights, "cpu", None, "torch")
+    assert np.allclose(theirs(crops_of(5)), ours(crops_of(5)), atol=1e-4)
 
 
 @onnx

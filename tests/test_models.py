@@ -171,6 +171,13 @@ def test_checkpoints_store_their_spec_and_select_heads(untrained):
         load_checkpoint(untrained, head="nonsense")
 
 
+def test_a_file_names_a_few_networks_at_most(untrained, tmp_path):
+    model, spec = load_checkpoint(untrained)
+    save_checkpoint(tmp_path / "many.pt", model, dataclasses.replace(spec, arch="+".join(["efficientnet_lite0"] * 9)), {})
+    with pytest.raises(CheckpointError, match="at most 8"):
+        load_checkpoint(tmp_path / "many.pt")
+
+
 def test_half_precision_on_disk_loads_as_single_precision(untrained, tmp_path):
     model, spec = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "half.pt", model, spec, {"note": 1}, half=True)

@@ -58,6 +58,7 @@ STANDARD = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, b
 # A camera in a room: wider geometry and light, and some of a webcam's noise and compression
 LIVE = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
 GEOMETRY = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.15, gamma=0.6, blur=0.0, noise=0.0, erase=0.0)
+MILD = replace(STANDARD, scale=0.2, shift=0.1, gamma=0.4, blur=0.1, noise=0.02, erase=0.25)
 WIDE = replace(GEOMETRY, blur=0.1, noise=0.03, erase=0.25, low_light=0.04, jpeg=0.05)
 
 
@@ -123,6 +124,16 @@ RECIPES = {
         about="trains large_cpu's weights further (--pretrained best_model.pt), distilled from them and the released ones",
         arch="efficientnet_lite2", phases=((7, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=150, ema=0.998, dropout=0.1,
         drop_path=0.05, label_smoothing=0.05, distill=0.4, augmentation=WIDE,
+    ),
+    "pair_large_cpu": Recipe(
+        about="trains again_large_cpu's weights further (--pretrained), distilled from the mean of them and the released ones",
+        arch="efficientnet_lite2", phases=((10, 64), (14, 80)), batch_size=64, learning_rate=8e-4, warmup_steps=200, ema=0.999,
+        dropout=0.1, drop_path=0.05, label_smoothing=0.05, distill=0.6, augmentation=MILD,
+    ),
+    "pair_cpu": Recipe(
+        about="the same for the released weights: a small network that copies the mean of a small and a large one",
+        phases=((10, 80),), batch_size=64, learning_rate=6e-4, warmup_steps=100, ema=0.999, dropout=0.1, label_smoothing=0.05,
+        distill=0.6, augmentation=MILD,
     ),
     "ablation": Recipe(
         about="a short best_cpu: the base of the ablations (python -m training.ablate)",

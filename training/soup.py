@@ -1,20 +1,27 @@
-"""Averages the weights of runs that share their first epochs: keeps the gain of fine-tuning at a lower cost elsewhere.
+"""Averages runs: the weights of runs that share their first epochs, or, with --logits, the answers of any runs.
 
-    python -m training.soup RUN RUN ... --data DATA --out DIR [--votes FILE] [--shares A,B,...]
+    python -m training.soup RUN RUN ... --data DATA --out DIR [--votes FILE] [--shares A,B,...] [--logits]
 
-Model soups (Wortsman et al. 2022, arXiv:2203.05482); for a network and its own fine-tuning also arXiv:2109.01903. It works
-for runs fine-tuned from the same weights; the average of independently trained networks is useless.
+Averaged weights keep the gain of fine-tuning at a lower cost elsewhere and run as fast as one network. Model soups (Wortsman
+et al. 2022, arXiv:2203.05482); for a network and its own fine-tuning also arXiv:2109.01903. It works for runs fine-tuned from
+the same weights; the average weights of independently trained networks are useless. Averaged logits (an ensemble) work
+for runs of different networks too, and take the time of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from fer_live.model.checkpoint import save_checkpoint
+from fer_live.model.networks import PLUS, EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError, ModelSpec
 from training.calibrate import calibrate, check_votes
@@ -35,27 +42,53 @@ def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> di
     return mean
 
 
-def mix(runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path) -> dict[str, dict]:
-    """Write the averaged weights into `out`; returns their metrics on the selection split.
+def mean_logits(models: list[EmotionNet], shares: list[float]) -> EmotionNet:
+    """One network whose logits are the weighted mean of the logits of `models`, which become part of it.
+
+    The network takes the plain mean of its members, so each member's heads are scaled by its share.
+    """
+    parts: list[tuple[EmotionNet, float]] = []
+    for model, share in zip(models, shares, strict=True):
+        members = [model, *cast(Iterable[EmotionNet], model.others)]  # one that is an ensemble already gives up its own
+        model.others = nn.ModuleList()
+        parts += [(member, share / len(members)) for member in members]
+    for member, share in parts:
+        for parameter in member.heads.parameters():
+            parameter.data *= share * len(parts)
+    first, *others = (member for member, _ in parts)
+    first.others = nn.ModuleList(others)
+    return first
+
+
+def mix(
+    runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path, logits: bool = False
+) -> dict[str, dict]:
+    """Write the average of the runs' weights, or logits, into `out`; returns its metrics on the selection split.
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
     check_unused(out)
     check_writable(out)
-    models, specs = zip(*(load_run(run) for run in runs), strict=True)
+    models, specs = (list(loaded) for loaded in zip(*(load_run(run) for run in runs), strict=True))
     model, spec = models[0], specs[0]
     parts = [runs_behind(run) for run in runs]
-    if other := [run for run, one in zip(runs, specs, strict=True) if _architecture(one) != _architecture(spec)]:
-        raise CheckpointError(f"{other[0]} has another network or input than {runs[0]}; "
-                              "average runs of one network at one resolution")
+    common = _input if logits else _architecture
+    if other := [run for run, one in zip(runs, specs, strict=True) if common(one) != common(spec)]:
+        advice = "give runs with the same heads at one resolution" if logits else (
+            "average runs of one network at one resolution, or their logits with --logits")
+        raise CheckpointError(f"{other[0]} has another network or input than {runs[0]}; {advice}")
     data = load_dataset(data_path, votes, spec.input_size)
     check_votes(spec, data)
     for run, made in zip(runs, parts, strict=True):
         warn_if_other_data(made, data_sha256(data), run)
-    model.load_state_dict(mean_state([one.state_dict() for one in models], shares))
+    if logits:
+        model, spec = mean_logits(models, shares), replace(spec, arch=PLUS.join(one.arch for one in specs))
+    else:
+        model.load_state_dict(mean_state([one.state_dict() for one in models], shares))
     spec = calibrate(model, spec, data)
     metrics = measure_split(model, spec, data, split_names(data)[1])
-    mixed = [{**part, "share": round(part["share"] * share, 4)}
+    how = "logits" if logits else "weights"
+    mixed = [{**part, "share": round(part["share"] * share, 4), "averaged": [*part.get("averaged", []), how]}
              for made, share in zip(parts, shares, strict=True) for part in made]
     with writing_to(out, "free some space, then run the command again"):
         save_checkpoint(out / "best_model.pt", model, spec, metrics)
@@ -63,9 +96,14 @@ def mix(runs: list[Path], shares: list[float], data_path: Path, votes: Path | No
     return metrics
 
 
+def _input(spec: ModelSpec) -> tuple:
+    """What networks must have in common for their logits to be averaged."""
+    return set(spec.heads), spec.mean, spec.std, spec.input_size, spec.channels, spec.crop_margin, spec.resolution
+
+
 def _architecture(spec: ModelSpec) -> tuple:
     """What networks must have in common for their weights to be averaged."""
-    return spec.arch, set(spec.heads), spec.mean, spec.std, spec.input_size, spec.channels, spec.crop_margin, spec.resolution
+    return spec.arch, *_input(spec)
 
 
 def read_shares(text: str | None, count: int) -> list[float]:
@@ -86,11 +124,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="the data that the runs were trained on")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--shares", metavar="A,B,...", help="the weight of each run (default: equal)")
+    parser.add_argument("--logits", action="store_true",
+                        help="average the logits instead of the weights: takes the time of all networks")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     args = parser.parse_args(arguments)
     start_logging()
     try:
-        metrics = mix(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out)
+        metrics = mix(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out, args.logits)
     except (CheckpointError, DataError, ResultsError, TrainingError, OSError) as error:
         return failed(error)
     for result in metrics.values():

@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fer_live.model.checkpoint import save_checkpoint, write_atomically
-from fer_live.model.networks import EmotionNet, build_model
+from fer_live.model.networks import PLUS, EmotionNet, build_model
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ModelSpec
 from training.allocator import keep_freed_memory
@@ -196,6 +196,9 @@ class Trainer:
 
 
 def _check_options(recipe: Recipe, image_count: int, team: Team, teachers: Sequence[Path]) -> None:
+    if PLUS in recipe.arch:
+        raise TrainingError(f"{recipe.arch:.80} are several networks, which are trained one by one; "
+                            "then average their logits with python -m training.soup --logits")
     if recipe.batch_size % team.size:
         raise TrainingError(f"a batch of {recipe.batch_size} cannot be divided among {team.size} processes; start fewer")
     if teachers and not recipe.distill:

@@ -1,4 +1,4 @@
-"""Networks: a timm or ResNet9 trunk with one linear head per kind of label.
+"""Networks: a timm or ResNet9 trunk with one linear head per kind of label, or several of them whose logits are averaged.
 
 timm is used for its architectures and ImageNet weights only. Everything that differs between training and use (dropout,
 smoothing, augmentation) is the training package's business.
@@ -6,7 +6,8 @@ smoothing, augmentation) is the training package's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,18 @@ from torch import nn
 
 from fer_live.model.spec import FORMAT, CheckpointError, ModelSpec, parse_spec
 
+PLUS = "+"  # between the names of networks whose logits are averaged: "efficientnet_lite0+efficientnet_lite2"
+MAX_NETWORKS = 8
 HEAD_OUTPUTS = {"fer2013": 7, "ferplus": 8}  # FER+ has contempt as an eighth class, after the seven
 
 
 class EmotionNet(nn.Module):
-    """A trunk and one linear head per kind of label."""
+    """A trunk and one linear head per kind of label. With `others`, the logits are the mean of its own and theirs.
 
-    def __init__(self, trunk: nn.Module, heads: dict[str, int], resolution: int):
+    others: networks with the same heads, trained apart: an ensemble, as `python -m training.soup --logits` makes it.
+    """
+
+    def __init__(self, trunk: nn.Module, heads: dict[str, int], resolution: int, others: Sequence[EmotionNet] = ()):
         super().__init__()
         self.trunk = trunk
         self.dropout = nn.Dropout(0.0)
@@ -32,6 +38,7 @@ class EmotionNet(nn.Module):
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
         self.resolution = resolution
+        self.others = nn.ModuleList(others)
         self.has_trained_heads = False  # whether the heads came with the weights that training starts from
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
@@ -44,12 +51,15 @@ class EmotionNet(nn.Module):
     def forward_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """(N, P, S, S) normalized -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
         features = self.features(x)
-        return {name: linear(features) for name, linear in self.heads.items()}
+        own = {name: linear(features) for name, linear in self.heads.items()}
+        if not self.others:
+            return own
+        parts = [own, *(cast(EmotionNet, other).forward_heads(x) for other in self.others)]
+        return {name: torch.stack([logits[name] for logits in parts]).mean(0) for name in own}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, P, S, S) normalized -> logits (N, H, 7) of the H heads in their order, without FER+'s contempt."""
-        features = self.features(x)
-        return torch.stack([linear(features)[:, :7] for linear in self.heads.values()], dim=1)
+        return torch.stack([logits[:, :7] for logits in self.forward_heads(x).values()], dim=1)
 
 
 class ResNet9(nn.Module):
@@ -85,11 +95,15 @@ def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: flo
     drop_path: stochastic depth of the trunk while training. Raises CheckpointError for an unknown arch or an unfit file.
     """
     planes = len(spec.mean)
-    if spec.arch == "resnet9":
+    arch, *other_archs = spec.arch.split(PLUS)
+    if len(other_archs) >= MAX_NETWORKS:
+        raise CheckpointError(f"{spec.arch:.80} names {len(other_archs) + 1} networks; at most {MAX_NETWORKS} are averaged")
+    if arch == "resnet9":
         trunk: nn.Module = ResNet9(planes)
     else:
-        trunk = _timm_trunk(spec.arch, planes, pretrained is True, drop_path)
-    model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.resolution)
+        trunk = _timm_trunk(arch, planes, pretrained is True, drop_path)
+    others = [cast(EmotionNet, build_model(replace(spec, arch=other))) for other in other_archs]
+    model = EmotionNet(trunk, {name: HEAD_OUTPUTS[name] for name in spec.heads}, spec.resolution, others)
     if isinstance(pretrained, Path):
         _load_weights(model, pretrained, spec)
     return model.to(memory_format=torch.channels_last)

@@ -30,7 +30,8 @@ class CheckpointError(ValueError):
 class ModelSpec:
     """All that is needed to use the weights; stored inside the checkpoint.
 
-    arch: a timm name, or "resnet9". labels: class names in the order of the logits.
+    arch: a timm name, or "resnet9"; several joined by "+" are networks whose logits are averaged.
+    labels: class names in the order of the logits.
     input_size: side S of the crops in pixels. channels: 1 for gray crops, 3 for color ones.
     mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on gray crops repeat them.
     crop_margin: how much larger than the face box the crop is, as a share of the box (0.0 is the box itself).
