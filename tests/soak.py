@@ -36,8 +36,8 @@ from fer_live.app import keys as app_keys
 from fer_live.app import live, outputs
 from fer_live.app.messages import shown
 from fer_live.app.options import parse
+from fer_live.bench.scenes import PORTRAIT
 from fer_live.sinks import recorder, segments
-from fer_live.sources.demo import PORTRAIT
 from fer_live.sources.slate import draw_slate
 from fer_live.types import Analysis, Frame, Rates
 

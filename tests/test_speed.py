@@ -12,10 +12,10 @@ from fer_live.__main__ import main
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
+from fer_live.bench.scenes import Scene
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.pipeline import run_live
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.sources.demo import Demo
 from fer_live.types import Analysis, Frame
 
 
@@ -123,26 +123,25 @@ def overlap(a, b):
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def visitors(n=150, size_wh=(640, 360)):
-    """The demo's scene, with a second, smaller visitor who comes after a while and goes again."""
-    with Demo(size_wh) as demo:
-        for i in range(n):
-            image = demo.render(i / 30)
-            if 40 <= i < 110:
-                small = cv2.resize(demo.portrait[40:220, 130:320], (114, 108), interpolation=cv2.INTER_AREA)
-                x = 2 * (i - 40)
-                image[10:118, x : x + 114] = small
-            yield Frame(image, i, i / 30)
+def visitors(portrait, n=150, size_wh=(640, 360)):
+    """A face that sways, with a second, smaller visitor who comes after a while and goes again."""
+    scene, small = Scene(1, size_wh), cv2.resize(portrait[40:220, 130:320], (114, 108), interpolation=cv2.INTER_AREA)
+    for i in range(n):
+        image = scene.render(i / 30)
+        if 40 <= i < 110:
+            x = 2 * (i - 40)
+            image[10:118, x : x + 114] = small
+        yield Frame(image, i, i / 30)
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_the_fast_path_sees_what_the_plain_one_sees(runtime):
+def test_the_fast_path_sees_what_the_plain_one_sees(runtime, portrait):
     if runtime == "onnx":
         pytest.importorskip("onnxruntime")
     plain = Analyzer.from_checkpoint(device="cpu", runtime="torch", search_every=1)
     fast = Analyzer.from_checkpoint(device="cpu", runtime=runtime)
     overlaps, same, lost = [], [], 0
-    for frame in visitors():
+    for frame in visitors(portrait):
         expected, found = plain(frame).faces, fast(frame).faces
         for face in expected:
             best = max(found, key=lambda other, face=face: overlap(face.box, other.box), default=None)

@@ -1,4 +1,7 @@
-"""Scenes with faces that move, made in code from the demo's portrait, and a camera that delivers them by the clock."""
+"""Scenes with faces that move, made in code from one portrait, and a camera that delivers them by the clock.
+
+The portrait is NASA's picture of the astronaut Eileen Collins, in the public domain (from scikit-image's data).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ import cv2
 import numpy as np
 
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.sources.demo import PORTRAIT
 from fer_live.types import Analysis, Frame, SourceError
 
+PORTRAIT = Path(__file__).parents[1] / "assets" / "portrait.jpg"
 FACE_XY, FACE_SIDE = (222, 118), 95  # center and side of the face's box in the portrait, in pixels
 HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that hold the head
 GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # columns and rows of faces
@@ -68,7 +71,7 @@ class Scene:
 def _portrait() -> np.ndarray:
     portrait = cv2.imread(str(PORTRAIT))
     if portrait is None:
-        raise SourceError(f"the demo's portrait {PORTRAIT} cannot be read; install the program again")
+        raise SourceError(f"the portrait {PORTRAIT} cannot be read; install the program again")
     return portrait
 
 
