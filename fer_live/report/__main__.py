@@ -1,4 +1,4 @@
-"""python -m fer_live.report LOG: what a log says of a session, as one HTML page that needs neither network nor scripts."""
+"""python -m fer_live.report LOG: what a log says of a session, as one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from fer_live.app.messages import shown
 from fer_live.model.paths import is_file, is_folder, named_path, one_line
 from fer_live.redact import redact_errors
+from fer_live.report.compare import comparison_page
 from fer_live.report.session import summarize
-from fer_live.report.write import write_report
+from fer_live.report.totals import Session
+from fer_live.report.write import write_page, write_report
 from fer_live.sinks.log_reader import check_kind, read_log
 from fer_live.types import OutputError, SourceError
 
@@ -20,40 +22,81 @@ logger = logging.getLogger("fer_live")
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log.")
-    parser.add_argument("log", type=Path, help="a .jsonl or .csv file written with --log")
+    args = _parse(arguments)
+    try:
+        if args.compare:
+            path = make_comparison(args.compare[0], args.compare[1], args.output)
+        else:
+            path = make_report(args.log, args.video, args.output)
+    except (SourceError, OutputError, OSError) as error:
+        logger.error(f"error: {one_line(error)}")
+        return 2
+    logger.info(f"wrote {path}")
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log, "
+                                     "or of two to compare.")
+    parser.add_argument("log", type=Path, nargs="?", help="a .jsonl or .csv file written with --log")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="compare two logs, in place of LOG")
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video that was analyzed, or the recording made with the "
-                        "log: the page then shows a picture of each person")
+                        "log: the page then shows a picture of each person, and links the video: a click on a chart shows that "
+                        "moment in it")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
                         "that exists gets a number")
     parser.register("type", Path, named_path)
     args = redact_errors(parser).parse_args(arguments)
-    try:
-        logger.info(f"wrote {make_report(args.log, args.video, args.output)}")
-    except (SourceError, OutputError, OSError) as error:
-        logger.error(f"error: {one_line(error)}")
-        return 2
-    return 0
+    if (args.log is None) == (args.compare is None):
+        parser.error("give a log, or two with --compare A B")
+    if args.compare and args.video:
+        parser.error("--video is for the report of one log; leave it out with --compare")
+    return args
 
 
 def make_report(log: Path, video: Path | None = None, output: Path | None = None) -> Path:
     """Write the page and return its path. Raises SourceError for a log or video that cannot be read, OutputError."""
     check_kind(log)
-    path = output or log.with_suffix(".html")
+    path = _checked(output or log.with_suffix(".html"))
+    if video is not None and not is_file(video):
+        raise SourceError(f"no video at {video}; give the file that the log was made from, or leave --video out")
+    session = _session(log)
+    path = _unused(path)
+    write_report(session, log, path, video)
+    return path
+
+
+def make_comparison(first: Path, second: Path, output: Path | None = None) -> Path:
+    """Write the page that compares two logs and return its path, by default beside the first. Raises SourceError, OutputError."""
+    for log in (first, second):
+        check_kind(log)
+    path = _checked(output or first.with_name(f"{first.stem}-vs-{second.stem}.html"))
+    text = comparison_page(_session(first), _session(second), (first, second))
+    path = _unused(path)
+    write_page(text, path)
+    return path
+
+
+def _checked(path: Path) -> Path:
+    """The path, if a page can be written there. Raises OutputError."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"--output {path}: reports are .html files")
     if not is_folder(path.parent):
         raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if video is not None and not is_file(video):
-        raise SourceError(f"no video at {video}; give the file that the log was made from, or leave --video out")
+    return path
+
+
+def _session(log: Path) -> Session:
     session = summarize(read_log(log))
     if not session.frames:
         raise SourceError(f"{log} holds no frame of a log ({session.skipped:,} lines left out); give a file written with --log")
+    return session
+
+
+def _unused(path: Path) -> Path:
     from fer_live.sinks.disk import unused
 
-    path = unused(path)
-    write_report(session, log, path, video)
-    return path
+    return unused(path)
 
 
 if __name__ == "__main__":

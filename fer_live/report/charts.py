@@ -1,14 +1,16 @@
-"""Where things lie in the drawings of a report; templates/drawings.html draws them. Sizes are percent of the drawing's.
+"""Where things lie in the drawings of a report; templates/drawings.html draws them.
 
-Every label has a color and a pattern, so that it is told apart without color too.
+x runs from 0 to 1000 over a chart's time, y from 0 (top) to 100. Places of texts are percent of the width. Every label has a
+color, and a pattern and a dash for prints without color.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fer_live.screen.palette import COLORS, EMOTION_COLORS, SAME, as_hex
+from fer_live.report.totals import Curve
+from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, EMOTION_COLORS, SAME, as_hex
 
 # What labels of other names than the palette's get: from Paul Tol's muted scheme.
 MORE = ("#44aa99", "#882255", "#ddcc77", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc6677")
@@ -16,9 +18,37 @@ MARKS = (  # drawn on a tile of 8 by 8
     "M-2 10 10 -2M-2 2 2 -2M6 10 10 6", "M2 2h.01M6 6h.01", "M0 0 8 8M0 8 8 0", "M4 2v4M2 4h4", "", "M0 2h8M0 6h8",
     "M2 0v8M6 0v8", "M-2 -2 10 10", "M1 1h4v4h-4z", "M0 4h8M4 0v8", "M0 6 4 2 8 6",
 )
-CELLS = 800  # a row that has more parts than MOST is drawn in so many cells
+CELLS = 400  # a row that has more parts than MOST is drawn in so many cells
 MOST = 300
+DRAWN = 0.2  # a class that never reaches this probability gets no curve
+BREAK_S = 1.0  # a curve is broken where nothing was seen for longer than this
+LETTER = 0.75  # percent of the width that a letter takes in a word on a band, on a screen of usual width
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
+Span = tuple[float, float]  # start_s, end_s
+Run = tuple[float, float, int]  # start_s, end_s, label
+
+
+class Tile(NamedTuple):
+    """How a label is drawn. light, dark: its color on a page of that scheme, #rrggbb. mark: a path on 8 by 8, drawn in
+    `ink`. dash: lengths of strokes and gaps in pixels."""
+
+    light: str
+    dark: str
+    mark: str
+    ink: str
+    dash: str
+
+
+class Band(NamedTuple):
+    """A span of time in a row. label: a position, or None for what has no label."""
+
+    x: float
+    width: float
+    begin_s: float
+    end_s: float
+    label: int | None = None
+    word: str = ""  # what is written into it; empty where there is no room
+    at: float = 0.0  # percent of the width, where the word begins
 
 
 def clock(time_s: float) -> str:
@@ -30,10 +60,9 @@ def clock(time_s: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def color(labels: Sequence[str], number: int) -> str:
-    """The color of a label, as #rrggbb."""
-    known = COLORS.get(labels[number])
-    return as_hex(known) if known else MORE[number % len(MORE)]
+def short(value: float) -> str:
+    """A place in a drawing, with one decimal where it needs one."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _ink(fill: str) -> str:
@@ -42,64 +71,40 @@ def _ink(fill: str) -> str:
     return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#fff"
 
 
-class Tile(NamedTuple):
-    """What a label's areas are filled with. fill, ink: colors as #rrggbb. mark: a path on 8 by 8."""
-
-    fill: str
-    mark: str
-    ink: str
-
-
-class Cell(NamedTuple):
-    """A span of time in a row."""
-
-    left: float
-    width: float
-    begin_s: float
-    end_s: float
-    label: int = 0
-    name: str = ""
-    word: str = ""  # what is written into it; empty where there is no room
-    fill: str = ""  # #rrggbb
-    ink: str = ""  # #rgb
-
-
-class Bar(NamedTuple):
-    """The part of a column of the overview that belongs to a label. faces: how many there were on average."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    begin_s: float
-    label: int
-    name: str
-    faces: float
-
-
-def patterns(labels: Sequence[str]) -> list[Tile]:
-    """A tile for each label."""
-    tiles = []
+def tiles(labels: Sequence[str]) -> list[Tile]:
+    """How each label is drawn."""
+    made = []
     for number, name in enumerate(labels):
-        fill = color(labels, number)
-        known = SAME.get(name, name)
-        at = list(EMOTION_COLORS).index(known) if known in EMOTION_COLORS else (number * 3 + 8) % len(MARKS)
-        tiles.append(Tile(fill, MARKS[at], _ink(fill)))
-    return tiles
+        other = MORE[number % len(MORE)]
+        light, dark = (as_hex(colors[name]) if name in colors else other for colors in (COLORS_ON_LIGHT, COLORS))
+        like = SAME.get(name, name)
+        at = list(EMOTION_COLORS).index(like) if like in EMOTION_COLORS else (number * 3 + 8) % len(MARKS)
+        dash = "" if not at else f"{2 + 3 * (at % 4)} {2 + 2 * (at // 4)}"
+        made.append(Tile(light, dark, MARKS[at], _ink(light), dash))
+    return made
 
 
-def strip(runs: Sequence[tuple[float, float, int]], span: tuple[float, float], labels: Sequence[str]) -> list[Cell]:
-    """A person's row: runs (start_s, end_s, label) in order, over the time `span` (start_s, end_s)."""
-    start_s, length_s = span[0], max(span[1] - span[0], 1e-9)
-    cells = []
-    for begin, end, number in _thinned(runs, span):
-        left, width = 100 * (begin - start_s) / length_s, max(100 * (end - begin) / length_s, 0.1)
-        fill, name = color(labels, number), labels[number]
-        cells.append(Cell(left, width, begin, end, number, name, name[:3] if width > 6 else "", fill, _ink(fill)))
-    return cells
+def in_order(numbers: Iterable[int], labels: Sequence[str]) -> list[int]:
+    """Labels in the order of the palette, so that it is the same in all reports; others after those."""
+    ranks = {name: rank for rank, name in enumerate(COLORS)}
+    return sorted(numbers, key=lambda number: (ranks.get(labels[number], len(ranks)), number))
 
 
-def _thinned(runs: Sequence[tuple[float, float, int]], span: tuple[float, float]) -> list[tuple[float, float, int]]:
+def _scale(span: Span) -> float:
+    return 1000 / max(span[1] - span[0], 1e-9)
+
+
+def bands(runs: Sequence[Run], span: Span, labels: Sequence[str]) -> list[Band]:
+    """A person's row: the labels over the time `span`, with a word where there is room for it."""
+    scale, made = _scale(span), []
+    for begin_s, end_s, label in _thinned(runs, span):
+        x, width = scale * (begin_s - span[0]), max(scale * (end_s - begin_s), 1.0)
+        has_room = width / 10 > LETTER * (len(labels[label]) + 1)
+        made.append(Band(x, width, begin_s, end_s, label, labels[label] if has_room else "", x / 10 + 0.4))
+    return made
+
+
+def _thinned(runs: Sequence[Run], span: Span) -> list[Run]:
     """The runs; where they are too many, cells of equal width with the label that has most of each, neighbors put together."""
     if len(runs) <= MOST:
         return list(runs)
@@ -111,7 +116,7 @@ def _thinned(runs: Sequence[tuple[float, float, int]], span: tuple[float, float]
             inside_s = min(end, span[0] + (cell + 1) * cell_s) - max(begin, span[0] + cell * cell_s)
             shares = cells.setdefault(cell, {})
             shares[number] = shares.get(number, 0.0) + inside_s
-    thinned: list[tuple[float, float, int]] = []
+    thinned: list[Run] = []
     for cell, shares in sorted(cells.items()):
         number, begin, end = max(shares, key=shares.__getitem__), span[0] + cell * cell_s, span[0] + (cell + 1) * cell_s
         if thinned and thinned[-1][2] == number and begin - thinned[-1][1] < cell_s / 2:
@@ -120,37 +125,92 @@ def _thinned(runs: Sequence[tuple[float, float, int]], span: tuple[float, float]
     return thinned
 
 
-def marks(spans: Sequence[tuple[float, float]], length_s: float) -> list[Cell]:
-    """Spans (start_s, end_s) in order, or moments where these are the same. What nearly touches is joined."""
-    joined: list[tuple[float, float]] = []
+def marks(spans: Sequence[Span], span: Span, word: str = "") -> list[Band]:
+    """The parts of spans, which are in order, that lie inside `span`; moments where these take no time. What nearly touches is
+    joined. word: written into those with room for it."""
+    joined: list[Span] = []
     for begin, end in spans:
-        if joined and begin - joined[-1][1] < length_s / CELLS:
+        begin, end = max(begin, span[0]), min(end, span[1])
+        if begin > end:
+            continue
+        if joined and begin - joined[-1][1] < (span[1] - span[0]) / CELLS:
             begin, end = joined[-1][0], max(joined.pop()[1], end)
         joined.append((begin, end))
-    return [Cell(100 * begin / length_s, max(100 * (end - begin) / length_s, 0.15), begin, end) for begin, end in joined]
+    scale, made = _scale(span), []
+    for begin, end in joined:
+        x, width = scale * (begin - span[0]), max(scale * (end - begin), 1.5)
+        made.append(Band(x, width, begin, end, None, word if width / 10 > LETTER * (len(word) + 1) else "", x / 10 + 0.4))
+    return made
+
+
+def lines(curve: Curve, span: Span) -> list[tuple[int, str]]:
+    """(class, path) of each class that is ever likely: its mean probability over time, broken where nothing was seen."""
+    means, scale = list(curve.means()), _scale(span)
+    most: dict[int, float] = {}
+    for _, _, probs in means:
+        for name, prob in probs.items():
+            most[name] = max(prob, most.get(name, 0.0))
+    return [(name, _line(name, means, span[0], scale)) for name in sorted(most, key=most.__getitem__) if most[name] >= DRAWN]
+
+
+def _line(name: int, means: list[tuple[float, float, dict[int, float]]], start_s: float, scale: float) -> str:
+    parts, last_s = [], float("-inf")
+    for begin_s, end_s, probs in means:
+        x, y = scale * ((begin_s + end_s) / 2 - start_s), 100 - 100 * probs.get(name, 0.0)
+        if begin_s - last_s > BREAK_S:
+            parts.append(f"M{short(max(x - scale * (end_s - begin_s) / 2, 0))} {short(y)}")  # a lone point shows as a dash
+        parts.append(f"L{short(min(x, 1000))} {short(y)}")
+        last_s = end_s
+    return "".join(parts)
 
 
 def place(start_s: float, end_s: float, length_s: float) -> tuple[float, float]:
-    """Where in the whole session a span lies: left and width of a mark."""
-    return min(100 * start_s / length_s, 99.6), max(100 * (end_s - start_s) / length_s, 0.4)
+    """Where in the whole session a span lies: x and width of a mark."""
+    return min(1000 * start_s / length_s, 996), max(1000 * (end_s - start_s) / length_s, 4)
 
 
-def axis(length_s: float) -> list[tuple[float, float]]:
-    """The ticks (left, time_s) below rows that span the whole session."""
+def axis(span: Span) -> list[tuple[float, float]]:
+    """The ticks (percent, time_s) below rows that show the time `span`."""
+    length_s = span[1] - span[0]
     step_s = next((step for step in STEPS_S if length_s / step <= 6), max(length_s / 5, STEPS_S[-1]))
-    ticks = [(100 * i * step_s / length_s, i * step_s) for i in range(int(length_s / step_s) + 1)] if length_s else []
+    first = -int(-span[0] / step_s - 1e-9) if span[0] else 0
+    first += first * step_s < span[0] - 1e-9
+    times = [number * step_s for number in range(first, int(span[1] / step_s + 1e-9) + 1)] if length_s else []
+    ticks = [(100 * (time_s - span[0]) / length_s, time_s) for time_s in times]
     return [tick for tick in ticks if tick[0] <= 94]  # the last one would stand out of the page
 
 
-def overview(bins: Sequence[dict[int, float]], bin_s: float, length_s: float, labels: Sequence[str]) -> tuple[list[Bar], float]:
-    """The bars of columns over time, as high as there were faces on average, and how many faces the highest stands for.
-    bins: label -> face-seconds."""
-    top = max((sum(part.values()) for part in bins), default=0.0) / bin_s or 1.0
-    width, bars = 100 * bin_s / length_s, []
-    for i, part in enumerate(bins):
-        below = 0.0
-        for number, seconds in sorted(part.items()):
-            high = 100 * seconds / bin_s / top
-            below += high
-            bars.append(Bar(i * width, 100 - below, width, high, i * bin_s, number, labels[number], seconds / bin_s))
-    return bars, top
+def areas(bins: Sequence[dict[int, float]], bin_s: float, length_s: float, top: float,
+          order: Sequence[int]) -> list[tuple[int, str]]:
+    """(label, path) of the stacked areas of columns over time. bins: label -> face-seconds.
+    top: faces at the upper edge. order: of the labels, from below."""
+    below, made = [0.0] * len(bins), []
+    width = 1000 * bin_s / length_s if length_s else 0.0
+    for label in order:
+        upper: list[float] = []
+        lower: list[float] = []
+        path, start = "", 0
+        for i, part in enumerate([*bins, {}]):
+            high = 100 * part.get(label, 0.0) / bin_s / top
+            if high > 0:
+                start = i if not upper else start
+                lower.append(100 - below[i])
+                below[i] += high
+                upper.append(100 - below[i])
+            elif upper:
+                path += _area(start * width, width, upper, lower)
+                upper, lower = [], []
+        made.append((label, path))
+    return made
+
+
+def _area(x: float, width: float, upper: list[float], lower: list[float]) -> str:
+    """The outline of columns that stand side by side, to the right along their tops and back along their feet."""
+    there = "".join(f"V{short(y)}H{short(min(x + width * (i + 1), 1000))}" for i, y in enumerate(upper))
+    back = "".join(f"V{short(y)}H{short(x + width * (len(lower) - 1 - i))}" for i, y in enumerate(reversed(lower)))
+    return f"M{short(x)} {short(upper[0])}{there}{back}z"
+
+
+def most_faces(bins: Sequence[dict[int, float]], bin_s: float) -> float:
+    """How many faces the highest column stands for; 1 where there is none."""
+    return max((sum(part.values()) for part in bins), default=0.0) / bin_s or 1.0

@@ -10,9 +10,9 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
-from fer_live.report.totals import Person, Session
+from fer_live.report.readings import LABELS, LONG, OTHER, Readings, Seen, known, number
+from fer_live.report.totals import Curve, Person, Session
 
 HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
 SLATE_S = 5.0  # while the camera is lost a frame comes each second; where none comes for longer, nothing was logged
@@ -20,11 +20,8 @@ GAP_S = 1.0  # the shortest time without a face that is reported as a gap
 FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
 KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
 OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed
-LABELS = 24  # distinct labels; what comes after them is called OTHER
-OTHER = "(other)"
 BINS = 240  # the overview has between half as many and as many
-LISTED = 1000  # events listed one by one
-LONG = 40  # letters of a label or an event; what is longer is cut
+LISTED = 1000  # events and parts listed one by one
 
 
 def summarize(entries: Iterable[dict]) -> Session:
@@ -40,18 +37,19 @@ class _Counter:
 
     def __init__(self) -> None:
         self.session = Session()
-        self.numbers: dict[str, int] = {}  # label -> position
+        self.readings = Readings(self.session)
         self.open: dict[tuple[int, int], Person] = {}  # (run, track_id) -> person
         self.kept: list[tuple[float, int, Person]] = []  # a heap, the shortest first
         self.closed = self.run = 0
         self.offset_s: float | None = None  # from the log's times to the session's
-        self.held: tuple[float, float, list | None] | None = None  # time_s, time_s in the log, faces; None: the camera is lost
+        # time_s, time_s in the log, faces; None: the camera is lost
+        self.held: tuple[float, float, list[Seen] | None] | None = None
         self.usual_s = 0.0  # the last interval that was no hole
         self.empty_s: float | None = None  # since when nobody is seen
         self.ended: tuple[float, str] = (-math.inf, "")  # when and why the last track ended
 
     def take(self, entry: dict) -> None:
-        log_s, faces = _number(entry.get("time_s")), entry.get("faces")
+        log_s, faces = number(entry.get("time_s")), entry.get("faces")
         if isinstance(entry.get("event"), str):
             self._event(entry["event"][:LONG], log_s)
             return
@@ -60,15 +58,18 @@ class _Counter:
             return
         if self.offset_s is None:
             self.offset_s = -log_s
+            self.session.part_starts.append((0.0, log_s))
         if self.held is not None and log_s < self.held[1] - HOLE_S:  # logs that were put together: a new run, new people
             self.run, self.session.parts = self.run + 1, self.session.parts + 1
             self.offset_s = self.held[0] + self.usual_s - log_s
+            if len(self.session.part_starts) < LISTED:
+                self.session.part_starts.append((self.held[0] + self.usual_s, log_s))
         now_s = log_s + self.offset_s
         is_lost = entry.get("camera_lost") is True
         if self.held is not None:
             now_s = max(now_s, self.held[0])
             self._count(*self.held, now_s, is_lost)
-        self.held = now_s, log_s, None if is_lost else self._faces(faces)
+        self.held = now_s, log_s, None if is_lost else self.readings.faces(faces)
         self._end(entry.get("ended"), now_s)
 
     def finish(self) -> Session:
@@ -94,40 +95,13 @@ class _Counter:
         """Note which tracks ended with a frame, and why."""
         for one in ended if isinstance(ended, list) else ():
             if isinstance(one, dict) and isinstance(one.get("because"), str) and type(one.get("track_id")) is int:
-                because = _known(one["because"], self.session.endings)
+                because = known(one["because"], self.session.endings)
                 self.session.endings[because] += 1
                 self.ended = now_s, because
                 if (person := self.open.get((self.run, one["track_id"]))) is not None:
                     person.ended = because
 
-    def _faces(self, faces: list) -> list:
-        good = [face for face in map(self._face, faces) if face is not None]
-        self.session.skipped_faces += len(faces) - len(good)
-        return good
-
-    def _face(self, face: object) -> tuple | None:
-        """(track_id, label, score, box, why it is unsure) of a logged face; None if it is none."""
-        if not isinstance(face, dict) or not isinstance(face.get("label"), str):
-            return None
-        track, confidence = face.get("track_id"), _number(face.get("confidence"))
-        if type(track) is not int or abs(track) > 1 << 53 or confidence is None or not 0 <= confidence <= 1:
-            return None
-        label, box, because = self._label(face["label"][:LONG]), face.get("box"), face.get("unsure_because")
-        because = _known(because, self.session.reason_counts) if isinstance(because, str) else ""
-        box = [_number(v) for v in box] if isinstance(box, list) and len(box) == 4 else []
-        if not box or None in box or not (box[0] < box[2] and box[1] < box[3]):
-            return track, label, 0.0, None, because
-        return track, label, confidence * min(box[2] - box[0], box[3] - box[1]), tuple(box), because
-
-    def _label(self, name: str) -> int:
-        if name not in self.numbers:
-            if len(self.numbers) >= LABELS and name != OTHER:
-                return self._label(OTHER)
-            self.numbers[name] = len(self.numbers)
-            self.session.labels.append(name)
-        return self.numbers[name]
-
-    def _count(self, time_s: float, log_s: float, faces: list | None, next_s: float, is_lost_next: bool) -> None:
+    def _count(self, time_s: float, log_s: float, faces: list[Seen] | None, next_s: float, is_lost_next: bool) -> None:
         """A frame and its faces, which hold until `next_s`, or as long as usual if that is a hole. is_lost_next: the camera is
         lost at `next_s`, and so was silent before."""
         session, weight_s = self.session, next_s - time_s
@@ -153,11 +127,11 @@ class _Counter:
             self.empty_s = time_s
         if is_lost_next:
             self._end_gap(time_s + weight_s)
-        for track, label, score, box, because in faces:
-            if because:
-                session.reasons[because] += weight_s
-                session.reason_counts[because] += 1
-            self._see(self._person(track, time_s), label, time_s, weight_s, (score, log_s, box, label))
+        for face in faces:
+            if face.because:
+                session.reasons[face.because] += weight_s
+                session.reason_counts[face.because] += 1
+            self._see(self._person(face.track, time_s), face, time_s, log_s, weight_s)
         if faces:
             self._bin(time_s, weight_s, faces)
 
@@ -183,11 +157,11 @@ class _Counter:
                 for key in sorted(self.open, key=lambda k: self.open[k].last_s)[: OPEN // 2]:
                     self._close(self.open.pop(key))
             name = f"{track}" if not self.run else f"{self.run + 1}.{track}"
-            person = self.open[self.run, track] = Person(name, time_s, time_s)
+            person = self.open[self.run, track] = Person(name, time_s, time_s, Curve(time_s))
         return person
 
-    def _see(self, person: Person, label: int, time_s: float, weight_s: float, moment: tuple) -> None:
-        session, end_s = self.session, time_s + weight_s
+    def _see(self, person: Person, face: Seen, time_s: float, log_s: float, weight_s: float) -> None:
+        session, label, end_s = self.session, face.label, time_s + weight_s
         follows = bool(person.labels) and time_s - person.ends[-1] <= HOLE_S
         if follows and person.labels[-1] == label:
             person.ends[-1] = end_s
@@ -206,8 +180,9 @@ class _Counter:
         session.face_s += weight_s
         session.seconds[label] += weight_s  # type: ignore[assignment]  # a Counter of seconds
         session.counts[label] += 1
-        if moment[2] is not None and (person.best is None or moment[0] > person.best[0]):
-            person.best = moment
+        person.curve.add(time_s, weight_s, face.classes, face.probs)
+        if face.box is not None and (person.best is None or face.score > person.best[0]):
+            person.best = face.score, log_s, face.box, label
 
     def _close(self, person: Person) -> None:
         self.session.dwells_s.append(person.last_s - person.first_s)
@@ -223,17 +198,17 @@ class _Counter:
             self.session.gaps.append((start_s, time_s))
             self.session.gap_causes.append(self.ended[1] if self.ended[0] >= start_s else "")
 
-    def _bin(self, time_s: float, weight_s: float, faces: list) -> None:
+    def _bin(self, time_s: float, weight_s: float, faces: list[Seen]) -> None:
         session, end_s = self.session, time_s + weight_s
         while (last := int(end_s / session.bin_s)) >= BINS:
             session.bins = [_sum(session.bins[i : i + 2]) for i in range(0, len(session.bins), 2)]
             session.bin_s *= 2
         while len(session.bins) <= last:
             session.bins.append({})
-        for number in range(int(time_s / session.bin_s), last + 1):  # a frame that stood for long fills several
-            share_s = min(end_s, (number + 1) * session.bin_s) - max(time_s, number * session.bin_s)
-            for _, label, *_ in faces:
-                session.bins[number][label] = session.bins[number].get(label, 0.0) + share_s
+        for place in range(int(time_s / session.bin_s), last + 1):  # a frame that stood for long fills several
+            share_s = min(end_s, (place + 1) * session.bin_s) - max(time_s, place * session.bin_s)
+            for face in faces:
+                session.bins[place][face.label] = session.bins[place].get(face.label, 0.0) + share_s
 
 
 def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
@@ -242,14 +217,3 @@ def _sum(parts: list[dict[int, float]]) -> dict[int, float]:
         total.update(part)
     return dict(total)
 
-
-def _known(text: str, counts: Counter) -> str:
-    """The text, or OTHER where there are too many different ones already."""
-    return text[:LONG] if text[:LONG] in counts or len(counts) < LABELS else OTHER
-
-
-def _number(value: Any) -> float | None:
-    """A finite number of sensible size as float, else None."""
-    if type(value) not in (int, float) or not -1e12 < value < 1e12:  # NaN compares false
-        return None
-    return float(value) if math.isfinite(value) else None

@@ -4,7 +4,54 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+CURVE_BINS = 240  # a person's curve has between half as many and as many, or one for each 0.1 s
+
+
+@dataclass(slots=True)
+class Curve:
+    """A person's mean probabilities in bins of equal length, each frame weighted by how long it was shown."""
+
+    start_s: float
+    bin_s: float = 0.1
+    seconds: array = field(default_factory=lambda: array("f"))  # of each bin: how long frames with probabilities were shown
+    sums: dict[int, array] = field(default_factory=dict)  # class -> of each bin: probability times seconds
+
+    def add(self, time_s: float, weight_s: float, classes: tuple[int, ...], probs: tuple[float, ...]) -> None:
+        """Count a frame shown from time_s for weight_s. probs: 0..1, one for each class."""
+        if not classes or weight_s <= 0:
+            return
+        while (place := int((time_s - self.start_s) / self.bin_s)) >= CURVE_BINS:
+            self.seconds = _halved(self.seconds)
+            self.sums = {name: _halved(values) for name, values in self.sums.items()}
+            self.bin_s *= 2
+        _grow(self.seconds, place)
+        self.seconds[place] += weight_s
+        for name, prob in zip(classes, probs, strict=True):
+            values = self.sums.get(name)
+            if values is None:
+                values = self.sums[name] = array("f")
+            _grow(values, place)
+            values[place] += prob * weight_s
+
+    def means(self) -> Iterator[tuple[float, float, dict[int, float]]]:
+        """(start_s, end_s, class -> mean probability 0..1) of each bin in which the face was seen."""
+        for place, seconds in enumerate(self.seconds):
+            if seconds > 0:
+                begin_s = self.start_s + place * self.bin_s
+                yield begin_s, begin_s + self.bin_s, {name: min(1.0, values[place] / seconds)
+                                                      for name, values in self.sums.items() if place < len(values)}
+
+
+def _grow(values: array, place: int) -> None:
+    if len(values) <= place:
+        values.extend([0.0] * (place + 1 - len(values)))
+
+
+def _halved(values: array) -> array:
+    return array("f", [sum(values[i : i + 2]) for i in range(0, len(values), 2)])
 
 
 @dataclass(slots=True)
@@ -14,6 +61,7 @@ class Person:
     name: str
     first_s: float
     last_s: float
+    curve: Curve
     seen_s: float = 0.0
     frames: int = 0
     changes: int = 0
@@ -56,6 +104,7 @@ class Session:
     event_counts: Counter = field(default_factory=Counter)
     bins: list[dict[int, float]] = field(default_factory=list)  # label -> face-seconds in each bin_s of the span
     bin_s: float = 0.1
+    part_starts: list[tuple[float, float]] = field(default_factory=list)  # of each part: its start here, and in its own log
     parts: int = 1  # logs that were put together, recognized by times that start again
     stills: bool = False  # pictures, which have no times: only `counts` say anything
     most: int = 0  # faces in one frame

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 from fer_live.model.checkpoint import write_atomically
 from fer_live.report.page import session_page
@@ -14,16 +16,29 @@ logger = logging.getLogger("fer_live")
 
 
 def write_report(session: Session, log: Path, path: Path, video: Path | None = None) -> None:
-    """Write the page of a session to `path`, with a picture of each person where their video is given.
+    """Write the page of a session to `path`; where its video is given, with a picture of each person and a link to the video.
 
     log: what the session is called after. Raises OutputError, and SourceError for a video that cannot be read.
     """
     pictures = _pictures(video, session) if video else {}
+    write_page(session_page(session, log, pictures, link(video, path) if video else ""), path)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page to `path`, all of it or nothing. Raises OutputError."""
     try:
-        text = session_page(session, log, pictures)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+
+
+def link(video: Path, page: Path) -> str:
+    """The address of a video relative to the page; on another drive, where there is none, the whole address."""
+    target, folder = os.path.abspath(video), os.path.abspath(page.parent)
+    try:
+        return "./" + quote(os.fsencode(os.path.relpath(target, folder)).replace(os.fsencode(os.sep), b"/"))
+    except ValueError:
+        return Path(target).as_uri()
 
 
 def _pictures(video: Path, session: Session) -> dict[str, bytes]:

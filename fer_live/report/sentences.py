@@ -1,0 +1,136 @@
+"""What a report says in words: the headline, the notes, and when nobody was there."""
+
+from __future__ import annotations
+
+import statistics
+
+from fer_live.report.charts import clock
+from fer_live.report.session import GAP_S, HOLE_S
+from fer_live.report.totals import Session
+from fer_live.types import UNSURE
+
+WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # why a track ended
+SMALL = 0.05  # a smaller share is not worth a place in the headline
+
+
+def percent(part: float, whole: float) -> str:
+    """A share such as 45%, or - of nothing."""
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
+def counted(count: int, name: str, plural: str = "") -> str:
+    """A number with its noun: 1 face, 1,200 faces."""
+    return f"{count:,} {name if count == 1 else plural or name + 's'}"
+
+
+def spoken(time_s: float) -> str:
+    """Seconds in words: 7 seconds, 2 minutes 5 seconds, 1 hour 2 minutes."""
+    whole = round(time_s)
+    if whole < 60:
+        return counted(whole, "second") if whole else f"{time_s:.1f} seconds"
+    parts = (whole // 3600, "hour"), (whole // 60 % 60, "minute"), (whole % 60 if whole < 3600 else 0, "second")
+    return " ".join(counted(count, name) for count, name in parts if count)
+
+
+def shares(session: Session) -> list[tuple[str, float]]:
+    """(label, share 0..1), the largest first: of the time that faces were in view, or of the faces of pictures."""
+    amounts = session.counts if session.stills else session.seconds
+    whole = sum(amounts.values())
+    return [(session.labels[number], amount / whole) for number, amount in amounts.most_common()] if whole else []
+
+
+def headline(session: Session) -> tuple[str, str]:
+    """The session in a sentence, and in a few more what it is of."""
+    where = f"In {counted(session.frames, 'picture')}" if session.stills else f"In {spoken(session.span_s)}"
+    lost = f" The camera was lost for {spoken(session.lost_s)}." if session.lost else ""
+    if session.lost and not session.logged_s:
+        return "The camera gave no picture.", f"It was lost for all of {spoken(session.lost_s)}."
+    found = shares(session)
+    if not found:
+        return "No face was seen.", f"{where} there was nobody in view.{lost}"
+    unsure = dict(found).get(UNSURE, 0.0)
+    of = "of them" if session.stills else "of the time"
+    unread = f" {unsure:.0%} {of} no expression could be told." if unsure >= SMALL else ""
+    return _looks(found), f"{where}, {_seen(session)}.{unread}{lost}"
+
+
+def _seen(session: Session) -> str:
+    """Who was there. A track is no person: who leaves and comes back is a new one, and people are not counted by them."""
+    if session.stills:
+        return f"{counted(session.faces, 'face')} {'was' if session.faces == 1 else 'were'} found"
+    stays = len(session.dwells_s)
+    if stays == 1:
+        return "one person was in view"
+    return f"people came into view {stays:,} times, " + (f"up to {session.most} at once" if session.most > 1 else "one at a time")
+
+
+def _looks(found: list[tuple[str, float]]) -> str:
+    """A sentence of the largest shares; what could not be told is no look."""
+    parts = [(name, share) for name, share in found if share >= SMALL and name != UNSURE][:3]
+    if not parts:
+        return "Faces were seen, and hardly any expression could be told."
+    first, *others = (f"{name} ({share:.0%})" for name, share in parts)
+    then = f", then {' and '.join(others)}" if others else ""
+    return f"Faces looked {'mostly' if parts[0][1] >= 0.5 else 'most often'} {first}{then}."
+
+
+def cards(session: Session) -> list[tuple[str, str]]:
+    """(value, what it is) of the session as a whole."""
+    if session.stills:
+        return [(f"{session.frames:,}", "pictures"), (f"{session.faces:,}", "faces"), (f"{session.most:,}", "most in one")]
+    dwells = session.dwells_s
+    made = [
+        (clock(session.span_s), counted(session.frames, "frame")),
+        (f"{len(dwells):,}", "people, by track"),
+        (percent(session.someone_s, session.logged_s), f"somebody in view ({clock(session.someone_s)})"),
+        (clock(statistics.median(dwells)) if dwells else "-", f"median stay; longest {clock(max(dwells, default=0))}"),
+        (f"{session.most:,}", "most faces at once"),
+        (f"{60 * session.changes / session.face_s:.1f}" if session.face_s else "-", "label changes a face-minute"),
+    ]
+    return [*made, (clock(session.lost_s), "camera lost")] if session.lost else made
+
+
+def absences(session: Session, is_csv: bool) -> list[tuple[str, str, list[tuple[float, float]]]]:
+    """(what, text, spans): when nobody was in view, when nothing was logged, and when there was no camera to see anybody."""
+    nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
+    found, causes = [], dict(zip(session.gaps, session.gap_causes, strict=True))
+    for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
+                                 (session.lost, "the camera was lost", 0.0)):
+        if not spans:
+            continue
+        total_s, longest = sum(end - start for start, end in spans), sorted(spans, key=lambda s: s[0] - s[1])[:10]
+        listed = ", ".join(f"{clock(start)} to {clock(end)}{_cause(causes.get((start, end)))}" for start, end in sorted(longest))
+        times = "once" if len(spans) == 1 else f"{len(spans):,} times"
+        text = (f"{f'for {limit_s:.0f} s or more, ' if limit_s else ''}{times}, {clock(total_s)} together, {what}"
+                f"{'; the longest' if len(spans) > 10 else ''}: {listed}.")
+        found.append((what, text[:1].upper() + text[1:], spans))
+    return found
+
+
+def _cause(because: str | None) -> str:
+    return f" (the last face {WORDS.get(because, because)})" if because else ""
+
+
+def notes(session: Session) -> list[str]:
+    """How it was counted, and what that leaves out."""
+    made = [
+        "Expressions are what a face looks like to the model in single views, not what a person feels.",
+        f"A frame counts as long as the time to the next one; a hole of more than {HOLE_S:.0f} s counts as long as the frame "
+        "before it. A stay is the time from first to last sight.",
+        "A person is a face that was followed without a break: who leaves and comes back is counted again.",
+    ]
+    if session.stills:
+        made = [made[0], "The log has no times, as of pictures: faces are counted, not seconds."]
+    if session.endings:
+        listed = ", ".join(f"{name} {count:,}" for name, count in session.endings.items())
+        made.append(f"Why faces were followed no longer: {listed}. Left: a face was last found at the "
+                    "edge of the picture. Lost: anywhere else, since it turned away, was covered, or the picture was cut.")
+    if session.lost:
+        made.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
+    if session.parts > 1:
+        made.append(f"The times start again {session.parts - 1:,} times: the parts follow one another, and person 2.1 is "
+                    "person 1 of the second part.")
+    if session.skipped or session.skipped_faces:
+        made.append(f"Left out: {session.skipped:,} lines that are no frames, and {session.skipped_faces:,} faces without a "
+                    "track, a label or a confidence of 0 to 1.")
+    return made
