@@ -20,7 +20,7 @@ from fer_live.report.__main__ import main, make_report
 from fer_live.report.charts import bands, clock, tiles
 from fer_live.report.session import summarize
 from fer_live.report.thumbnails import thumbnails
-from fer_live.screen.palette import COLORS, EMOTION_COLORS
+from fer_live.screen.palette import COLORS, EMOTION_COLORS, contrast
 from fer_live.sinks.log import Log
 from fer_live.sinks.log_reader import read_log
 from fer_live.types import Analysis, Face, Frame, SourceError
@@ -29,6 +29,11 @@ from tests.conftest import ROOT
 
 def face(track_id=1, label="happy", confidence=0.9, box=(10, 20, 60, 70)):
     return {"track_id": track_id, "box": list(box), "label": label, "confidence": confidence, "probs": {label: confidence}}
+
+
+def as_color(text):
+    """#rrggbb as BGR."""
+    return tuple(int(text[i : i + 2], 16) for i in (5, 3, 1))
 
 
 def frames(*items, step_s=0.1):
@@ -316,6 +321,10 @@ def test_colors_are_the_palettes_and_patterns_tell_them_apart():
     for name, (blue, green, red) in COLORS.items():
         assert f"#{red:02x}{green:02x}{blue:02x}" in (tiles([name])[0].light, tiles([name])[0].dark)
     assert not set(tiles(["happy", "bored"])[1][:2]) & {tile.light for tile in tiles(list(COLORS))}
+    for tile in tiles([*COLORS, *map(str, range(9))]):
+        on_light, on_dark = (contrast(as_color(color), as_color(page)) for color, page in
+                             ((tile.light, "#f5f5f5"), (tile.dark, "#202327")))  # the grounds of templates/style.css
+        assert on_light >= 3 and on_dark >= 3, tile
     drawn = tiles(list(EMOTION_COLORS))
     assert len({tile.mark for tile in drawn}) == len({tile.dash for tile in drawn}) == len(EMOTION_COLORS)
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from fer_live.report.totals import Curve
 from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, EMOTION_COLORS, SAME, as_hex
 
-# What labels of other names than the palette's get: from Paul Tol's muted scheme.
-MORE = ("#44aa99", "#882255", "#ddcc77", "#332288", "#999933", "#aa4499", "#88ccee", "#117733", "#cc6677")
+# What labels of other names than the palette's get: 3:1 and more on light and on dark pages.
+MORE = ("#1f8a80", "#b0529f", "#8a7d1f", "#7d6bc9", "#c95a6f", "#3f8f4a", "#a8643a", "#5f7f95", "#a45a80")
 MARKS = (  # drawn on a tile of 8 by 8
     "M-2 10 10 -2M-2 2 2 -2M6 10 10 6", "M2 2h.01M6 6h.01", "M0 0 8 8M0 8 8 0", "M4 2v4M2 4h4", "", "M0 2h8M0 6h8",
     "M2 0v8M6 0v8", "M-2 -2 10 10", "M1 1h4v4h-4z", "M0 4h8M4 0v8", "M0 6 4 2 8 6",

@@ -127,7 +127,7 @@ const table = chart => {
   const rows = [named ? ["person", ...chart.columns] : chart.columns, ...chart.rows.map(row => named ? [chart.title, ...row] : row)];
   return new Blob([rows.map(row => row.map(cell).join(",") + "\r\n").join("")], {type: "text/csv"});
 };
-const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "paint-order", "opacity",
+const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "paint-order", "opacity", "fill-opacity",
               "font-family", "font-size", "font-weight", "vector-effect", "text-anchor"];
 const copied = svg => {  // a copy that looks the same without the page's style
   const copy = svg.cloneNode(true), from = svg.querySelectorAll("*"), to = copy.querySelectorAll("*");
