@@ -17,7 +17,19 @@ import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
-from fer_live.types import Analysis, Draw, FileScreen, Frame, OutputError, Rates, Recorder, Screen, Sink, View
+from fer_live.types import (
+    NO_PICTURE,
+    Analysis,
+    Draw,
+    FileScreen,
+    Frame,
+    OutputError,
+    Rates,
+    Recorder,
+    Screen,
+    Sink,
+    View,
+)
 
 logger = logging.getLogger("fer_live")
 
@@ -58,7 +70,7 @@ def run_live(
             begun_s = time.perf_counter()
             if analysis is not None:
                 rates = Rates(meter.tick(time.monotonic()), captured.dropped + analyzed.dropped)
-                image = draw(analysis, rates)
+                image = draw(analysis, rates) if _is_seen(screen, *sinks) else NO_PICTURE
                 for sink in list(sinks):
                     if sink in sinks:  # one that failed may have taken another with it: that one is closed now
                         _write(sink, image, analysis, failed)
@@ -75,6 +87,11 @@ def run_live(
                 cast(Recorder, sink).end_s = ended_s
     logger.debug(f"{shown} frames shown, {captured.dropped} dropped before analysis, {analyzed.dropped} after it")
     return shown
+
+
+def _is_seen(*takers: Sink | Screen) -> bool:
+    """Whether any of them looks at the next picture: what nobody sees need not be drawn."""
+    return any(getattr(taker, "needs_picture", True) for taker in takers)
 
 
 def _write(
@@ -103,6 +120,7 @@ def run_file(
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
     """
     done, started_s, end_s = 0, time.monotonic(), float("inf")
+    takers = [*sinks, *([screen] if screen else [])]
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5, disable=not progress)
     with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analyzed:
@@ -111,7 +129,7 @@ def run_file(
                 end_s = time.monotonic() + max_seconds
             if stop.is_set() or time.monotonic() >= end_s:
                 break
-            image = draw(analysis)
+            image = draw(analysis) if _is_seen(*takers) else NO_PICTURE
             for sink in sinks:
                 sink.write(image, analysis)
             if screen:

@@ -20,6 +20,7 @@ from fer_live.model.detections import Detections
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
+NO_PICTURE = np.empty((0, 0, 3), np.uint8)  # stands where nobody looks at a picture and none was drawn
 UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named, or that was not seen well enough
 UNCLEAR = "unclear"  # why it is unsure: no class is strong enough; see fer_live/analysis/visibility.py for the other reasons
 
@@ -202,12 +203,13 @@ class Step(Protocol):
 
 
 class Sink(Protocol):
-    """Where results go. A context manager; leaving it finishes what was written."""
+    """Where results go. A context manager; leaving it finishes what was written. While it has no use for the picture its
+    attribute `needs_picture` is False; without that attribute it is given one."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Take one annotated picture (H, W, 3) uint8 BGR and what it shows."""
+        """Take one annotated picture (H, W, 3) uint8 BGR and what it shows; NO_PICTURE where nobody needs one."""
 
 
 class Recorder(Sink, Protocol):
@@ -251,7 +253,7 @@ class Screen(Protocol):
     """Where a live run is watched. Belongs to the main thread."""
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show one annotated picture (H, W, 3) uint8 BGR."""
+        """Show one annotated picture (H, W, 3) uint8 BGR; NO_PICTURE where nobody needs one, see `Sink`."""
 
     def poll(self) -> None:
         """Answer keys; returns at once."""

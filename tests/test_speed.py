@@ -13,8 +13,10 @@ from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
 from fer_live.bench.scenes import Scene
+from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.haar import HaarFaceDetector
-from fer_live.pipeline import run_live
+from fer_live.pipeline import run_file, run_live
+from fer_live.screen.overlay import Overlay
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.types import Analysis, Frame
 
@@ -233,3 +235,48 @@ def test_a_run_with_a_target_rate_hears_of_a_slow_recorder(monkeypatch, untraine
     assert main(["--source", "demo", "--no-window", "--target-fps", "12", "--output", str(tmp_path / "o.mp4"),
                  "--max-seconds", "3", "--model", str(untrained)]) == 0
     assert told and min(told) > 0.12
+
+
+# ------------------------------------------------------------------------------------------------ nothing is drawn for nobody
+
+
+@pytest.mark.parametrize("source", ["file", "demo"])
+def test_what_nobody_sees_is_not_drawn(monkeypatch, untrained, tmp_path, make_clip, source):
+    drawn, log, draw = [], tmp_path / "o.jsonl", Overlay.draw
+    monkeypatch.setattr(Overlay, "draw", lambda self, *what: (drawn.append(what), draw(self, *what))[1])
+    name = str(make_clip(tmp_path / "a.mp4", 6)) if source == "file" else "demo"
+    options = ["--source", name, "--no-window", "--model", str(untrained), "--max-seconds", "1"]
+    assert main([*options, "--log", str(log)]) == 0
+    assert not drawn and len(log.read_text().splitlines()) >= 2
+    assert main([*options, "--log", str(tmp_path / "p.jsonl"), "--output", str(tmp_path / "o.mp4")]) == 0
+    assert len(drawn) == len((tmp_path / "p.jsonl").read_text().splitlines())
+
+
+def test_a_picture_is_drawn_as_soon_as_one_sink_looks():
+    class Watched:
+        needs_picture = False
+
+        def __init__(self):
+            self.sizes = []
+
+        def write(self, image, analysis):
+            self.sizes.append(image.size)
+            self.needs_picture = analysis.frame.index >= 2  # as a web view to which somebody comes
+
+    sink = Watched()
+    frames = [Frame(np.zeros((8, 8, 3), np.uint8), i, i / 30) for i in range(5)]
+    run_file(frames, lambda frames: (Analysis(frame, ()) for frame in frames), lambda analysis: analysis.frame.image, [sink],
+             threading.Event(), progress=False)
+    assert sink.sizes == [0, 0, 0, 192, 192]
+
+
+def test_large_batches_are_shared_out_and_answered_in_order():
+    pytest.importorskip("openvino")
+    from fer_live.analysis.runtimes.openvino_network import LEAST_A_PART, OpenVinoNetwork
+
+    network = OpenVinoNetwork(DEFAULT_WEIGHTS.with_suffix(".onnx"), None, 3)
+    crops = np.random.default_rng(0).integers(0, 256, (3 * LEAST_A_PART + 5, 48, 48, 1), np.uint8)
+    alone = np.concatenate([network(crop[None]) for crop in crops])
+    for count in (1, LEAST_A_PART, 2 * LEAST_A_PART, len(crops)):
+        assert np.abs(network(crops[:count]) - alone[:count]).max() < 0.05
+    assert network._idle.qsize() == 3

@@ -41,6 +41,8 @@ class Outputs:
     A sink that fails in a live run ends, with a line on the picture, on stderr and in the log; the run goes on.
     """
 
+    needs_picture = False  # a snapshot is asked for at the window, which does
+
     def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None):
         self.view, self.open_recorder = view, open_recorder
         self.sinks: list[Sink] = [self]
@@ -58,8 +60,9 @@ class Outputs:
         self._close_log()
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Keep the picture, for a snapshot; log what happened since the last one."""
-        self.last = image, analysis
+        """Keep the picture, if there is one, for a snapshot; log what happened since the last one."""
+        if image.size:
+            self.last = image, analysis
         self._log_events()
 
     def _log_events(self) -> None:

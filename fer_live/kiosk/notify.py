@@ -17,6 +17,8 @@ class Heartbeat:
     It is written to by the live loop only, so that a camera or a stage that hangs is noticed: systemd then restarts it.
     """
 
+    needs_picture = False
+
     def __init__(self, environment: dict[str, str] | None = None):
         env = dict(os.environ) if environment is None else environment
         self.address = env.get("NOTIFY_SOCKET", "")

@@ -193,14 +193,13 @@ class Recognizer:
         with ExitStack() as stack:
             stack.enter_context(source)
             sinks: list = [collected]
-            draw = Overlay(self.labels, View()).draw if target else _undrawn
             if target:
                 sound = source.path if source.has_audio else None
                 recorder = VideoRecorder(target, source.fps, source.time_base, sound_from=sound,
                                          segments=source.timeline.segments)
                 sinks.append(stack.enter_context(recorder))
             try:
-                run_file(source, stream.analyze_all, draw, sinks, Event(), source.frames, progress=progress)
+                run_file(source, stream.analyze_all, Overlay(self.labels, View()).draw, sinks, Event(), source.frames, progress=progress)
             except SourceError as error:
                 if not collected.analyses:
                     raise
@@ -219,7 +218,3 @@ def _frames(items: Iterable, color: str | None, fps: float | None) -> Iterator[F
         else:
             image, _ = to_picture(item, color)
             yield Frame(image, index, time.monotonic() if fps is None else index / fps)
-
-
-def _undrawn(analysis: Analysis) -> np.ndarray:
-    return analysis.frame.image

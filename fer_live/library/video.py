@@ -16,16 +16,16 @@ from fer_live.report.session import summarize
 from fer_live.report.totals import Session
 from fer_live.report.write import write_report
 from fer_live.sinks.log import entry
-from fer_live.types import Analysis, OutputError
+from fer_live.types import NO_PICTURE, Analysis, OutputError
 
 if TYPE_CHECKING:
     import pandas
 
-NO_PICTURE = np.empty((0, 0, 3), np.uint8)
-
 
 class Collected:
     """A sink that keeps what was found, without the pictures."""
+
+    needs_picture = False
 
     def __init__(self) -> None:
         self.analyses: list[Analysis] = []

@@ -30,6 +30,11 @@ class Outgoing:
         self.detector, self.wants_pictures = detector, wants_pictures
         self.workers = [Worker(receiver) for receiver in receivers]
 
+    @property
+    def needs_picture(self) -> bool:
+        """Whether a receiver takes the picture of each frame, or an event that may come needs it."""
+        return bool(self.wants_pictures) or any(worker.receiver.takes_pictures for worker in self.workers)
+
     def __enter__(self) -> Outgoing:
         for worker in self.workers:
             worker.start()

@@ -188,6 +188,8 @@ class KioskWindow:
 class StatusLines:
     """Where no window is: frames a second, faces and the strongest label, once a second, unless it is to be quiet."""
 
+    needs_picture = False
+
     def __init__(self, is_quiet: bool = False):
         self.due_s = float("inf") if is_quiet else 0.0
 

@@ -61,6 +61,8 @@ class Log:
     program was quicker with the same name.
     """
 
+    needs_picture = False
+
     def __init__(self, path: Path, labels: tuple[str, ...], live: bool = False):
         self.path, self.labels, self.live = path, labels, live
         self.start_s, self.checked_s = 0.0, 0.0

@@ -16,7 +16,7 @@ import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windo
 import av
 import numpy as np
 from av.video.frame import PictureType
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from fer_live.model.paths import why
 from fer_live.sinks.disk import RecordingFile, make_new
@@ -58,6 +58,7 @@ class VideoRecorder:
         self.container: av.container.OutputContainer | None = None
         self.sound: SoundCopy | MicrophoneTrack | None = None
         self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
+        self.reformatter = VideoReformatter()
         self.has_file = False  # was made; it may be closed by now
         self.is_broken = False  # writing has failed; to finish the file would only fail again
 
@@ -108,8 +109,10 @@ class VideoRecorder:
         """lasting: for how long the picture is to be shown if it is the last, in units of `time_base`."""
         assert self.container is not None and self.file is not None
         self.last_image, self.last_time_s = image, time_s
-        frame = av.VideoFrame.from_ndarray(self._fit(image), format="bgr24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        # from_ndarray would copy the picture, row by row
+        drawn = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(self._fit(image)), format="bgr24")
+        frame = self.reformatter.reformat(drawn, format="yuv420p", dst_colorspace=Colorspace.ITU709,
+                                          dst_color_range=ColorRange.MPEG, threads=1)
         pts = round((time_s - self.start_s) / self.time_base)
         self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
         frame.time_base = self.time_base

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import SideData, Type
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from fer_live.types import MOST_PIXELS
 
@@ -43,6 +43,7 @@ class Shown:
     def __init__(self, stream: av.VideoStream):
         self.stream = stream
         self.stored, self.coded = stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio
+        self.reformatter = VideoReformatter()  # one for all frames: to set one up costs a third of a conversion
         self.graph: Graph | None = None
         self.layout: tuple = ()
 
@@ -51,7 +52,8 @@ class Shown:
         if frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020:
             image = self._toned(frame)
         else:
-            image = frame.to_ndarray(format="bgr24", src_colorspace=_matrix(frame))
+            # one thread: the others decode and encode at the same time
+            image = self.reformatter.reformat(frame, format="bgr24", src_colorspace=_matrix(frame), threads=1).to_ndarray()
         return upright(_square(image, self._aspect()), matrix_of(frame))
 
     def _aspect(self) -> float:

@@ -104,6 +104,11 @@ class WebView:
             loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(timeout=3.0)
 
+    @property
+    def needs_picture(self) -> bool:
+        """Whether anybody looks at the pictures."""
+        return self.feed.needs_picture
+
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Hand over (H, W, 3) uint8 BGR, which must not be drawn on afterwards. Never waits; raises what ended the server."""
         self._raise()

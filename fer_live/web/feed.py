@@ -87,7 +87,12 @@ class Feed:
     @property
     def is_watched(self) -> bool:
         """Whether anybody looks."""
-        return bool(self.pictures.readers or self.entries.readers or self.snapshots)
+        return self.needs_picture or bool(self.entries.readers)
+
+    @property
+    def needs_picture(self) -> bool:
+        """Whether anybody looks at the pictures, and not only at the figures."""
+        return bool(self.pictures.readers or self.snapshots)
 
     def _take(self) -> None:
         self._is_called = False
@@ -104,7 +109,8 @@ class Feed:
             while True:
                 await self._fresh.wait()
                 self._fresh.clear()
-                if self.newest is None or not (self.pictures.readers or self.snapshots):
+                # before anybody looked nothing was drawn: who has just come waits for the next picture
+                if self.newest is None or not self.newest[0].size or not self.needs_picture:
                     continue
                 due_s = loop.time() + 1.0 / PICTURES_PER_S
                 self.pictures.publish(await loop.run_in_executor(pool, encode_jpeg, self.newest[0]))
