@@ -120,7 +120,7 @@ def run_file(
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
     """
     done, started_s, end_s = 0, time.monotonic(), float("inf")
-    takers = [*sinks, *([screen] if screen else [])]
+    takers: list[Sink | Screen] = [*sinks, *([screen] if screen else [])]
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5, disable=not progress)
     with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analyzed:

@@ -199,7 +199,8 @@ class Recognizer:
                                          segments=source.timeline.segments)
                 sinks.append(stack.enter_context(recorder))
             try:
-                run_file(source, stream.analyze_all, Overlay(self.labels, View()).draw, sinks, Event(), source.frames, progress=progress)
+                draw = Overlay(self.labels, View()).draw
+                run_file(source, stream.analyze_all, draw, sinks, Event(), source.frames, progress=progress)
             except SourceError as error:
                 if not collected.analyses:
                     raise

@@ -11,7 +11,7 @@ import numpy as np
 from fer_live.analysis.runtimes.onnx_network import read_spec
 from fer_live.model.spec import CheckpointError
 
-LEAST_A_PART = 8  # faces for which a further thread pays: of one or a few, threads that wait for each other cost half as much again
+LEAST_A_PART = 8  # faces for which a further thread pays: with fewer, threads wait for each other and cost half as much again
 
 
 class OpenVinoNetwork:
