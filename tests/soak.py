@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 
 from fer_live.app import keys as app_keys
-from fer_live.app import live, outputs
+from fer_live.app import live, outputs, web_view
 from fer_live.app.messages import shown
 from fer_live.app.options import parse
 from fer_live.bench.scenes import PORTRAIT
@@ -271,7 +271,7 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
         stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
         for module in (app_keys, outputs, recorder, segments):
             stack.enter_context(patch.object(module, "time", clock))
-        for module, name in ((live, "open_analyzer"), (live, "Outputs"), (outputs, "WebView")):
+        for module, name in ((live, "open_analyzer"), (live, "Outputs"), (web_view, "WebView")):
             stack.enter_context(kept(module, name))
         stack.enter_context(patch.object(live, "Window", window))
         stack.enter_context(patch.object(live, "wants_window", lambda config: True))

@@ -14,8 +14,8 @@ FLOORS = (
     {"types"},
     {"handoff"},
     {"sources", "sinks", "screen", "analysis", "outgoing"},
-    {"privacy", "pipeline", "web"},
-    {"kiosk", "report"},
+    {"privacy", "pipeline"},
+    {"kiosk", "report", "web"},
     {"app", "library"},
     {"__main__", "bench", "doctor"},
 )

@@ -10,6 +10,8 @@ import pytest
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, DARKEST_LIGHT, LIGHTEST_DARK, PLATE, WHITE, as_hex, contrast
 from fer_live.types import UNSURE
+from fer_live.web import PageConfig, take_place
+from fer_live.web.pages import Pages
 from tests.conftest import ROOT
 
 WEB = ROOT / "fer_live" / "assets" / "web"
@@ -64,14 +66,26 @@ def test_a_label_has_one_hue_on_every_ground():
 
 
 def test_the_web_pages_have_the_palettes_colors():
-    light, dark = (WEB / "style.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
-    parts = [light, dark.split("* {")[0], (WEB / "overlay.css").read_text()]
-    given = [dict(re.findall(r"--(\w+): (#\w+);", part)) for part in parts]
-    for shown, colors in zip((given[0], given[0] | given[1], given[2]), (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):
+    place = take_place("127.0.0.1", 0)
+    with place.socket:
+        css = Pages(PageConfig(), place).files["colors.css"][0].decode()
+    blocks = [dict(re.findall(r"--(\w+): (#\w+);", block)) for block in re.findall(r"\{([^{}]+)\}", css)]
+    for shown, colors in zip(blocks, (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):  # light, dark, over pictures
         wanted = {name: as_hex(color) for name, color in colors.items()}
         assert {name: shown[name] for name in wanted} == wanted
         assert shown["other"] not in wanted.values(), "an unknown label looks like no other"
+    for path in WEB.glob("*.css"):
+        assert not any(color in path.read_text() for block in blocks for color in block.values()), path
     assert f'stroke="{as_hex(COLORS["happy"])}"' in (WEB / "icon.svg").read_text()
+
+
+def test_bars_and_numbers_of_the_page_lie_on_grounds_that_the_palette_allows():
+    light, dark = (WEB / "style.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
+    for part, colors in ((light, COLORS_ON_LIGHT), (dark.split("* {")[0], COLORS)):
+        given = dict(re.findall(r"--(\w+): (#\w{6});", part))
+        for ground in ("card", "track"):
+            bgr = tuple(bytes.fromhex(given[ground][1:])[::-1])
+            assert min(contrast(color, bgr) for color in colors.values()) >= 3, ground
 
 
 def test_no_other_module_has_colors_of_labels():

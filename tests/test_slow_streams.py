@@ -109,7 +109,7 @@ def test_the_web_view_is_as_patient(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("fer_live.web.feed.time.monotonic", lambda: now[0])
     picture = np.zeros((8, 8, 3), np.uint8)
-    quick, slow = (Feed(lambda *_, **__: {}, lambda now_s: 1.0, lambda: True, stale_s) for stale_s in (0.0, 11.0))
+    quick, slow = (Feed((), stale_s=stale_s) for stale_s in (0.0, 11.0))
     for feed in (quick, slow):
         feed.put(picture, Analysis(Frame(picture, 0, 100.0), ()))
     now[0] = 110.0

@@ -68,11 +68,12 @@ class ScreenConfig:
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Where the web view is served. token: what viewers must know; None: made up where the host needs one."""
+    """Where the web view is served. token: what viewers must know; None: made up where the host or the controls need one."""
 
     host: str
     port: int
     token: str | None = None
+    has_controls: bool = False  # viewers may save pictures, start and stop recordings, and download the log
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[]
     Only what is live is recorded on a key; files have --output.
     """
     view = outputs.view
-    keys: Keys = {"q": quit, "esc": quit, "s": partial(snapshot, outputs), "b": partial(toggle, view, "bars"),
+    keys: Keys = {"q": quit, "esc": quit, "s": partial(save_picture, outputs), "b": partial(toggle, view, "bars"),
                   "m": partial(toggle, view, "mirror"), "h": partial(toggle, view, "help")}
     if calibrate:
         keys["n"] = calibrate
@@ -44,24 +45,42 @@ def toggle(view: View, name: str) -> None:
 
 
 def toggle_record(outputs: Outputs) -> None:
-    """Begin a recording under a name of its own, or finish the one that runs."""
+    """Begin a recording, or finish the one that runs."""
     if outputs.recorder is not None:
         outputs.stop_record()
-        return
-    try:
-        outputs.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
-    except OutputError as error:  # nor must a folder that may no longer be entered
-        outputs.tell("recording not started", str(error))
+    else:
+        with suppress(OutputError):  # it has been told
+            start_recording(outputs)
 
 
-def snapshot(outputs: Outputs) -> None:
-    """Save the picture as it is shown."""
+def start_recording(outputs: Outputs) -> Path:
+    """Begin a recording under a name of its own, if none runs; returns where it is. Raises OutputError, after telling it."""
+    if outputs.recorder is None:
+        try:
+            outputs.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+        except OutputError as error:  # nor must a folder that may no longer be entered end the show
+            outputs.tell("recording not started", str(error))
+            raise
+    if outputs.recorder is None:  # its first picture could not be written
+        raise OutputError(outputs.view.notice)
+    return outputs.recorder.path
+
+
+def save_picture(outputs: Outputs) -> None:
+    """What the key does: save the picture as it is shown, if there is one."""
+    with suppress(OutputError):  # it has been told
+        snapshot(outputs)
+
+
+def snapshot(outputs: Outputs) -> Path | None:
+    """Save the picture as it is shown; returns where it is, None without one. Raises OutputError, after telling it."""
     if outputs.last is None:
-        return
+        return None
     try:
         path = write_picture(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), outputs.last[0])
     except OutputError as error:  # a full disk must not end the show
         outputs.tell("picture not saved", str(error))
-        return
+        raise
     outputs.view.notice = ""
     logger.info(f"saved {path}")
+    return path

@@ -53,11 +53,14 @@ def add_privacy(group: argparse._ArgumentGroup) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raises OutputError where options exclude each other."""
-    writers = {"--output": args.output, "--log": args.log, "--record-on-consent": args.record_on_consent}
+    writers = {"--output": args.output, "--log": args.log, "--record-on-consent": args.record_on_consent,
+               "--web-controls": args.web_controls}
     given = [name for name, value in writers.items() if value]
     if args.no_store and given:
         raise OutputError(f"--no-store and {given[0]} exclude each other; leave one out")
     _check_recording(args)
+    if args.kiosk and args.web_controls:  # its visitors record themselves, with --record-on-consent, and nobody else does
+        raise OutputError("--kiosk and --web-controls exclude each other; leave one out")
     if args.kiosk and args.no_window:
         raise OutputError("--kiosk and --no-window exclude each other; leave one out")
     for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds"):
@@ -90,8 +93,9 @@ def _check_recording(args: argparse.Namespace) -> None:
         if not args.output and args.kiosk and not args.record_on_consent:
             raise OutputError(f"{option} is for recordings, and this kiosk makes none; add --record-on-consent or --output, "
                               "or leave it out")
-        if not args.output and args.no_window and not args.kiosk:
-            raise OutputError(f"{option} is for recordings, and without a window no key begins one; give --output")
+        if not args.output and args.no_window and not args.kiosk and not args.web_controls:
+            raise OutputError(f"{option} is for recordings, and without a window no key begins one; give --output, or "
+                              "--web-controls")
 
 
 def _languages(text: str) -> list[str]:

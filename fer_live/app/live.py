@@ -18,8 +18,9 @@ from fer_live.app.keys import dead_keys, make_keys
 from fer_live.app.kiosk import set_up_kiosk
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
-from fer_live.app.outputs import Outputs, add_sinks, make_recorder, open_port
+from fer_live.app.outputs import Outputs, add_sinks, make_recorder
 from fer_live.app.screen import make_view, screen_words, wants_window
+from fer_live.app.web_view import add_web_view, open_port
 from fer_live.pipeline import mirrored, run_live
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import StatusLines, Window
@@ -41,7 +42,9 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     stack.enter_context(outputs)
     if microphone is not None:
         microphone.lost = lambda text: outputs.tell("microphone lost", text)
-    add_sinks(config, source, outputs, analyzer.labels, place, stack)
+    outgoing = add_sinks(config, source, outputs, analyzer.labels, stack)
+    if place:
+        add_web_view(config, place, source, outputs, analyzer.labels, words, outgoing, stack)
     analyze, presented = governed(analyzer, config.analysis.target_fps, view)
     draw: Draw
     screen: Screen

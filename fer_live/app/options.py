@@ -63,11 +63,12 @@ def _output_config(args: argparse.Namespace) -> OutputConfig:
 
 def _web_config(args: argparse.Namespace) -> WebConfig | None:
     if args.serve is None:
-        if args.token and not args.list_cameras:
-            raise OutputError("--token is for --serve [HOST:]PORT; give both")
+        for option, is_given in (("--token", args.token), ("--web-controls", args.web_controls)):
+            if is_given and not args.list_cameras:
+                raise OutputError(f"{option} is for --serve [HOST:]PORT; give both")
         return None
     host, port = args.serve
-    return WebConfig(host, port, args.token)
+    return WebConfig(host, port, args.token, args.web_controls)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -161,9 +162,11 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
 def _add_web(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--serve", type=_address, metavar="[HOST:]PORT", help="serve a web page of a live run (default host: 127.0.0.1), "
-        "with /snapshot.jpg, /events, /healthz and /metrics. Plain HTTP: use it on a trusted network only")
+        "with /api for programs. Plain HTTP: use it on a trusted network only")
     add("--token", help="password for viewers, 12 characters or more; also read from FER_LIVE_TOKEN "
-        "(default: generated and printed for any host but 127.0.0.1)")
+        "(default: generated and printed for any host but 127.0.0.1, and for --web-controls)")
+    add("--web-controls", action="store_true", help="let viewers, who need the token, save pictures, start and stop recordings "
+        "and download the log; the files stay on this computer")
 
 
 def _add_messages(group: argparse._ArgumentGroup) -> None:

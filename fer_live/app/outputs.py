@@ -7,27 +7,24 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fer_live.app.config import Config, OutputConfig, WebConfig
-from fer_live.app.open_source import patience
+from fer_live.app.config import Config, OutputConfig
 from fer_live.app.outgoing_sink import add_outgoing_sink
 from fer_live.app.output_checks import writes_folder
 from fer_live.kiosk.notify import Heartbeat
-from fer_live.pipeline import RateMeter
+from fer_live.outgoing.sink import Outgoing
 from fer_live.redact import redact
 from fer_live.sinks.disk import unused
-from fer_live.sinks.log import Log, entry
+from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
 from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, EventLog, FileSink, OutputError, Recorder, Sink, Source, View
-from fer_live.web import Place, WebView, take_place
 
 logger = logging.getLogger("fer_live")
 
@@ -111,12 +108,14 @@ class Outputs:
             except OutputError as error:
                 self.failed(recorder, error)
 
-    def stop_record(self) -> None:
-        """Finish the recording, if there is one."""
-        if self.recorder is not None:
-            recorder, self.recorder = self.recorder, None
-            self.view.recording = False
-            self._close(recorder, "recording stopped")
+    def stop_record(self) -> Path | None:
+        """Finish the recording, if there is one; returns where it is."""
+        if self.recorder is None:
+            return None
+        recorder, self.recorder = self.recorder, None
+        self.view.recording = False
+        self._close(recorder, "recording stopped")
+        return recorder.path
 
     def _close_log(self) -> None:
         if self.log is not None:
@@ -131,19 +130,16 @@ class Outputs:
             self.tell(event, str(error))
 
 
-def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[str, ...], place: Place | None,
-              stack: ExitStack) -> None:
-    """Where the results of a live run go besides the screen: recording, log, web view, and the sign of life for systemd."""
+def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[str, ...], stack: ExitStack) -> Outgoing | None:
+    """Where the results of a live run go besides screen and page: recording, log, other programs, and the sign of life for
+    systemd. Returns the outputs to other programs, if there are any."""
     if config.output.path and not config.records_on_consent:
         outputs.record(config.output.path)
     if config.output.log:
         outputs.add_log(Log(unused(config.output.log), labels, live=True))
     outgoing = add_outgoing_sink(config, source, outputs.sinks, labels, lambda: outputs.view.recording, stack)
-    if place:
-        view = WebView(place, partial(entry, labels=labels), RateMeter().tick, lambda: not getattr(source, "is_lost", False),
-                       stale_s=patience(config.source).read_s, more_metrics=outgoing.metrics_text if outgoing else None)
-        outputs.sinks.append(stack.enter_context(view))
     outputs.sinks.append(stack.enter_context(Heartbeat()))
+    return outgoing
 
 
 def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Microphone | None,
@@ -162,15 +158,6 @@ def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Micr
     keep_bytes, keep_s = (config.keep_gb or float("inf")) * 1e9, (config.keep_days or float("inf")) * 86_400
     quota = Quota(path, keep_bytes, keep_s, lambda text: tell("old recordings", text))
     return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
-
-
-def open_port(config: WebConfig | None, stack: ExitStack) -> Place | None:
-    """The port of the web view, taken before the model is loaded: one that is in use is said at once."""
-    if config is None:
-        return None
-    place = take_place(config.host, config.port, config.token)
-    stack.callback(place.socket.close)
-    return place
 
 
 def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tuple[str, ...], is_still: bool) -> list[FileSink]:

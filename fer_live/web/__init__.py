@@ -4,85 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from fer_live.types import Analysis, OutputError
+from fer_live.types import Analysis
 from fer_live.web.feed import Feed
-from fer_live.web.guard import Guard, Limits, choose_token
+from fer_live.web.guard import Guard, Limits
+from fer_live.web.history import History
+from fer_live.web.pages import PageConfig, Pages
+from fer_live.web.place import Place, take_place
 
-TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read options, not this
-NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
+if TYPE_CHECKING:
+    from fer_live.web.commands import Controls  # needs aiohttp
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A socket that is bound, and what is to be known of it."""
-
-    socket: socket.socket
-    host: str  # as it was asked for
-    token: str | None  # None: none is needed
-    is_token_made: bool
-
-    @property
-    def bound(self) -> tuple[str, int]:
-        """The IP address and the port."""
-        return self.socket.getsockname()[:2]
-
-    def link(self) -> str:
-        """What to open in a browser; with the token only where it was made here, since nobody knows it yet."""
-        host, port = self.bound
-        if host in ("0.0.0.0", "::"):
-            host = _own_address() or socket.gethostname()
-        host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{port}/" + (f"?token={self.token}" if self.is_token_made else "")
-
-
-def take_place(host: str, port: int, token: str | None = None) -> Place:
-    """Bind the port, early: before a model is loaded. port: 0 takes a free one. Raises OutputError."""
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        raise OutputError(NEEDS) from None
-    listening = None
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = sorted(found, key=lambda one: one[0] != socket.AF_INET)[0]
-        both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
-        listening = socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)
-        chosen = choose_token(token or os.environ.get(TOKEN_VARIABLE) or None, listening.getsockname()[0])
-    except (OSError, UnicodeError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "no such name"
-        raise OutputError(f"cannot serve on {host}:{port} ({reason}); choose another --serve [HOST:]PORT") from None
-    except OutputError:
-        if listening is not None:
-            listening.close()
-        raise
-    return Place(listening, host, *chosen)
+__all__ = ["PageConfig", "Place", "WebView", "take_place"]
 
 
 class WebView:
     """A sink that shows the newest picture, what is in it, and how the run goes, to whom the guard lets in.
 
-    place: from `take_place`. entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second up to it.
+    place: from `take_place`. labels: class names in the order of the probabilities. page: what the pages say and offer.
     camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
     stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
-    more_metrics: what /metrics says besides, in Prometheus' text format.
+    forget_s: after so long without a face the last three minutes are forgotten; None: never.
+    more_metrics: what /metrics says besides, in Prometheus' text format. controls: what viewers may do besides looking; needs a
+    place with a token.
     """
 
-    def __init__(self, place: Place, entry: Callable[..., dict], meter: Callable[[float], float],
+    def __init__(self, place: Place, labels: tuple[str, ...], page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
-                 stale_s: float = 0.0, more_metrics: Callable[[], str] | None = None):
-        self.place, self.limits, self.more_metrics = place, limits, more_metrics
+                 stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
+                 controls: Controls | None = None):
+        if controls is not None and place.token is None:
+            raise ValueError("whoever controls a run must know its token")
+        self.place, self.limits, self.more_metrics, self.controls = place, limits, more_metrics, controls
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
-        self.feed = Feed(entry, meter, camera_is_up, stale_s)
+        self.pages = Pages(page, place)
+        self.feed = Feed(labels, camera_is_up, stale_s, History(labels, forget_s),
+                         lambda: controls is not None and controls.is_recording)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -134,7 +97,7 @@ class WebView:
 
         loop = asyncio.get_running_loop()
         connections = Connections(self.limits)
-        routes = Routes(self.feed, self.guard, connections, self.more_metrics or str)
+        routes = Routes(self.feed, self.guard, connections, self.pages, self.place, self.controls, self.more_metrics)
         loop.set_exception_handler(lambda _loop, context: _report(routes, context))
         runner = AppRunner(routes.app, handle_signals=False, access_log=None, logger=_silent(), handler_cancellation=True,
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)
@@ -168,13 +131,3 @@ def _silent() -> logging.Logger:
     logger = logging.getLogger("fer_live.web")
     logger.disabled = True
     return logger
-
-
-def _own_address() -> str | None:
-    """The address by which others reach this machine, as far as it knows. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
-            return probe.getsockname()[0]
-        except OSError:
-            return None

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fer_live.pipeline import RateMeter
+from fer_live.sinks.log import entry
 from fer_live.types import Analysis
+from fer_live.web.history import History
 
 LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the pictures that are sent: about 40 KB each
 STALE_S = 5.0  # without a frame for this long the camera counts as lost, unless the run is more patient
@@ -55,12 +58,13 @@ class Channel:
 
 
 class Feed:
-    """entry: (analysis, start_s=...) -> the log's object. meter: a time -> frames a second. camera_is_up, stale_s: as in
-    `WebView`."""
+    """labels, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording runs, for the state."""
 
-    def __init__(self, entry: Callable[..., dict], meter: Callable[[float], float], camera_is_up: Callable[[], bool],
-                 stale_s: float = 0.0):
-        self.entry, self.meter, self.camera_is_up, self.stale_s = entry, meter, camera_is_up, stale_s
+    def __init__(self, labels: tuple[str, ...], camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
+                 history: History | None = None, is_recording: Callable[[], bool] = lambda: False):
+        self.labels, self.camera_is_up, self.stale_s, self.is_recording = labels, camera_is_up, stale_s, is_recording
+        self.history = history or History(labels)
+        self.meter = RateMeter()
         self.figures = Figures()
         self.newest: tuple[np.ndarray, Analysis] | None = None
         self.start_s, self.index = 0.0, -1
@@ -77,9 +81,10 @@ class Feed:
             self.start_s = frame.time_s
         gap = max(0, frame.index - self.index - 1)
         self.index = frame.index
-        self.figures = Figures(old.frames + 1, old.dropped + gap, len(analysis.faces), self.meter(now_s),
+        self.figures = Figures(old.frames + 1, old.dropped + gap, len(analysis.faces), self.meter.tick(now_s),
                                max(0.0, now_s - frame.time_s), now_s)
         self.newest = image, analysis
+        self.history.add(analysis, frame.time_s - self.start_s)
         if self.loop is not None and self.is_watched and not self._is_called:
             self._is_called = True
             self.loop.call_soon_threadsafe(self._take)
@@ -98,7 +103,7 @@ class Feed:
         self._is_called = False
         assert self.newest is not None
         if self.entries.readers:
-            text = json.dumps(self.entry(self.newest[1], start_s=self.start_s))
+            text = json.dumps(entry(self.newest[1], self.labels, self.start_s))
             self.entries.publish(f"data: {text}\n\n".encode())
         self._fresh.set()
 
@@ -128,7 +133,16 @@ class Feed:
         is_up = camera == "ok"
         return {"camera": camera, "fps": round(now.fps, 1) if is_up else 0.0, "faces": now.faces if is_up else 0,
                 "latency_s": round(now.latency_s, 4), "frames": now.frames, "dropped": now.dropped,
-                "viewers": self.pictures.readers}
+                "viewers": self.pictures.readers, "recording": self.is_recording()}
+
+    def now_s(self) -> float:
+        """The time on the log's clock: since the first frame. 0 before it."""
+        return time.monotonic() - self.start_s if self.figures.frames else 0.0
+
+    def past(self) -> dict:
+        """The last three minutes, second by second, as an object; see `History.seconds`."""
+        now_s = self.now_s()
+        return {"now_s": round(now_s, 3), "labels": list(self.labels), "seconds": self.history.seconds(now_s)}
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

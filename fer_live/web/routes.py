@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import cv2
 from aiohttp import web
 
-from fer_live.web.connections import Connection, Connections
-from fer_live.web.feed import Channel, Feed, metrics_text
+from fer_live.screen.qr_code import qr_code
+from fer_live.web.commands import COMMANDS, Commands, Controls
+from fer_live.web.connections import Connections
+from fer_live.web.feed import Feed, metrics_text
 from fer_live.web.guard import Guard
+from fer_live.web.pages import File, Pages
+from fer_live.web.place import Place
+from fer_live.web.streams import Streams
 
 logger = logging.getLogger("fer_live")
 
-ASSETS = Path(__file__).parents[1] / "assets" / "web"
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
                                "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -27,31 +29,37 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()", "Cache-Control": "no-store", "Server": "fer_live",
 }
-ANYONE = {"/style.css", "/icon.svg"}  # what the page that asks for the token is made of
+ANYONE = {"/style.css", "/colors.css", "/icon.svg"}  # what the page that asks for the token is made of
 STYLES = ("chips", "large", "plain")  # of the overlay; see overlay.css
 SNAPSHOT_S = 3.0  # to wait for a picture
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """What is answered at which address. `app` is the aiohttp application. more_metrics: what /metrics says besides."""
+    """What is answered at which address. `app` is the aiohttp application. controls, more_metrics: as in `WebView`."""
 
-    def __init__(self, feed: Feed, guard: Guard, connections: Connections, more_metrics: Callable[[], str] = str):
+    def __init__(self, feed: Feed, guard: Guard, connections: Connections, pages: Pages, place: Place,
+                 controls: Controls | None = None, more_metrics: Callable[[], str] = str):
         self.feed, self.guard, self.connections, self.more_metrics = feed, guard, connections, more_metrics
-        self.viewers = connections.limits.viewers
-        self.files = {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in ASSETS.iterdir()}
+        self.pages, self.place, self.files = pages, place, pages.files
+        commands, streams = Commands(controls, connections), Streams(feed, connections)
         self.reported: set[str] = set()
         self.app = web.Application(middlewares=[self.check], client_max_size=1)
         self.app.on_response_prepare.append(_add_headers)
         add = self.app.router.add_get
-        for name in self.files:  # read once: no request ever leads to the disk
+        for name in self.files:
             at = {"index.html": ("/", self.file), "overlay.html": ("/overlay", self.overlay)}
             add(*at.get(name, (f"/{name}", self.file)))
+        add("/api", self.api)
+        add("/phone.png", self.phone)
+        add("/history", self.history)
+        add("/log", commands.log, allow_head=False)
+        self.app.router.add_post(f"/commands/{{name:{'|'.join(COMMANDS)}}}", commands.carry_out)
         add("/snapshot.jpg", self.snapshot)
         add("/healthz", self.health)
         add("/metrics", self.metrics)
-        add("/stream.mjpg", self.stream, allow_head=False)
-        add("/events", self.events, allow_head=False)
+        add("/stream.mjpg", streams.pictures, allow_head=False)
+        add("/events", streams.events, allow_head=False)
         self.places = {resource.canonical for resource in self.app.router.resources()}
 
     # -------------------------------------------------------------------------------------------- checks
@@ -87,6 +95,9 @@ class Routes:
             return self._refused("host", 421, "this name is not served here; use the address that the program printed")
         if not self.guard.allows_origin(request.headers, hosts[0]):
             return self._refused("origin", 403, "requests from other sites are refused")
+        is_change = request.method not in ("GET", "HEAD") and request.match_info.http_exception is None
+        if is_change and not self.guard.allows_change(request.headers):
+            return self._refused("origin", 403, "send the token as Authorization: Bearer TOKEN")
         if request.body_exists:
             return self._refused("too_large", 413, "requests have no body here")
         return self._ask_token(request, address)
@@ -133,15 +144,31 @@ class Routes:
 
     async def file(self, request: web.Request) -> web.Response:
         """A part of the page."""
-        body, kind = self.files[request.path[1:] or "index.html"]
-        return web.Response(body=body, content_type=kind, charset="utf-8")
+        return _file(self.files[request.path[1:] or "index.html"])
+
+    async def api(self, request: web.Request) -> web.Response:
+        """What programs can ask for, with examples."""
+        return _file(self.pages.api(f"http://{request.headers['Host']}"))
+
+    async def phone(self, request: web.Request) -> web.Response:
+        """The address of the page as a QR code, with what opens it for the next minutes."""
+        if self.place.is_local:
+            return _text(404, "only this computer can open the page; start with --serve 0.0.0.0:PORT")
+        host = request.headers["Host"]
+        base = self.place.address if self.guard.is_own_loopback(host) else f"http://{host}/"
+        code = qr_code(f"{base}?token={self.guard.ticket()}")
+        large = cv2.resize(code, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
+        return web.Response(body=cv2.imencode(".png", large)[1].tobytes(), content_type="image/png")
+
+    async def history(self, request: web.Request) -> web.Response:
+        """The last three minutes."""
+        return web.json_response(self.feed.past())
 
     async def overlay(self, request: web.Request) -> web.Response:
         """A transparent page with a chip for each face, to lay over a picture; `?style=` is one of STYLES."""
         if request.query.get("style", STYLES[0]) not in STYLES:
             return _text(400, f"style is one of: {', '.join(STYLES)}")
-        body, kind = self.files["overlay.html"]
-        return web.Response(body=body, content_type=kind, charset="utf-8")
+        return _file(self.files["overlay.html"])
 
     async def health(self, request: web.Request) -> web.Response:
         """200 while frames come, 503 while none do."""
@@ -166,63 +193,14 @@ class Routes:
             self.feed.snapshots -= 1
         return web.Response(body=jpeg, content_type="image/jpeg")
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Pictures without end, the newest each time the client can take one."""
-        async with self._seat(self.feed.pictures, request, "multipart/x-mixed-replace; boundary=frame") as (answer, connection):
-            number = self.feed.pictures.number
-            while answer.status == 200:
-                number, jpeg = await self.feed.pictures.after(number)
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                await answer.write(head + jpeg + b"\r\n")
-                await connection.writable.wait()
-        return answer
-
-    async def events(self, request: web.Request) -> web.StreamResponse:
-        """The log's objects as they come, or at most `?rate=` a second; and an event "state" each second."""
-        try:
-            gap_s = 1.0 / min(1000.0, max(0.1, float(request.query.get("rate", 1000.0))))
-        except ValueError:
-            return _text(400, "rate is a number of events a second")
-        loop = asyncio.get_running_loop()
-        async with self._seat(self.feed.entries, request, "text/event-stream") as (answer, connection):
-            number, due_s = self.feed.entries.number, 0.0
-            while answer.status == 200:
-                if loop.time() >= due_s:
-                    await answer.write(f"event: state\ndata: {json.dumps(self.feed.state())}\n\n".encode())
-                    due_s = loop.time() + 1.0
-                try:
-                    async with asyncio.timeout(max(0.0, due_s - loop.time())):
-                        number, event = await self.feed.entries.after(number)
-                        await answer.write(event)
-                        await connection.writable.wait()
-                except TimeoutError:
-                    continue
-                if gap_s > 0.001:
-                    await asyncio.sleep(gap_s)
-        return answer
-
-    @asynccontextmanager
-    async def _seat(
-        self, channel: Channel, request: web.Request, kind: str
-    ) -> AsyncIterator[tuple[web.StreamResponse, Connection]]:
-        """An answer without end for one of at most `viewers` readers of a channel; status 503 where there is no seat."""
-        connection = self.connections.open[request.transport]
-        if channel.readers >= self.viewers:
-            answer: web.StreamResponse = self._refused("viewers", 503, f"{self.viewers} viewers are watching; try again later")
-            answer.headers["Retry-After"] = "5"
-            yield answer, connection
-            return
-        answer = web.StreamResponse(headers={"Content-Type": kind, "X-Accel-Buffering": "no"})
-        channel.readers += 1
-        try:
-            await answer.prepare(request)
-            yield answer, connection
-        finally:
-            channel.readers -= 1
-
 
 async def _add_headers(request: web.Request, answer: web.StreamResponse) -> None:
     answer.headers.update(HEADERS)
+
+
+def _file(file: File) -> web.Response:
+    body, kind = file
+    return web.Response(body=body, content_type=kind, charset="utf-8")
 
 
 def _text(status: int, text: str) -> web.Response:

@@ -1,12 +1,11 @@
 // The overlay: a chip for each face and nothing else. What comes from the server is only ever text.
 
+import { color, say } from "/faces.js";
 import { events } from "/stream.js";
 
 const list = document.getElementById("chips");
 const chips = new Map(); // track id -> its elements
 document.body.dataset.style = new URLSearchParams(location.search).get("style") ?? "chips"; // the server knows which there are
-
-const color = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
 
 function makeChip() {
   const item = document.createElement("li");
@@ -27,9 +26,7 @@ function show({ faces }) {
   for (const face of faces) {
     if (!chips.has(face.track_id)) chips.set(face.track_id, makeChip());
     const chip = chips.get(face.track_id);
-    const waits = face.calibration_s > 0;
-    chip.label.textContent = waits ? `look neutral ${Math.ceil(face.calibration_s)}` : face.label;
-    chip.percent.textContent = waits || face.label === "unsure" ? "" : `${Math.round(100 * face.confidence)}%`;
+    [chip.label.textContent, chip.percent.textContent] = say(face);
     chip.swatch.style.background = color(face.label);
   }
 }

@@ -86,7 +86,7 @@ export function pictures(show, on) {
   }, on);
 }
 
-// Calls on.entry(object) for each of the log's objects and on.state(object) each second.
+// Calls on.entry(object) for each of the log's objects, and on.NAME(object) for each event that has a name and is asked for.
 export function events(on, onStatus) {
   return new Line(async (signal, alive) => {
     const reader = (await open("/events?rate=10", signal));
@@ -99,8 +99,8 @@ export function events(on, onStatus) {
       const blocks = text.split("\n\n");
       text = blocks.pop();
       for (const block of blocks) {
-        const data = /^data: (.*)$/m.exec(block)?.[1];
-        if (data) (block.startsWith("event: state") ? on.state : on.entry)(JSON.parse(data));
+        const name = /^event: (\w+)$/m.exec(block)?.[1] ?? "entry", data = /^data: (.*)$/m.exec(block)?.[1];
+        if (data) on[name]?.(JSON.parse(data));
       }
       alive();
     }

@@ -1,73 +1,111 @@
-// The last three minutes: for each second the mean probabilities of the faces in view, stacked; empty where nobody was.
+// The last three minutes as the server keeps them: for each second the mean probabilities of the faces in view, stacked; empty
+// where nobody was, marked where the camera was lost. Pointer, touch and arrow keys show the values of a second.
+
+import { fill, percent, word } from "/faces.js";
+import { texts } from "/words.js";
 
 const SECONDS = 180;
 
 export class Timeline {
-  constructor(canvas, legend, summary) {
-    Object.assign(this, { canvas, legend, summary, names: [], bins: new Map() }); // bins: second -> [sums, count of faces]
+  constructor(canvas, legend, summary, tip) {
+    Object.assign(this, { canvas, legend, summary, tip, names: [], seconds: new Map(), ahead: 0, at: null }); // at: seconds ago
+    const over = (event) => this.point(SECONDS * (1 - (event.clientX - canvas.getBoundingClientRect().left) / canvas.clientWidth));
+    canvas.addEventListener("pointermove", over);
+    canvas.addEventListener("pointerdown", over);
+    canvas.addEventListener("pointerleave", () => this.point(null));
+    canvas.addEventListener("blur", () => this.point(null));
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: 1, ArrowRight: -1, PageUp: 10, PageDown: -10 }[event.key];
+      if (step) { this.point((this.at ?? 1) + step); event.preventDefault(); } else if (event.key === "Escape") this.point(null);
+    });
   }
 
-  add(faces) {
-    if (!faces.length) return;
-    if (!this.names.length) this.start(Object.keys(faces[0].probs));
-    const second = Math.floor(performance.now() / 1000);
-    const bin = this.bins.get(second) ?? [this.names.map(() => 0), 0];
-    for (const face of faces) {
-      this.names.forEach((name, i) => { bin[0][i] += face.probs[name] ?? 0; });
-      bin[1] += 1;
-    }
-    this.bins.set(second, bin);
+  // What the server remembers, in place of what was known.
+  begin({ now_s, labels, seconds }) {
+    this.ahead = performance.now() / 1000 - now_s;
+    this.seconds = new Map(seconds.map((one) => [one.second, one]));
+    if (this.names.join() !== labels.join()) this.name(labels);
+    this.draw();
   }
 
-  start(names) {
-    this.names = names;
-    for (const name of names) {
+  add(one) {
+    this.seconds.set(one.second, one);
+    this.draw();
+  }
+
+  name(labels) {
+    this.names = labels;
+    this.legend.replaceChildren(...labels.map((name) => {
       const item = document.createElement("li"), swatch = document.createElement("span");
       swatch.className = "swatch";
       swatch.style.background = `var(--${name}, var(--other))`;
-      item.append(swatch, name);
-      this.legend.append(item);
-    }
+      item.append(swatch, word(name));
+      return item;
+    }));
   }
 
+  now() { return Math.floor(performance.now() / 1000 - this.ahead); }
+
   draw() {
-    const now = Math.floor(performance.now() / 1000);
-    for (const second of this.bins.keys()) if (second <= now - SECONDS) this.bins.delete(second);
+    const now = this.now();
+    for (const second of this.seconds.keys()) if (second < now - SECONDS) this.seconds.delete(second);
     const { canvas } = this, scale = window.devicePixelRatio || 1;
     const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
+    const ink = (name) => style.getPropertyValue(`--${name}`) || style.getPropertyValue("--other");
     pen.clearRect(0, 0, width, height);
-    const colors = this.names.map((name) => style.getPropertyValue(`--${name}`) || style.getPropertyValue("--other"));
-    for (const [second, [sums, count]] of this.bins) {
-      const left = Math.floor(((SECONDS - 1 - (now - second)) * width) / SECONDS);
-      const right = Math.floor(((SECONDS - (now - second)) * width) / SECONDS);
+    const x = (ago) => Math.round(((SECONDS - ago) * width) / SECONDS);
+    for (const [second, one] of this.seconds) {
+      const left = x(now - second), right = Math.max(left + 1, x(now - second - 1));
+      if (one.camera_lost) {
+        pen.fillStyle = ink("lost");
+        pen.fillRect(left, 0, right - left, height);
+      }
       let y = height;
-      sums.forEach((sum, i) => {
-        const top = y - (sum / count) * height;
-        pen.fillStyle = colors[i];
-        pen.fillRect(left, Math.round(top), Math.max(1, right - left), Math.round(y) - Math.round(top));
+      for (const name of this.names) {
+        const top = y - (one.probs[name] ?? 0) * height;
+        pen.fillStyle = ink(name);
+        pen.fillRect(left, Math.round(top), right - left, Math.round(y) - Math.round(top));
         y = top;
-      });
+      }
     }
-    pen.strokeStyle = style.getPropertyValue("--edge");
-    for (const minute of [1, 2]) {
-      const x = Math.round((minute * width) / 3) + 0.5;
-      pen.beginPath();
-      pen.moveTo(x, 0);
-      pen.lineTo(x, height);
-      pen.stroke();
+    pen.fillStyle = ink("edge");
+    for (const minute of [1, 2]) pen.fillRect(x(60 * minute), 0, Math.max(1, scale), height);
+    if (this.at !== null) {
+      pen.fillStyle = ink("ink");
+      pen.fillRect(x(this.at - 0.5) - scale, 0, 2 * scale, height);
     }
+    this.tell();
     this.describe();
+  }
+
+  point(ago) {
+    this.at = ago === null ? null : Math.min(SECONDS, Math.max(1, Math.ceil(ago)));
+    this.draw();
+  }
+
+  tell() { // the second that is pointed at
+    this.tip.hidden = this.at === null;
+    if (this.at === null) return;
+    const one = this.seconds.get(this.now() - this.at);
+    const time = new Date(Date.now() - 1000 * this.at).toLocaleTimeString(document.documentElement.lang);
+    const strongest = Object.entries(one?.probs ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 3);
+    const what = one?.camera_lost ? [texts.camera_was_lost] : !strongest.length ? [texts.nobody]
+      : [fill(texts.faces_then, { number: one.faces.toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 }) }),
+        ...strongest.map(([name, p]) => `${word(name)} ${percent(p)}`)];
+    this.tip.replaceChildren(...[time, ...what].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+    const share = (SECONDS - this.at + 0.5) / SECONDS;
+    this.tip.style.left = `clamp(0px, calc(${100 * share}% - ${this.tip.offsetWidth / 2}px), calc(100% - ${this.tip.offsetWidth}px))`;
   }
 
   describe() {
     const total = this.names.map(() => 0);
-    for (const [sums, count] of this.bins.values()) sums.forEach((sum, i) => { total[i] += sum / count; });
-    const seconds = this.bins.size;
-    const parts = this.names.map((name, i) => [name, Math.round((100 * total[i]) / Math.max(1, seconds))])
-      .filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]).slice(0, 4).map(([name, share]) => `${name} ${share}%`);
-    this.summary.textContent = seconds ? `Somebody was in view for ${seconds} s; on average ${parts.join(", ")}.`
-      : "Nobody was seen yet.";
+    const occupied = [...this.seconds.values()].filter((one) => one.faces > 0);
+    for (const one of occupied) this.names.forEach((name, i) => { total[i] += one.probs[name] ?? 0; });
+    const parts = this.names.map((name, i) => [name, total[i] / Math.max(1, occupied.length)])
+      .sort((a, b) => b[1] - a[1]).slice(0, 3).filter(([, share]) => share >= 0.005).map(([name, share]) => `${word(name)} ${percent(share)}`);
+    const text = occupied.length ? fill(texts.summary, { seconds: occupied.length, parts: parts.join(", ") }) : texts.nobody_seen;
+    if (this.summary.textContent !== text) this.summary.textContent = text;
   }
 }

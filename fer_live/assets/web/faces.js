@@ -1,0 +1,96 @@
+// What is said of a face, and the cards: one for each face, with its three strongest classes, or with all when it is unfolded.
+
+import { texts, words } from "/words.js";
+
+const SHOWN = 3; // classes on a folded card
+const TEXT_MS = 350; // numbers and the order of the bars change no faster: they are to be read
+
+export const word = (name) => words[name] ?? name;
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+export const color = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
+export const percent = (p) => `${Math.round(100 * p)}%`;
+
+// Its words and its figure, as on the picture.
+export function say(face) {
+  if (face.calibration_s > 0) return [`${word("look neutral")} ${Math.ceil(face.calibration_s)}`, ""];
+  return [word(face.label), face.label === "unsure" ? "" : percent(face.confidence)];
+}
+
+export function element(parent, name, className = "", text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+export class Cards {
+  constructor(list) {
+    Object.assign(this, { list, cards: new Map(), unfolded: new Set() }); // by track id
+  }
+
+  show(faces) {
+    const here = new Set(faces.map((face) => face.track_id));
+    for (const [id, card] of this.cards) if (!here.has(id)) { card.item.remove(); this.cards.delete(id); this.unfolded.delete(id); }
+    for (const face of faces) {
+      if (!this.cards.has(face.track_id)) this.cards.set(face.track_id, this.make(face));
+      this.update(this.cards.get(face.track_id), face);
+    }
+  }
+
+  spoken() {
+    return [...this.cards.values()].map((card) => `${card.number.textContent}: ${card.label.textContent} ${card.figure.textContent}`.trim());
+  }
+
+  make(face) {
+    const item = element(this.list, "li", "face");
+    const button = element(element(item, "h3"), "button");
+    button.type = "button";
+    const card = { item, button, bars: new Map(), number: element(button, "span", "number", face.track_id),
+      label: element(button, "span", "label"), figure: element(button, "span", "figure"), order: "", shownAt: -TEXT_MS };
+    card.number.setAttribute("aria-label", fill(texts.face, { number: face.track_id }));
+    button.title = texts.more;
+    button.addEventListener("click", () => {
+      if (!this.unfolded.delete(face.track_id)) this.unfolded.add(face.track_id);
+      this.fold(card, face.track_id);
+    });
+    const bars = element(item, "ul", "bars");
+    for (const name of Object.keys(face.probs)) {
+      const line = element(bars, "li");
+      element(line, "span", "name", word(name));
+      const bar = element(element(line, "span", "track"), "span", "fill");
+      bar.style.background = color(name);
+      card.bars.set(name, { line, bar, value: element(line, "span", "value") });
+    }
+    this.place(item, face.track_id);
+    return card;
+  }
+
+  place(item, id) { // in the order of the numbers
+    item.dataset.id = id;
+    const after = [...this.list.children].find((other) => Number(other.dataset.id) > id);
+    if (after) this.list.insertBefore(item, after);
+  }
+
+  update(card, face) {
+    for (const [name, { bar }] of card.bars) bar.style.width = percent(face.probs[name] ?? 0);
+    const now = performance.now();
+    if (now - card.shownAt < TEXT_MS) return;
+    card.shownAt = now;
+    [card.label.textContent, card.figure.textContent] = say(face);
+    card.number.style.background = color(face.label);
+    for (const [name, { value }] of card.bars) value.textContent = percent(face.probs[name] ?? 0);
+    const order = [...card.bars.keys()].sort((a, b) => (face.probs[b] ?? 0) - (face.probs[a] ?? 0));
+    if (order.join() !== card.order) {
+      card.order = order.join();
+      card.item.querySelector(".bars").append(...order.map((name) => card.bars.get(name).line));
+    }
+    this.fold(card, face.track_id);
+  }
+
+  fold(card, id) {
+    const all = this.unfolded.has(id);
+    card.button.setAttribute("aria-expanded", String(all));
+    card.order.split(",").forEach((name, i) => { card.bars.get(name).line.hidden = !all && i >= SHOWN; });
+  }
+}

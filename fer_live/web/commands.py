@@ -1,0 +1,105 @@
+"""What viewers may do where the run allows it: save a picture, start and stop a recording, and download the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import quote
+
+from aiohttp import web
+
+from fer_live.types import OutputError
+from fer_live.web.connections import Connections
+from fer_live.web.guard import Buckets
+
+COMMANDS = ("snapshot", "record", "stop")
+ANSWER_S = 5.0  # for the run to carry a command out
+CHUNK = 64 * 1024
+REFUSED = "this run takes no commands; start it with --web-controls"
+
+
+class Controls(Protocol):
+    """The run, for those who may control it. Any thread may use it."""
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a recording runs."""
+
+    @property
+    def log(self) -> Path | None:
+        """The log that is being written; None where there is none, or none yet."""
+
+    def ask(self, command: str) -> Future[Path | None]:
+        """Have one of COMMANDS carried out. The result is the file that was written or is being written; an exception is an
+        OutputError. Cancelled before it is begun, it is not carried out."""
+
+
+class Commands:
+    """Answers the requests that change something. controls: None refuses all."""
+
+    def __init__(self, controls: Controls | None, connections: Connections):
+        self.controls, self.connections = controls, connections
+        self.rate = Buckets(*connections.limits.commands)
+
+    async def carry_out(self, request: web.Request) -> web.Response:
+        """POST /commands/NAME."""
+        if self.controls is None:
+            return _text(403, REFUSED)
+        if not self.rate.take(self.connections.open[request.transport].address):
+            self.connections.refused["command_rate"] += 1
+            return _text(429, "too many commands; wait a moment")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                path = await asyncio.wrap_future(self.controls.ask(request.match_info["name"]))
+        except TimeoutError:
+            return _text(503, "no picture comes from the camera; nothing was done")
+        except OutputError as error:
+            return _text(500, str(error))
+        return web.json_response({"file": path.name if path else None, "recording": self.controls.is_recording})
+
+    async def log(self, request: web.Request) -> web.StreamResponse:
+        """GET /log: what has been logged so far."""
+        path = self.controls.log if self.controls is not None else None
+        if path is None:
+            return _text(404, "there is no log yet" if self.controls else REFUSED)
+        try:
+            file = await asyncio.to_thread(open, path, "rb")
+        except OSError as error:
+            return _text(500, f"the log cannot be read ({error.strerror})")
+        with file:
+            kind = "text/csv" if path.suffix.lower() == ".csv" else "application/jsonl"
+            place = f"attachment; filename*=UTF-8''{quote(path.name)}"
+            answer = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": place})
+            await answer.prepare(request)
+            async for chunk in _chunks(file):
+                await answer.write(chunk)
+                await self.connections.open[request.transport].writable.wait()
+            await answer.write_eof()
+        return answer
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    """What the file holds now, to its last whole line; it may grow meanwhile."""
+    rest = await asyncio.to_thread(_end_of_lines, file)
+    while rest:
+        chunk = await asyncio.to_thread(file.read, min(CHUNK, rest))
+        if not chunk:
+            return
+        rest -= len(chunk)
+        yield chunk
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    size = file.seek(0, 2)
+    start = max(0, size - CHUNK)
+    file.seek(start)
+    end = start + file.read().rfind(b"\n") + 1
+    file.seek(0)
+    return end
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")

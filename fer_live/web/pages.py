@@ -1,0 +1,68 @@
+"""The files of the web view, made once at the start, so that no request ever leads to the disk: in the language of the run and
+in the palette's colors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, as_hex
+from fer_live.web.place import TOKEN_VARIABLE, Place
+
+ASSETS = Path(__file__).parents[1] / "assets" / "web"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+ON_REQUEST = ("api.html", "languages.json")  # not served as they are
+OTHER, OTHER_ON_LIGHT = "#b07aa1", "#a0527c"  # of labels that the palette does not know
+File = tuple[bytes, str]  # content and its kind
+
+
+@dataclass(frozen=True, slots=True)
+class PageConfig:
+    """What the pages say and offer. language: of LANGUAGES. words: what classes and phrases are called, as on the picture."""
+
+    language: str = "en"
+    words: Mapping[str, str] = field(default_factory=dict)
+    has_controls: bool = False
+    has_log: bool = False
+
+
+class Pages:
+    """files: name -> content and kind. `api` is the page for programs, which names the address it is asked at."""
+
+    def __init__(self, config: PageConfig, place: Place):
+        self._environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined,
+                                        trim_blocks=True, lstrip_blocks=True)
+        texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))[config.language]
+        self._shown = {
+            "language": config.language, "text": texts, "has_controls": config.has_controls, "has_log": config.has_log,
+            "is_local": place.is_local, "address": place.address, "port": place.bound[1], "needs_token": place.token is not None,
+            "token_variable": TOKEN_VARIABLE,
+        }
+        self.files = {path.name: self._file(path) for path in ASSETS.iterdir() if path.name not in ON_REQUEST}
+        self.files["colors.css"] = _colors().encode(), KINDS[".css"]
+        words = {"language": config.language, "words": dict(config.words), "texts": texts}
+        script = "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in words.items())
+        self.files["words.js"] = script.encode(), KINDS[".js"]
+
+    def api(self, base: str) -> File:
+        """base: the address of the server as who asks sees it, without / at its end."""
+        return self._environment.get_template("api.html").render(self._shown, base=base).encode(), KINDS[".html"]
+
+    def _file(self, path: Path) -> File:
+        if path.suffix == ".html":
+            return self._environment.get_template(path.name).render(self._shown).encode(), KINDS[".html"]
+        return path.read_bytes(), KINDS[path.suffix]
+
+
+def _colors() -> str:
+    """The palette as custom properties; the overlay page is always on a dark ground."""
+    def block(colors: Mapping[str, tuple[int, int, int]], other: str) -> str:
+        return "".join(f" --{name}: {as_hex(color)};" for name, color in colors.items()) + f" --other: {other};"
+
+    dark = block(COLORS, OTHER)
+    return (f":root {{{block(COLORS_ON_LIGHT, OTHER_ON_LIGHT)} }}\n"
+            f"@media (prefers-color-scheme: dark) {{ :root {{{dark} }} }}\n:root.on-dark {{{dark} }}\n")

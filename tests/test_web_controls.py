@@ -1,0 +1,331 @@
+"""The web view beyond looking: commands, the log, the code for a phone, the last three minutes, the examples for programs."""
+
+import contextlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.app.options import parse
+from fer_live.app.outputs import Outputs
+from fer_live.app.web_view import Remote
+from fer_live.model.spec import EMOTIONS
+from fer_live.screen.words import LANGUAGES, read_words
+from fer_live.sinks.log import Log
+from fer_live.sinks.recorder import VideoRecorder
+from fer_live.types import Analysis, Frame, OutputError, View
+from fer_live.web import PageConfig, WebView, take_place
+from fer_live.web.guard import Guard, Limits
+from fer_live.web.history import History
+from fer_live.web.pages import ASSETS, Pages
+from tests.test_web import FACE, LOOSE, TOKEN, get, served, wait_for
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Main:
+    """What the main thread does with each picture: all sinks of a run, which come and go."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def write(self, image, analysis):
+        for sink in list(self.outputs.sinks):
+            if sink in self.outputs.sinks:  # a recording that a command has just stopped is no longer
+                sink.write(image, analysis)
+
+
+@contextlib.contextmanager
+def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None):
+    """A view of a run that takes commands; yields its port and the outputs."""
+    monkeypatch.chdir(folder)
+    outputs = Outputs(View(), lambda path: VideoRecorder(path, 30.0, live=True))
+    remote = Remote(outputs)
+    with outputs, remote:
+        if log:
+            outputs.add_log(Log(folder / log, EMOTIONS, live=True))
+        outputs.sinks.append(remote)
+        page = PageConfig(has_controls=True, has_log=log is not None)
+        with served(host, TOKEN, limits, [Main(outputs)], controls=remote, page=page) as (port, _):
+            wait_for(lambda: get(port, "/healthz", BEARER)[0] == 200)
+            yield port, outputs
+
+
+def post(port, name, headers=BEARER):
+    """Status, and the answer as an object where it is one."""
+    status, _, body = get(port, f"/commands/{name}", headers, "POST")
+    return status, json.loads(body) if body[:1] == b"{" else body.decode()
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def test_viewers_save_pictures_and_recordings_where_they_may(tmp_path, monkeypatch):
+    with controlled(tmp_path, monkeypatch) as (port, outputs):
+        status, answer = post(port, "snapshot")
+        assert status == 200 and answer["recording"] is False
+        assert cv2.imread(str(tmp_path / answer["file"])).shape == (360, 640, 3), "in full size"
+        status, begun = post(port, "record")
+        assert status == 200 and begun["recording"] and begun["file"].endswith(".mp4")
+        assert post(port, "record") == (200, begun), "it runs already: nothing changes"
+        assert json.loads(get(port, "/healthz", BEARER)[2])["recording"] is True
+        time.sleep(0.5)
+        assert post(port, "stop") == (200, {"file": begun["file"], "recording": False})
+        assert post(port, "stop") == (200, {"file": None, "recording": False})
+        assert not outputs.view.recording
+    film = cv2.VideoCapture(str(tmp_path / begun["file"]))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 5 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_command_that_fails_says_why_on_the_page_too(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OutputError("cannot write there (no space left); choose another place")
+
+    monkeypatch.setattr("fer_live.app.keys.write_picture", fail)
+    with controlled(tmp_path, monkeypatch) as (port, outputs):
+        assert post(port, "snapshot") == (500, "cannot write there (no space left); choose another place\n")
+        assert outputs.view.notice == "picture not saved: cannot write there (no space left); choose another place"
+        outputs.open_recorder = fail
+        assert post(port, "record")[0] == 500 and not outputs.view.recording
+        assert get(port, "/healthz", BEARER)[0] == 200, "the run goes on"
+
+
+def test_without_a_picture_nothing_is_done_later_either(tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_live.web.commands.ANSWER_S", 0.3)
+    remote = Remote(Outputs(View()))
+    monkeypatch.chdir(tmp_path)
+    with WebView(take_place("127.0.0.1", 0, TOKEN), EMOTIONS, limits=LOOSE, controls=remote) as view:
+        assert post(view.place.bound[1], "snapshot")[0] == 503
+        image = np.zeros((8, 8, 3), np.uint8)
+        remote.outputs.last = image, Analysis(Frame(image, 0, 0.0), ())
+        remote.write(*remote.outputs.last)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_is_drawn_for_a_command_although_nobody_looks():
+    image, nothing = np.zeros((8, 8, 3), np.uint8), np.empty((0, 0, 3), np.uint8)
+    outputs = Outputs(View())
+    remote = Remote(outputs)
+    assert not remote.needs_picture
+    answer = remote.ask("stop")
+    assert remote.needs_picture
+    remote.write(nothing, Analysis(Frame(image, 0, 0.0), ()))
+    assert not answer.done(), "what was kept may be old"
+    remote.write(image, Analysis(Frame(image, 0, 0.0), ()))
+    assert answer.result(0) is None and not remote.needs_picture
+
+
+def test_only_our_own_page_and_programs_with_the_token_command(tmp_path, monkeypatch):
+    with controlled(tmp_path, monkeypatch) as (port, _):
+        own = f"http://127.0.0.1:{port}"
+        cookie = {"Cookie": get(port, f"/?token={TOKEN}")[1]["Set-Cookie"].split(";")[0]}
+        refused = [
+            {}, {"Origin": own}, {"Authorization": "Bearer " + "x" * 27},  # without the token
+            cookie, {**cookie, "Sec-Fetch-Site": "same-origin"},  # a browser names its origin with every POST
+            {**cookie, "Origin": "http://evil.example"}, {**cookie, "Origin": "null"}, {**BEARER, "Origin": "http://evil.example"},
+            {**cookie, "Origin": own, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+            {**cookie, "Origin": own, "Sec-Fetch-Site": "none"}, {**cookie, "Origin": own, "Host": "evil.example"},
+        ]
+        for headers in refused:
+            assert post(port, "snapshot", headers)[0] in (401, 403, 421), headers
+        assert get(port, "/commands/snapshot", BEARER)[0] == 405, "a link does nothing"
+        assert get(port, "/commands/erase", BEARER, "POST")[0] == 404
+        assert get(port, "/commands/snapshot", BEARER, "POST", b"x")[0] == 413
+        assert not list(tmp_path.iterdir())
+        assert post(port, "snapshot", {**cookie, "Origin": own, "Sec-Fetch-Site": "same-origin"})[0] == 200
+        assert post(port, "snapshot", {**cookie, "Origin": own})[0] == 200, "a browser without Sec-Fetch"
+
+
+def test_commands_are_limited(tmp_path, monkeypatch):
+    limits = Limits(commands=(3.0, 0.001), requests=(1e6, 1e6), new_connections=(1e6, 1e6))
+    with controlled(tmp_path, monkeypatch, limits=limits) as (port, _):
+        assert [post(port, "stop")[0] for _ in range(5)] == [200, 200, 200, 429, 429]
+
+
+def test_without_the_option_there_are_no_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with served(token=TOKEN) as (port, _):
+        for name in ("snapshot", "record", "stop"):
+            assert post(port, name) == (403, "this run takes no commands; start it with --web-controls\n")
+        assert get(port, "/log", BEARER)[0] == 404
+        page = get(port, "/", BEARER)[2].decode()
+        assert not re.search(r'id="(snapshot|record|log)"', page)
+        assert "--web-controls" in get(port, "/api", BEARER)[2].decode()
+    with pytest.raises(ValueError, match="token"):
+        place = take_place("127.0.0.1", 0)
+        with place.socket:
+            WebView(place, EMOTIONS, controls=Remote(Outputs(View())))
+
+
+def test_controls_have_a_token_of_their_own_and_exclude_what_forbids_them(capsys):
+    for needs, is_made in ((True, True), (False, False)):
+        place = take_place("127.0.0.1", 0, needs_token=needs)
+        with place.socket:
+            assert (place.token is not None) is is_made and place.is_token_made is is_made
+    assert parse(["--serve", "0", "--web-controls"]).web.has_controls
+    given = ["--serve", "0", "--web-controls"]
+    for options, words in ((given[2:], "--serve"), ([*given, "--no-store"], "exclude"), ([*given, "--kiosk"], "exclude")):
+        with pytest.raises(OutputError, match=words):
+            parse(options)
+    assert parse(["--serve", "0", "--web-controls", "--no-window", "--segment-minutes", "5"]).output.segment_minutes == 5
+
+
+def test_the_log_is_downloaded_whole_lines_only(tmp_path, monkeypatch):
+    with controlled(tmp_path, monkeypatch, log="räum 1.jsonl") as (port, _):
+        status, headers, body = get(port, "/log", BEARER)
+        assert status == 200 and headers["Content-Disposition"] == "attachment; filename*=UTF-8''r%C3%A4um%201.jsonl"
+        lines = [json.loads(line) for line in body.decode().splitlines()]
+        assert body.endswith(b"\n") and lines and lines[0]["frame"] == 0 and lines[0]["faces"][0]["label"] == "happy"
+        assert get(port, "/log")[0] == 401
+        path = tmp_path / "räum 1.jsonl"
+        path.rename(tmp_path / "away")
+        assert get(port, "/log", BEARER)[0] == 500
+    with controlled(tmp_path, monkeypatch) as (port, _):
+        assert get(port, "/log", BEARER)[0] == 404
+
+
+# ------------------------------------------------------------------------------------------------ a phone
+
+
+def test_the_code_leads_a_phone_in_for_two_minutes():
+    with served("0.0.0.0", TOKEN) as (port, _):
+        status, headers, png = get(port, "/phone.png", {**BEARER, "Host": f"192.168.7.8:{port}"})
+        assert status == 200 and headers["Content-Type"] == "image/png" and get(port, "/phone.png")[0] == 401
+        address = cv2.QRCodeDetector().detectAndDecode(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))[0]
+        found = re.fullmatch(rf"http://192\.168\.7\.8:{port}/\?token=([0-9a-f]{{32}})", address)
+        assert found and TOKEN not in address
+        status, headers, _ = get(port, f"/?token={found[1]}")
+        assert status == 303 and get(port, "/", {"Cookie": headers["Set-Cookie"].split(";")[0]})[0] == 200
+        assert get(port, "/", {"Authorization": f"Bearer {found[1]}"})[0] == 401, "it opens the page, and is no token"
+        here = get(port, "/phone.png", BEARER)[2]
+        assert here != png, "from this computer the code holds the address that others reach it by"
+    with served() as (port, _):
+        assert get(port, "/phone.png")[0] == 404
+        assert f"--serve 0.0.0.0:{port}" in get(port, "/")[2].decode()
+
+
+def test_a_ticket_runs_out_and_belongs_to_its_token(monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("fer_live.web.guard.time.time", lambda: now[0])
+    guard, other = (Guard("10.0.0.1", "box", token, Limits()) for token in (TOKEN, TOKEN + "x"))
+    ticket = guard.ticket()
+    assert guard.opens(ticket) and not other.opens(ticket) and not Guard("10.0.0.1", "box", None, Limits()).opens(ticket)
+    now[0] += 120.0
+    assert guard.opens(ticket) and guard.ticket() != ticket
+    now[0] += 120.0
+    assert not guard.opens(ticket)
+
+
+# ------------------------------------------------------------------------------------------------ the last three minutes
+
+
+def analysis(index, faces=(), is_slate=False):
+    return Analysis(Frame(np.zeros((4, 4, 3), np.uint8), index, 0.0, is_slate=is_slate), tuple(faces))
+
+
+def test_the_past_is_means_by_the_second():
+    past = History(EMOTIONS)
+    for index, (time_s, faces) in enumerate([(0.1, [FACE]), (0.6, [FACE, FACE]), (0.9, []), (2.5, []), (3.2, [FACE])]):
+        past.add(analysis(index, faces), time_s)
+    past.add(analysis(6, is_slate=True), 4.5)
+    seconds = past.seconds(5.5)
+    assert [(one["second"], one["faces"], one.get("camera_lost")) for one in seconds] == [
+        (0, 1.0, None), (2, 0.0, None), (3, 1.0, None), (4, 0.0, True)], "a second without a frame is left out"
+    assert seconds[0]["probs"] == pytest.approx(dict(zip(EMOTIONS, FACE.probs, strict=True)), abs=0.001)
+    assert seconds[1]["probs"] == {} and past.seconds(5.5, after=2) == seconds[2:] and past.seconds(3.5) == seconds[:2]
+
+
+def test_the_past_is_three_minutes_and_no_more():
+    past = History(EMOTIONS)
+    for second in range(1000):
+        past.add(analysis(second, [FACE]), second + 0.5)
+    assert [one["second"] for one in past.seconds(1000.2)] == list(range(820, 1000))
+    assert past.seconds(1179.9)[0]["second"] == 999
+    assert not past.seconds(2000.0), "what is older is not shown, also where the camera hangs"
+
+
+def test_a_kiosk_forgets_the_past_with_its_visitor():
+    past = History(EMOTIONS, forget_s=8.0)
+    for time_s in (0.5, 1.5, 2.5):
+        past.add(analysis(0, [FACE]), time_s)
+    past.add(analysis(1), 9.0)
+    assert len(past.seconds(20.0)) == 4
+    past.add(analysis(2), 10.6)
+    assert [one["second"] for one in past.seconds(20.0)] == [10]
+
+
+def test_the_past_is_asked_for_and_told():
+    with served() as (port, _):
+        wait_for(lambda: len(json.loads(get(port, "/history")[2])["seconds"]) >= 1)
+        past = json.loads(get(port, "/history")[2])
+        assert past["labels"] == list(EMOTIONS) and past["now_s"] > past["seconds"][-1]["second"] + 1
+        assert past["seconds"][0]["faces"] == 1 and past["seconds"][0]["probs"]["happy"] == 0.6
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/events?rate=1", timeout=10) as stream:
+            told = []
+            while len(told) < 2:
+                if stream.readline() == b"event: second\n":
+                    told.append(json.loads(stream.readline().removeprefix(b"data: ")))
+    assert told[1]["second"] == told[0]["second"] + 1 and told[1]["probs"]["happy"] == 0.6
+
+
+# ------------------------------------------------------------------------------------------------ words, the page for programs
+
+
+def test_all_languages_say_the_same():
+    texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))
+    assert tuple(texts) == LANGUAGES
+    for language, said in texts.items():
+        assert said.keys() == texts["en"].keys(), language
+        for name, text in said.items():
+            assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", texts["en"][name])), (language, name)
+    asked = {name for kind, pattern in ((".html", r"\btext\.(\w+)"), (".js", r"\btexts\.(\w+)"))
+             for path in ASSETS.glob(f"*{kind}") for name in re.findall(pattern, path.read_text(encoding="utf-8"))}
+    assert asked == texts["en"].keys(), "each text is used, and each that is used is there"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pages_are_in_the_language_of_the_run(language):
+    place = take_place("127.0.0.1", 0, TOKEN)
+    with place.socket:
+        files = Pages(PageConfig(language, read_words(language)), place).files
+    texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))[language]
+    for name, part in (("index.html", "past"), ("locked.html", "locked"), ("overlay.html", "faces")):
+        page = html.unescape(files[name][0].decode())
+        assert f'<html lang="{language}"' in page and texts[part] in page
+    assert json.dumps(read_words(language)["happy"]) in files["words.js"][0].decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None or shutil.which("bash") is None, reason="needs curl and bash")
+@pytest.mark.parametrize("has_controls", [False, True])
+def test_the_examples_for_programs_work_as_they_are_written(tmp_path, monkeypatch, has_controls):
+    with contextlib.ExitStack() as stack:
+        if has_controls:
+            port, _ = stack.enter_context(controlled(tmp_path, monkeypatch, log="day.jsonl"))
+        else:
+            port, _ = stack.enter_context(served())
+            monkeypatch.chdir(tmp_path)
+        page = get(port, "/api", BEARER)[2].decode()
+        examples = [html.unescape(text) for text in re.findall(r"<code>(curl .*?)</code>", page)]
+        assert len(examples) == (11 if has_controls else 7)
+        monkeypatch.setenv("FER_LIVE_TOKEN", TOKEN)
+        said = {}
+        for example in examples:
+            done = subprocess.run(["bash", "-c", f"set -o pipefail; {example.replace('curl ', 'curl -f ', 1)}"],
+                                  capture_output=True, text=True, timeout=20)
+            assert done.returncode in (0, 23), (example, done)  # 23: head has had enough
+            said[re.search(r"/([\w/.]+?)['?\s]", example.split(str(port), 1)[1] + " ")[1]] = done.stdout
+    assert cv2.imread(str(tmp_path / "picture.jpg")).shape == (360, 640, 3)
+    assert (tmp_path / "part.mjpg").read_bytes().startswith(b"--frame")
+    assert json.loads(said["healthz"])["camera"] == "ok" and json.loads(said["history"])["labels"] == list(EMOTIONS)
+    assert "event: state" in said["events"] and "# TYPE fer_live_fps gauge" in said["metrics"] and "chips" in said["overlay"]
+    if has_controls:
+        assert (tmp_path / json.loads(said["commands/snapshot"])["file"]).exists()
+        assert json.loads(said["commands/record"])["recording"] and not json.loads(said["commands/stop"])["recording"]
+        assert json.loads((tmp_path / "log.txt").read_text().splitlines()[0])["frame"] == 0
