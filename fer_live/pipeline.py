@@ -17,19 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
-from fer_live.types import (
-    NO_PICTURE,
-    Analysis,
-    Draw,
-    FileScreen,
-    Frame,
-    OutputError,
-    Rates,
-    Recorder,
-    Screen,
-    Sink,
-    View,
-)
+from fer_live.protocols import Draw, FileScreen, Recorder, Screen, Sink
+from fer_live.types import NO_PICTURE, Analysis, Frame, OutputError, Rates, View
 
 logger = logging.getLogger("fer_live")
 

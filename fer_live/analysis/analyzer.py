@@ -41,7 +41,8 @@ from fer_live.model.detections import DEFAULT_DETECTOR, Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
-from fer_live.types import UNCLEAR, UNSURE, Analysis, Ended, Face, FaceDetector, Frame, Step, TileDetector, Visibility
+from fer_live.protocols import FaceDetector, Step, TileDetector
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Ended, Face, Frame, Visibility
 
 Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs

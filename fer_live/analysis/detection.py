@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from fer_live.model.detections import Detections, same_face
-from fer_live.types import FaceDetector
+from fer_live.protocols import FaceDetector
 
 EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait

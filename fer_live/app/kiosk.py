@@ -18,10 +18,11 @@ from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import Layout
 from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.visitors import Presence
+from fer_live.protocols import Draw, Recorder
 from fer_live.screen.window import Chord, KioskWindow
 from fer_live.screen.words import read_words
 from fer_live.screen.x11 import ScreenHold
-from fer_live.types import Analysis, Draw, Frame, Recorder
+from fer_live.types import Analysis, Frame
 
 logger = logging.getLogger("fer_live")
 

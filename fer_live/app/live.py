@@ -22,11 +22,12 @@ from fer_live.app.outputs import Outputs, add_sinks, make_recorder
 from fer_live.app.screen import make_view, screen_words, wants_window
 from fer_live.app.web_view import add_web_view, open_port
 from fer_live.pipeline import mirrored, run_live
+from fer_live.protocols import Draw, Screen, Source
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.window import StatusLines, Window
 from fer_live.sinks.microphone import Microphone
 from fer_live.sources.grid import Grid
-from fer_live.types import Analysis, Draw, Frame, Screen, Source, SourceError, View
+from fer_live.types import Analysis, Frame, SourceError, View
 
 
 def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Event, stack: ExitStack) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import cast
 
 from fer_live.app.config import SourceConfig
+from fer_live.protocols import LiveSource, Source
 from fer_live.redact import redact, redact_address
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.grid import Grid
@@ -14,7 +15,7 @@ from fer_live.sources.hooks import Hooks
 from fer_live.sources.open import open_source
 from fer_live.sources.slate import draw_slate
 from fer_live.sources.supervisor import Patience, Supervised
-from fer_live.types import LiveSource, Source, SourceError
+from fer_live.types import SourceError
 
 logger = logging.getLogger("fer_live")
 

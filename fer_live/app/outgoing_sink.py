@@ -17,9 +17,10 @@ from fer_live.outgoing.sink import Outgoing
 from fer_live.outgoing.virtual_camera import VirtualCamera
 from fer_live.outgoing.webhook import Webhook
 from fer_live.outgoing.worker import Receiver
+from fer_live.protocols import Sink, Source
 from fer_live.sources.demo import Demo
 from fer_live.sources.grid import Grid
-from fer_live.types import UNSURE, OutputError, Sink, Source
+from fer_live.types import UNSURE, OutputError
 
 
 def add_outgoing_sink(

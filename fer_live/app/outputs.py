@@ -16,6 +16,7 @@ from fer_live.app.outgoing_sink import add_outgoing_sink
 from fer_live.app.output_checks import writes_folder
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.outgoing.sink import Outgoing
+from fer_live.protocols import EventLog, FileSink, Recorder, Sink, Source
 from fer_live.redact import redact
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
@@ -24,7 +25,7 @@ from fer_live.sinks.recorder import PictureWriter, VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
-from fer_live.types import Analysis, EventLog, FileSink, OutputError, Recorder, Sink, Source, View
+from fer_live.types import Analysis, OutputError, View
 
 logger = logging.getLogger("fer_live")
 

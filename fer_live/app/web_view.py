@@ -15,8 +15,9 @@ from fer_live.app.keys import snapshot, start_recording
 from fer_live.app.open_source import patience
 from fer_live.app.outputs import Outputs
 from fer_live.outgoing.sink import Outgoing
+from fer_live.protocols import Source
 from fer_live.sinks.log import Log
-from fer_live.types import Analysis, OutputError, Source
+from fer_live.types import Analysis, OutputError
 from fer_live.web import PageConfig, Place, WebView, take_place
 
 

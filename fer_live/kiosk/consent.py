@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fer_live.types import Analysis, OutputError, Recorder, View
+from fer_live.protocols import Recorder
+from fer_live.types import Analysis, OutputError, View
 
 logger = logging.getLogger("fer_live")
 

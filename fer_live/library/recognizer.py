@@ -21,12 +21,13 @@ from fer_live.library.inputs import check_color, to_picture
 from fer_live.library.results import Result
 from fer_live.library.video import Collected, VideoResult, check_output
 from fer_live.pipeline import run_file
+from fer_live.protocols import Source
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
 from fer_live.sources.video_file import VideoFile
-from fer_live.types import Analysis, Frame, Source, SourceError, View
+from fer_live.types import Analysis, Frame, SourceError, View
 
 
 def load(

@@ -19,9 +19,10 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from fer_live.model.paths import why
+from fer_live.protocols import Microphone
 from fer_live.sinks.disk import RecordingFile, make_new
 from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
-from fer_live.types import Analysis, Microphone, OutputError, Segment
+from fer_live.types import Analysis, OutputError, Segment
 
 CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
 KEY_S = 1.0  # seconds from key frame to key frame

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_live.protocols import Recorder
 from fer_live.sinks.disk import is_being_written, unused
-from fer_live.types import Analysis, Recorder
+from fer_live.types import Analysis
 
 logger = logging.getLogger("fer_live")
 

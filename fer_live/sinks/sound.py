@@ -14,9 +14,10 @@ import cv2  # noqa: F401, before av; see sinks/recorder.py
 import av
 import numpy as np
 
+from fer_live.protocols import Microphone
 from fer_live.sinks.encoded_sound import EncodedSound
 from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
-from fer_live.types import MOST_PIXELS, Microphone, Segment
+from fer_live.types import MOST_PIXELS, Segment
 
 logger = logging.getLogger("fer_live")
 

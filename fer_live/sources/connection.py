@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_live.handoff import LatestItem
-from fer_live.types import Frame, LiveSource, SourceError
+from fer_live.protocols import LiveSource
+from fer_live.types import Frame, SourceError
 
 
 @dataclass(frozen=True, slots=True)

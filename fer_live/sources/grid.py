@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from fer_live.handoff import LatestItem
-from fer_live.types import Frame, Source
+from fer_live.protocols import Source
+from fer_live.types import Frame
 
 
 class Grid:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from fer_live.model.paths import one_line, status_of
+from fer_live.protocols import Source
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Patience
 from fer_live.sources.devices import camera_named, camera_number
@@ -15,7 +16,7 @@ from fer_live.sources.kinds import is_webp
 from fer_live.sources.names import source_text
 from fer_live.sources.stream import Stream
 from fer_live.sources.video_file import VideoFile
-from fer_live.types import Source, SourceError
+from fer_live.types import SourceError
 
 ADDRESS = re.compile("(rtsps?|https?)://", re.IGNORECASE)
 CHOICES = ("a camera's number or name (see --list-cameras), a /dev path, an rtsp:// or http:// address, a video, a picture, a "

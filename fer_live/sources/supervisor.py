@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from fer_live.protocols import LiveSource
 from fer_live.redact import redact
 from fer_live.sources.connection import Connection, Patience
-from fer_live.types import Frame, LiveSource, SourceError
+from fer_live.types import Frame, SourceError
 
 logger = logging.getLogger("fer_live")
 
