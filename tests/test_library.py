@@ -120,17 +120,17 @@ def test_sixteen_bits_in_a_file_and_in_pillow_are_the_same(fer, portrait, tmp_pa
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
 REFUSED = {  # what is given -> the error, and a part of what it says
-    "None": (None, TypeError, "which cv2.imread gives for a file that it cannot read"),
+    "None": (None, TypeError, "which cv2.imread returns for an unreadable file"),
     "int": (7, TypeError, "got int"),
-    "dict": ({}, TypeError, "a picture is a path, an array .* got dict"),
+    "dict": ({}, TypeError, "an image is a path, an array .* got dict"),
     "text file": (io.StringIO("x"), TypeError, "open it with open"),
     "tensor": (type("Tensor", (), {"numpy": lambda self: None})(), TypeError, r"tensor.permute\(1, 2, 0\).numpy\(\)"),
     "missing": ("party.jpg", SourceError, "cannot read party.jpg: no such file"),
-    "address": ("https://me:secret@example.org/a.jpg", SourceError, "is an address; download"),
-    "folder": (str(ROOT), SourceError, r"not one picture; go over a folder or a pattern with stream\(\)"),
+    "address": ("https://me:secret@example.org/a.jpg", SourceError, "is a URL; download"),
+    "folder": (str(ROOT), SourceError, r"not a single image; use stream\(\)"),
     "pattern": ("photos/*.jpg", SourceError, r"with stream\(\)"),
     "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or of an unknown kind"),
-    "path of bytes": (b"party.jpg", SourceError, "cannot read a picture of 9 bytes"),
+    "path of bytes": (b"party.jpg", SourceError, "cannot read an image of 9 bytes"),
     "no bytes": (b"", SourceError, "it is empty"),
     "null": ("a\0b.jpg", SourceError, "null"),
     "long": ("a" * 300 + ".jpg", SourceError, "too long"),
@@ -145,9 +145,9 @@ REFUSED = {  # what is given -> the error, and a part of what it says
     "normalized": ((IMAGE - 127.5) / 127.5, ValueError, "float64 from -0.29"),
     "just above 1": (IMAGE / 60, ValueError, "from 1.5 to 1.5; scale them"),
     "not a number": (IMAGE * np.nan, ValueError, "nan"),
-    "12 bits": (IMAGE.astype(np.uint16) * 16, ValueError, "divide 16 bits by 256, 12 bits by 16"),
+    "12 bits": (IMAGE.astype(np.uint16) * 16, ValueError, "divide 16-bit values by 256, 12-bit values by 16"),
     "negative": (IMAGE.astype(int) - 100, ValueError, "from -10 to -10"),
-    "nested list": ([[IMAGE]], TypeError, "picture 0 of the list: .* got list"),
+    "nested list": ([[IMAGE]], TypeError, "image 0 of the list: .* got list"),
 }
 
 
@@ -162,9 +162,9 @@ def test_what_is_no_picture_or_unclear_is_refused_in_one_line(fer, case, tmp_pat
 
 
 @pytest.mark.parametrize(("given", "color", "words"), [
-    (IMAGE, "BGR", "color is 'bgr' .* or 'rgb' .* got 'BGR'"), (IMAGE, 3, "got 3"),
+    (IMAGE, "BGR", "color must be 'bgr' .* or 'rgb' .* got 'BGR'"), (IMAGE, 3, "got 3"),
     (str(PORTRAIT), "rgb", "leave it out for str"),
-    (Image.new("RGB", (9, 9)), "bgr", "leave it out for PIL"), ([str(PORTRAIT)], "rgb", "picture 0 of the list: color tells"),
+    (Image.new("RGB", (9, 9)), "bgr", "leave it out for PIL"), ([str(PORTRAIT)], "rgb", "image 0 of the list: color is"),
 ])
 def test_a_color_that_can_take_no_effect_is_an_error(fer, given, color, words):
     with pytest.raises(ValueError, match=words):
@@ -189,7 +189,7 @@ def test_a_list_gives_a_list_and_names_what_fails(fer, portrait):
     results = fer([PORTRAIT, IMAGE, rgb(portrait)])
     assert [len(result) for result in results] == [1, 0, 1] and [result.frame for result in results] == [0, 1, 2]
     assert [result.path for result in results] == [str(PORTRAIT), None, None] and fer(()) == []
-    with pytest.raises(SourceError, match=r"picture 1 of the list: cannot read nowhere\.jpg: no such file"):
+    with pytest.raises(SourceError, match=r"image 1 of the list: cannot read nowhere\.jpg: no such file"):
         fer([portrait, "nowhere.jpg"])
 
 
@@ -518,7 +518,7 @@ def test_the_detector_is_chosen(fer, portrait, detector):
 
 
 def test_a_recognizer_is_made_of_an_analyzer(untrained):
-    with pytest.raises(TypeError, match="made of an Analyzer; got str"):
+    with pytest.raises(TypeError, match="needs an Analyzer; got str"):
         Recognizer("best_model.pt")
     own = Recognizer(Analyzer.from_checkpoint(untrained, device="cpu"))
     assert own(IMAGE).faces == () and "efficientnet_lite0" in repr(own)

@@ -202,7 +202,7 @@ def test_a_receiver_that_goes_away_is_said_once_and_gets_all_events_when_it_is_b
         time.sleep(0.005)
     wait_for(lambda: not worker.is_up and other.tries > 2)
     said = capsys.readouterr().err
-    assert said.splitlines() == ["--other there: lost (gone); trying again until it is back"]
+    assert said.splitlines() == ["--other there: lost (gone); reconnecting until it is back"]
     tries, since_s = other.tries, time.monotonic()
     other.is_there = True
     wait_for(lambda: other.events == list(range(30)))
@@ -224,14 +224,14 @@ def test_it_is_asked_less_and_less_often(monkeypatch):
 def test_beyond_the_bound_the_oldest_events_are_given_up_counted_and_said_once(started, capsys):
     other = Other()
     other.is_there = False
-    worker = started(other, most_events=10)
+    worker = started(other, max_events=10)
     for number in range(25):
         worker.put(values(), [an_event(number)])
     assert worker.waiting == 10 and worker.counts.events_lost == 15
     other.is_there = True
     wait_for(lambda: other.events == list(range(15, 25)))
     said = capsys.readouterr().err.splitlines()
-    assert sum("more than 10 events wait" in line for line in said) == 1
+    assert sum("more than 10 events are queued" in line for line in said) == 1
 
 
 def test_an_event_that_is_refused_does_not_hold_up_the_next(started, capsys):
@@ -244,7 +244,7 @@ def test_an_event_that_is_refused_does_not_hold_up_the_next(started, capsys):
     other.refuses = False
     worker.put(values(), [an_event(9)])
     wait_for(lambda: other.events == [9])
-    assert capsys.readouterr().err.splitlines() == ["--other there: answered no; an event was not taken"]
+    assert capsys.readouterr().err.splitlines() == ["--other there: answered no; an event was rejected"]
 
 
 def test_a_mistake_of_ours_reaches_the_run(started):
@@ -266,7 +266,7 @@ def test_at_the_end_what_waits_is_sent_or_said(capsys):
         out.write(IMAGE, analysis(face()))
         started_s = time.monotonic()
     assert time.monotonic() - started_s < 4 and len(good.events) == 2, "enter, and leave at the end"
-    assert "--other there: 2 events could not be sent before the end" in capsys.readouterr().err
+    assert "--other there: 2 events were not sent before the run ended" in capsys.readouterr().err
     assert out.workers[1].counts.events_lost == 2
 
 
@@ -342,7 +342,7 @@ def test_failures_of_a_command_are_said_once_until_it_works(capfd, tmp_path):
 
 
 def test_more_events_than_commands_may_run_wait_and_are_all_served(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_live.outgoing.commands.MOST_RUNNING", 2)
+    monkeypatch.setattr("fer_live.outgoing.commands.MAX_RUNNING", 2)
     commands_run([("enter", f'sleep 0.05; echo $FER_LIVE_TRACK >> "{tmp_path}/out"')], [an_event(i) for i in range(7)])
     assert sorted(map(int, (tmp_path / "out").read_text().split())) == list(range(7))
 
@@ -429,7 +429,7 @@ def test_a_webhook_gets_every_event_though_the_server_fails_hangs_and_returns(ho
     assert head["Content-Type"] == "application/json"
     said = capsys.readouterr().err
     assert said.count("lost (answered with status 500)") == 1 and said.count(": is back") == 1 and "hunter2" not in said
-    assert said.count("an event was not taken") == 1 and worker.counts.losses == 1
+    assert said.count("an event was rejected") == 1 and worker.counts.losses == 1
 
 
 def test_a_webhook_that_is_not_there_at_first(hook, started, monkeypatch, capsys):

@@ -97,7 +97,7 @@ def test_a_place_is_kept_while_its_face_is_there_and_then_given_to_the_next():
     osc.send_event(an_event(4, "leave"))
     for track_id in (9, 12):
         osc.send_event(an_event(track_id))
-    assert osc.places == {7: 2, 9: 1, 12: 3} and ("/fer_live/face/1/present", (0,)) in sent
+    assert osc.slots == {7: 2, 9: 1, 12: 3} and ("/fer_live/face/1/present", (0,)) in sent
 
 
 def test_osc_says_once_that_nobody_listens_and_once_that_somebody_does_again(capsys, monkeypatch):
@@ -118,8 +118,9 @@ def test_osc_says_once_that_nobody_listens_and_once_that_somebody_does_again(cap
             out.write(IMAGE, analysis(face()))
             time.sleep(0.02)
             said += capsys.readouterr().err
-        assert said.splitlines() == [f"--osc 127.0.0.1:{port}: lost (nobody listens there); trying again until it is back",
-                                     f"--osc 127.0.0.1:{port}: is back"]
+        assert said.splitlines() == [
+            f"--osc 127.0.0.1:{port}: lost (no program is listening on that port); reconnecting until it is back",
+            f"--osc 127.0.0.1:{port}: is back"]
         assert server.last("/fer_live/enter") == (1, 1), "what happened before is told"
         server.close()
 
@@ -274,7 +275,7 @@ def test_a_broker_that_hangs_is_lost_and_back(broker, capsys, monkeypatch):
         wait_for(lambda: out.workers[0].counts.events == 1)
         server.process.send_signal(signal.SIGSTOP)
         out.write(IMAGE, analysis(face("sad")))
-        wait_for(lambda: "confirmed nothing for 0.5 s" in capsys.readouterr().err)
+        wait_for(lambda: "sent no acknowledgment for 0.5 s" in capsys.readouterr().err)
         server.process.send_signal(signal.SIGCONT)
         wait_for(lambda: out.workers[0].counts.events == 2)
         wait_for(lambda: ": is back" in capsys.readouterr().err)
@@ -430,12 +431,12 @@ def test_pictures_go_to_the_virtual_camera_and_it_may_fail_for_a_while(device, c
         wait_for(lambda: device.made[1].pictures)
     assert not device.made[1].is_open
     assert capsys.readouterr().err.splitlines() == [
-        "--virtual-camera: lost (device was removed); trying again until it is back", "--virtual-camera: is back"]
+        "--virtual-camera: lost (device was removed); reconnecting until it is back", "--virtual-camera: is back"]
 
 
 def test_no_virtual_camera_is_one_line(device):
     device.fault = "No v4l2 loopback device found.\nDid you run modprobe?"
-    with pytest.raises(OutputError, match=r"there is no virtual camera here \(No v4l2 .* modprobe\?\); install") as caught:
+    with pytest.raises(OutputError, match=r"no virtual camera device was found \(No v4l2 .* modprobe\?\); install") as caught:
         virtual_camera.VirtualCamera()
     assert "\n" not in str(caught.value)
 

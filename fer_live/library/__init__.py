@@ -1,1 +1,1 @@
-"""`fer_live.load()` and its results: pictures, streams and videos in, named values out."""
+"""`fer_live.load()` and its results: the high-level API for images, streams and videos."""

@@ -1,4 +1,4 @@
-"""`fer_live.load()`: the model behind one object that takes whatever a program has."""
+"""`fer_live.load()` and the Recognizer it returns."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def load(
     model: str | Path | None = None, device: str = "auto", detector: str = "haar", head: str | None = None,
     min_face: float | None = None, runtime: str = "auto",
 ) -> Recognizer:
-    """Load the recognizer, once for as many pictures and videos as there are.
+    """Load the model and return a Recognizer. Load once and reuse it for all images and videos.
 
-    model: a best_model.pt or .onnx file; None is the model that comes with the package. device: "auto", "cpu", "cuda", "cuda:1".
-    detector: "haar" (upright faces seen from the front), "yunet" (also turned, tilted and dim ones) or "both".
+    model: a best_model.pt or .onnx file; None uses the bundled model. device: "auto", "cpu", "cuda" or "cuda:1".
+    detector: "haar" (upright frontal faces), "yunet" (also turned, tilted and dim faces) or "both".
     head: "shown" (default), "ferplus" (crowd votes) or "fer2013" (dataset labels).
-    min_face: side of the smallest face, in pixels or, below 1, as a share of the picture's shorter side.
-    runtime: what computes on the CPU: "auto", "torch", "onnx" or "openvino".
-    Raises CheckpointError and DeviceError, which are ValueErrors, ValueError, TypeError.
+    min_face: side of the smallest face, in pixels or, below 1, as a fraction of the image's shorter side.
+    runtime: CPU inference backend: "auto", "torch", "onnx" or "openvino".
+    Raises CheckpointError, DeviceError (both are ValueErrors), ValueError or TypeError.
 
     >>> fer = fer_live.load(device="cpu")
     >>> print(fer("party.jpg"))
@@ -54,16 +54,16 @@ def load(
 
 @lru_cache(maxsize=4)
 def _loaded(*settings: Any) -> Recognizer:
-    """A pool sends its function with every task; its model is loaded once."""
+    """Load once per process: a process pool unpickles the recognizer with every task."""
     return load(*settings)
 
 
 class Recognizer:
-    """What `fer_live.load()` returns: call it with pictures; `stream` and `video` follow faces over time.
+    """Recognizes expressions in images; `stream` and `video` track faces over time. Returned by `fer_live.load()`.
 
-    analyzer: the Analyzer that does the work; one of your own parts can be given. labels: the seven class names.
-    Many threads may call it, and follow a stream each, at the same time. Pickled, as by multiprocessing, it is loaded again,
-    once, in the other process.
+    analyzer: the underlying Analyzer; pass your own to customize its parts. labels: the seven class names.
+    Thread-safe: several threads can call it, and each can run its own stream. When unpickled in another process, the model
+    is loaded once there.
 
     >>> fer = fer_live.load(device="cpu")
     >>> fer.labels
@@ -74,7 +74,7 @@ class Recognizer:
 
     def __init__(self, analyzer: Analyzer, settings: tuple | None = None):
         if not isinstance(analyzer, Analyzer):
-            raise TypeError(f"a Recognizer is made of an Analyzer; got {described(analyzer)}; fer_live.load(path) makes both")
+            raise TypeError(f"Recognizer needs an Analyzer; got {described(analyzer)}; use fer_live.load(path) to create both")
         self.analyzer, self._settings = analyzer, settings
 
     @property
@@ -82,11 +82,11 @@ class Recognizer:
         return self.analyzer.classifier.spec.labels
 
     def __repr__(self) -> str:
-        return f"<Recognizer {getattr(self.analyzer.classifier, 'describe', 'of your own')}>"
+        return f"<Recognizer {getattr(self.analyzer.classifier, 'describe', 'custom classifier')}>"
 
     def __reduce__(self):
         if self._settings is None:
-            raise TypeError("a Recognizer made of your own Analyzer cannot be pickled; make one in each process")
+            raise TypeError("a Recognizer with a custom Analyzer cannot be pickled; create one in each process")
         return _loaded, self._settings
 
     @overload
@@ -94,14 +94,14 @@ class Recognizer:
     @overload
     def __call__(self, picture: Any, color: str | None = None) -> Result: ...
     def __call__(self, picture, color=None):
-        """Recognize the faces of one picture, or of each in a list: a Result, or a list of them.
+        """Recognize the faces in one image, or in each image of a list; returns a Result or a list of Results.
 
-        picture: a path, an array, a PIL image, or the bytes or binary file of an encoded picture. An array is (H, W) gray,
-        (H, W, 3) or (H, W, 4), of which alpha is left out; its values are 0..255, or as float 0..1. Files and PIL images are
-        turned upright as their EXIF says.
-        color: the order of an array's channels: "bgr" (default), as OpenCV has it, or "rgb", as PIL, imageio and matplotlib
-        have it. The two cannot be told apart by their values.
-        Raises SourceError for a file that cannot be read; TypeError and ValueError for what is not clearly a picture.
+        picture: a path, an array, a PIL image, or an encoded image as bytes or binary file. Arrays are (H, W) gray,
+        (H, W, 3) or (H, W, 4) with alpha ignored; values are 0..255, or 0..1 as float. The EXIF orientation of files and
+        PIL images is applied.
+        color: channel order of arrays: "bgr" (default, OpenCV) or "rgb" (PIL, imageio, matplotlib). It cannot be detected
+        from the values.
+        Raises SourceError for unreadable files, and TypeError or ValueError for unsupported or ambiguous input.
 
         >>> fer = fer_live.load(device="cpu")
         >>> rgb = numpy.asarray(PIL.Image.open("party.jpg"))
@@ -116,7 +116,7 @@ class Recognizer:
                 results.append(self._still(one, color, index))
             except (SourceError, TypeError, ValueError) as error:
                 kind = next(kind for kind in (SourceError, TypeError, ValueError) if isinstance(error, kind))
-                raise kind(f"picture {index} of the list: {error}") from None
+                raise kind(f"image {index} of the list: {error}") from None
         return results
 
     def _still(self, picture: Any, color: str | None, index: int) -> Result:
@@ -126,15 +126,15 @@ class Recognizer:
     def stream(
         self, source: str | int | Path | Iterable, color: str | None = None, fps: float | None = None
     ) -> Generator[Result, None, None]:
-        """Follow the faces of a video, camera or stream: a Result for each frame, tracked, with labels that do not flicker.
+        """Yield one Result per frame of a video, camera or stream, with faces tracked and labels smoothed.
 
-        source: a video file, a camera's number, an rtsp:// or http:// address, "demo", a folder or glob of pictures (each stands
-        alone); or any iterable of frames, which are pictures as the call takes them, or `Frame`s.
-        fps: the frames of an iterable are of a recording at this rate, and the answers those of a file. Without it they are live:
-        each is answered at once, and its time is when it came. color: see the call; for an iterable of arrays.
-        Of a camera the newest frame is taken each time, so that the delay does not grow; every frame of a file is.
-        Streams do not disturb each other. Leaving the loop closes the source, as does close().
-        Raises SourceError for what cannot be opened or breaks off, TypeError and ValueError for what holds no frames.
+        source: a video file, camera number, rtsp:// or http:// URL, "demo", a folder or glob of images (analyzed
+        independently), or any iterable of frames: `Frame`s, or images as accepted by calling the Recognizer.
+        fps: treat an iterable as a recording at this frame rate. Without it, frames are live: each is analyzed as it
+        arrives and timestamped on arrival. color: channel order for an iterable of arrays.
+        A camera always delivers its newest frame, so latency does not grow; files deliver every frame.
+        Streams are independent of each other. Leaving the loop, or close(), closes the source.
+        Raises SourceError if the source cannot be opened or fails, and TypeError or ValueError for unsupported input.
 
         >>> fer = fer_live.load(device="cpu")
         >>> for result in fer.stream("clip.mp4"):
@@ -147,13 +147,13 @@ class Recognizer:
         check_color(color)
         if isinstance(source, str | os.PathLike | int | np.integer):
             if color is not None or fps is not None:
-                raise ValueError(f"color and fps are for an iterable of frames; {source!r} tells its own")
+                raise ValueError(f"color and fps apply only to an iterable of frames; leave them out for {source!r}")
             return self._opened(open_source(source))
         if isinstance(source, Frame | np.ndarray | bytes) or not hasattr(source, "__iter__"):
-            raise TypeError("stream takes a video, camera, address, folder or an iterable of frames; "
-                            f"got {described(source)}; call the recognizer itself with a single picture")
+            raise TypeError("stream needs a video, camera, URL, folder or an iterable of frames; "
+                            f"got {described(source)}; for a single image, call the recognizer itself")
         if fps is not None and not (isinstance(fps, int | float | np.number) and 0 < fps < float("inf")):
-            raise ValueError(f"fps is the rate of a recording, in frames per second above 0; got {fps!r}")
+            raise ValueError(f"fps must be a number above 0, in frames per second; got {fps!r}")
         is_live = fps is None and getattr(source, "is_live", True)
         return self._results(_frames(source, color, fps), is_live, isinstance(source, ImageFiles))
 
@@ -173,11 +173,11 @@ class Recognizer:
             yield Result(analysis, self.labels, start_s=start_s)
 
     def video(self, path: str | Path, output: str | Path | None = None, progress: bool = True) -> VideoResult:
-        """Analyze a whole video file; a progress bar goes to stderr unless `progress` is False.
+        """Analyze a whole video file. Shows a progress bar on stderr unless `progress` is False.
 
-        output: an .mp4 file for the annotated video, with its sound; a name that exists gets a number (see `VideoResult.output`).
-        A file that is damaged after its beginning gives what could be read, with a warning and `VideoResult.damage`.
-        Raises SourceError, OutputError.
+        output: an .mp4 file for the annotated video with its sound. Existing files are never overwritten: the name gets a
+        numeric suffix (see `VideoResult.output`). A video that is damaged partway returns the frames up to that point, with
+        a warning and `VideoResult.damage` set. Raises SourceError or OutputError.
 
         >>> fer = fer_live.load(device="cpu")
         >>> session = fer.video("clip.mp4", output="out.mp4", progress=False)
@@ -188,7 +188,7 @@ class Recognizer:
         """
         source = open_source(path)
         if not isinstance(source, VideoFile):
-            raise SourceError(f"{path} is no video file; use stream() for cameras, addresses and folders, or call with a picture")
+            raise SourceError(f"{path} is not a video file; use stream() for cameras, URLs and folders, or call with an image")
         target = check_output(output)
         stream, collected, damage = self.analyzer.new_stream(), Collected(), None
         with ExitStack() as stack:
@@ -205,17 +205,17 @@ class Recognizer:
             except SourceError as error:
                 if not collected.analyses:
                     raise
-                damage = str(error)  # hours of results are worth more than the end of the file
+                damage = str(error)  # keep the results so far, which can be hours of video
                 warnings.warn(damage, stacklevel=2)
         return VideoResult(source.path, self.labels, collected.analyses, recorder.path if target else None, damage)
 
 
 def _frames(items: Iterable, color: str | None, fps: float | None) -> Iterator[Frame]:
-    """Pictures and Frames as Frames. fps: None takes the time when each comes."""
+    """Convert images to Frames and pass Frames through. fps: None timestamps each image on arrival."""
     for index, item in enumerate(items):
         if isinstance(item, Frame):
             if fps is not None or color is not None:
-                raise ValueError("color and fps are for pictures; a Frame tells its own time and is BGR")
+                raise ValueError("color and fps do not apply to Frames, which are BGR and have their own time")
             yield item
         else:
             image, _ = to_picture(item, color)

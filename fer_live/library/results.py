@@ -1,4 +1,4 @@
-"""What `fer_live.load()` answers with: a picture's faces under plain names, ready to print, index, draw, save and tabulate."""
+"""Results of a Recognizer: the faces of an image, to print, index, draw, save and tabulate."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from fer_live.types import UNSURE, Analysis, Face, OutputError, View, Visibility
 if TYPE_CHECKING:
     import pandas
 
-SHOWN = 1280  # longer side in pixels of what a notebook shows
-THUMBNAIL = 96  # of a face
+SHOWN = 1280  # pixels; longer side of images in notebooks
+THUMBNAIL = 96  # pixels; side of a face thumbnail
 
 
 @dataclass(frozen=True, eq=False)
 class FaceResult:
     """One face of a `Result`.
 
-    label: a class name, or "unsure" where no class is probable enough to be named (about 40%).
-    confidence: 0..1, the probability of the label; of the strongest class when unsure.
+    label: a class name, or "unsure" if no class reaches about 40% or the face is too hard to see.
+    confidence: 0..1, the probability of the label, or of the strongest class if unsure.
     emotions: class name -> probability 0..1; the seven sum to 1.
-    box: (x1, y1, x2, y2) int pixels of the picture, x2 and y2 exclusive.
-    track_id: the same number for the same face in a stream; counts the faces of a picture from 1.
-    visibility: how well it was seen, with `size`, `sharpness`, `darkness`, `yaw` and `score`; None where it is only remembered.
-    unsure_because: why it is unsure: small, dark, blurred, turned or unclear; "" where it has a label.
+    box: (x1, y1, x2, y2) int pixels of the image, x2 and y2 exclusive.
+    track_id: identifies the same face across a stream; for a single image, counts its faces from 1.
+    visibility: image quality of the face: `size`, `sharpness`, `darkness`, `yaw` and `score`. None if the face was not
+    detected in this frame and its track was only continued.
+    unsure_because: "small", "dark", "blurred", "turned" or "unclear" if unsure, else "".
 
     >>> face = fer_live.load(device="cpu")("party.jpg")[0]
     >>> print(face)
@@ -55,13 +56,13 @@ class FaceResult:
     emotions: dict[str, float]
     box: tuple[int, int, int, int]
     track_id: int
-    image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 BGR, the whole picture
+    image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 BGR, the whole image
     visibility: Visibility | None = None
     unsure_because: str = ""
 
     @property
     def crop(self) -> np.ndarray:
-        """A copy of the picture inside the box: (h, w, 3) uint8 BGR; smaller where the box reaches over the border."""
+        """A copy of the image inside the box, clipped to the image: (h, w, 3) uint8 BGR."""
         height, width = self.image.shape[:2]
         x1, y1, x2, y2 = self.box
         return self.image[max(0, y1) : max(0, min(y2, height)), max(0, x1) : max(0, min(x2, width))].copy()
@@ -75,7 +76,7 @@ class FaceResult:
         return f"<FaceResult {self} at {self.box}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the face beside a bar for each class."""
+        """Render the face and one bar per class for notebooks."""
         rows = "".join(f"<tr><td>{html.escape(name)}</td><td><progress max=1 value={share:.3f}></progress></td>"
                        f"<td>{share:.0%}</td></tr>" for name, share in self.emotions.items())
         crop = self.crop
@@ -87,11 +88,11 @@ class FaceResult:
 
 
 class Result:
-    """The faces of one picture or frame: iterate, index, `len()`, print. Without a face it is falsy.
+    """The faces of one image or frame. Supports iteration, indexing, `len()` and `print`; false if there are no faces.
 
-    image: (H, W, 3) uint8 BGR, upright. path: of the file, in a stream of a folder its name there; or None.
-    frame, time_s: number and time in seconds of a stream's frame: of a file its own, live since the first frame. For pictures
-    the position in the list or folder, and 0.
+    image: (H, W, 3) uint8 BGR, upright. path: the file's path, or in a stream over a folder its name there; else None.
+    frame, time_s: frame number and time in seconds. Live times count from the first frame. For single images, the position
+    in the list or folder, and 0.
 
     >>> result = fer_live.load(device="cpu")("party.jpg")
     >>> print(result)
@@ -115,7 +116,7 @@ class Result:
 
     @cached_property
     def faces(self) -> tuple[FaceResult, ...]:
-        """All faces, as iterating gives them."""
+        """The faces as a tuple."""
         return tuple(_face(face, self.labels, self.image) for face in self._analysis.faces)
 
     def __len__(self) -> int:
@@ -147,7 +148,7 @@ class Result:
         return self.plot()._repr_png_()
 
     def plot(self, bars: bool = False) -> Plot:
-        """The picture with its faces and labels drawn on it. bars: also the probabilities of all classes.
+        """Draw the faces and labels on the image. bars: also draw the probabilities of all classes.
 
         >>> fer_live.load(device="cpu")("party.jpg").plot(bars=True).image.shape
         (512, 512, 3)
@@ -155,27 +156,27 @@ class Result:
         return Plot(Overlay(self.labels, View(bars=bars)).draw(self._analysis))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts: the object that a JSONL log holds for this frame, with the path as "file"."""
+        """Return JSON-compatible values: this frame's object of a JSONL log, plus the path as "file"."""
         made = entry(self._analysis, self.labels, self._start_s)
         if self.path:
             made[FILE_FIELD] = self.path
         return made
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dict` as JSON text."""
+        """Return `to_dict()` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_df(self) -> pandas.DataFrame:
-        """A pandas table with a row a face, the columns of a CSV log, and a last one, "file", for pictures that have a path.
+        """Return a pandas DataFrame with one row per face and the columns of a CSV log, plus "file" if the image has a path.
 
-        Raises ImportError where pandas is not installed.
+        Raises ImportError if pandas is not installed.
         """
         table = to_table([(self.frame, self.time_s, self._analysis.faces)], self.labels)
         return table.assign(**{FILE_FIELD: self.path}) if self.path else table
 
 
 class Plot:
-    """A picture with faces drawn on it. image: (H, W, 3) uint8 BGR. A notebook shows it by itself.
+    """An annotated image, displayed automatically in notebooks. image: (H, W, 3) uint8 BGR.
 
     >>> fer_live.load(device="cpu")("party.jpg").plot().save("drawn.jpg").exists()
     True
@@ -185,21 +186,21 @@ class Plot:
         self.image = image
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write it, by the ending of the name; returns where. A name that exists gets a number unless `overwrite`.
+        """Save in the format of the file extension and return the path. Existing files get a numeric suffix unless `overwrite`.
 
         Raises OutputError.
         """
         target = target_of(path, overwrite)
         written = write_picture(target, self.image)
-        if overwrite and written != target:  # the old one stays until the new one is whole
+        if overwrite and written != target:  # the old file stays until the new one is complete
             try:
                 return written.replace(target)
             except OSError as error:
-                raise OutputError(f"cannot overwrite {target} ({why(error)}); the picture is in {written}") from None
+                raise OutputError(f"cannot overwrite {target} ({why(error)}); the image was saved as {written}") from None
         return written
 
     def to_pil(self) -> Any:
-        """The same as a PIL image."""
+        """Convert to a PIL image."""
         from PIL import Image
 
         return Image.fromarray(cv2.cvtColor(self.image, cv2.COLOR_BGR2RGB))
@@ -227,24 +228,24 @@ def _face(face: Face, labels: tuple[str, ...], image: np.ndarray) -> FaceResult:
 
 
 def target_of(path: str | Path, overwrite: bool) -> Path:
-    """Where to write: `path`, or with a number where that exists. Raises OutputError for what no file can be."""
+    """Return `path`, with a numeric suffix if it exists and not `overwrite`. Raises OutputError if no file can be there."""
     if not isinstance(path, str | Path):
-        raise TypeError(f"a file to write is named by a str or Path; got {type(path).__name__}")
+        raise TypeError(f"an output path must be a str or Path; got {type(path).__name__}")
     target = Path(path)
     try:
         if is_folder(target):
             raise OutputError(f"cannot write {target}: it is a folder")
     except OSError as error:
-        raise OutputError(f"cannot write {shortened(target)} ({why(error)}); choose another name or place") from None
+        raise OutputError(f"cannot write {shortened(target)} ({why(error)}); choose another path") from None
     return target if overwrite else unused(target)
 
 
 def to_table(frames: Iterable[tuple[int, float, tuple[Face, ...]]], labels: tuple[str, ...]) -> pandas.DataFrame:
-    """A row a face. frames: (index, time_s, faces). The columns keep their types where there is no face."""
+    """Build a DataFrame with one row per face, with fixed column types even without rows. frames: (index, time_s, faces)."""
     try:
         import pandas
     except ImportError:
-        raise ImportError("to_df needs pandas; pip install pandas, or use to_dict or to_json") from None
+        raise ImportError("to_df needs pandas: pip install pandas, or use to_dict or to_json") from None
     rows = [(index, time_s, face.track_id, *face.box, face.label, float(face.confidence), *map(float, face.probs))
             for index, time_s, faces in frames for face in faces]
     table = pandas.DataFrame(rows, columns=[*FACE_FIELDS, *labels])

@@ -1,4 +1,4 @@
-"""What `fer.video()` answers with: all faces of a video file, without its pictures."""
+"""Result of `Recognizer.video()`: all faces of a video file, without its images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Collected:
-    """A sink that keeps what was found, without the pictures."""
+    """A sink that keeps the analyses without their images."""
 
     needs_picture = False
 
@@ -35,10 +35,10 @@ class Collected:
 
 
 class VideoResult:
-    """All faces of a video file. len() counts its frames.
+    """All faces of a video file. `len()` is the number of frames.
 
-    path: the video. output: the annotated video that was written, or None. labels: the seven class names.
-    damage: None, or why the file could not be read to its end.
+    path: the video. output: the annotated video, or None. labels: the seven class names.
+    damage: why the file could not be read to its end, or None.
 
     >>> session = fer_live.load(device="cpu").video("clip.mp4", progress=False)
     >>> print(session)
@@ -55,17 +55,17 @@ class VideoResult:
 
     @cached_property
     def summary(self) -> Session:
-        """What the report counts: seconds by label, people, gaps; see `fer_live.report.totals.Session`."""
+        """The report's statistics, such as seconds per label, people and gaps; see `fer_live.report.totals.Session`."""
         return summarize(entry(analysis, self.labels) for analysis in self._analyses)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Label -> how long it was shown, in seconds, summed over faces; the longest first."""
+        """Label -> seconds it was shown, summed over faces, longest first."""
         return {self.summary.labels[number]: seconds for number, seconds in self.summary.seconds.most_common()}
 
     @property
     def people(self) -> int:
-        """How many faces were followed; a person who leaves and comes back counts again."""
+        """Number of tracked faces; a person who leaves and comes back counts again."""
         return len(self.summary.dwells_s)
 
     def __len__(self) -> int:
@@ -81,13 +81,13 @@ class VideoResult:
         return f"<VideoResult {self}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: how long each label was shown."""
+        """Render the seconds per label for notebooks."""
         rows = "".join(f"<tr><td>{html.escape(label)}</td><td>{seconds:.1f} s</td></tr>"
                        for label, seconds in self.seconds.items())
         return f"<div><b>{html.escape(str(self))}</b><table>{rows}</table></div>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts: {"file", "frames"}, each frame the object that a JSONL log holds for it."""
+        """Return JSON-compatible values: {"file", "frames"}, where each frame is its object of a JSONL log."""
         return {"file": str(self.path), "frames": [entry(analysis, self.labels) for analysis in self._analyses]}
 
     def to_json(self, indent: int | None = None) -> str:
@@ -95,18 +95,18 @@ class VideoResult:
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_df(self) -> pandas.DataFrame:
-        """A pandas table with a row a face and the columns of a CSV log; a frame without a face has no row.
+        """Return a pandas DataFrame with one row per face and the columns of a CSV log; frames without faces have no row.
 
-        Raises ImportError where pandas is not installed.
+        Raises ImportError if pandas is not installed.
         """
         frames = ((one.frame.index, round(one.frame.time_s, 6), one.faces) for one in self._analyses)
         return to_table(frames, self.labels)
 
     def report(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write the session as one self-contained HTML page, with a picture of each person; returns where.
+        """Write a self-contained HTML report with an image of each person, and return its path.
 
-        A name that exists gets a number unless `overwrite`. The pictures are read from the video: keep it where it is.
-        Raises OutputError, SourceError.
+        Existing files get a numeric suffix unless `overwrite`. The images are read from the video, which must still exist.
+        Raises OutputError or SourceError.
         """
         target = target_of(path, overwrite)
         if target.suffix.lower() not in (".html", ".htm"):
@@ -117,7 +117,7 @@ class VideoResult:
 
 
 def check_output(output: str | Path | None) -> Path | None:
-    """Where an annotated video goes. Raises OutputError, before anything is computed, for what cannot be written."""
+    """Return the path for an annotated video. Raises OutputError up front if it cannot be written."""
     if output is None:
         return None
     target = target_of(output, overwrite=False)

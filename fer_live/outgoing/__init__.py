@@ -1,1 +1,1 @@
-"""Outputs of a live run to other programs: OSC, MQTT, LSL, commands, a webhook, a virtual camera. One small file each."""
+"""Outputs from a live run to other programs: OSC, MQTT, LSL, shell commands, a webhook and a virtual camera."""

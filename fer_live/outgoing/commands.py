@@ -17,16 +17,16 @@ from fer_live.redact import command_environment
 
 logger = logging.getLogger("fer_live")
 
-MOST_RUNNING = 8  # commands at a time; more events wait
+MAX_RUNNING = 8  # commands at a time; further events wait
 DEFAULT_HOLD_S = 1.0
-WHAT = re.compile(r"([^\s:]+)(?::([0-9]+(?:\.[0-9]+)?))?")
+TRIGGER = re.compile(r"([^\s:]+)(?::([0-9]+(?:\.[0-9]+)?))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One --on. kind: ENTER, LEAVE or HOLD, the last with a label and seconds."""
+    """One --on option. kind: ENTER, LEAVE or HOLD; HOLD also needs a label and seconds."""
 
-    text: str  # as it was given: "happy:3"
+    text: str  # the option's text: "happy:3"
     kind: str
     label: str
     seconds: float
@@ -34,18 +34,18 @@ class Rule:
 
     @staticmethod
     def of(text: str, command: str) -> Rule:
-        """text: enter, leave, LABEL or LABEL:SECONDS. Raises ValueError with one line."""
-        found = WHAT.fullmatch(text)
+        """Parse `text`: enter, leave, LABEL or LABEL:SECONDS. Raises ValueError with a one-line message."""
+        found = TRIGGER.fullmatch(text)
         if not found or (found[1] in (ENTER, LEAVE) and found[2]):
             raise ValueError(f"{text!r} is not enter, leave, LABEL or LABEL:SECONDS")
         if not command.strip() or "\0" in command:
-            raise ValueError(f"the command of {text!r} is empty or no text")
+            raise ValueError(f"the command for {text!r} is empty or contains a null character")
         if found[1] in (ENTER, LEAVE):
             return Rule(text, found[1], "", 0.0, command)
         return Rule(text, HOLD, found[1], float(found[2] or DEFAULT_HOLD_S), command)
 
     def matches(self, event: Event) -> bool:
-        """Whether `event` is what this rule waits for."""
+        """Whether `event` triggers this rule."""
         return event.kind == self.kind and (self.kind != HOLD or (event.label, event.seconds) == (self.label, self.seconds))
 
 
@@ -57,12 +57,12 @@ class _Running:
 
 
 class Commands:
-    """Starts the shell command of each rule that an event matches, beside the program, and reports those that fail.
+    """Runs the shell command of each rule that an event triggers, in the background, and reports commands that fail.
 
-    A command finds FER_LIVE_EVENT (enter, leave or hold), FER_LIVE_LABEL, FER_LIVE_TRACK, FER_LIVE_CONFIDENCE,
-    FER_LIVE_SECONDS, FER_LIVE_TIME and FER_LIVE_SNAPSHOT in its environment, and nowhere else: nothing that was seen becomes
-    a part of the command. The snapshot is a JPEG of the shown picture, kept until the command ends; with is_storing False
-    there is none and the variable is empty.
+    Event data reaches a command only through environment variables, never through its command line: FER_LIVE_EVENT (enter,
+    leave or hold), FER_LIVE_LABEL, FER_LIVE_TRACK, FER_LIVE_CONFIDENCE, FER_LIVE_SECONDS, FER_LIVE_TIME and
+    FER_LIVE_SNAPSHOT. The snapshot is a JPEG of the annotated image and is deleted when the command ends. With
+    `is_storing=False` no snapshot is written and the variable is empty.
     """
 
     option, depth, takes_pictures, settle_s = "--on", 0, False, 0.0
@@ -71,32 +71,32 @@ class Commands:
         self.rules, self.is_storing = rules, is_storing
         self.kinds = frozenset(rule.kind for rule in rules)
         self.running: list[_Running] = []
-        self.failing: set[Rule | None] = set()  # what was wrong the last time; None: the snapshots
+        self.failing: set[Rule | None] = set()  # rules whose last command failed; None stands for the snapshots
         self.folder: Path | None = None
 
     @property
     def holds(self) -> frozenset[tuple[str, float]]:
-        """What the event detector has to look for."""
+        """The (label, seconds) pairs that the event detector must look for."""
         return frozenset((rule.label, rule.seconds) for rule in self.rules if rule.kind == HOLD)
 
     def connect(self) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is no connection."""
 
     def send_values(self, values: Values) -> None:
-        """Commands hear of events only."""
+        """Do nothing: commands are triggered by events only."""
 
     def send_event(self, event: Event) -> None:
-        """Start what `event` is to start; waits while too many commands run."""
+        """Start the commands that `event` triggers. Blocks while MAX_RUNNING commands are running."""
         for rule in self.rules:
             if rule.matches(event):
-                while len(self.running) >= MOST_RUNNING:
+                while len(self.running) >= MAX_RUNNING:
                     time.sleep(0.02)
                     self.check()
                 self._start(rule, event)
         self.check()
 
     def check(self) -> None:
-        """Take leave of the commands that have ended, and report those that failed."""
+        """Reap finished commands and report failures."""
         for one in list(self.running):
             status = one.process.poll()
             if status is None:
@@ -107,7 +107,7 @@ class Commands:
             self._note(one.rule, f"the command failed with status {status}" if status else "")
 
     def close(self) -> None:
-        """Wait shortly for what still runs; it is not ended, but its snapshot is deleted."""
+        """Wait up to one second for running commands. They are not killed, but their snapshots are deleted."""
         end_s = time.monotonic() + 1.0
         while self.running and time.monotonic() < end_s:
             time.sleep(0.02)
@@ -135,18 +135,18 @@ class Commands:
             return None
         try:
             if self.folder is None:
-                self.folder = Path(tempfile.mkdtemp(prefix="fer_live-"))  # readable by its owner alone
+                self.folder = Path(tempfile.mkdtemp(prefix="fer_live-"))  # readable by its owner only
             handle, name = tempfile.mkstemp(".jpg", dir=self.folder)
             with open(handle, "wb") as file:
                 file.write(event.jpeg)
-        except OSError as error:  # the command is started all the same
+        except OSError as error:  # the command starts anyway
             self._note(None, f"cannot write a snapshot ({error.strerror})")
             return None
         self.failing.discard(None)
         return Path(name)
 
     def _note(self, rule: Rule | None, fault: str) -> None:
-        """Say what is wrong with a rule's command, or with all snapshots, once until it is right again."""
+        """Log a rule's failure, or that of the snapshots, once until the next success."""
         if fault and rule not in self.failing:
             logger.warning(f"--on{' ' + rule.text if rule else ''}: {fault}")
         (self.failing.add if fault else self.failing.discard)(rule)

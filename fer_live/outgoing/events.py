@@ -1,4 +1,4 @@
-"""Turns the analyses of a live run into what other programs are sent: values of each frame, and events between frames."""
+"""Turns the analyses of a live run into the data for other programs: values per frame, and events between frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_live.types import Analysis, Face
 
-LEAVE_S = 1.0  # a face that was not found for so long has left; the tracker finds it again under its id for half of that
+LEAVE_S = 1.0  # seconds without a detection after which a face counts as gone; the tracker keeps its id for half of that
 ENTER, LEAVE, LABEL, HOLD = "enter", "leave", "label", "hold"
 CAMERA_LOST, CAMERA_FOUND = "camera lost", "camera found"
 RECORDING_STARTED, RECORDING_STOPPED = "recording started", "recording stopped"
@@ -22,21 +22,21 @@ RUN = frozenset({CAMERA_LOST, CAMERA_FOUND, RECORDING_STARTED, RECORDING_STOPPED
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at a moment. The fields after `frame` belong to a face; they are empty for the others."""
+    """One event. The fields after `frame` describe a face and are empty for events without one."""
 
-    kind: str  # of FACES or RUN
+    kind: str  # one of FACES or RUN
     time_s: float  # time.monotonic() of the frame
     unix_s: float  # the same moment in seconds since 1970
     frame: int
     track_id: int = 0
     label: str = ""
     confidence: float = 0.0  # 0..1
-    previous: str = ""  # LABEL: what it was before
-    seconds: float = 0.0  # LABEL: how long it was that; HOLD: how long it had to be kept; LEAVE: how long the face was there
-    jpeg: bytes = field(default=b"", repr=False)  # the picture as it was shown, where a receiver asked for it
+    previous: str = ""  # LABEL: the label before this one
+    seconds: float = 0.0  # LABEL: duration of the previous label; HOLD: required duration; LEAVE: time in view
+    jpeg: bytes = field(default=b"", repr=False)  # the annotated image, if a receiver needs it
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as it stands in JSON; `time` is UTC in ISO 8601."""
+        """Convert the event to JSON-compatible values; `time` is UTC in ISO 8601."""
         made: dict[str, Any] = {
             "event": self.kind, "time": datetime.fromtimestamp(self.unix_s, UTC).isoformat(timespec="milliseconds"),
             "frame": self.frame,
@@ -52,7 +52,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a frame shows, and its picture as it was shown."""
+    """The faces of one frame and its annotated image."""
 
     index: int
     time_s: float  # time.monotonic() of the capture
@@ -60,11 +60,11 @@ class Values:
     faces: tuple[Face, ...]
     is_slate: bool
     tiles: tuple[tuple[int, int, int, int], ...]
-    image: np.ndarray | None  # (H, W, 3) uint8 BGR; must not be drawn on. None for receivers that need no pictures
+    image: np.ndarray | None  # (H, W, 3) uint8 BGR, read-only; None for receivers that need no images
 
     @staticmethod
     def of(image: np.ndarray, analysis: Analysis) -> Values:
-        """What `analysis` shows, drawn in `image`."""
+        """Build from an analysis and its annotated image (H, W, 3) uint8 BGR."""
         frame = analysis.frame
         return Values(frame.index, frame.time_s, (frame.image.shape[1], frame.image.shape[0]), analysis.faces, frame.is_slate,
                       frame.tiles, image)
@@ -81,10 +81,10 @@ class _Seen:
 
 
 class EventDetector:
-    """Analyses of a live run, in order -> the events between them.
+    """Derives events from the analyses of a live run, called once per frame in order.
 
-    holds: (label, seconds) pairs; each gives a HOLD once whenever a face keeps the label for so long. is_recording: whether
-    a recording runs now. A face that is asked to look neutral has no label yet, so it gives no LABEL and no HOLD.
+    holds: (label, seconds) pairs; a face that keeps a label that long triggers one HOLD. is_recording: whether a recording
+    is running now. A face that is still being calibrated has no label yet and triggers neither LABEL nor HOLD.
     """
 
     def __init__(self, holds: frozenset[tuple[str, float]] = frozenset(), is_recording: Callable[[], bool] = lambda: False,
@@ -97,10 +97,10 @@ class EventDetector:
         self.was_slate, self.was_recording = False, False
 
     def __call__(self, analysis: Analysis) -> list[Event]:
-        """What has happened since the last call, in the order in which it did."""
+        """Return the events since the last call, oldest first."""
         now_s = self.last_s = analysis.frame.time_s
         self.frame = analysis.frame.index
-        self.wall_offset_s = self.wall() - self.clock()  # the system's clock may be set while the program runs
+        self.wall_offset_s = self.wall() - self.clock()  # the system clock can change during a run
         events = self._of_run(analysis.frame.is_slate)
         for track_id in [i for i, seen in self.seen.items() if now_s - seen.last_s > LEAVE_S]:
             events.append(self._leave(track_id))
@@ -109,7 +109,7 @@ class EventDetector:
         return events
 
     def end(self) -> list[Event]:
-        """What the end of the run means: everybody leaves, a recording stops."""
+        """Return the final events: all faces leave, and a running recording stops."""
         events = [self._leave(track_id) for track_id in list(self.seen)]
         if self.was_recording:
             events.append(self._event(RECORDING_STOPPED, self.last_s))

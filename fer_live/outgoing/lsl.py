@@ -1,7 +1,7 @@
 """--lsl NAME: Lab Streaming Layer, for EEG and experiment software.
 
-Stream NAME, type Expression: float32, irregular rate, a sample for each face of each frame, stamped with the capture time of
-the frame. Channels: the probabilities in the order of the classes, then track_id; NaN and 0 for a frame without faces.
+Stream NAME, type Expression: float32, irregular rate, one sample per face and frame, timestamped with the frame's capture
+time. Channels: the class probabilities, then track_id. A frame without faces is one sample of NaN and track_id 0.
 Stream NAME-markers, type Markers: "recording started", "recording stopped", "camera lost", "camera found".
 """
 
@@ -15,11 +15,14 @@ from fer_live.outgoing.events import RUN, Event, Values
 from fer_live.outgoing.packages import optional
 from fer_live.outgoing.worker import Lost
 
-DEPTH = 256  # frames that may wait: every one of them is a sample
+DEPTH = 256  # frames that can be queued; none is skipped, since each is a sample
 
 
 class Lsl:
-    """name: of the stream. labels: class names in the order of the probabilities. Raises OutputError."""
+    """Sends to Lab Streaming Layer.
+
+    name: stream name. labels: class names in the order of the probabilities. Raises OutputError if pylsl is missing.
+    """
 
     kinds, depth, takes_pictures, settle_s = RUN, DEPTH, False, 0.0
 
@@ -31,7 +34,7 @@ class Lsl:
         self.offset_s = 0.0  # LSL's clock minus time.monotonic()
 
     def connect(self) -> None:
-        """Announce both streams on the network. Receivers that come back find them again by their source_id. Raises Lost."""
+        """Announce both streams on the network. Receivers reconnect to them by source_id. Raises Lost."""
         source_id = f"fer_live-{socket.gethostname()}-{self.name}"
         info = self.pylsl.StreamInfo(self.name, "Expression", len(self.labels) + 1, self.pylsl.IRREGULAR_RATE,
                                      self.pylsl.cf_float32, source_id)
@@ -52,25 +55,25 @@ class Lsl:
             raise Lost(str(error)) from None
 
     def send_values(self, values: Values) -> None:
-        """A sample for each face, or one that says that there is none."""
-        nobody = [float("nan")] * len(self.labels) + [0.0]
-        samples = [[*map(float, face.probs), float(face.track_id)] for face in values.faces] or [nobody]
+        """Push one sample per face, or one empty sample for a frame without faces."""
+        empty = [float("nan")] * len(self.labels) + [0.0]
+        samples = [[*map(float, face.probs), float(face.track_id)] for face in values.faces] or [empty]
         for sample in samples:
             self.values.push_sample(sample, values.time_s + self.offset_s)
 
     def send_event(self, event: Event) -> None:
-        """A marker."""
+        """Push the event as a marker."""
         self.markers.push_sample([event.kind], event.time_s + self.offset_s)
 
     def check(self) -> None:
-        """Streams are announced; there is no other side that could be lost."""
+        """Do nothing: LSL outlets have no connection that can be lost."""
 
     def close(self) -> None:
-        """Take the streams from the network."""
+        """Remove both streams from the network."""
         self.values = self.markers = None
 
     def _offset(self) -> float:
-        """The least disturbed of some comparisons of the two clocks; on Linux they are the same one."""
+        """Estimate the clock offset from the fastest of 20 readings; on Linux both clocks are the same."""
         best = (float("inf"), 0.0)
         for _ in range(20):
             before_s, theirs_s, after_s = time.monotonic(), self.pylsl.local_clock(), time.monotonic()

@@ -1,9 +1,9 @@
-"""--mqtt HOST[:PORT]: values and events to a broker, with discovery by Home Assistant.
+"""--mqtt HOST[:PORT]: publishes values and events to a broker, with Home Assistant discovery.
 
     fer_live/NAME/availability           online, offline (also the last will)      retained
     fer_live/NAME/SOURCE/availability    online, offline while its camera is lost   retained
     fer_live/NAME/SOURCE/state           JSON: label, confidence, faces, track_id, probs   retained, at most once a second
-    fer_live/NAME/event                  JSON of each event
+    fer_live/NAME/event                  JSON, one message per event
     homeassistant/sensor/fer_live_NAME_SOURCE_expression/config, ..._faces/config          retained
 """
 
@@ -26,17 +26,17 @@ from fer_live.outgoing.worker import Lost
 from fer_live.redact import redact_address
 from fer_live.types import UNSURE, Face, OutputError
 
-PASSWORD_VARIABLE = "FER_LIVE_MQTT_PASSWORD"  # other users of the machine can read options, not this
+PASSWORD_VARIABLE = "FER_LIVE_MQTT_PASSWORD"  # an environment variable, since other users can see command lines
 PORT, TLS_PORT = 1883, 8883
-KEEPALIVE_S = 15  # after one and a half of it the broker publishes the last will
-ANSWER_S = 5.0
-EVERY_S = 1.0  # between two states of a source
+KEEPALIVE_S = 15  # seconds; the broker publishes the last will after 1.5 times this
+ANSWER_S = 5.0  # seconds; timeout for broker acknowledgments
+EVERY_S = 1.0  # seconds; minimum between two state messages of a source
 NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how to be let in. tls: None for none, "" for the system's authorities, else a file of them."""
+    """Broker address and credentials. tls: None for plain TCP, "" for the system's CA certificates, or a CA file."""
 
     host: str
     port: int | None = None
@@ -45,15 +45,17 @@ class Broker:
 
 
 def slug(text: str) -> str:
-    """`text` as a part of a topic: letters, digits and _; without passwords."""
+    """Convert `text` to a topic segment of letters, digits and _, without passwords."""
     return re.sub(r"[^A-Za-z0-9]+", "_", redact_address(text)).strip("_").lower()[:40] or "source"
 
 
 class Mqtt:
-    """name: of this device, for topics. sources: what the user calls the sources, in the order of `Values.tiles`.
-    labels: class names in the order of the probabilities. is_lost: whether the camera of a source is away. Raises OutputError.
+    """Publishes to an MQTT broker.
 
-    The state of a source is that of its largest face; "nobody" where there is none.
+    name: device name for topics. sources: display names of the sources, in the order of `Values.tiles`. labels: class names
+    in the order of the probabilities. is_lost: whether the camera of source number N is lost. Raises OutputError.
+
+    The state of a source describes its largest face, or "nobody".
     """
 
     kinds, depth, takes_pictures, settle_s = FACES | RUN, 1, False, 0.0
@@ -71,10 +73,10 @@ class Mqtt:
         self.client: Any = None
         self.answered = threading.Event()
         self.refusal = ""
-        self.sent: dict[str, tuple[str, float]] = {}  # topic -> payload and when
+        self.sent: dict[str, tuple[str, float]] = {}  # topic -> payload and time sent
 
     def connect(self) -> None:
-        """Connect, say what there is, and that it is online. Raises Lost or OSError."""
+        """Connect, publish the discovery configuration, and report online. Raises Lost or OSError."""
         client = self.client = self.paho.Client(self.paho.CallbackAPIVersion.VERSION2, f"fer_live_{self.name}",
                                                 reconnect_on_failure=False)
         if self.broker.user is not None:
@@ -84,39 +86,39 @@ class Mqtt:
         client.will_set(f"{self.base}/availability", "offline", qos=1, retain=True)
         self.answered.clear()
         self.refusal = ""
-        client.on_connect = self._hear
+        client.on_connect = self._on_connect
         client.connect(self.broker.host, self.port, KEEPALIVE_S)
         client.loop_start()
         if not self.answered.wait(ANSWER_S):
             raise Lost(f"no answer within {ANSWER_S:g} s")
         if self.refusal:
-            raise Lost(f"the broker refuses: {self.refusal}")
+            raise Lost(f"the broker refused the connection: {self.refusal}")
         self.sent.clear()
         for topic, config in self.discovery():
             self._publish(topic, json.dumps(config), retain=True)
         self._publish(f"{self.base}/availability", "online", retain=True)
 
     def send_values(self, values: Values) -> None:
-        """Publish what has changed, if it is due. Raises Lost."""
+        """Publish changed availability, and changed states at most once per EVERY_S. Raises Lost."""
         self.check()
-        by_source = self._by_source(values) or []  # they are as many as the places, or none
+        by_source = self._by_source(values) or []  # one entry per place, or none at all
         for number, (place, faces) in enumerate(zip(self.places, by_source, strict=False)):
-            is_away = values.is_slate or self.is_lost(number)
-            self._publish_changed(f"{place}/availability", "offline" if is_away else "online")
-            if not is_away and time.monotonic() - self.sent.get(f"{place}/state", ("", float("-inf")))[1] >= EVERY_S:
+            is_offline = values.is_slate or self.is_lost(number)
+            self._publish_changed(f"{place}/availability", "offline" if is_offline else "online")
+            if not is_offline and time.monotonic() - self.sent.get(f"{place}/state", ("", float("-inf")))[1] >= EVERY_S:
                 self._publish_changed(f"{place}/state", json.dumps(self._state(faces)))
 
     def send_event(self, event: Event) -> None:
-        """Publish the event and wait until the broker has it. Raises Lost."""
+        """Publish the event and wait for the broker's acknowledgment. Raises Lost."""
         self._publish(f"{self.base}/event", json.dumps(event.to_dict()))
 
     def check(self) -> None:
-        """Raises Lost where the broker has gone."""
+        """Raise Lost if the connection is closed."""
         if self.client is None or not self.client.is_connected():
-            raise Lost("the connection has ended")
+            raise Lost("the connection was closed")
 
     def close(self) -> None:
-        """Say that this device is offline, where that can still be said, and disconnect."""
+        """Report offline if still connected, then disconnect."""
         client, self.client = self.client, None
         if client is None:
             return
@@ -126,7 +128,7 @@ class Mqtt:
         client.loop_stop()
 
     def discovery(self) -> list[tuple[str, dict[str, Any]]]:
-        """Topics and configurations by which Home Assistant knows the sensors."""
+        """Return (topic, configuration) pairs for Home Assistant MQTT discovery."""
         device = {"identifiers": [f"fer_live_{self.name}"], "name": f"fer_live {self.name}", "manufacturer": "fer_live"}
         found: list[tuple[str, dict[str, Any]]] = []
         for place, source in zip(self.places, self.sources, strict=True):
@@ -142,7 +144,7 @@ class Mqtt:
                 "value_template": "{{ value_json.faces }}", "state_class": "measurement"}))
         return found
 
-    def _hear(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.refusal = str(reason) if reason.is_failure else ""
         self.answered.set()
 
@@ -155,7 +157,7 @@ class Mqtt:
                 "probs": {name: round(float(p), 2) for name, p in zip(self.labels, face.probs, strict=True)}}
 
     def _by_source(self, values: Values) -> list[list[Face]] | None:
-        """The faces of each source; None while not all of several sources are in the picture."""
+        """Group the faces by source. None while some of several sources are missing from the frame."""
         if len(self.places) == 1:
             return [list(values.faces)]
         if len(values.tiles) != len(self.places):
@@ -176,8 +178,8 @@ class Mqtt:
                 info.wait_for_publish(0.2)
                 self.check()
                 if time.monotonic() > end_s:
-                    raise Lost(f"the broker has confirmed nothing for {ANSWER_S:g} s")
-        except (RuntimeError, ValueError) as error:  # paho's words for a connection that has just ended, and a full queue
+                    raise Lost(f"the broker sent no acknowledgment for {ANSWER_S:g} s")
+        except (RuntimeError, ValueError) as error:  # paho raises these for a closed connection and for a full queue
             raise Lost(str(error)) from None
 
 
@@ -187,7 +189,7 @@ def _is_in(face: Face, tile: tuple[int, int, int, int]) -> bool:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, with a number where one came before."""
+    """Append a numeric suffix to repeated names."""
     made: list[str] = []
     for name in names:
         number, free = 2, name
@@ -200,7 +202,7 @@ def _distinct(names: list[str]) -> list[str]:
 def _tls(authorities: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=authorities or None)
-    except OSError as error:  # ssl.SSLError is one
-        is_there = Path(authorities).is_file()
-        why = "it holds no certificates in PEM format" if is_there else error.strerror or "it cannot be read"
+    except OSError as error:  # includes ssl.SSLError
+        is_file = Path(authorities).is_file()
+        why = "not a PEM file with certificates" if is_file else error.strerror or "cannot be read"
         raise OutputError(f"--mqtt-tls {authorities}: {why}") from None

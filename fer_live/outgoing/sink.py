@@ -1,4 +1,4 @@
-"""The sink that feeds all receivers of a live run, and what /metrics says of them."""
+"""The sink that feeds all receivers of a live run, and their metrics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fer_live.outgoing.events import EventDetector, Values
 from fer_live.outgoing.worker import Receiver, Worker
 from fer_live.types import Analysis
 
-METRICS = (  # name, kind, what it is, attribute of Counts
-    ("fer_live_output_values_total", "counter", "Frames of which an output sent the values.", "values"),
-    ("fer_live_output_values_skipped_total", "counter", "Frames left out for a newer one.", "values_skipped"),
-    ("fer_live_output_events_total", "counter", "Events that an output delivered.", "events"),
-    ("fer_live_output_events_lost_total", "counter", "Events that an output gave up.", "events_lost"),
-    ("fer_live_output_losses_total", "counter", "Times that the other side was lost.", "losses"),
+METRICS = (  # name, type, help text, attribute of Counts
+    ("fer_live_output_values_total", "counter", "Frames sent by an output.", "values"),
+    ("fer_live_output_values_skipped_total", "counter", "Frames skipped in favor of a newer one.", "values_skipped"),
+    ("fer_live_output_events_total", "counter", "Events delivered by an output.", "events"),
+    ("fer_live_output_events_lost_total", "counter", "Events dropped by an output.", "events_lost"),
+    ("fer_live_output_losses_total", "counter", "Times an output lost its connection.", "losses"),
 )
 
 
 class Outgoing:
-    """A sink: hands each frame's values and events to a worker for each receiver. Never waits for any of them.
+    """A sink that passes each frame's values and events to one worker per receiver, without blocking.
 
-    wants_pictures: kinds of events that carry the shown picture as JPEG.
+    wants_pictures: kinds of events that carry the annotated image as JPEG.
     """
 
     def __init__(self, receivers: list[Receiver], detector: EventDetector, wants_pictures: frozenset[str] = frozenset()):
@@ -41,7 +41,7 @@ class Outgoing:
         return self
 
     def __exit__(self, *exception) -> None:
-        """Everybody leaves; then all workers send what waits, at the same time."""
+        """Send the final events and flush all workers in parallel."""
         last = self.detector.end()
         for worker in self.workers:
             worker.put_events(last)
@@ -50,7 +50,7 @@ class Outgoing:
             worker.join()
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Hand over (H, W, 3) uint8 BGR, which must not be drawn on afterwards, and what it shows."""
+        """Queue an annotated image (H, W, 3) uint8 BGR, which must not be modified afterwards, and its analysis."""
         events = self.detector(analysis)
         if any(event.kind in self.wants_pictures for event in events):
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
@@ -60,14 +60,14 @@ class Outgoing:
             worker.put(values, events)
 
     def metrics_text(self) -> str:
-        """Prometheus' text format, version 0.0.4: a line for each output."""
+        """Return the metrics in Prometheus text format 0.0.4, one line per output."""
         lines = []
         names = {worker: worker.receiver.option.split()[0].lstrip("-") for worker in self.workers}
         for name, kind, text, key in METRICS:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
             lines += [f'{name}{{output="{names[worker]}"}} {getattr(worker.counts, key)}' for worker in self.workers]
-        for name, text, read in (("fer_live_output_up", "1 while the other side is there.", lambda w: int(w.is_up)),
-                                 ("fer_live_output_events_waiting", "Events that wait to be sent.", lambda w: w.waiting)):
+        for name, text, read in (("fer_live_output_up", "1 while an output is connected.", lambda w: int(w.is_up)),
+                                 ("fer_live_output_events_waiting", "Events queued for sending.", lambda w: w.waiting)):
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
             lines += [f'{name}{{output="{names[worker]}"}} {read(worker)}' for worker in self.workers]
         return "\n".join(lines) + "\n"

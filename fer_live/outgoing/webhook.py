@@ -16,15 +16,16 @@ from fer_live.redact import redact_address
 
 TOKEN_VARIABLE = "FER_LIVE_WEBHOOK_TOKEN"
 TIMEOUT_S = 5.0
-LATER = (408, 425, 429)  # statuses that ask to try again, besides those from 500 on
+RETRY_STATUSES = (408, 425, 429)  # retried, like every status from 500 up
 
 
 class Webhook:
-    """url: http:// or https://; a user and password in it, or the variable FER_LIVE_WEBHOOK_TOKEN, become Authorization.
+    """Posts events to an HTTP server.
 
-    An event is posted until it is answered with 2xx; another answer below 500 refuses it. Redirects are not followed: they
-    would turn the POST into a GET. Each event has an `id`, by which a receiver recognizes one that comes twice.
-    Raises ValueError for what is no such address.
+    url: http:// or https://. A user and password in it, or the variable FER_LIVE_WEBHOOK_TOKEN, set the Authorization header.
+    An event is retried until the server answers 2xx; other answers below 500 drop it, except RETRY_STATUSES. Redirects are
+    not followed, because they would turn the POST into a GET. Each event has an `id`, so receivers can detect duplicates.
+    Raises ValueError for an invalid URL.
     """
 
     kinds, depth, takes_pictures, settle_s = FACES | RUN, 0, False, 0.0
@@ -33,8 +34,8 @@ class Webhook:
         parts = urlsplit(url)
         is_text = url.isascii() and url.isprintable() and " " not in url
         if parts.scheme not in ("http", "https") or not parts.hostname or not is_text:
-            raise ValueError("give an address that begins with http:// or https://")
-        parts.hostname.encode("idna")  # raises UnicodeError, a ValueError, for what can be no name
+            raise ValueError("give a URL that starts with http:// or https://")
+        parts.hostname.encode("idna")  # raises UnicodeError, a ValueError, for an invalid host name
         self.option, self.timeout_s = f"--webhook {redact_address(url)}", timeout_s
         self.is_secure, self.host, self.port = parts.scheme == "https", parts.hostname, parts.port
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -45,24 +46,24 @@ class Webhook:
             self.headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         elif token:
             if not token.isascii() or not token.isprintable():
-                raise ValueError(f"{TOKEN_VARIABLE} holds what cannot stand in a header; give printable ASCII")
+                raise ValueError(f"{TOKEN_VARIABLE} has characters that a header cannot contain; use printable ASCII")
             self.headers["Authorization"] = f"Bearer {token}"
         self.run, self.sent = secrets.token_hex(4), 0
 
     def connect(self) -> None:
-        """Each event has a connection of its own: some hours may lie between two."""
+        """Do nothing: events can be hours apart, so each one opens its own connection."""
 
     def send_values(self, values: Values) -> None:
-        """A webhook hears of events only."""
+        """Do nothing: webhooks send events only."""
 
     def check(self) -> None:
-        """A server is heard of only when it is asked."""
+        """Do nothing: errors show up only when an event is sent."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is kept open."""
 
     def send_event(self, event: Event) -> None:
-        """Post it. Raises Lost, OSError or Refused."""
+        """Post the event. Raises Lost, OSError or Refused."""
         body = json.dumps({"id": f"{self.run}-{self.sent}", **event.to_dict()}).encode()
         connection = self._connection()
         try:
@@ -74,7 +75,7 @@ class Webhook:
             raise Lost(f"no answer within {self.timeout_s:g} s") from None
         finally:
             connection.close()
-        if status >= 500 or status in LATER:
+        if status >= 500 or status in RETRY_STATUSES:
             raise Lost(f"answered with status {status}")
         self.sent += 1
         if not 200 <= status < 300:

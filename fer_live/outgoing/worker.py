@@ -1,4 +1,4 @@
-"""One thread for each receiver, so that none of them can slow the camera, and what happens when a receiver is away."""
+"""One thread per receiver, so that a slow receiver cannot delay the camera; handles reconnection and queueing."""
 
 from __future__ import annotations
 
@@ -14,90 +14,90 @@ from fer_live.redact import redact
 
 logger = logging.getLogger("fer_live")
 
-MOST_EVENTS = 1000  # that wait for a receiver which is away; beyond them the oldest is given up, counted and reported
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # from one attempt to the next, doubled each time
-CHECK_S = 1.0  # how often a receiver that is sent nothing is asked whether it is still there
-FLUSH_S = 2.0  # at the end, for what still waits
+MAX_EVENTS = 1000  # queued while a receiver is unreachable; beyond that the oldest is dropped, counted and reported
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # seconds between connection attempts; doubles after each failure
+CHECK_S = 1.0  # seconds between keepalive checks of an idle receiver
+FLUSH_S = 2.0  # seconds allowed at the end of the run to send queued events
 
 
 class Lost(Exception):
-    """The receiver cannot be reached now. What was being sent is kept and sent again."""
+    """The receiver is unreachable. The item is kept and sent again."""
 
 
 class Refused(Exception):
-    """The receiver is there and does not take this item. It is given up, counted and reported."""
+    """The receiver rejected this item. It is dropped, counted and reported."""
 
 
 class Receiver(Protocol):
-    """The other side. All of its methods but the constructor are called by its worker's thread only.
+    """One destination. Its worker's thread calls all methods except the constructor.
 
-    What is wrong before anything is sent, such as a package that is missing, the constructor raises as an OutputError.
+    The constructor raises OutputError for problems that can be detected up front, such as a missing package.
     """
 
     option: str  # "--osc 127.0.0.1:9000", for messages
-    kinds: frozenset[str]  # of the events that it takes
-    depth: int  # frames that may wait; 1: the newest only, 0: it takes none
-    takes_pictures: bool  # whether it needs `Values.image`; waiting pictures take memory
-    settle_s: float  # a connection that has held for so long counts as back
+    kinds: frozenset[str]  # kinds of events it accepts
+    depth: int  # frames to queue; 1: the newest only, 0: none
+    takes_pictures: bool  # whether it needs `Values.image`; queued images take memory
+    settle_s: float  # seconds a new connection must last to count as restored
 
     def connect(self) -> None:
-        """Raises Lost or OSError."""
+        """Open the connection. Raises Lost or OSError."""
         ...
     def send_values(self, values: Values) -> None:
-        """Raises Lost or OSError."""
+        """Send one frame. Raises Lost or OSError."""
         ...
     def send_event(self, event: Event) -> None:
-        """Raises Lost or OSError: it is sent again; or Refused."""
+        """Send one event. Raises Lost or OSError, after which it is sent again, or Refused."""
         ...
     def check(self) -> None:
-        """Raises Lost where the connection has ended."""
+        """Raise Lost if the connection is closed."""
         ...
     def close(self) -> None:
-        """Take leave. Also called after Lost; raises nothing but OSError and Lost."""
+        """Close the connection. Also called after Lost. Raises only OSError and Lost."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has become of a receiver's items so far."""
+    """Counters of one receiver."""
 
     values: int = 0  # frames sent
-    values_skipped: int = 0  # frames for which a newer one was sent
-    events: int = 0
-    events_lost: int = 0  # given up: too many waited, the receiver refused them, or the run ended
-    losses: int = 0  # how often the receiver was lost
+    values_skipped: int = 0  # frames replaced by a newer one
+    events: int = 0  # events sent
+    events_lost: int = 0  # events dropped: the queue was full, the receiver refused them, or the run ended
+    losses: int = 0  # lost connections
 
 
 class Worker:
-    """Sends a receiver the newest values and every event, in a thread of its own.
+    """Sends the newest values and every event to one receiver, in its own thread.
 
-    `put` only hands over. Events go first and are never overtaken by each other. While the receiver is away, events wait, up
-    to `most_events`. That it is lost is said once, and once that it is back.
+    `put` never blocks. Events take priority over values and stay in order. While the receiver is unreachable, up to
+    `max_events` events are queued. Logs one line when the receiver is lost and one when it is back.
     """
 
-    def __init__(self, receiver: Receiver, most_events: int = MOST_EVENTS, first_wait_s: float = FIRST_WAIT_S):
-        self.receiver, self.most_events, self.first_wait_s = receiver, most_events, first_wait_s
+    def __init__(self, receiver: Receiver, max_events: int = MAX_EVENTS, first_wait_s: float = FIRST_WAIT_S):
+        self.receiver, self.max_events, self.first_wait_s = receiver, max_events, first_wait_s
         self.counts, self.is_up = Counts(), False
         self._values: deque[Values] = deque()
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
-        self._end_s: float | None = None  # when to give up, once the run has ended
+        self._end_s: float | None = None  # deadline for flushing, set when the run ends
         self._error: Exception | None = None
-        self._is_lost_said, self._is_full_said, self._is_refusal_said = False, False, False
+        self._is_lost_logged, self._is_full_logged, self._is_refusal_logged = False, False, False
         self._up_s, self._wait_s = 0.0, first_wait_s
         self._thread = threading.Thread(target=self._run, name=receiver.option.split()[0], daemon=True)
 
     @property
     def waiting(self) -> int:
-        """Events that wait now."""
+        """Number of queued events."""
         return len(self._events)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start the thread, which connects."""
         self._thread.start()
 
     def put(self, values: Values, events: list[Event]) -> None:
-        """Hand over a frame and the events before it. Takes microseconds; never waits. Raises what ended the thread."""
+        """Queue a frame and the events that precede it, in microseconds. Raises the error that ended the thread, if any."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -114,42 +114,42 @@ class Worker:
             self._changed.notify()
 
     def put_events(self, events: list[Event]) -> None:
-        """Hand over events without a frame."""
+        """Queue events without a frame."""
         with self._changed:
             self._add_events([event for event in events if event.kind in self.receiver.kinds])
             self._changed.notify()
 
     def ask_to_end(self, flush_s: float = FLUSH_S) -> None:
-        """Have the thread send what waits, for no longer than `flush_s`, and end."""
+        """Tell the thread to send queued events for at most `flush_s` seconds and exit."""
         with self._changed:
             self._end_s = time.monotonic() + flush_s
             self._changed.notify()
 
     def join(self, margin_s: float = 1.0) -> None:
-        """Wait for the end that was asked for; says what could not be sent."""
+        """Wait for the thread to exit after `ask_to_end`, and report unsent events."""
         assert self._end_s is not None
         self._thread.join(max(0.0, self._end_s - time.monotonic()) + margin_s)
         left = self.waiting
         if left:
             self._count(events_lost=left)
-            self._say(f"{left} events could not be sent before the end")
+            self._log(f"{left} events were not sent before the run ended")
 
     def _add_events(self, events: list[Event]) -> None:
         for event in events:
-            if len(self._events) >= self.most_events:
+            if len(self._events) >= self.max_events:
                 self._events.popleft()
                 self._count(events_lost=1)
-                if not self._is_full_said:
-                    self._is_full_said = True
-                    self._say(f"more than {self.most_events} events wait; the oldest are given up")
+                if not self._is_full_logged:
+                    self._is_full_logged = True
+                    self._log(f"more than {self.max_events} events are queued; dropping the oldest")
             self._events.append(event)
 
-    # ------------------------------------------------------------------------------------- the worker's own thread
+    # --------------------------------------------------------------------------------- methods of the worker's thread
 
     def _run(self) -> None:
         try:
             self._send_all()
-        except Exception as error:  # handed to the run with its traceback
+        except Exception as error:  # raised again by `put`, with its traceback
             self._error = error
 
     def _send_all(self) -> None:
@@ -185,17 +185,17 @@ class Worker:
             self.receiver.check()
 
     def _send_event(self, event: Event) -> None:
-        """An event leaves the queue only when it was sent, or refused."""
+        """Send one event; it leaves the queue only once it was sent or refused."""
         try:
             self.receiver.send_event(event)
             sent = True
         except Refused as error:
             sent = False
-            if not self._is_refusal_said:
-                self._is_refusal_said = True
-                self._say(f"{error}; an event was not taken")
+            if not self._is_refusal_logged:
+                self._is_refusal_logged = True
+                self._log(f"{error}; an event was rejected")
         with self._changed:
-            if self._events and self._events[0] is event:  # it may have been given up meanwhile, and counted as lost
+            if self._events and self._events[0] is event:  # else it was dropped and counted meanwhile
                 self._events.popleft()
                 self._count(events=int(sent), events_lost=int(not sent))
 
@@ -203,17 +203,17 @@ class Worker:
         if time.monotonic() - self._up_s < self.receiver.settle_s:
             return
         self._wait_s = self.first_wait_s
-        if self._is_lost_said:
-            self._is_lost_said, self._is_full_said, self._is_refusal_said = False, False, False
-            self._say("is back")
+        if self._is_lost_logged:
+            self._is_lost_logged, self._is_full_logged, self._is_refusal_logged = False, False, False
+            self._log("is back")
 
     def _lose(self, error: Exception) -> None:
         self.is_up = False
         self._close()
-        if not self._is_lost_said:
-            self._is_lost_said = True
+        if not self._is_lost_logged:
+            self._is_lost_logged = True
             self._count(losses=1)
-            self._say(f"lost ({_reason(error)}); trying again until it is back")
+            self._log(f"lost ({_reason(error)}); reconnecting until it is back")
 
     def _pause(self) -> None:
         due_s = time.monotonic() + self._wait_s
@@ -226,17 +226,17 @@ class Worker:
         try:
             self.receiver.close()
         except (Lost, OSError):
-            return  # it is away already
+            return  # already disconnected
 
     def _count(self, **more: int) -> None:
-        with self._changed:  # counted by two threads
+        with self._changed:  # two threads count
             self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
 
-    def _say(self, text: str) -> None:
-        logger.warning(f"{self.receiver.option}: {redact(text)}")  # an option holds no password
+    def _log(self, text: str) -> None:
+        logger.warning(f"{self.receiver.option}: {redact(text)}")  # options contain no password
 
 
 def _reason(error: Exception) -> str:
-    """One line, without what only programmers read."""
+    """Return the error's text as one line, without the errno."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split())

@@ -1,1 +1,1 @@
-"""Covers faces before anything is drawn, shown, recorded or sent."""
+"""Masks faces before an image is drawn on, shown, recorded or sent."""

@@ -1,4 +1,4 @@
-"""Round faces, one per expression, drawn with OpenCV's lines and ellipses: no font or picture of anyone is needed."""
+"""Emoji for each expression, drawn with OpenCV lines and ellipses, so that no font or image file is needed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 
 YELLOW, DARK, WHITE, RED, BLUE = (64, 205, 255), (40, 40, 60), (255, 255, 255), (70, 70, 200), (230, 180, 90)
 SKINS = {"angry": (60, 110, 240), "disgust": (90, 190, 130), "fear": (225, 190, 150), "sad": (220, 180, 110)}
-ALIKE = {"positive": "happy", "negative": "sad", "surprised": "surprise"}  # classes of a smaller set
+ALIASES = {"positive": "happy", "negative": "sad", "surprised": "surprise"}  # names from smaller label sets
 
 
 def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: str) -> None:
-    """Cover the disc of this `radius` in pixels on (H, W, 3) uint8 BGR with the face of `label`; of others with a plain one."""
-    label = ALIKE.get(label, label)
+    """Draw the emoji for `label` on (H, W, 3) uint8 BGR, in place; unknown labels get one without a mouth. radius: pixels."""
+    label = ALIASES.get(label, label)
     face = _Face(image, center, radius)
     face.disc(0, 0, 1.0, DARK)
     face.disc(0, 0, 0.95, SKINS.get(label, YELLOW))
@@ -21,7 +21,7 @@ def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: s
 
 
 class _Face:
-    """A pen in units of the radius, the middle of the face at (0, 0), y downwards."""
+    """Drawing functions in units of the radius. The center of the face is (0, 0); y points down."""
 
     def __init__(self, image: np.ndarray, center: tuple[int, int], radius: int):
         self.image, self.center, self.radius = image, center, max(2, radius)
@@ -61,7 +61,7 @@ def _angry(face: _Face) -> None:
 
 
 def _disgust(face: _Face) -> None:
-    for side in (-1, 1):  # eyes pressed together
+    for side in (-1, 1):  # squinting eyes
         face.line((0.52 * side, -0.34), (0.24 * side, -0.2), (0.52 * side, -0.08))
     face.line((-0.42, 0.5), (-0.2, 0.34), (0.0, 0.5), (0.2, 0.34), (0.42, 0.5))
     face.arc(0.1, 0.5, 0.16, 0.34, 0, 180, RED, filled=True)

@@ -1,4 +1,4 @@
-"""Covers faces in the picture itself, before anything is drawn, shown, written or sent: what comes after never has them."""
+"""Masks faces in the frame itself, so that every later stage sees only masked faces."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fer_live.privacy.emoji import draw_emoji
 from fer_live.types import Analysis
 
 MASKS = ("blur", "pixelate", "emoji")
-PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # what is left of a face: so many mean colors; smooth ones tell more than patches do
-MARGIN, ABOVE = 0.3, 0.45  # of the box's side: a Haar box ends at brows, chin and cheeks, a head does not
-MEMORY_S = 1.0  # a face that is lost stays covered for so long
-GROWTH = 0.5  # of the side in a second: where a lost face may have gone
-SEARCHED = 0.14  # of the shorter side: the smallest face that the second look finds, if no smaller ones are asked for
-BASE = 20  # pixels; the side of the cascades' own windows
-YUNET_SCORE = 0.5  # of a hit that is covered; one that is shown has more
+PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # mean colors kept of a face; fewer for blur, since interpolation reveals more
+MARGIN, ABOVE = 0.3, 0.45  # fractions of the box side; a Haar box covers the face, a head is larger
+MEMORY_S = 1.0  # seconds a lost face stays masked
+GROWTH = 0.5  # fraction of the box side per second by which the mask of a lost face grows, since the face may move
+SEARCHED = 0.14  # fraction of the image's shorter side; default for the smallest face of the second search
+BASE = 20  # pixels; window side of the cascades
+YUNET_SCORE = 0.5  # score from which a hit is masked; displayed faces need more
 
 
 class Mask:
-    """Analysis -> the same Analysis whose frame has every face covered.
+    """Masks every face in the frame of an Analysis.
 
-    kind: "blur" and "pixelate" leave a few mean colors, from which no sharpening brings a face back, "emoji" draws the
-    expression over them. Covered is all that may be a face: what the detector found, though the tracker does not yet
-    believe it, what is remembered, and what a second, laxer look finds, from the front, in profile or tilted. look: whether to
-    take it. memory_s: 0 for pictures that stand alone. min_face: the smallest face that is looked for elsewhere, in pixels or,
-    below 1, as a share of the shorter side; the second look finds those, and in any case those of SEARCHED.
+    kind: "blur" and "pixelate" keep only a few mean colors, so sharpening cannot restore the face; "emoji" also draws the
+    expression on top. Masks cover all candidate boxes: detections, tentative tracks, coasting tracks, and the hits of a more
+    lenient second search that also finds profiles and tilted faces.
+    look: whether to run the second search. memory_s: 0 for independent images. min_face: smallest face of the main detector,
+    in pixels or, below 1, as a fraction of the shorter side; the second search goes down to this or SEARCHED, if smaller.
     """
 
     def __init__(self, kind: str, memory_s: float = MEMORY_S, look: bool = True, min_face: float = SEARCHED):
@@ -47,22 +47,22 @@ class Mask:
         for box in (*boxes, *self._remembered(boxes, frame.time_s)):
             _coarsen(image, widened(box), smooth=self.kind == "blur")
         if self.kind == "emoji":
-            for face in sorted(analysis.faces, key=lambda face: face.box[2] - face.box[0]):  # the nearest in front
+            for face in sorted(analysis.faces, key=lambda face: face.box[2] - face.box[0]):  # the nearest on top
                 x1, y1, x2, y2 = face.box
                 radius = round(0.8 * max(x2 - x1, y2 - y1))  # half the box's diagonal is 0.71 sides
                 draw_emoji(image, ((x1 + x2) // 2, (y1 + y2) // 2), radius, face.label)
         return replace(analysis, frame=replace(frame, image=image))
 
     def for_new_video(self) -> Mask:
-        """The same for another video."""
+        """Return a fresh copy for another video."""
         return Mask(self.kind, self.memory_s, self.look is not None, self.min_face)
 
     def forget(self) -> None:
-        """Uncover the places where nobody is found any more."""
+        """Stop masking the places of lost faces."""
         self.lost.clear()
 
     def _remembered(self, boxes: list[tuple[int, int, int, int]], time_s: float) -> list[tuple[int, int, int, int]]:
-        """Where faces were that are not among `boxes` any more, the wider the longer ago."""
+        """Return the boxes of recently lost faces, grown with the time since they were lost, and remember `boxes`."""
         kept = [lost for lost in self.lost if time_s - lost.seen_s < self.memory_s and not any(_near(lost.box, b) for b in boxes)]
         self.lost = kept + [Lost(box, time_s) for box in boxes] if self.memory_s else []
         return [_grown(lost.box, GROWTH * (time_s - lost.seen_s)) for lost in kept]
@@ -70,18 +70,18 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A place where a face was seen, and when."""
+    """Where and when a face was last found."""
 
     box: tuple[int, int, int, int]
     seen_s: float
 
 
 class SecondLook:
-    """Looks for faces where a mask errs on the safe side: every hit of the frontal cascade counts, and profiles and what YuNet
-    finds do too, whichever detector names the faces.
+    """A lenient face search for masks, which prefer false positives to misses. Independent of the main detector.
 
-    Profiles cost twice as much as the front. Every fourth picture is searched for each of them, and by YuNet, well within a
-    mask's memory, unless `thorough`. min_face: as for `Mask`.
+    Counts every hit of the frontal cascade, the profile cascade and YuNet. The profile search costs twice as much as the
+    frontal one. So each side's profiles and YuNet run on every fourth frame, well within a mask's memory, unless `thorough`.
+    min_face: as for `Mask`.
     """
 
     def __init__(self, thorough: bool = False, min_face: float = SEARCHED):
@@ -90,7 +90,7 @@ class SecondLook:
         self.thorough, self.min_face, self.turn = thorough, min_face, 0
 
     def __call__(self, image: np.ndarray, side: int) -> list[tuple[int, int, int, int]]:
-        """(H, W, 3) uint8 BGR -> boxes xyxy. side: the shorter side by which faces are measured, in pixels."""
+        """Return xyxy boxes in (H, W, 3) uint8 BGR. side: reference length in pixels for relative face sizes."""
         height, width = image.shape[:2]
         smallest = min(SEARCHED * side, self.min_face if self.min_face >= 1 else self.min_face * side)
         scale = min(1.0, BASE / max(smallest, BASE))
@@ -101,7 +101,7 @@ class SecondLook:
         self.turn = (self.turn + 1) % 4
         if self.thorough or self.turn == 0:
             found += self._hits(self.side, gray, 2)
-        if self.thorough or self.turn == 2:  # the cascade knows only faces that look to one side
+        if self.thorough or self.turn == 2:  # the cascade detects profiles in one direction only
             found += [(size_wh[0] - x - w, y, w, h) for x, y, w, h in self._hits(self.side, cv2.flip(gray, 1), 2)]
         boxes = [(int(x / scale), int(y / scale), round((x + w) / scale), round((y + h) / scale)) for x, y, w, h in found]
         if self.thorough or self.turn == 1:
@@ -117,7 +117,7 @@ class SecondLook:
 
 
 def widened(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """The box of a head around the box of a face."""
+    """Extend the box of a face to the box of the head."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     return round(x1 - MARGIN * w), round(y1 - ABOVE * h), round(x2 + MARGIN * w), round(y2 + MARGIN * h)
@@ -130,14 +130,14 @@ def _grown(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int,
 
 
 def _near(lost: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> bool:
-    """Whether `box` is where the lost face has moved: its center lies in it, and it is of like size."""
+    """Whether `box` is probably the lost face: its center is inside and it has a similar size."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    like = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
-    return like and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
+    is_similar = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
+    return is_similar and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
 
 
 def _coarsen(image: np.ndarray, box: tuple[int, int, int, int], smooth: bool) -> None:
-    """Leave a few mean colors of this part of the picture, as patches or, if `smooth`, run into each other."""
+    """Reduce this part of the image to a few mean colors, in place: as patches or, if `smooth`, interpolated."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     if x1 >= x2 or y1 >= y2:
