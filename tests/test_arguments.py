@@ -30,7 +30,7 @@ PICTURES = {  # what is given for a picture -> the error, and a part of what it 
     "str": ("face.jpg", TypeError, "got str; read a picture's file with cv2.imread"),
     "Path": (Path("face.jpg"), TypeError, "cv2.imread"),
     "bytes": (b"face", TypeError, "got bytes"),
-    "None": (None, TypeError, "cv2.imread returns for an unreadable file"),
+    "None": (None, TypeError, "cv2.imread gives for a file that it cannot read"),
     "Pillow": (Image.new("RGB", (160, 120)), TypeError, r"numpy.asarray\(picture.convert\('RGB'\)\)"),
     "list": (IMAGE.tolist(), TypeError, "got list"),
     "tuple": ((IMAGE, 0, 0.0), TypeError, "got tuple"),

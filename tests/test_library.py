@@ -128,7 +128,7 @@ REFUSED = {  # what is given -> the error, and a part of what it says
     "missing": ("party.jpg", SourceError, "cannot read party.jpg: no such file"),
     "address": ("https://me:secret@example.org/a.jpg", SourceError, "is a URL; download"),
     "folder": (str(ROOT), SourceError, r"not a single image; use stream\(\)"),
-    "pattern": ("photos/*.jpg", SourceError, r"with stream\(\)"),
+    "pattern": ("photos/*.jpg", SourceError, r"use stream\(\) for a folder"),
     "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or of an unknown kind"),
     "path of bytes": (b"party.jpg", SourceError, "cannot read an image of 9 bytes"),
     "no bytes": (b"", SourceError, "it is empty"),
@@ -137,7 +137,7 @@ REFUSED = {  # what is given -> the error, and a part of what it says
     "CHW": (IMAGE.transpose(2, 0, 1), ValueError, r"array.transpose\(1, 2, 0\)"),
     "two channels": (IMAGE[:, :, :2], ValueError, r"got uint8 of shape \(120, 160, 2\)"),
     "batch": (IMAGE[None], ValueError, r"list\(array\)"),
-    "empty": (IMAGE[:0], ValueError, "no pixels"),
+    "empty": (IMAGE[:0], ValueError, "it is empty"),
     "line": (IMAGE[0, :, 0], ValueError, "shape"),
     "mask": (IMAGE > 3, ValueError, "numbers"),
     "complex": (IMAGE * 1j, ValueError, "numbers"),
@@ -245,7 +245,7 @@ def test_tables_of_pictures_without_a_face_keep_their_types(fer, known):
 
 def test_without_pandas_the_table_says_what_to_install(known, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="to_df needs pandas; pip install pandas"):
+    with pytest.raises(ImportError, match="to_df needs pandas: pip install pandas"):
         known.to_df()
     assert known.to_dict()
 
@@ -261,7 +261,7 @@ def test_a_plot_is_drawn_saved_and_never_overwrites_unasked(known, portrait, tmp
     Image.new("RGB", (5, 5)).save(first)
     assert plot.save(first, overwrite=True) == first and np.array_equal(cv2.imread(str(first)), plot.image)
     assert np.array_equal(np.asarray(plot.to_pil())[:, :, ::-1], plot.image)
-    for path, words in ((tmp_path, "it is a folder"), (tmp_path / "out.xyz", "not a picture format")):
+    for path, words in ((tmp_path, "it is a folder"), (tmp_path / "out.xyz", "not a supported image format")):
         with pytest.raises(OutputError, match=words):
             plot.save(path)
 
@@ -377,10 +377,10 @@ def test_leaving_a_videos_loop_ends_its_threads(fer, tmp_path, make_clip):
 @pytest.mark.parametrize(("source", "options", "kind", "words"), [
     (IMAGE, {}, TypeError, "got uint8 of shape .* call the recognizer itself"), (None, {}, TypeError, "got None"),
     (Frame(IMAGE, 0, 0.0), {}, TypeError, "got fer_live"), (3.5, {}, TypeError, "got float"),
-    (Image.new("RGB", (9, 9)), {}, TypeError, "single picture"), (-1, {}, ValueError, "got -1"),
-    ("nowhere.mp4", {}, SourceError, "no source 'nowhere.mp4'"), ("demo", {"fps": 25}, ValueError, "for an iterable of frames"),
-    (0, {"color": "rgb"}, ValueError, "for an iterable of frames; 0 tells its own"),
-    ([IMAGE], {"fps": 0}, ValueError, "above 0; got 0"), ([IMAGE], {"fps": "25"}, ValueError, "got '25'"),
+    (Image.new("RGB", (9, 9)), {}, TypeError, "for a single image"), (-1, {}, ValueError, "got -1"),
+    ("nowhere.mp4", {}, SourceError, "no source 'nowhere.mp4'"), ("demo", {"fps": 25}, ValueError, "apply only to an iterable of frames"),
+    (0, {"color": "rgb"}, ValueError, "leave them out for 0"),
+    ([IMAGE], {"fps": 0}, ValueError, "above 0, in frames per second; got 0"), ([IMAGE], {"fps": "25"}, ValueError, "got '25'"),
     ([IMAGE], {"color": "x"}, ValueError, "got 'x'"),
 ])
 def test_what_holds_no_frames_is_refused_before_the_first(fer, source, options, kind, words):
@@ -391,7 +391,7 @@ def test_what_holds_no_frames_is_refused_before_the_first(fer, source, options, 
 
 def test_a_frame_keeps_its_own_time_and_color(fer):
     for options in ({"fps": 25}, {"color": "rgb"}):
-        with pytest.raises(ValueError, match="a Frame tells its own time and is BGR"):
+        with pytest.raises(ValueError, match="do not apply to Frames, which are BGR"):
             list(fer.stream([Frame(IMAGE, 0, 0.0)], **options))
 
 
@@ -442,8 +442,8 @@ def test_a_damaged_video_keeps_what_was_read(fer, tmp_path, make_clip):
 
 
 @pytest.mark.parametrize(("path", "output", "kind", "words"), [
-    ("nowhere.mp4", None, SourceError, "no source 'nowhere.mp4'"), ("demo", None, SourceError, r"no video file; use stream\(\)"),
-    (0, None, SourceError, "no video file"), (str(PORTRAIT), None, SourceError, "call with a picture"),
+    ("nowhere.mp4", None, SourceError, "no source 'nowhere.mp4'"), ("demo", None, SourceError, r"not a video file; use stream\(\)"),
+    (0, None, SourceError, "not a video file"), (str(PORTRAIT), None, SourceError, "call with an image"),
     ("clip.mp4", "out.avi", OutputError, "annotated videos are .mp4 files"), ("clip.mp4", ".", OutputError, "it is a folder"),
     ("clip.mp4", "gone/out.mp4", OutputError, "folder gone"), ("clip.mp4", 7, TypeError, "got int"),
     (None, None, TypeError, "got NoneType"),
@@ -484,7 +484,7 @@ def test_a_recognizer_and_its_results_go_to_other_processes(fer, known, tmp_path
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         result = pool.apply(fer, (str(PORTRAIT),))
     assert str(result) == str(known) and result[0].box == known[0].box
-    with pytest.raises(TypeError, match="cannot be pickled; make one in each process"):
+    with pytest.raises(TypeError, match="cannot be pickled; create one in each process"):
         pickle.dumps(Recognizer(fer.analyzer))
 
 

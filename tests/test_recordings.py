@@ -437,6 +437,6 @@ def test_a_notice_is_drawn_on_as_many_lines_as_it_takes():
     item = Analysis(Frame(image, 0, 0.0), ())
     view = View(fps=False, notice="recording stopped: cannot write to o.mp4 (No space left on device)")
     short = (Overlay(EMOTIONS, view).draw(item) != image).any(axis=(1, 2))
-    view.notice += "; what was recorded before is kept, and this line goes on"
+    view.notice += "; the recording up to here is kept, and this line goes on"
     long = (Overlay(EMOTIONS, view).draw(item) != image).any(axis=(1, 2))
     assert short[-40:].any() and not short[:250].any() and 1.4 * short.sum() < long.sum() < 150

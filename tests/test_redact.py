@@ -118,7 +118,7 @@ def test_a_log_a_picture_and_hooks_tell_no_password(tmp_path, capsys):
     microphone, lost = Microphone(ADDRESS), []
     microphone.lost, microphone._on_time = lost.append, lambda: iter(())
     microphone._listen()
-    assert lost == ["rtsp://host/ch1?pwd=***: it has ended; recordings go on in silence"]
+    assert lost == ["rtsp://host/ch1?pwd=***: it ended; recordings continue with silence"]
     assert "s3cr3t" not in text + environment + view.notice + "".join(capsys.readouterr())
 
 

@@ -117,11 +117,11 @@ def test_broken_lines_are_counted_and_the_rest_is_read(tmp_path, capsys):
     content = "\n".join([evil[0], good, *evil[1:], good]) + "\n"
     (tmp_path / "a.jsonl").write_bytes(content.encode("utf-8", "surrogateescape"))
     assert len(list(read_log(tmp_path / "a.jsonl"))) == 2
-    assert f"left out {len(evil)} broken lines of {len(evil) + 2}" in capsys.readouterr().err
+    assert f"skipped {len(evil)} damaged lines of {len(evil) + 2}" in capsys.readouterr().err
     rows = written(tmp_path / "a.csv").read_text().splitlines()
     (tmp_path / "a.csv").write_text("\n".join([*rows[:2], "1,2", 'x,"', "9" * 200_000, "1,nan,x", *rows[2:]]) + "\n")
     assert len(list(read_log(tmp_path / "a.csv"))) >= 2
-    assert "broken" in capsys.readouterr().err
+    assert "damaged" in capsys.readouterr().err
 
 
 def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):

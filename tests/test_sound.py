@@ -249,7 +249,7 @@ def test_sound_that_fails_on_the_way_ends_and_the_pictures_go_on(tmp_path, monke
                     raise av.error.InvalidDataError(1, "cannot be muxed")
                 monkeypatch.setattr(recorder.sound.writer, "take", refuse)
     assert Heard(tmp_path / "o.mp4").count == 50
-    assert [("goes on without sound" in line, "a.mp4" in line) for line in lines_said(capsys)] == [(True, True)]
+    assert [("continues without sound" in line, "a.mp4" in line) for line in lines_said(capsys)] == [(True, True)]
 
 
 @pytest.mark.parametrize("sound, kept_s", [("aac", 2.0), ("mp2", 4.0)])

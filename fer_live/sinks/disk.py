@@ -1,4 +1,4 @@
-"""New files that never overwrite others; under a recording, one that a thread brings to the disk itself."""
+"""Creates output files without overwriting others, and syncs recordings to disk in a background thread."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fer_live.types import OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open cannot be deleted anyway
+except ImportError:  # Windows, where an open file cannot be deleted anyway
     fcntl = None  # type: ignore[assignment]
 
-LATELY_S = 60.0  # where there are no locks, what was written since may still be written
-UNSYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # file systems that have nothing to synchronise say one of these
+LATELY_S = 60.0  # seconds; without file locks, a file modified this recently counts as being written
+UNSYNCED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # errors of file systems that do not support fsync
 
 
 def unused(path: Path) -> Path:
-    """`path`, or where that exists already the same name with the first free number from 2 up: nothing is overwritten.
+    """Return `path`, or if it exists, the same name with the first free numeric suffix from 2 up.
 
-    A link that leads nowhere takes its name too. Raises OutputError where it cannot be told what exists.
+    A dangling link counts as existing. Raises OutputError if the check fails.
     """
     candidate, number = path, 1
     while _is_taken(candidate):
@@ -41,14 +41,16 @@ def _is_taken(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another name or place") from None
-    except ValueError:  # a letter that no file system takes
-        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; choose another") from None
+        raise OutputError(f"cannot write {shortened(path)} ({why(error)}); choose another path") from None
+    except ValueError:  # a null character
+        raise OutputError(f"cannot write {str(path)!r}: the name is not valid; choose another") from None
 
 
 def make_new(path: Path) -> tuple[Path, io.FileIO]:
-    """A new file, open to be written without a buffer, and its name: with a number where `path` exists. Raises OSError, and
-    OutputError as `unused` does."""
+    """Create a file for unbuffered writing; returns its path, with a numeric suffix if `path` exists, and the open file.
+
+    Raises OSError, or OutputError as `unused` does.
+    """
     while True:
         try:
             return path, open(path, "xb", buffering=0)
@@ -57,13 +59,13 @@ def make_new(path: Path) -> tuple[Path, io.FileIO]:
 
 
 def check_still_there(path: Path, file: io.FileIO) -> None:
-    """Raise OSError unless the open file still has its name: to one in a folder that was removed the system goes on writing."""
+    """Raise OSError if the open file was deleted or replaced; the system accepts writes to deleted files without an error."""
     if not os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # another file has the name
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # the name belongs to another file
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a RecordingFile, of this program or another, has `path` open. Raises OSError where `path` cannot be read."""
+    """Whether a RecordingFile of any process has `path` open. Raises OSError if `path` cannot be read."""
     with open(path, "rb") as file:
         try:
             if fcntl is not None:
@@ -77,18 +79,18 @@ def is_being_written(path: Path) -> bool:
 
 
 class RecordingFile:
-    """A new file to write to, as PyAV wants it, locked while it is written. Raises OSError where something fails.
+    """A new file with the write interface that PyAV expects, locked while it is open. Raises OSError on failure.
 
-    What is given to `write` reaches the file with `pass_on`, in one piece: a fragment that a kill or a full disk cuts in two
-    plays badly. A killed program loses no more; a power cut takes also what the system had not yet brought to the disk.
-    That takes milliseconds on an SSD and up to a second on a memory card, so a thread does it: the pictures do not wait.
-    path: where the file is; with a number where another program was quicker with the same name.
+    `write` buffers; `pass_on` writes the buffer in one piece, since a partially written fragment plays badly. If the program
+    is killed, only the buffer is lost; after a power cut, also data not yet synced to disk. A sync takes milliseconds on an
+    SSD and up to a second on a memory card, so a thread does it.
+    path: the file's path, with a numeric suffix if the name was taken.
     """
 
     def __init__(self, path: Path):
         self.path, self.file = make_new(path)
-        if fcntl is not None:  # tells other programs of this kind that clear up that this file is still written
-            with suppress(OSError):  # some network drives know no locks
+        if fcntl is not None:  # keeps other fer_live processes from deleting the file under --keep-gb
+            with suppress(OSError):  # some network drives do not support locks
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.error: OSError | None = None
         self._waiting, self._is_closed = bytearray(), False
@@ -97,19 +99,19 @@ class RecordingFile:
         self._thread.start()
 
     def write(self, content: bytes) -> int:
-        """Take all of it; `pass_on` writes it."""
-        if self.error is None:  # after a gap nothing more may be put
+        """Buffer all of `content`; `pass_on` writes it."""
+        if self.error is None:  # nothing may follow a gap
             self._waiting += content
         return len(content)
 
     def tell(self) -> int:
-        """How much was given to `write`."""
+        """Number of bytes passed to `write` so far."""
         return self.file.tell() + len(self._waiting)
 
     def pass_on(self) -> None:
-        """Write what is there to the file and ask that it be brought to the disk; does not wait for that.
+        """Write the buffer to the file and request a sync, without waiting for it.
 
-        Raises OSError; also what has gone wrong since the last time in bringing it to the disk. The file then keeps what it had.
+        Raises OSError, including errors of earlier syncs. The file then keeps its previous content.
         """
         if self.error is not None:
             raise _bare(self.error)
@@ -140,20 +142,20 @@ class RecordingFile:
                 check_still_there(self.path, self.file)
             except OSError as error:
                 self.error = self.error or _bare(error)
-            except Exception as error:  # a thread that ended in silence would leave a recording that nobody brings to the disk
+            except Exception as error:  # if the thread died silently, nothing would be synced any more
                 self.error = self.error or OSError(errno.EIO, str(error) or type(error).__name__)
             if is_last:
                 return
 
     def close(self) -> None:
-        """Bring the rest to the disk and close. Raises OSError if that or an earlier write failed."""
+        """Write and sync the rest, then close. Raises OSError if this or an earlier write failed."""
         if self._is_closed:
             return
-        with suppress(OSError):  # kept in `error`
+        with suppress(OSError):  # stored in `error`
             self.pass_on()
         self._is_closed = True
         self._wake.set()
-        self._thread.join(timeout=10.0)  # a drive that hangs must not keep the program
+        self._thread.join(timeout=10.0)  # a hung drive must not block the program
         if not self._thread.is_alive():
             is_empty = self.error is not None and os.fstat(self.file.fileno()).st_size == 0
             self.file.close()
@@ -164,21 +166,20 @@ class RecordingFile:
 
 
 def _bare(error: OSError) -> OSError:
-    """The same without a traceback. Its frames hold who wrote: kept here, it would keep a recorder and its encoder's threads
-    until Python next looks for cycles, which in a steady run is hours."""
+    """Copy the error without its traceback, whose frames would keep the recorder and its encoder threads alive."""
     return OSError(error.errno, error.strerror)
 
 
 def _sync(number: int) -> None:
     try:
-        getattr(os, "fdatasync", os.fsync)(number)  # the times of the file may come later
+        getattr(os, "fdatasync", os.fsync)(number)  # the file's timestamps need no sync
     except OSError as error:
         if error.errno not in UNSYNCED:
             raise
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new file's name survive too."""
+    """Sync the folder entry, so that the new file's name survives a power cut."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)
         try:

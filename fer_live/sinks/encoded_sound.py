@@ -1,4 +1,4 @@
-"""Sound that is decoded and written as AAC, where MP4 does not take it as it is."""
+"""Re-encodes sound as AAC if MP4 cannot store the original codec."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from fer_live.sinks.sound_track import SoundTrack
 
 logger = logging.getLogger("fer_live")
 
-USUAL_RATE = 48_000  # samples a second, where nothing is said or AAC has no rate as high
-LOWEST_RATE = 32_000
-GAP_S = 0.1  # between a frame's time and the end of the one before it: up to here it is how files round
-BEHIND_S = 0.5  # decoders hold back less
+USUAL_RATE = 48_000  # samples per second; used if the rate is unknown or too high for AAC
+LOWEST_RATE = 32_000  # samples per second
+GAP_S = 0.1  # seconds; smaller gaps between audio frames are rounding errors of timestamps
+BEHIND_S = 0.5  # seconds; upper bound of decoder delay
 
 
 class EncodedSound:
-    """Decodes packets and writes them as AAC from the first picture to the last, with silence where there is no sound."""
+    """Decodes packets and writes them as AAC from the first image to the last, filling gaps with silence."""
 
     def __init__(self, track: SoundTrack, output: av.container.OutputContainer):
         source = track.track.codec_context
         self.track, self.output, self.context = track, output, source
-        self.rate = encoder_rate(source.sample_rate or USUAL_RATE)  # of sound that begins late nothing may be known yet
-        self.layout = "mono" if source.layout.nb_channels == 1 else "stereo"  # raw sound often names no layout
+        self.rate = encoder_rate(source.sample_rate or USUAL_RATE)  # unknown if the sound starts late
+        self.layout = "mono" if source.layout.nb_channels == 1 else "stereo"  # raw sound often has no named layout
         self.stream = output.add_stream("aac", rate=self.rate, layout=self.layout)
         self.resampler: av.AudioResampler | None = None
         self.kind: tuple[str, str, int] | None = None
-        self.waiting = np.zeros((1 if self.layout == "mono" else 2, 0), np.float32)  # (C, n) samples to be written
-        self.written = 0  # samples a channel, since the first picture
-        self.shift_s: float | Fraction = 0  # from the file's times to the recording's
+        self.waiting = np.zeros((1 if self.layout == "mono" else 2, 0), np.float32)  # (C, n) samples not yet written
+        self.written = 0  # samples per channel since the first image
+        self.shift_s: float | Fraction = 0  # offset from source to recording time
         self.is_damaged = False
-        self.follows = False  # whether the next samples follow those before them, up to how files round
+        self.follows = False  # whether the next samples directly follow the previous ones
 
     def take(self, packet: av.Packet, heard_s: float | Fraction, is_jump: bool) -> None:
         self.follows &= not is_jump
@@ -48,8 +48,8 @@ class EncodedSound:
             frames = packet.decode()
         except av.FFmpegError as error:
             if not self.is_damaged:
-                logger.warning(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}): "
-                               "silence there")
+                logger.warning(f"the sound of {self.track.path} is damaged at {float(heard_s):.1f} s ({error.strerror}); "
+                               "replaced with silence")
             self.is_damaged = True
             return
         for frame in cast(list[av.AudioFrame], frames):
@@ -68,22 +68,22 @@ class EncodedSound:
         self.follows |= block.shape[1] > 0
 
     def _resampled(self, frame: av.AudioFrame) -> np.ndarray:
-        """(C, n) float32 at the encoder's rate."""
+        """Convert to (C, n) float32 at the encoder's sample rate."""
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if self.resampler is None or kind != self.kind:  # the sound of a broadcast may change on the way
+        if self.resampler is None or kind != self.kind:  # broadcasts can change format midway
             self.resampler, self.kind = av.AudioResampler("fltp", self.layout, self.rate), kind
-        frame.pts = None  # counted here
+        frame.pts = None  # timestamps are counted here
         blocks = [made.to_ndarray() for made in self.resampler.resample(frame)]
         return np.concatenate([self.waiting[:, :0], *blocks], axis=1)
 
     def write_until(self, time_s: float) -> None:
-        """Write what is there up to `time_s`, and silence for what has not come `BEHIND_S` later."""
+        """Write samples up to `time_s`; samples more than `BEHIND_S` overdue become silence."""
         until = round(time_s * self.rate)
         self._silence(until - round(BEHIND_S * self.rate) - self.written - self.waiting.shape[1])
         self._write(until)
 
     def finish(self, end_s: float) -> None:
-        """Write the rest, up to `end_s`."""
+        """Write the remaining samples up to `end_s`."""
         with contextlib.suppress(av.FFmpegError):
             for frame in self.context.decode(None):
                 self._add(frame)
@@ -94,7 +94,7 @@ class EncodedSound:
         self._mux(None)
 
     def _silence(self, samples: int) -> None:
-        """Append silence; a long one is written at once."""
+        """Append this many samples of silence, writing long stretches in blocks."""
         while samples > 0:
             some = min(samples, self.rate)
             self.waiting = np.concatenate([self.waiting, np.zeros((len(self.waiting), some), np.float32)], axis=1)
@@ -121,9 +121,9 @@ class EncodedSound:
 
 
 def encoder_rate(rate: int) -> int:
-    """A rate that AAC has and that keeps all of `rate` samples a second, a multiple of it if there is one.
+    """Return an AAC sample rate of at least `rate`, preferably a multiple of it.
 
-    Low ones are not used: the encoder's delay of 1024 samples would last up to an eighth of a second.
+    Rates below LOWEST_RATE are avoided: there, the encoder's delay of 1024 samples lasts up to an eighth of a second.
     """
     rates = sorted(known for known in av.codec.Codec("aac", "w").audio_rates or () if known >= max(rate, LOWEST_RATE))
     return next((known for known in rates if known % rate == 0), rates[0] if rates else USUAL_RATE)

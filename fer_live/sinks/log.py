@@ -1,4 +1,4 @@
-"""JSONL and CSV logs with time stamps and track ids, flushed line by line. `log_reader.py` reads them again."""
+"""JSONL and CSV logs with timestamps and track ids, flushed line by line. `log_reader.py` reads them back."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from fer_live.types import Analysis, Face, OutputError
 
 FACE_FIELDS = ("frame", "time_s", "track_id", "x1", "y1", "x2", "y2", "label", "confidence")
 FILE_FIELD = "file"
-VISIBILITY_FIELDS = ("size", "sharpness", "darkness", "yaw", "score")  # of a face; a cell or value is empty where it is not known
+VISIBILITY_FIELDS = ("size", "sharpness", "darkness", "yaw", "score")  # per face; empty if unknown
 LAST_FIELDS = (*VISIBILITY_FIELDS, "unsure_because")
 
 
 def entry(analysis: Analysis, labels: tuple[str, ...], start_s: float = 0.0) -> dict:
-    """The object that stands for one frame: a line of a .jsonl log, an event of the web view.
+    """Return the JSON object of one frame: a line of a .jsonl log, or an event of the web view.
 
-    labels: class names in the order of the probabilities. start_s: the frame time from which times count.
+    labels: class names in the order of the probabilities. start_s: frame time that becomes time 0.
     """
-    made: dict = {"frame": analysis.frame.index, "time_s": _time_s(analysis, start_s), "faces": []}
+    result: dict = {"frame": analysis.frame.index, "time_s": _time_s(analysis, start_s), "faces": []}
     if analysis.frame.is_slate:
-        made["camera_lost"] = True  # nobody was looked for, which differs from nobody being there
+        result["camera_lost"] = True  # distinguishes "not analyzed" from "no faces"
     if analysis.frame.name:
-        made["file"] = analysis.frame.name
+        result["file"] = analysis.frame.name
     for face in analysis.faces:
-        made["faces"].append({
+        result["faces"].append({
             "track_id": face.track_id, "box": list(face.box), "label": face.label,
             "confidence": round(face.confidence, 4),
             "probs": {name: round(float(p), 4) for name, p in zip(labels, face.probs, strict=True)},
         })
         if face.calibration_s is not None:
-            made["faces"][-1]["calibration_s"] = round(face.calibration_s, 2)
-        if face.visibility is not None:  # it was found in this very frame, and not only remembered
-            made["faces"][-1]["visibility"] = {name: getattr(face.visibility, name) for name in VISIBILITY_FIELDS}
+            result["faces"][-1]["calibration_s"] = round(face.calibration_s, 2)
+        if face.visibility is not None:  # detected in this frame, not only tracked
+            result["faces"][-1]["visibility"] = {name: getattr(face.visibility, name) for name in VISIBILITY_FIELDS}
         if face.unsure_because:
-            made["faces"][-1]["unsure_because"] = face.unsure_because
+            result["faces"][-1]["unsure_because"] = face.unsure_because
     if analysis.ended:
-        made["ended"] = [{"track_id": one.track_id, "because": one.because, "seen_s": round(one.seen_s - start_s, 6)}
+        result["ended"] = [{"track_id": one.track_id, "because": one.because, "seen_s": round(one.seen_s - start_s, 6)}
                          for one in analysis.ended]
-    return made
+    return result
 
 
 def _time_s(analysis: Analysis, start_s: float) -> float:
@@ -53,12 +53,12 @@ def _time_s(analysis: Analysis, start_s: float) -> float:
 
 
 class Log:
-    """A sink: .jsonl gets an object a frame, also where no face is; .csv a row a face, for pictures with their names in a column
-    `file`. What was added to the columns since the first version stands after those.
+    """A sink for logs. A .jsonl log has one object per frame, with or without faces; a .csv log has one row per face.
 
+    A CSV log of images has their names in the column `file`. Columns added since the first version come last.
     labels: class names in the order of the probabilities. live: times count from the first frame.
-    The file is made at the first frame, so that a run that fails before it leaves none behind; with a number where another
-    program was quicker with the same name.
+    The file is created at the first frame, so a run that fails earlier leaves no file. It gets a numeric suffix if the name
+    was taken meanwhile.
     """
 
     needs_picture = False
@@ -71,7 +71,7 @@ class Log:
 
     @property
     def summary(self) -> str:
-        """What was written, for the user; "" for nothing."""
+        """What was written, for a message to the user; "" if nothing."""
         return str(self.path) if self.file is not None else ""
 
     def __enter__(self) -> Log:
@@ -81,7 +81,7 @@ class Log:
         if self.file is not None:
             try:
                 self.file.close()
-            except OSError as error:  # a network drive may say only now what it could not keep
+            except OSError as error:  # network drives can report failed writes only on close
                 raise OutputError(f"cannot finish {self.path} ({error.strerror}); its last lines may be missing") from None
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
@@ -95,19 +95,19 @@ class Log:
                 self._append(json.dumps(entry(analysis, self.labels, self.start_s)) + "\n")
             self._check()
         except OSError as error:
-            raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
+            raise OutputError(f"cannot write to {self.path} ({error.strerror}); earlier lines are kept") from None
 
     def event(self, name: str, text: str, time_s: float) -> None:
-        """Append what happened beside the faces: {"event": name, "time_s": ..., "text": text}; a CSV log has no place for it.
+        """Append an event that concerns no face: {"event": name, "time_s": ..., "text": text}. CSV logs have no events.
 
-        time_s: on the clock of the frames. Nothing is written before the first frame. Raises OutputError.
+        time_s: on the clock of the frames. Does nothing before the first frame. Raises OutputError.
         """
         if self.file is None or self.path.suffix.lower() == ".csv":
             return
         try:
             self._append(json.dumps({"event": name, "time_s": round(time_s - self.start_s, 6), "text": redact(text)}) + "\n")
         except OSError as error:
-            raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was logged before is kept") from None
+            raise OutputError(f"cannot write to {self.path} ({error.strerror}); earlier lines are kept") from None
 
     def _open(self, analysis: Analysis) -> None:
         self.path, self.file = make_new(self.path)
@@ -117,14 +117,14 @@ class Log:
             self._append(_csv([[*FACE_FIELDS, *self.labels, *[FILE_FIELD] * self.has_names, *LAST_FIELDS]]))
 
     def _append(self, text: str) -> None:
-        """Hand whole lines to the system at once: whatever kills the program later, they are written."""
+        """Write whole lines unbuffered, so that they survive if the program is killed."""
         assert self.file is not None
-        rest = memoryview(text.encode(errors="backslashreplace"))  # a file's name may be no text
+        rest = memoryview(text.encode(errors="backslashreplace"))  # file names can be invalid Unicode
         while rest:
             rest = rest[self.file.write(rest) :]
 
     def _check(self) -> None:
-        """Once a second: a folder that was removed takes lines without complaint, and keeps none."""
+        """Check once per second that the file still exists; the system accepts writes to deleted files without an error."""
         if time.monotonic() - self.checked_s > 1.0:
             self.checked_s = time.monotonic()
             assert self.file is not None  # opened for the first frame

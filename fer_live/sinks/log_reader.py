@@ -1,4 +1,4 @@
-"""Reads the logs that log.py writes, JSONL and CSV, as one kind of object."""
+"""Reads the JSONL and CSV logs written by log.py as one kind of object."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fer_live.types import SourceError
 
 logger = logging.getLogger("fer_live")
 
-LONGEST = 1 << 20  # bytes of a line; a frame with a hundred faces takes about 25,000
+MAX_LINE = 1 << 20  # bytes per line; a frame with a hundred faces takes about 25,000
 
 
 def read_log(path: Path) -> Iterator[dict]:
-    """The objects of a log in order: a frame {"frame", "time_s", "faces"}, of pictures with "file", and with "ended"
-    where tracks end, or an event {"event", "time_s", ...}.
+    """Yield the objects of a log in order: frames {"frame", "time_s", "faces"} or events {"event", "time_s", ...}.
 
-    The rows of a CSV log are put together by frame into the same objects. A last line that a power cut tore is left out; lines
-    in the middle that are broken are left out too, and counted on stderr at the end. What the objects hold is not checked.
-    Raises SourceError if the file cannot be read, is of another kind, or has no whole line.
+    Frames of image logs also have "file", and frames where tracks end have "ended". Rows of a CSV log are grouped by frame
+    into the same objects. A truncated last line is ignored silently; other damaged lines are skipped, and their number is
+    logged at the end. The objects' values are not validated.
+    Raises SourceError if the file cannot be read, is not a log, or has no complete line.
     """
     check_kind(path)
     try:
@@ -30,13 +30,13 @@ def read_log(path: Path) -> Iterator[dict]:
     except FileNotFoundError:
         raise SourceError(f"no log at {path}; write one with python -m fer_live --log {path.name}") from None
     except OSError as error:
-        raise SourceError(f"the log {path} cannot be read ({error.strerror}); is it a file, and yours to read?") from None
+        raise SourceError(f"the log {path} cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
 def check_kind(path: Path) -> None:
-    """Raise SourceError for a name that no log has."""
+    """Raise SourceError unless the name ends in .jsonl or .csv."""
     if path.suffix.lower() not in (".jsonl", ".csv"):
-        raise SourceError(f"{path} is no log; logs are .jsonl or .csv files written with --log")
+        raise SourceError(f"{path} is not a log; logs are .jsonl or .csv files written with --log")
 
 
 def _read_jsonl(path: Path) -> Iterator[dict]:
@@ -44,9 +44,9 @@ def _read_jsonl(path: Path) -> Iterator[dict]:
     torn = False
     with open(path, "rb") as file:
         for line in _lines(file):
-            broken += torn  # what was thought to be the torn end was not the end
+            broken += torn  # the damaged line was not the last one
             torn = False
-            if not line.strip(b"\0 \t\r\n"):  # a power cut can leave a file's end as zeros
+            if not line.strip(b"\0 \t\r\n"):  # a power cut can leave zeros at the end of a file
                 continue
             try:
                 entry = json.loads(line.decode("utf-8-sig" if not whole else "utf-8"))
@@ -56,14 +56,14 @@ def _read_jsonl(path: Path) -> Iterator[dict]:
             if not torn:
                 whole += 1
                 yield entry
-    _finish(path, whole, broken, "an object a line")
+    _finish(path, whole, broken, "one object per line")
 
 
 def _lines(file) -> Iterator[bytes]:
-    """The lines of a binary file; one that is longer than LONGEST comes as b"?", so that it cannot fill the memory."""
-    while line := file.readline(LONGEST):
-        if len(line) == LONGEST and not line.endswith(b"\n"):
-            while (line := file.readline(LONGEST)) and not line.endswith(b"\n"):
+    """Yield the lines of a binary file; lines longer than MAX_LINE become b"?", to bound memory."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+            while (line := file.readline(MAX_LINE)) and not line.endswith(b"\n"):
                 pass
             line = b"?\n"
         yield line
@@ -96,16 +96,16 @@ def _read_csv(path: Path) -> Iterator[dict]:
             if entry is not None:
                 yield entry
             entry = {"frame": frame, "time_s": time_s, "faces": [face]}
-            if FILE_FIELD in head:  # only logs of pictures have names
+            if FILE_FIELD in head:  # only in logs of images
                 entry["file"] = row[head.index(FILE_FIELD)]
     if entry is not None:
         yield entry
-    if whole or broken or torn:  # a head without rows is a log of a run that saw no face
-        _finish(path, whole, broken, "a row a face")
+    if whole or broken or torn:  # a header without rows is a valid log of a run without faces
+        _finish(path, whole, broken, "one row per face")
 
 
 def _next_row(rows) -> list[str] | None:
-    """The next row; ["?"] for one that the csv module refuses, None at the end."""
+    """Return the next row, ["?"] for one that the csv module rejects, or None at the end."""
     try:
         return next(rows, None)
     except csv.Error:
@@ -114,12 +114,12 @@ def _next_row(rows) -> list[str] | None:
 
 def _face(row: list[str], head: list[str], labels: list[str]) -> dict:
     if len(row) != len(head):
-        raise ValueError("another number of cells than columns")
+        raise ValueError("the number of cells differs from the number of columns")
     probs = {name: float(cell) for name, cell in zip(labels, row[len(FACE_FIELDS) :], strict=False)}
     face = {"track_id": int(row[2]), "box": [int(cell) for cell in row[3:7]], "label": row[7], "confidence": float(row[8]),
             "probs": probs}
     cells = dict(zip(head, row, strict=True))
-    if cells.get(VISIBILITY_FIELDS[0]):  # logs of earlier versions have none of these
+    if cells.get(VISIBILITY_FIELDS[0]):  # logs of earlier versions lack these columns
         face["visibility"] = {name: float(cells[name]) if cells[name] else None for name in VISIBILITY_FIELDS}
     if cells.get("unsure_because"):
         face["unsure_because"] = cells["unsure_because"]
@@ -128,6 +128,6 @@ def _face(row: list[str], head: list[str], labels: list[str]) -> dict:
 
 def _finish(path: Path, whole: int, broken: int, what: str) -> None:
     if not whole:
-        raise SourceError(f"{path} has no line that could be read; a log has {what}")
+        raise SourceError(f"{path} has no readable line; a log has {what}")
     if broken:
-        logger.warning(f"{path}: left out {broken:,} broken lines of {whole + broken:,}")
+        logger.warning(f"{path}: skipped {broken:,} damaged lines of {whole + broken:,}")

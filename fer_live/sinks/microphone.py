@@ -1,4 +1,4 @@
-"""The sound of a live recording: what a microphone hears, put on the clock of the pictures."""
+"""Records a microphone and aligns its samples with time.monotonic(), the clock of live frames."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from fer_live.types import MOST_PIXELS, SourceError
 
 logger = logging.getLogger("fer_live")
 
-FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's names of the systems' microphones
-KEEP_S = 30.0  # how long sound waits for pictures
-WARM_UP_S = 0.5  # what a device sends first comes in bursts, from which nothing can be timed
-STEADY_S = 2.0  # arrivals are judged over this long: the earliest is the one that was not held up
-# A microphone's clock and the computer's differ by a few parts in 10,000. Beyond 10 ms the sound is stretched by at most
-# half a per cent, which nobody hears; beyond 100 ms it is cut or filled with silence.
+FORMATS = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's input formats for microphones
+KEEP_S = 30.0  # seconds of sound to keep
+WARM_UP_S = 0.5  # seconds; devices first deliver bursts whose timing means nothing
+STEADY_S = 2.0  # seconds; window in which the earliest arrival defines the clock offset
+# A microphone's clock drifts from the computer's by a few parts in 10,000. From 10 ms on, the sound is stretched by at most
+# half a percent, which is inaudible; from 100 ms on, it is cut or padded with silence.
 KEEP_TIME = "async=240:min_comp=0.01:min_hard_comp=0.1:flags=res"
 ALSA_FOLDERS = {"ALSA_CONFIG_DIR": ("/usr/share/alsa",),
                 "ALSA_PLUGIN_DIR": (f"/usr/lib/{os.uname().machine}-linux-gnu/alsa-lib" if hasattr(os, "uname") else "",
@@ -41,19 +41,19 @@ ALSA_FOLDERS = {"ALSA_CONFIG_DIR": ("/usr/share/alsa",),
 
 
 class Microphone:
-    """A thread that listens from entering to leaving and keeps the last half minute, sample by sample on time.monotonic().
+    """A context manager whose thread records and keeps the last 30 seconds, with samples numbered on time.monotonic().
 
-    device: its name as the system has it ("hw:1,0"; "Headset Microphone"); "" is the system's choice; a sound file is
-    played in place of a microphone. format: FFmpeg's name of the input, if not the system's own. Raises SourceError on entering.
-    `lost` is called with a line when the microphone is gone; recordings then go on in silence.
+    device: system name ("hw:1,0"; "Headset Microphone"), "" for the default device, or a sound file that replaces the
+    microphone. format: FFmpeg input format, if not the system's default. Raises SourceError on entering.
+    `lost` is called with a one-line message when the microphone is lost; recordings then continue with silence.
     """
 
     def __init__(self, device: str = "", format: str | None = None):
         self.device, self.format, self.is_file = device, format, format is None and _is_file(device)
-        self.layout, self.start_s = "mono", 0.0  # start_s: the time of sample 0
+        self.layout, self.start_s = "mono", 0.0  # start_s: time of sample 0
         self.lost = lambda text: logger.warning(f"microphone lost: {text}")
         self._chunks: deque[tuple[int, np.ndarray]] = deque()  # number of the first sample, (channels, samples) float32
-        self._end = 0  # the sample after the newest
+        self._end = 0  # number after the newest sample
         self._heard = threading.Condition()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
@@ -63,35 +63,35 @@ class Microphone:
         stream = self.container.streams.audio[0]
         self.rate = stream.codec_context.sample_rate
         self.layout = "mono" if stream.codec_context.layout.nb_channels == 1 else "stereo"
-        self.start_s = time.monotonic() - 10.0  # what comes first may have sounded a while ago
+        self.start_s = time.monotonic() - 10.0  # the first samples may be older than their arrival
         self._thread.start()
         return self
 
     def __exit__(self, *exception) -> None:
         self._closed.set()
         self._thread.join(timeout=2.0)
-        if not self._thread.is_alive():  # a driver that hangs must not keep the program
+        if not self._thread.is_alive():  # a hung driver must not block the program
             self.container.close()
 
     def _open(self) -> av.container.InputContainer:
         kind = None if self.is_file else self.format or FORMATS.get(sys.platform)
         with _quiet():
-            name = str(Path(self.device).absolute()) if self.is_file else self.device  # "a:b.wav" would be taken for a protocol
+            name = str(Path(self.device).absolute()) if self.is_file else self.device  # FFmpeg would take "a:b.wav" for a URL
             name = name if self.is_file or self.format else _full_name(kind, self.device)
             try:
                 container = av.open(name, format=kind, options={"max_pixels": str(MOST_PIXELS)} if self.is_file else {})
                 if container.streams.audio:
                     return container
                 container.close()
-                reason = "there is no sound in it"
+                reason = "it has no sound"
             except (av.FFmpegError, OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
             there = ", ".join(_names(kind)) or "none"
         name = f"microphone {self.device}" if self.device else "microphone"
-        raise SourceError(f"no {name} ({reason}); those here: {there}; name another, or leave out --audio")
+        raise SourceError(f"no {name} ({reason}); available: {there}; choose another, or leave out --audio")
 
     def _listen(self) -> None:
-        text = "it has ended"
+        text = "it ended"
         try:
             for chunk_start, samples in self._on_time():
                 with self._heard:
@@ -100,14 +100,14 @@ class Microphone:
                     while self._end - self._chunks[0][0] > KEEP_S * RATE:
                         self._chunks.popleft()
                     self._heard.notify_all()
-        except Exception as error:  # whatever it is: nobody else would say that the microphone is gone
+        except Exception as error:  # any error: otherwise the thread would end silently
             text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if not self._closed.is_set():
             name = redact_address(self.device) or "the microphone"
-            self.lost(f"{name}: {redact(text)}; recordings go on in silence")
+            self.lost(f"{name}: {redact(text)}; recordings continue with silence")
 
     def _on_time(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Number of the first sample and samples (channels, n) float32, without gaps, at the times at which they sounded."""
+        """Yield (number of the first sample, samples (channels, n) float32), gapless, aligned with time.monotonic()."""
         clock, graph = ArrivalClock(self.rate), None
         begun_s = time.monotonic()
         for frame in self.container.decode(audio=0):
@@ -140,17 +140,17 @@ class Microphone:
         return graph
 
     def number(self, time_s: float) -> int:
-        """The sample that sounds at this time of time.monotonic()."""
+        """Return the number of the sample at this time of time.monotonic()."""
         return round((time_s - self.start_s) * RATE)
 
     def until(self, number: int, timeout_s: float) -> int:
-        """The sample after the newest, as soon as that is `number` or more, or after `timeout_s`."""
+        """Wait until samples before `number` exist, or `timeout_s`; returns the number after the newest sample."""
         with self._heard:
             self._heard.wait_for(lambda: self._end >= number or not self._thread.is_alive(), timeout_s)
             return self._end
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The samples from number `start` to before `stop` as (channels, stop - start) float32; silence where none is."""
+        """Return samples `start` to `stop` (exclusive) as (channels, stop - start) float32; missing samples are silence."""
         samples = np.zeros((1 if self.layout == "mono" else 2, stop - start), np.float32)
         with self._heard:
             for begin, chunk in self._chunks:
@@ -161,14 +161,14 @@ class Microphone:
 
 
 class ArrivalClock:
-    """When sound began, from when it arrived: sound is late as often as not, but never early. rate: samples a second."""
+    """Estimates when sound was captured from when it arrived, which can be late but never early. rate: samples per second."""
 
     def __init__(self, rate: int):
         self.rate, self.count = rate, 0
         self._offsets: deque[tuple[float, float]] = deque()
 
     def began_s(self, samples: int, now_s: float) -> float:
-        """The time at which the first of the next `samples` sounded, which have arrived at `now_s`."""
+        """Return the capture time of the first of the next `samples`, which arrived at `now_s`."""
         self.count += samples
         self._offsets.append((now_s, now_s - self.count / self.rate))
         while now_s - self._offsets[0][0] > STEADY_S:
@@ -177,7 +177,7 @@ class ArrivalClock:
 
 
 def _is_file(device: str) -> bool:
-    """Whether it is a sound file that can be looked at; else it may be a microphone's name."""
+    """Whether `device` is an existing file rather than a microphone's name."""
     try:
         return bool(device) and is_file(device)
     except OSError:
@@ -185,7 +185,7 @@ def _is_file(device: str) -> bool:
 
 
 def _full_name(kind: str | None, device: str) -> str:
-    """The name by which FFmpeg knows a microphone of this system."""
+    """Return FFmpeg's name for a microphone."""
     if kind == "avfoundation":
         return f":{device or 'default'}"
     if kind == "dshow":
@@ -203,7 +203,7 @@ def _names(kind: str | None) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lets ALSA find this system's settings rather than its builder's, and keeps its pages of complaint from the screen."""
+    """Point ALSA at this system's configuration, not the build machine's, and hide its error output."""
     if not sys.platform.startswith("linux"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Writes annotated video and pictures: H.264 MP4 true to the clock, the source's sound kept, playable after a power cut."""
+"""Writes annotated videos (H.264 MP4 with the source's timing and sound, playable after a power cut) and images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
-import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # before av: otherwise its bundled libxcb makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av
@@ -24,29 +24,29 @@ from fer_live.sinks.disk import RecordingFile, make_new
 from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
 from fer_live.types import Analysis, OutputError, Segment
 
-CLOCK = Fraction(1, 90_000)  # the unit of time of live recordings, MPEG's own
-KEY_S = 1.0  # seconds from key frame to key frame
-FIRST_KEY_S = 0.2  # the first fragment is short, so that a file plays almost as soon as it is there
-# Fragments stand on their own: what was written before a power cut plays. One begins at each key frame. Pictures wait for
-# sound, or sound for pictures, no longer than a second (in microseconds).
+CLOCK = Fraction(1, 90_000)  # seconds; time base of live recordings, as in MPEG
+KEY_S = 1.0  # seconds between key frames
+FIRST_KEY_S = 0.2  # seconds; the first fragment is short, so that a new file is playable almost at once
+# Fragments are self-contained, so everything written before a power cut is playable. Each key frame starts one. Video and
+# sound wait for each other at most one second (given in microseconds).
 FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1", "max_interleave_delta": "1000000"}
-# Without "zerolatency" the encoder holds ten pictures and more back, which are lost with it: two seconds at 5 a second.
-# It costs a third in size at the same crf, and gains quality; crf 21 gives both back.
+# Without "zerolatency" the encoder buffers ten or more images, which a crash would lose: two seconds at 5 fps. It makes
+# files a third larger at the same crf, with better quality; crf 21 offsets both.
 H264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "21", "g": "600", "forced-idr": "1"}
 
 
 class VideoRecorder:
-    """A sink that writes H.264 (yuv420p) MP4. It makes its file at the first picture, whose size is the recording's.
+    """A sink that writes H.264 (yuv420p) MP4. The first image creates the file and sets its size.
 
-    A program that is killed or a power cut at any moment leaves a file that plays, less at most the last two seconds.
+    After a crash or power cut, the file is playable except for at most the last two seconds.
 
-    path: where the recording is; with a number from the first picture on, where that name was taken.
-    fps: nominal rate; the pictures' own times decide what is written. time_base: the unit these are counted in.
-    live: times count from the first picture, and the last picture lasts until the recording is closed.
-    sound_from: a video file whose sound is kept beside the pictures. segments: of its time line, if the pictures' times are
-    not its own; see sources.timeline. shown: the number of its track that the pictures come from; None: the first one of video.
-    microphone: a Microphone to be heard beside them.
-    comment: stands in the file's metadata.
+    path: the file; it gets a numeric suffix at the first image if the name is taken.
+    fps: nominal rate; the actual timestamps come from the frames. time_base: unit of the written timestamps, in seconds.
+    live: times count from the first image, and the last image lasts until the recording is closed.
+    sound_from: video file whose sound is kept. segments: its timeline, if frame times differ from the file's own; see
+    sources.timeline. shown: index of the video track that the frames come from; None: the first one.
+    microphone: a Microphone to record.
+    comment: goes into the file's metadata.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
@@ -58,17 +58,17 @@ class VideoRecorder:
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
         self.sound: SoundCopy | MicrophoneTrack | None = None
-        self.end_s: float | None = None  # when a live recording is to end; None: when it is closed
+        self.end_s: float | None = None  # end time of a live recording; None: when it is closed
         self.reformatter = VideoReformatter()
-        self.has_file = False  # was made; it may be closed by now
-        self.is_broken = False  # writing has failed; to finish the file would only fail again
+        self.has_file = False  # whether the file was created; it may be closed by now
+        self.is_broken = False  # whether writing failed; finishing the file would fail again
 
     def __enter__(self) -> VideoRecorder:
         return self
 
     @property
     def summary(self) -> str:
-        """What was written, for the user; "" for nothing."""
+        """What was written, for a message to the user; "" if nothing."""
         return str(self.path) if self.has_file else ""
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
@@ -80,7 +80,7 @@ class VideoRecorder:
             self._encode(image, time_s, round(1 / self.fps / self.time_base))
         except (av.FFmpegError, OSError) as error:
             self.is_broken = True
-            raise OutputError(f"cannot write to {self.path} ({error.strerror}); what was recorded before is kept") from None
+            raise OutputError(f"cannot write to {self.path} ({error.strerror}); the recording up to here is kept") from None
 
     def _open(self, image: np.ndarray, time_s: float) -> None:
         height, width = image.shape[:2]
@@ -97,7 +97,7 @@ class VideoRecorder:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = self.time_base
-        # said and used: players take untagged pictures for one or the other matrix by their size, and colors shift
+        # tagged explicitly: players guess the matrix of untagged video by its size, and colors shift
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = {**H264}
@@ -107,7 +107,7 @@ class VideoRecorder:
             self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
     def _encode(self, image: np.ndarray, time_s: float, lasting: int) -> None:
-        """lasting: for how long the picture is to be shown if it is the last, in units of `time_base`."""
+        """Encode one image. lasting: its duration if it is the last one, in units of `time_base`."""
         assert self.container is not None and self.file is not None
         self.last_image, self.last_time_s = image, time_s
         # from_ndarray would copy the picture, row by row
@@ -115,12 +115,12 @@ class VideoRecorder:
         frame = self.reformatter.reformat(drawn, format="yuv420p", dst_colorspace=Colorspace.ITU709,
                                           dst_color_range=ColorRange.MPEG, threads=1)
         pts = round((time_s - self.start_s) / self.time_base)
-        self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # two pictures at one time would be refused
+        self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # equal timestamps would be rejected
         frame.time_base = self.time_base
-        if time_s >= self.next_key_s:  # by the clock: a live stream's true rate is not its nominal one
+        if time_s >= self.next_key_s:  # by time, since a live stream's actual rate differs from the nominal one
             frame.pict_type, self.next_key_s = PictureType.I, time_s + KEY_S
         for packet in self.stream.encode(frame):
-            packet.duration = lasting  # the encoder knows the nominal rate only
+            packet.duration = lasting  # the encoder only knows the nominal rate
             self.container.mux(packet)
         if self.sound:
             self.sound.copy_until(time_s)
@@ -132,7 +132,7 @@ class VideoRecorder:
             return image
         if (height + height % 2, width + width % 2) == self.size_hw:
             return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        return letterboxed(image, self.size_hw)  # a stream that changed its size
+        return letterboxed(image, self.size_hw)  # the stream changed its size
 
     def __exit__(self, *exception) -> None:
         if self.file is None:
@@ -144,8 +144,8 @@ class VideoRecorder:
                 self.container.close()
             self.file.close()
         except (av.FFmpegError, OSError) as error:
-            if not self.is_broken:  # else the error that broke it is already on its way
-                raise OutputError(f"cannot finish {self.path} ({error.strerror}); what was recorded before is kept") from None
+            if not self.is_broken:  # else the first error is already being raised
+                raise OutputError(f"cannot finish {self.path} ({error.strerror}); the recording up to here is kept") from None
         finally:
             self._release()
 
@@ -154,12 +154,12 @@ class VideoRecorder:
         if self.sound:
             self.sound.close()
         if file is not None:
-            with suppress(OSError):  # reported already
+            with suppress(OSError):  # already reported
                 file.close()
 
     def _finish(self) -> None:
         assert self.container is not None
-        if self.live:  # ten seconds on the wall are ten seconds in the file
+        if self.live:  # the file lasts as long as the recording took
             end_s = time.monotonic() if self.end_s is None else self.end_s
             self._encode(self.last_image, max(end_s, self.last_time_s), lasting=1)
         for packet in self.stream.encode(None):
@@ -169,7 +169,7 @@ class VideoRecorder:
 
 
 def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 -> (*size_hw, 3): as large as it fits, in its own shape, with black beside it or above and below."""
+    """Scale (H, W, 3) uint8 to fit (*size_hw, 3), keeping the aspect ratio, with black bars."""
     scale = min(size_hw[0] / image.shape[0], size_hw[1] / image.shape[1])
     high, wide = (max(1, min(most, round(scale * side))) for most, side in zip(size_hw, image.shape[:2], strict=True))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -180,16 +180,16 @@ def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 class PictureWriter:
-    """A sink that writes pictures: to `path` itself, or under their own names into the folder `path` and folders below it.
+    """A sink that writes images: to the file `path`, or under their own names below the folder `path`.
 
-    Nothing is overwritten: a name that is taken gets a number. A picture of a kind that cannot be written becomes a PNG, and
-    its name gets .png at the end.
+    Existing files are never overwritten; the name gets a numeric suffix. Formats that cannot be written become PNG, with
+    .png appended to the name.
     """
 
     def __init__(self, path: Path, is_folder: bool):
         self.path, self.is_folder = path, is_folder
         self.written = self.numbered = 0
-        self.last: Path | None = None  # where the last picture is
+        self.last: Path | None = None  # path of the last image
 
     def __enter__(self) -> PictureWriter:
         return self
@@ -205,14 +205,14 @@ class PictureWriter:
         self.numbered += self.last != path
 
     def _place(self, name: str) -> Path:
-        if name in ("", ".") or Path(name).is_absolute() or Path(name).drive or ".." in Path(name).parts:  # out of the folder
-            raise OutputError(f"cannot write a picture called {name!r} into {self.path}; give frames plain file names")
+        if name in ("", ".") or Path(name).is_absolute() or Path(name).drive or ".." in Path(name).parts:  # outside the folder
+            raise OutputError(f"cannot write an image named {name!r} into {self.path}; give frames plain file names")
         path = self.path / name
         return path if _keeps_color(path.suffix) else path.with_name(path.name + ".png")
 
     @property
     def summary(self) -> str:
-        """What was written, for the user; "" for nothing."""
+        """What was written, for a message to the user; "" if nothing."""
         if not self.is_folder or not self.written:
             return str(self.last or "")
         pictures = "1 picture" if self.written == 1 else f"{self.written:,} pictures"
@@ -221,12 +221,15 @@ class PictureWriter:
 
 
 def _keeps_color(suffix: str) -> bool:
-    """Whether OpenCV writes pictures of this kind, in color."""
+    """Whether OpenCV can write this format in color."""
     return suffix.lower() not in ("", ".pgm", ".pbm") and cv2.haveImageWriter("picture" + suffix)
 
 
 def write_picture(path: Path, image: np.ndarray) -> Path:
-    """Encode by the name's ending and write; returns where it is: with a number where `path` exists. Raises OutputError."""
+    """Write an image in the format of the file extension; returns its path, with a numeric suffix if `path` exists.
+
+    Raises OutputError.
+    """
     try:
         ok, content = cv2.imencode(path.suffix or ".png", image)
         if not ok:
@@ -236,16 +239,16 @@ def write_picture(path: Path, image: np.ndarray) -> Path:
         with file:
             _write_whole(path, file, content.tobytes())
     except cv2.error:
-        raise OutputError(f"{path.suffix} is not a picture format that can be written; use .png or .jpg") from None
+        raise OutputError(f"{path.suffix} is not a supported image format; use .png or .jpg") from None
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({why(error)}); choose another place or name") from None
+        raise OutputError(f"cannot write {path} ({why(error)}); choose another path") from None
     except ValueError:  # a letter that no file system takes
-        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; rename the picture") from None
+        raise OutputError(f"cannot write {str(path)!r}: the name is not valid; rename the image") from None
     return path
 
 
 def _write_whole(path: Path, file: io.FileIO, content: bytes) -> None:
-    """All of it or, where it does not fit, nothing: half a picture is none."""
+    """Write everything, or delete the file if it does not fit."""
     rest = memoryview(content)
     try:
         while len(rest):

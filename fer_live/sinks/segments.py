@@ -1,4 +1,4 @@
-"""Long live recordings: one file after another, the oldest deleted when there are too many."""
+"""Long live recordings, split into files, with deletion of the oldest ones."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fer_live.types import Analysis
 
 logger = logging.getLogger("fer_live")
 
-OWN = "fer_live: a live recording, deleted in its turn by --keep-gb and --keep-days"  # stands in the files; see VideoRecorder
-HEAD = 4096  # bytes; our recordings begin with their metadata
-SETTLE_S = 0.5  # after its end a file stays open for the sound that is still on its way
-CLEAR_EVERY_S = 30.0  # the file that is being written grows too
+OWN = "fer_live: a live recording, deleted by --keep-gb and --keep-days"  # the files' comment; see VideoRecorder
+HEAD = 4096  # bytes; the metadata is at the start of our recordings
+SETTLE_S = 0.5  # seconds a finished file stays open for late sound
+CLEAR_EVERY_S = 30.0  # seconds between checks of the quota, since the current file grows too
 DATED = r"-\d{8}-\d{6}(-\d+)?"
 
 
 class SegmentedRecorder:
-    """A sink: a live recording in files of `segment_s` seconds. The picture with which one ends is the first of the next.
+    """A sink that splits a live recording into files of `segment_s` seconds. The image that ends a file also starts the next.
 
-    path: OUT.mp4 gives OUT-20261122-101500.mp4 and so on, by the time of day at which each begins.
-    open_recorder: makes a VideoRecorder for a path. clear: is given the files being written, to delete older ones.
+    path: OUT.mp4 becomes OUT-20261122-101500.mp4 and so on, with the local time at which each file starts.
+    open_recorder: creates a VideoRecorder for a path. clear: called with the files being written, to delete older ones.
     """
 
     def __init__(self, path: Path, open_recorder: Callable[[Path], Recorder], segment_s: float,
@@ -40,7 +40,7 @@ class SegmentedRecorder:
         self.current: Recorder | None = None
         self.ending: Recorder | None = None
         self.due_s = self.clear_s = float("inf")
-        self.end_s: float | None = None  # when the recording is to end; None: when it is closed
+        self.end_s: float | None = None  # end time of the recording; None: when it is closed
 
     def __enter__(self) -> SegmentedRecorder:
         return self
@@ -55,7 +55,7 @@ class SegmentedRecorder:
         self.current = self.ending = None
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Append (H, W, 3) uint8 BGR; in a new file if it is time. Raises OutputError if it cannot be written."""
+        """Append (H, W, 3) uint8 BGR, starting a new file if it is due. Raises OutputError if it cannot be written."""
         time_s = analysis.frame.time_s
         ending = self.ending
         if ending is not None and (time_s >= (ending.end_s or 0.0) + SETTLE_S or time_s >= self.due_s):
@@ -74,7 +74,7 @@ class SegmentedRecorder:
             self.due_s = time_s
         else:
             self.current.end_s, self.ending = time_s, self.current
-        while self.due_s <= time_s:  # counted from the first, so that an hour has as many files as it should
+        while self.due_s <= time_s:  # counted from the first file, so that durations do not drift
             self.due_s += self.segment_s
         dated = self.base.with_name(f"{self.base.stem}{time.strftime('-%Y%m%d-%H%M%S')}{self.base.suffix}")
         self.current = self.open_recorder(unused(dated)).__enter__()
@@ -82,16 +82,16 @@ class SegmentedRecorder:
 
 
 def stem(path: Path) -> str:
-    """The name without ending, and without the date that `SegmentedRecorder` gave it."""
+    """Return the file name without extension and without the date added by `SegmentedRecorder`."""
     return re.sub(DATED + "$", "", path.stem)
 
 
 class Quota:
-    """Deletes the program's own oldest live recordings in the folder of `path`, those that bear its name with a date.
+    """Deletes the oldest dated live recordings of `path` in its folder, in a thread, since memory cards are slow.
 
-    keep_bytes, keep_s: how much and how long to keep; infinity for either. Nothing else is ever deleted: a file must have
-    the name, be marked as ours inside, and not be written by any program. The work is done in a thread: a memory card takes
-    its time. said: is given a line about a file that cannot be deleted.
+    keep_bytes, keep_s: total size in bytes and age in seconds to keep; infinity for no limit. Only files with the dated
+    name and our comment inside, and not being written by any program, are deleted.
+    said: called with a one-line message about a file that cannot be deleted.
     """
 
     def __init__(self, path: Path, keep_bytes: float, keep_s: float, said: Callable[[str], None]):
@@ -101,13 +101,13 @@ class Quota:
         self._thread = threading.Thread()
 
     def clear_soon(self, written: list[Path]) -> None:
-        """Begin to delete what is too much or too old; returns at once. written: files that must stay."""
+        """Start `clear` in a thread and return at once."""
         if not self._thread.is_alive():
             self._thread = threading.Thread(target=self.clear, args=(written,), name="old recordings", daemon=True)
             self._thread.start()
 
     def clear(self, written: list[Path]) -> None:
-        """Delete what is too much or too old. written: files that must stay."""
+        """Delete recordings that exceed the quota. written: files that must stay."""
         files = sorted(self._own(), key=lambda item: item[1].st_mtime_ns)
         total = sum(status.st_size for _, status in files)
         for path, status in files:
@@ -124,8 +124,8 @@ class Quota:
                 for entry in entries:
                     if self.name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and _is_marked(entry.path):
                         found.append((self.folder / entry.name, entry.stat(follow_symlinks=False)))
-        except OSError as error:  # the folder is away; the recording itself will say so
-            logger.warning(f"cannot look for old recordings in {self.folder} ({error.strerror})")
+        except OSError as error:  # the folder is gone; the recorder reports that
+            logger.warning(f"cannot list old recordings in {self.folder} ({error.strerror})")
         return found
 
     def _delete(self, path: Path) -> bool:
@@ -136,17 +136,17 @@ class Quota:
         except OSError as error:
             if path not in self.refused:
                 self.refused.add(path)
-                self.said(f"the old recording {path} cannot be deleted ({error.strerror})")
+                self.said(f"cannot delete the old recording {path} ({error.strerror})")
             return False
         logger.info(f"deleted the old recording {path}")
         return True
 
 
 def _is_marked(path: str) -> bool:
-    """Whether the program itself has recorded this file live, by what stands at its beginning."""
+    """Whether the metadata at the start of the file says that fer_live recorded it live."""
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except OSError:
-        return False  # what cannot be read is not known to be ours
+        return False  # an unreadable file is not treated as ours
     return head[4:8] == b"ftyp" and OWN.encode() in head

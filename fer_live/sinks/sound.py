@@ -1,4 +1,4 @@
-"""The sound beside recorded pictures: a video file's own, copied or encoded again, or what a microphone hears."""
+"""Sound tracks of recordings: the source video's sound, copied or re-encoded, or a microphone."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from fer_live.types import MOST_PIXELS, Segment
 
 logger = logging.getLogger("fer_live")
 
-PATIENCE_S = 1.0  # how long pictures wait for its sound; then there is silence
-RATE = 48_000  # samples a second of what a microphone hears
-LATE_S = 0.1  # sound that begins later beside its pictures gets silence before it, and so is encoded
+PATIENCE_S = 1.0  # seconds to wait for microphone samples before writing silence
+RATE = 48_000  # samples per second of microphone recordings
+LATE_S = 0.1  # seconds; sound that starts later needs silence before it, so it is re-encoded
 
 
 def sound_beside(path: Path, output: av.container.OutputContainer, segments: Sequence[Segment] | None = None,
                  shown: int | None = None) -> SoundCopy | None:
-    """What brings the sound of the file at `path` into an open MP4; None, with a line that says why, where that cannot be.
+    """Prepare copying the sound of the file `path` into an open MP4. None, after a log line, if it cannot be used.
 
-    segments: of the pictures' time line; shown: the number of their track; see SoundTrack.
+    segments, shown: timeline and track index of the video; see SoundTrack.
     """
     try:
         track = SoundTrack(path, segments, MOST_PIXELS, shown)
@@ -49,7 +49,7 @@ def sound_beside(path: Path, output: av.container.OutputContainer, segments: Seq
 
 
 def _say_without(path: Path, error: Exception) -> None:
-    logger.warning(f"the recording has no sound: that of {path} cannot be used ({_reason(error)})")
+    logger.warning(f"the recording has no sound: the sound of {path} cannot be used ({_reason(error)})")
 
 
 def _reason(error: Exception) -> str:
@@ -57,24 +57,27 @@ def _reason(error: Exception) -> str:
 
 
 class SoundCopy:
-    """Brings a file's sound into an open MP4: copied packet by packet where MP4 takes them and they begin with the pictures,
-    else encoded as AAC. It begins and ends with the pictures. Where it fails it ends, with a line; the pictures go on."""
+    """Writes a file's sound into an open MP4, from the first image to the last.
+
+    Packets are copied if MP4 supports the codec and the sound starts with the video, and else re-encoded as AAC. On an error
+    the sound ends with a log line, and the video continues.
+    """
 
     def __init__(self, track: SoundTrack, output: av.container.OutputContainer):
         self.track, self.packets = track, iter(track)
-        self.ahead: tuple[av.Packet, float | Fraction | None] | None = None  # a packet, and when it is heard if that is known
-        self.since_s = 0.0  # since when it waits for pictures
-        self.segment = -1  # of the packet that was taken last
+        self.ahead: tuple[av.Packet, float | Fraction | None] | None = None  # next packet and its recording time, if known
+        self.since_s = 0.0  # time since when that packet has been waiting for video
+        self.segment = -1  # segment of the last packet
         self.is_over = False
         first_s = self._peek(0.0)
         if self.ahead is None:
-            raise NoSound("the track is empty")
+            raise NoSound("the sound track is empty")
         is_prompt = first_s is not None and first_s <= LATE_S
         self.writer: CopiedSound | EncodedSound = (
             CopiedSound(track, output) if is_prompt and track.can_be_copied() else EncodedSound(track, output))
 
     def _peek(self, now_s: float) -> float | Fraction | None:
-        """When the next packet is heard; None if there is none, or that is not known yet."""
+        """Return the recording time of the next packet; None if there is none or its time is not known yet."""
         while True:
             if self.ahead is None:
                 packet = next(self.packets, None)
@@ -98,7 +101,7 @@ class SoundCopy:
         """Write the sound up to `time_s`."""
         with self._ending_with_errors():
             while not self.is_over and (heard_s := self._peek(time_s)) is not None and heard_s < time_s:
-                assert self.ahead is not None  # what was peeked at
+                assert self.ahead is not None  # set by _peek
                 packet, _ = self.ahead
                 self.ahead = None
                 is_jump, self.segment = self.track.places.index != self.segment, self.track.places.index
@@ -107,7 +110,7 @@ class SoundCopy:
                 self.writer.write_until(time_s)
 
     def copy_rest(self, last_s: float) -> None:
-        """Write the rest up to `last_s`, at which the pictures end."""
+        """Write the rest up to `last_s`, the end of the video."""
         self.copy_until(last_s)
         with self._ending_with_errors():
             if not self.is_over:
@@ -115,25 +118,25 @@ class SoundCopy:
 
     @contextlib.contextmanager
     def _ending_with_errors(self) -> Iterator[None]:
-        """Sound that fails must not end the recording."""
+        """End the sound on errors, but not the recording."""
         try:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
             self.is_over = True
-            logger.warning(f"the recording goes on without sound: that of {self.track.path} cannot be used ({_reason(error)})")
+            logger.warning(f"the recording continues without sound: that of {self.track.path} cannot be used ({_reason(error)})")
 
     def close(self) -> None:
         self.track.close()
 
 
 class CopiedSound:
-    """Writes packets as they are, at the times at which they are to be heard."""
+    """Copies packets unchanged, with new timestamps."""
 
     def __init__(self, track: SoundTrack, output: av.container.OutputContainer):
         self.output = output
         self.stream = output.add_stream_from_template(track.track)
         self.filter = bitstream_filter(track, track.track)
-        self.format: tuple[int, int] | None = None  # of AAC with a header in each packet
+        self.format: tuple[int, int] | None = None  # sample rate and channels of AAC with ADTS headers
         self.last = -(1 << 62)
 
     def take(self, packet: av.Packet, heard_s: float | Fraction, is_jump: bool) -> None:
@@ -141,13 +144,13 @@ class CopiedSound:
             self._check_format(bytes(packet)[2:4])
         for made in self.filter.filter(packet) if self.filter else [packet]:
             pts = round(heard_s / made.time_base)
-            if pts > self.last:  # two packets at one time would be refused
+            if pts > self.last:  # equal timestamps would be rejected
                 made.pts = made.dts = self.last = pts
                 made.stream = self.stream
                 self.output.mux(made)
 
     def _check_format(self, header: bytes) -> None:
-        """MP4 says once at which rate and in how many channels; a broadcast may change that. Raises ValueError."""
+        """Raise ValueError if the sample rate or channels change, which broadcasts can do but MP4 cannot store."""
         if len(header) == 2:
             kind = header[0] & 0xFD, header[1] & 0xC0
             if self.format not in (None, kind):
@@ -155,14 +158,14 @@ class CopiedSound:
             self.format = kind
 
     def write_until(self, time_s: float) -> None:
-        """Nothing waits."""
+        """Do nothing: packets are written at once."""
 
     def finish(self, end_s: float) -> None:
-        """Nothing waits."""
+        """Do nothing: packets are written at once."""
 
 
 class MicrophoneTrack:
-    """Encodes what a Microphone hears as AAC into an open MP4 that begins at `start_s` of time.monotonic()."""
+    """Encodes a Microphone as AAC into an open MP4 that starts at `start_s` of time.monotonic()."""
 
     def __init__(self, microphone: Microphone, output: av.container.OutputContainer, start_s: float):
         self.microphone, self.output = microphone, output
@@ -171,7 +174,7 @@ class MicrophoneTrack:
         self.stream.bit_rate = 128_000
 
     def copy_until(self, time_s: float) -> None:
-        """Write what has been heard up to `time_s`; silence for what should have been heard a second ago and was not."""
+        """Write samples up to `time_s`; samples more than PATIENCE_S overdue become silence."""
         wanted = self.microphone.number(time_s)
         known = self.microphone.until(wanted, timeout_s=0.0)
         stop = min(wanted, max(known, wanted - round(PATIENCE_S * RATE)))
@@ -180,7 +183,7 @@ class MicrophoneTrack:
             self._encode(size)
 
     def copy_rest(self, last_s: float) -> None:
-        """Write everything up to `last_s`, waiting a moment for what is still on its way."""
+        """Write everything up to `last_s`, after a short wait for late samples."""
         wanted = self.microphone.number(last_s)
         self.microphone.until(wanted, timeout_s=0.3)
         size = self.stream.codec_context.frame_size or 1024
@@ -200,4 +203,4 @@ class MicrophoneTrack:
             self.output.mux(packet)
 
     def close(self) -> None:
-        """The microphone goes on listening."""
+        """Do nothing: the microphone stays open for the next recording."""

@@ -1,4 +1,4 @@
-"""The sound track of a video file: its packets, and where each belongs beside the pictures that are shown."""
+"""The sound track of a video file: its packets, and their times relative to the displayed video."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import av
 
 from fer_live.types import Segment
 
-MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 carries and players know
-STEP_BACK_S, STEP_ON_S = 0.1, 1.0  # between packets; beyond these the sound jumps, or pauses
-JUMP_S = 10.0  # between pictures
-SLACK_S = 1.0  # sound may begin so much before the pictures of its segment, and end so much after them
-PICTURES_S = 10.0  # how long a packet that belongs to no pictures yet is kept
-PREROLL_S = 0.02  # decoders need the packet before the first that is heard
-TRIED = 3  # packets that show whether MP4 takes them
+MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that MP4 supports and players can play
+STEP_BACK_S, STEP_ON_S = 0.1, 1.0  # seconds between packets; larger steps are jumps or pauses
+JUMP_S = 10.0  # seconds between frames; larger steps are jumps
+SLACK_S = 1.0  # seconds by which sound may start before, or end after, the frames of its segment
+PICTURES_S = 10.0  # seconds to keep a packet whose frames have not come yet
+PREROLL_S = 0.02  # seconds; decoders need the packet before the first audible one
+TRIED = 3  # packets used to test whether MP4 accepts them
 
 
 class NoSound(Exception):
-    """A file's sound cannot be used. The text says why."""
+    """A file's sound cannot be used. The message says why."""
 
 
 class SoundTrack:
-    """The packets of a file's best sound track that can be decoded. Raises NoSound, and OSError where it cannot be read.
+    """The packets of a file's best decodable sound track. Raises NoSound, or OSError if the file cannot be read.
 
-    segments: the segments of the pictures' time line; it may still grow. None: the pictures are shown at their own times.
-    shown: the number of the video track that is shown, among all tracks of the file; None: the first one.
-    max_pixels: of pictures in the file; larger ones are not looked at.
+    segments: the video's timeline, which may still grow; None: frames keep the file's times.
+    shown: index of the displayed video track among all tracks; None: the first video track.
+    max_pixels: limit of the image size when the file is probed.
     """
 
     def __init__(self, path: Path, segments: Sequence[Segment] | None, max_pixels: int, shown: int | None = None):
@@ -61,7 +61,7 @@ class SoundTrack:
     def _best(self) -> av.AudioStream:
         tracks = [track for track in self.input.streams.audio if track.codec_context is not None]
         if not tracks:
-            raise NoSound("nothing here can decode it")
+            raise NoSound("no decoder for it is available")
         best = self.input.streams.best("audio", self.pictures)
         track = best if best in tracks else tracks[0]
         if len(self.input.streams.audio) > 1:
@@ -70,7 +70,7 @@ class SoundTrack:
         return track
 
     def __iter__(self) -> Iterator[av.Packet]:
-        """The packets in order, until the file ends or breaks off."""
+        """Yield the packets in order, until the file ends or is truncated."""
         tracks = [self.track] if self._video is None else [self.track, self._video]
         before_s: Fraction | None = None
         for packet in self._packets(tracks):
@@ -83,15 +83,15 @@ class SoundTrack:
                 continue
             time_s = packet.dts * packet.time_base
             if before_s is not None and not -STEP_BACK_S < time_s - before_s < JUMP_S:
-                self.places.passed += 1  # jumps of the pictures before the sound that follows
+                self.places.passed += 1  # video jumps before the next sound packet
             before_s = time_s
 
     def _packets(self, tracks: list) -> Iterator[av.Packet]:
-        with contextlib.suppress(IndexError):  # PyAV's at the end, where other tracks have appeared on the way
+        with contextlib.suppress(IndexError):  # raised by PyAV at the end if tracks appeared midway
             yield from self.input.demux(*tracks)
 
     def can_be_copied(self) -> bool:
-        """Whether MP4 takes its packets, with the bitstream filter they need: by trying."""
+        """Whether MP4 accepts its packets, with the bitstream filter they need; tested on a few packets."""
         if self.codec not in MP4_SOUND:
             return False
         try:
@@ -113,44 +113,44 @@ class SoundTrack:
 
 
 def _opened(path: Path, max_pixels: int) -> av.container.InputContainer:
-    return av.open(str(path.absolute()), metadata_errors="replace",  # "a:b.mp4" would be taken for a protocol
+    return av.open(str(path.absolute()), metadata_errors="replace",  # FFmpeg would parse "a:b.mp4" as a protocol
                    options={"max_pixels": str(max_pixels)})
 
 
 def bitstream_filter(sound: SoundTrack, track: av.AudioStream) -> av.bitstream.BitStreamFilterContext | None:
-    """What makes its packets fit for MP4: AAC in transport streams says in each packet what MP4 says once."""
+    """Return the filter that makes packets valid in MP4, if needed: AAC in transport streams has ADTS headers."""
     is_adts = sound.codec == "aac" and not track.codec_context.extradata
     return av.bitstream.BitStreamFilterContext("aac_adtstoasc", track) if is_adts else None
 
 
 class Places:
-    """Where on the pictures' time line a packet of sound belongs. Sound and pictures of a file jump each in their own packets:
-    a jump of the sound leads to the next segment of the pictures that has its time.
+    """Maps sound packets to the video's timeline. Sound and video jump independently in a file; a jump in the sound leads to
+    the next video segment that contains its time.
 
-    passed: how many jumps of the pictures stand in the file before the sound that comes next.
+    passed: number of video jumps in the file before the next sound packet.
     """
 
     def __init__(self, segments: Sequence[Segment]):
         self.segments, self.passed = segments, 0
-        self.index = -1  # of the segment of the last packet; -1 before the first
-        self.end_s = Fraction(0)  # where the last packet ends, as the file counts
+        self.index = -1  # segment of the last packet; -1 before the first
+        self.end_s = Fraction(0)  # end of the last packet in file time
 
     def find(self, packet: av.Packet, now_s: float) -> Fraction | None:
-        """When the packet is heard, in seconds; None if that is not known yet. Once found, it is the last packet.
+        """Return the packet's recording time in seconds, or None if it is not known yet. Updates the last packet.
 
-        now_s: how far the pictures are.
+        now_s: time of the newest frame.
         """
         source_s = self.end_s if packet.pts is None else packet.pts * packet.time_base
         if self.index < 0:
             found = self._segment(self.passed, source_s, now_s)
             if found is None and not self.passed and self.segments:
-                found = 0  # sound that begins long before or after the pictures
+                found = 0  # sound that starts long before or after the video
         elif -STEP_BACK_S < source_s - self.end_s < STEP_ON_S:
             found = self.index
-            if self.is_past(self._shown_s(found, source_s)):  # the pictures jumped and the sound does not: a damaged time
+            if self.is_past(self._shown_s(found, source_s)):  # the video jumped but the sound did not: a damaged timestamp
                 later = self._segment(found + 1, source_s, now_s, STEP_BACK_S)
                 if later is None and self._shown_s(found, source_s) > now_s:
-                    return None  # the next pictures may be of its time again
+                    return None  # later frames may have its time again
                 found = found if later is None else later
         else:
             is_back = source_s < self.end_s
@@ -161,7 +161,7 @@ class Places:
         return self._shown_s(found, source_s)
 
     def is_past(self, heard_s: float | Fraction) -> bool:
-        """Whether it is heard after the pictures of its segment: others are shown then."""
+        """Whether the time lies beyond its segment, where other frames are shown."""
         return self.index + 1 < len(self.segments) and heard_s >= self.segments[self.index + 1].shown_s
 
     def _shown_s(self, index: int, source_s: Fraction) -> Fraction:
@@ -171,7 +171,7 @@ class Places:
         return float(self.segments[index + 1].shown_s) if index + 1 < len(self.segments) else now_s
 
     def _segment(self, first: int, source_s: Fraction, now_s: float, slack_s: float = SLACK_S) -> int | None:
-        """The first segment from `first` on that has pictures of this time, as far as they have been shown."""
+        """Return the first segment from `first` on that contains this time, as far as frames have been shown."""
         for index in range(first, len(self.segments)):
             shown_s = self._shown_s(index, source_s)
             if self.segments[index].shown_s - slack_s <= shown_s <= self._end_s(index, now_s) + slack_s:
