@@ -185,7 +185,7 @@ def test_a_name_without_letters_is_said_in_one_line(name, capsys):
     from fer_live.report.__main__ import main as report
 
     assert report([name]) == 2
-    assert "is no log" in capsys.readouterr().err
+    assert "is not a log" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="names no file"):
         Analyzer.from_checkpoint(name, "cpu")
 
