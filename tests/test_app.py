@@ -141,7 +141,7 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
     cases = [
         (["--source", tmp_path / "no.mp4", "--output", out], "no source"),
         (["--source", tmp_path / "text.mp4", "--output", out], "cannot be opened"),
-        (["--source", tmp_path / "empty", "--output", tmp_path / "x"], "no pictures"),
+        (["--source", tmp_path / "empty", "--output", tmp_path / "x"], "no images"),
         (["--source", "7", "--output", out], "camera 7"),
         (["--source", "/dev/video-none"], "missing"),
         (["--source", clip, "--output", clip], "overwrite the source"),

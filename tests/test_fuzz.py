@@ -72,7 +72,7 @@ def test_a_picture_that_claims_gigabytes_is_skipped_in_little_memory(tmp_path):
     out = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True)
     pictures, peak = map(int, out.stdout.split())
     assert pictures == 1 and peak < 600_000_000
-    assert out.stderr.count("skipped a picture") == 3
+    assert out.stderr.count("skipped an image") == 3
 
 
 def test_the_limit_is_the_same_in_both_packages():

@@ -86,7 +86,7 @@ def test_a_film_of_which_nothing_can_be_decoded_is_an_error(tmp_path, jpeg, caps
     (tmp_path / "a.avi").write_bytes(whole[: whole.index(b"movi") + 4])
     with served(tmp_path) as address:
         said = refused(capsys, "--source", f"{address}/a.avi", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained)
-    assert "ended without a picture" in said and not (tmp_path / "o.jsonl").exists()
+    assert "ended without a decodable image" in said and not (tmp_path / "o.jsonl").exists()
 
 
 def test_a_film_that_breaks_off_says_so(tmp_path, jpeg):

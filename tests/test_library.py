@@ -378,7 +378,7 @@ def test_leaving_a_videos_loop_ends_its_threads(fer, tmp_path, make_clip):
     (IMAGE, {}, TypeError, "got uint8 of shape .* call the recognizer itself"), (None, {}, TypeError, "got None"),
     (Frame(IMAGE, 0, 0.0), {}, TypeError, "got fer_live"), (3.5, {}, TypeError, "got float"),
     (Image.new("RGB", (9, 9)), {}, TypeError, "for a single image"), (-1, {}, ValueError, "got -1"),
-    ("nowhere.mp4", {}, SourceError, "no source 'nowhere.mp4'"), ("demo", {"fps": 25}, ValueError, "apply only to an iterable of frames"),
+    ("nowhere.mp4", {}, SourceError, "no source 'nowhere.mp4'"), ("demo", {"fps": 25}, ValueError, "apply only to an iterable"),
     (0, {"color": "rgb"}, ValueError, "leave them out for 0"),
     ([IMAGE], {"fps": 0}, ValueError, "above 0, in frames per second; got 0"), ([IMAGE], {"fps": "25"}, ValueError, "got '25'"),
     ([IMAGE], {"color": "x"}, ValueError, "got 'x'"),
@@ -442,7 +442,8 @@ def test_a_damaged_video_keeps_what_was_read(fer, tmp_path, make_clip):
 
 
 @pytest.mark.parametrize(("path", "output", "kind", "words"), [
-    ("nowhere.mp4", None, SourceError, "no source 'nowhere.mp4'"), ("demo", None, SourceError, r"not a video file; use stream\(\)"),
+    ("nowhere.mp4", None, SourceError, "no source 'nowhere.mp4'"),
+    ("demo", None, SourceError, r"not a video file; use stream\(\)"),
     (0, None, SourceError, "not a video file"), (str(PORTRAIT), None, SourceError, "call with an image"),
     ("clip.mp4", "out.avi", OutputError, "annotated videos are .mp4 files"), ("clip.mp4", ".", OutputError, "it is a folder"),
     ("clip.mp4", "gone/out.mp4", OutputError, "folder gone"), ("clip.mp4", 7, TypeError, "got int"),

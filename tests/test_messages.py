@@ -46,7 +46,7 @@ def test_quiet_and_verbose(tmp_path, portrait, untrained, option, says, is_silen
                "--model", str(untrained), "--device", "cpu", *option]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert out.returncode == 0 and out.stdout == ""
-    assert "skipped a picture (" in out.stderr, "a warning is always shown"
+    assert "skipped an image (" in out.stderr, "a warning is always shown"
     assert all(words in out.stderr for words in says) and not any(words in out.stderr for words in is_silent), out.stderr
     assert not any(name in out.stderr for name in ("INFO", "WARNING", "DEBUG", "Traceback"))
     out = subprocess.run([*command[:4], "--source", str(tmp_path / "none.png"), "--no-window", *option], cwd=ROOT,

@@ -171,7 +171,7 @@ def test_folders_that_a_glob_may_not_read_are_named(albums, monkeypatch, capsys)
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: "two" not in Path(path).parts and real(path, mode))
     open_source("x/*/a.png")
-    assert capsys.readouterr().err == "left out 1 folder that may not be read: x/two\n"
+    assert capsys.readouterr().err == "skipped 1 folder without read permission: x/two\n"
     open_source("**/a.png")
     assert "x/two" in capsys.readouterr().err
     open_source("x/one[1]/*.png")
@@ -269,7 +269,7 @@ def test_one_picture_that_cannot_be_read_gives_one_line(tmp_path, untrained):
     said = ended.stderr.strip()
     assert ended.returncode == 2 and said.startswith("error: ") and len(said.splitlines()) == 1, said
     assert "\r" not in said and "a.png" in said
-    with open_source(str(tmp_path)) as source, pytest.raises(SourceError, match="the lines above say why"):
+    with open_source(str(tmp_path)) as source, pytest.raises(SourceError, match="see the lines above"):
         list(source)
 
 

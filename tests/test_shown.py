@@ -158,7 +158,7 @@ def test_jpeg_xl_is_refused_with_a_hint(tmp_path, head):
 @pytest.mark.parametrize("name", ["a.nfo", "a.ans", "a.diz"])
 def test_a_text_is_no_film(tmp_path, name):
     (tmp_path / name).write_text("a few lines of text\n" * 40)
-    with pytest.raises(SourceError, match="is a text, which holds no video"), open_source(str(tmp_path / name)):
+    with pytest.raises(SourceError, match="is a text file"), open_source(str(tmp_path / name)):
         pass
 
 
@@ -168,7 +168,7 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, portrait, capsy
     with open_source(str(tmp_path)) as source:
         assert [frame.name for frame in source] == ["a.png"]
     said = capsys.readouterr().err
-    assert "left out 1 of 2" in said and "notes.txt" in said
+    assert "skipped 1 of 2 files" in said and "notes.txt" in said
 
 
 def test_a_song_with_a_cover_is_no_film(tmp_path, portrait):

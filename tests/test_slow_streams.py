@@ -38,7 +38,7 @@ def test_jpegs_are_shown_whatever_their_parts_are_called(part_type):
 def test_parts_that_are_no_jpegs_are_refused_with_a_reason():
     with FaultyCamera(part_type="image/png", suffix=".png") as camera:
         started_s = time.monotonic()
-        with pytest.raises(SourceError, match="no JPEG picture is found; set"), Stream(camera.address, 1.0, 1.0):
+        with pytest.raises(SourceError, match="without JPEG images; set"), Stream(camera.address, 1.0, 1.0):
             pass
         assert time.monotonic() - started_s < 4
 
@@ -61,9 +61,9 @@ def test_a_slow_camera_is_neither_lost_nor_frozen():
     """A picture a second: that none has come since the last is no proof that it stands still."""
     with FaultyCamera(rate=1.0) as camera:
         assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.5), 3.5) == []
-        assert lost_within(camera, Patience(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no picture for 0.5 s"]
+        assert lost_within(camera, Patience(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no image for 0.5 s"]
         camera.mode = "freeze"
-        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.9, slate_s=0.1), 2.5)[:1] == ["the same picture for 0.9 s"]
+        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.9, slate_s=0.1), 2.5)[:1] == ["the same image for 0.9 s"]
 
 
 @pytest.mark.parametrize("silent_s", [0.5, 4.0, 10.0, 3600.0])
@@ -127,7 +127,7 @@ def test_the_program_takes_the_option(tmp_path, untrained, capsys):
                          "--max-seconds", "3.5", "--model", str(untrained)]) == 0
             entries = [json.loads(line) for line in log.read_text().splitlines()]
             assert any(entry.get("camera_lost") for entry in entries) == is_lost
-    assert "no picture for 0.6 s" in capsys.readouterr().err
+    assert "no image for 0.6 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--silent-seconds", "9"], ["--frozen-seconds", "0"], ["--wait-for-camera"],

@@ -31,7 +31,7 @@ from fer_live.sources.connection import Patience
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.slate import TITLE, draw_slate
 from fer_live.sources.stream import Arrived, Stream
-from fer_live.sources.supervisor import MOST_HUNG, Supervised
+from fer_live.sources.supervisor import MAX_HUNG, Supervised
 from fer_live.types import SourceError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera, number_in
@@ -147,7 +147,7 @@ def test_a_frozen_camera_stays_lost_until_its_picture_changes(camera):
         live = watcher.live
         time.sleep(1.5)  # it is opened again meanwhile, and gives the picture it was frozen at
         assert watcher.live == live and [event for event, _ in watcher.events] == ["lost"]
-        assert "same picture" in watcher.events[0][1]
+        assert "same image" in watcher.events[0][1]
         camera.mode = "ok"
         wait_until(watcher.sees_picture)
         assert [event for event, _ in watcher.events] == ["lost", "found"]
@@ -209,11 +209,11 @@ def test_reads_that_hang_for_ever_are_left_counted_and_released():
         return opened[-1]
 
     with Watcher(Supervised("test", connect, draw_slate, None, QUICK)) as watcher:
-        wait_until(lambda: watcher.source.hung == MOST_HUNG)
+        wait_until(lambda: watcher.source.hung == MAX_HUNG)
         time.sleep(0.5)
-        assert len(opened) == MOST_HUNG and watcher.sees_slate(), "no more threads than that are spent on a driver that hangs"
+        assert len(opened) == MAX_HUNG and watcher.sees_slate(), "no more threads than that are spent on a driver that hangs"
         gate.set()
-        wait_until(lambda: len(opened) > MOST_HUNG)
+        wait_until(lambda: len(opened) > MAX_HUNG)
     wait_until(lambda: not any(source.is_open for source in opened))
 
 
@@ -391,7 +391,7 @@ def test_hooks_run_beside_the_program(tmp_path, capfd):
     started_s = time.monotonic()
     slow("lost", "")
     slow("lost", "")
-    assert time.monotonic() - started_s < 2 and "still runs" in capfd.readouterr().err
+    assert time.monotonic() - started_s < 2 and "still running" in capfd.readouterr().err
     slow.running["lost"].kill()
     slow.running["lost"].wait()
 
@@ -473,7 +473,7 @@ def test_a_camera_that_may_not_be_asked_is_listed(two_cameras, monkeypatch):
 
     monkeypatch.setattr(devices, "_modes_at", refused)
     assert [(camera.number, camera.modes) for camera in devices.cameras()] == [
-        (0, ("cannot be asked: Permission denied",)), (2, ("cannot be asked: Permission denied",))]
+        (0, ("cannot be queried: Permission denied",)), (2, ("cannot be queried: Permission denied",))]
 
 
 def test_cameras_are_probed_elsewhere(monkeypatch, capsys):

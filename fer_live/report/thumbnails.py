@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # before av: otherwise its bundled libxcb makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av

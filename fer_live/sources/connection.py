@@ -1,4 +1,4 @@
-"""One opening of a camera or stream, and how long to wait for it."""
+"""One connection to a camera or stream, and its timeouts."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from fer_live.types import Frame, SourceError
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for what, in seconds."""
+    """Timeouts for cameras and streams, in seconds."""
 
-    silent_s: float = 4.0  # for the next picture
-    frozen_s: float = 4.0  # for a picture that differs from the last; 0: the same one may stay for ever
-    open_s: float = 15.0  # for the first picture after opening; see `of`
-    shortest_s: float = 1.0  # before opening again; doubled after each failure ...
-    longest_s: float = 10.0  # ... up to this
-    steady_s: float = 10.0  # a camera that worked this long is opened again after the shortest wait
-    slate_s: float = 1.0  # from slate to slate: drawn and recorded, each costs the processor something
+    silent_s: float = 4.0  # until the next image
+    frozen_s: float = 4.0  # until an image that differs from the last; 0: never times out
+    open_s: float = 15.0  # until the first image after opening; see `of`
+    shortest_s: float = 1.0  # first back-off before reconnecting; doubled after each failure
+    longest_s: float = 10.0  # maximum back-off
+    steady_s: float = 10.0  # a camera that worked this long starts again at the first back-off
+    slate_s: float = 1.0  # between slates, which cost CPU time to draw and record
 
     @classmethod
     def of(cls, silent_s: float = 4.0, frozen_s: float | None = None) -> Patience:
-        """With all limits that follow from how long a camera may be silent. frozen_s: None lets a picture stay as long: asked
-        for a snapshot, a slow camera gives the same one until it has another."""
+        """Derive all timeouts from `silent_s`. frozen_s: None uses at least `silent_s`, since a slow snapshot camera repeats its
+        last image until it has a new one."""
         return cls(silent_s, max(4.0, silent_s) if frozen_s is None else frozen_s, open_s=max(15.0, 3 * silent_s + 3.0))
 
     @property
     def answer_s(self) -> float:
-        """For a camera on the network to answer, and to send what must be seen to know what it sends: up to two pictures."""
+        """Timeout for opening a network camera, which includes probing its format on up to two images."""
         return max(10.0, 2.5 * self.silent_s)
 
     @property
     def read_s(self) -> float:
-        """For one read, so that it returns soon after the silence was noticed, and not before."""
+        """Timeout for one read; slightly longer than `silent_s`, so that the silence is noticed first."""
         return self.silent_s + 1.0
 
 
 class Connection:
-    """The source, opened and read by a thread of its own, which is left behind where it hangs and closes it when it returns.
+    """Opens and reads a live source in its own thread. If the thread hangs, it is abandoned and closes the source later.
 
-    connect: gives a live source. changed: notified of all that happens. known: digest of a picture at which the camera was
-    frozen; only another one counts.
+    connect: returns a live source. changed: notified of every change. known: digest of the image at which the camera was
+    frozen before; only a different image counts as new. is_watched: whether to compute digests, to detect frozen cameras.
     """
 
     def __init__(self, connect: Callable[[], LiveSource], changed: threading.Condition, known: int | None, is_watched: bool):
         self.connect, self.changed, self.digest, self.is_watched = connect, changed, known, is_watched
         self.source: LiveSource | None = None
-        self.seen_s = self.changed_s = float("inf")  # when the last picture came, and the last that differed from the one before
+        self.seen_s = self.changed_s = float("inf")  # times of the last image and of the last change
         self.wanted = threading.Event()
         self._lost: SourceError | None = None
         self._latest = LatestItem(self._frames(), changed, name="camera")
@@ -64,16 +64,16 @@ class Connection:
         try:
             with self.connect() as source:
                 if not source.is_live:
-                    raise SourceError("the source is a file; only a camera or a stream can be waited for")
+                    raise SourceError("the source is a file; only cameras and streams can reconnect")
                 with self.changed:
                     self.source = source
                     self.changed.notify_all()
                 yield from self._read(source)
-        except SourceError as caught:  # only a lost camera; its frames hold this object with its source and last picture
+        except SourceError as caught:  # without the traceback, whose frames keep the source and the last image alive
             self._lost = caught.with_traceback(None)
 
     def _read(self, source: LiveSource) -> Iterator[Frame]:
-        if self.ends:  # a film begins when somebody watches
+        if self.ends:  # a video file starts playing when it is first read
             self.wanted.wait()
         for frame in source:
             digest = zlib.crc32(np.ascontiguousarray(frame.image[::8]).data) if self.is_watched else None
@@ -90,12 +90,12 @@ class Connection:
 
     @property
     def thread(self) -> threading.Thread:
-        """What opens, reads and closes the source."""
+        """The thread that opens, reads and closes the source."""
         return self._latest.thread
 
     @property
     def has_frame(self) -> bool:
-        """Whether a frame waits to be taken."""
+        """Whether a frame is ready."""
         return self._latest.has_item
 
     @property
@@ -105,44 +105,44 @@ class Connection:
 
     @property
     def error(self) -> BaseException | None:
-        """Why it is done, if not because a film ended or it was left."""
+        """The error that ended the connection, if any."""
         return self._lost or self._latest.error
 
     def take(self) -> Frame | None:
-        """The newest frame not yet taken, or None; does not wait. Raises what is no fault of the camera's."""
+        """Return the newest frame not yet taken, or None, without waiting. Raises errors other than a lost camera."""
         return self._latest.get(timeout_s=0.0)
 
     @property
     def ends(self) -> bool:
-        """Whether it is a film served as a stream, which comes to an end."""
+        """Whether it is a finite video file served over the network."""
         return self.source is not None and self.source.ends
 
     @property
     def has_picture(self) -> bool:
-        """Whether a picture came, and not only the one at which the camera was frozen before."""
+        """Whether an image arrived other than the one at which the camera was frozen before."""
         return self.changed_s != float("inf")
 
     @property
     def is_up(self) -> bool:
-        """Whether it works, as far as is known before anybody watches."""
+        """Whether the connection is working; a video file counts as working once it is open."""
         return self.has_picture or self.ends
 
     def _is_frozen(self, patience: Patience) -> bool:
-        """Whether pictures came for so long and all were the same; while none comes, nothing is known of it."""
+        """Whether images kept arriving but stayed the same for `frozen_s`."""
         return patience.frozen_s > 0 and self.seen_s - self.changed_s >= patience.frozen_s
 
     def frozen_at(self, patience: Patience) -> int | None:
-        """The digest of the picture at which it stands still, if it does."""
+        """Return the digest of the current image if the camera is frozen."""
         return self.digest if self._is_frozen(patience) else None
 
     def due_s(self, patience: Patience) -> float:
-        """When it will be lost unless something comes."""
+        """Return the time at which the camera counts as lost unless a new image arrives."""
         if self.ends:
             return float("inf")
         return self.seen_s if self._is_frozen(patience) else self.seen_s + patience.silent_s
 
     def fault(self, patience: Patience) -> str | None:
-        """What is wrong with it, if anything is. Raises what is no fault of the camera's."""
+        """Return the reason why the camera is lost, or None. Raises errors other than a lost camera."""
         if self.error is not None and (self.ends or not isinstance(self.error, SourceError)):
             raise self.error
         if self.error is not None:
@@ -151,10 +151,10 @@ class Connection:
         if now_s < self.due_s(patience):
             return None
         if now_s >= self.seen_s + patience.silent_s:
-            return f"no picture for {patience.silent_s:g} s"
-        return f"the same picture for {patience.frozen_s:g} s"
+            return f"no image for {patience.silent_s:g} s"
+        return f"the same image for {patience.frozen_s:g} s"
 
     def leave(self) -> None:
-        """Have the thread close the source as soon as it returns from it."""
+        """Abandon the connection; the thread closes the source as soon as its current call returns."""
         self._latest.leave()
         self.wanted.set()

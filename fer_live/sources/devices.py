@@ -1,4 +1,4 @@
-"""Which cameras there are: on Linux from the kernel, with names, links and modes; elsewhere by trying numbers."""
+"""Lists cameras: on Linux from the kernel, with names, links and modes; elsewhere by probing numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fer_live.sources import v4l2
 from fer_live.types import SourceError
 
 CLASS, DEV = Path("/sys/class/video4linux"), Path("/dev")
-PROBED = 8  # numbers tried where the system cannot be asked
+PROBED = 8  # camera numbers to probe on systems other than Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,18 @@ class CameraInfo:
 
     number: int
     name: str
-    path: str = ""  # /dev/video0; empty where the system has no such paths
-    links: tuple[str, ...] = ()  # /dev/v4l/by-id/...: keep their names when cameras are plugged in another order
+    path: str = ""  # /dev/video0; empty on other systems
+    links: tuple[str, ...] = ()  # /dev/v4l/by-id/..., which do not depend on the order of plugging in
     modes: tuple[str, ...] = ()  # "MJPG 1280x720 at 30, 15", or why they are unknown
 
 
 def cameras() -> list[CameraInfo]:
-    """All cameras of this machine that give pictures. Never raises; a camera that cannot be asked says so in `modes`."""
+    """Return all capture devices of this machine. Never raises; `modes` says if a camera could not be queried."""
     return _linux(with_modes=True) if sys.platform.startswith("linux") else _probed()
 
 
 def describe_cameras() -> str:
-    """What `--list-cameras` prints."""
+    """Return the output of `--list-cameras`."""
     found = cameras()
     if not found:
         return "no camera found; is one plugged in?"
@@ -43,26 +43,26 @@ def describe_cameras() -> str:
 
 
 def camera_number(text: str) -> int | None:
-    """The number that `text` is; None if it is none. No letters such as a raised 2, which Python also takes for digits."""
+    """Return `text` as a camera number, or None. ASCII digits only: Python's isdigit also accepts characters such as ²."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def camera_named(text: str) -> str | None:
-    """The path of the camera whose name is, or alone contains, `text`, in small or capital letters; None if there is none.
+    """Return the path of the camera whose name equals `text`, or else the only one that contains it; None if there is none.
 
-    Raises SourceError where several fit.
+    Ignores case. Raises SourceError if several cameras match.
     """
     wanted = text.strip().lower()
     found = _linux(with_modes=False) if wanted and sys.platform.startswith("linux") else []
     fits = [c for c in found if c.name.lower() == wanted] or [c for c in found if wanted in c.name.lower()]
     if len(fits) > 1:
         several = ", ".join(f"{c.number} ({c.name})" for c in fits)
-        raise SourceError(f"several cameras are named {text!r}: {several}; give a number, or a link of --list-cameras")
+        raise SourceError(f"several cameras match {text!r}: {several}; give a number, or a link from --list-cameras")
     return fits[0].path if fits else None
 
 
 def stable_path(text: str) -> str:
-    """For a camera's number or /dev/videoN its /dev/v4l/by-id link, which outlives replugging; else, or without one, `text`."""
+    """Return the /dev/v4l/by-id link of a camera number or /dev/videoN, which survives replugging; `text` if there is none."""
     path = str(DEV / f"video{text}") if camera_number(text) is not None else text
     links = _links().get(path, ()) if sys.platform.startswith("linux") else ()
     return links[0] if links else text
@@ -76,16 +76,16 @@ def _linux(with_modes: bool) -> list[CameraInfo]:
         name = (folder / "name").read_text(errors="replace").strip() if (folder / "name").is_file() else folder.name
         try:
             modes = _modes_at(path)
-        except OSError as error:  # then at least the first node of each device is one that gives pictures
-            modes = [f"cannot be asked: {error.strerror}"] if _first_node(folder) else None
-        if modes is not None:  # a webcam also has nodes that give no pictures
+        except OSError as error:  # assume that the first node of a device captures
+            modes = [f"cannot be queried: {error.strerror}"] if _first_node(folder) else None
+        if modes is not None:  # webcams also have nodes that do not capture
             number = int(folder.name.removeprefix("video"))
             found.append(CameraInfo(number, name, path, links.get(path, ()), tuple(modes) if with_modes else ()))
     return found
 
 
 def _links() -> dict[str, tuple[str, ...]]:
-    """Device path -> the links by-id that lead to it."""
+    """Return device path -> its by-id links."""
     links: dict[str, tuple[str, ...]] = {}
     for link in sorted((DEV / "v4l" / "by-id").glob("*")):
         path = os.path.realpath(link)
@@ -99,7 +99,7 @@ def _first_node(folder: Path) -> bool:
 
 
 def _modes_at(path: str) -> list[str] | None:
-    """The modes of a device; None if it gives no pictures. Raises OSError."""
+    """Return the modes of a device; None if it does not capture. Raises OSError."""
     device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
         return modes(v4l2.asker(device))
@@ -108,7 +108,7 @@ def _modes_at(path: str) -> list[str] | None:
 
 
 def modes(ask: v4l2.Ask) -> list[str] | None:
-    """The capture modes of a device, one line for each format and size; None if it captures nothing. Raises OSError."""
+    """Return the capture modes of a device, one line per format and size; None if it does not capture. Raises OSError."""
     return None if v4l2.card_name(ask) is None else [_described(mode) for mode in v4l2.modes(ask)]
 
 
@@ -120,7 +120,7 @@ def _described(mode: v4l2.Mode) -> str:
 
 
 def _probed() -> list[CameraInfo]:
-    """Where the system cannot be asked: try the first numbers, and show what each gives by itself."""
+    """Open the first camera numbers and report the default mode of each."""
     import cv2
 
     found = []

@@ -1,4 +1,4 @@
-"""Several cameras as one picture: side by side, analyzed and shown together, so that one classifier sees all faces at once."""
+"""Combines several cameras into one image, so that they are analyzed and shown together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from fer_live.types import Frame
 
 
 class Grid:
-    """A live source made of live sources. The first camera's first picture sets the size of every tile, for the whole run: if it
-    takes longer than `wait_s`, or is only a slate, the picture of the first camera that has one.
+    """A live source that tiles other live sources.
 
-    A picture is given as soon as each camera has a new one, or when the fastest of them should have had one; the others
-    then stand as they were. It ends when all have ended. Boxes are pixels of the whole picture.
+    The first image of the first camera sets the tile size for the whole run. If it is a slate or takes longer than `wait_s`,
+    the first camera with an image does. A frame is composed once every camera has a new image, or after the frame interval of
+    the fastest camera; cameras without a new image repeat the last one. Ends when all sources have ended. Boxes are in pixels
+    of the whole image.
     """
 
     is_live = True
@@ -28,7 +29,7 @@ class Grid:
     def __init__(self, sources: list[Source], wait_s: float = 1.0):
         self.sources, self.wait_s = sources, wait_s
         self.fps = 30.0
-        self.tile_hw: tuple[int, int] | None = None  # None until it is known
+        self.tile_hw: tuple[int, int] | None = None  # None until known
         self.columns = math.ceil(math.sqrt(len(sources)))
         self.rows = math.ceil(len(sources) / self.columns)
         self._stack = ExitStack()
@@ -46,14 +47,14 @@ class Grid:
 
     @property
     def is_lost(self) -> bool:
-        """Whether all of the cameras are away."""
+        """Whether all cameras are lost."""
         return all(getattr(source, "is_lost", False) for source in self.sources)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
     def frames(self, through: Callable[[Iterable[Frame]], Iterable[Frame]] = iter) -> Iterator[Frame]:
-        """The pictures; each camera's frames go through `through` first, for what must not be done to all of them at once."""
+        """Yield composed frames. through: applied to each camera's frames first, for per-camera processing."""
         with ExitStack() as stack:
             cameras = [stack.enter_context(LatestItem(through(source))) for source in self.sources]
             last: list[Frame | None] = [None] * len(cameras)
@@ -64,7 +65,7 @@ class Grid:
                 last = [new or old for new, old in zip(fresh, last, strict=True)]
                 waited_s = float("inf") if cameras[0].ended else time.monotonic() - begun_s
                 if any(fresh) and self._is_settled(last, waited_s):
-                    time_s = max(time_s, *(frame.time_s for frame in fresh if frame))  # a late camera must not turn it back
+                    time_s = max(time_s, *(frame.time_s for frame in fresh if frame))  # monotonic even with a late camera
                     picture, tiles = self._compose(last)
                     yield Frame(picture, index, time_s, is_slate=all(frame.is_slate for frame in last if frame), tiles=tiles)
                     index += 1
@@ -72,17 +73,17 @@ class Grid:
                     return
 
     def _is_settled(self, frames: list[Frame | None], waited_s: float) -> bool:
-        """Whether the size of the tiles is known; a recording cannot change its size later."""
+        """Whether the tile size is fixed; it cannot change later because recordings cannot change size."""
         if self.tile_hw is None:
             first = frames[0]
             if (first and not first.is_slate) or waited_s >= self.wait_s:
-                there = [frame for frame in frames if frame]
-                chosen = next((frame for frame in there if not frame.is_slate), there[0])
+                present = [frame for frame in frames if frame]
+                chosen = next((frame for frame in present if not frame.is_slate), present[0])
                 self.tile_hw = chosen.image.shape[:2]
         return self.tile_hw is not None
 
     def _compose(self, frames: list[Frame | None]) -> tuple[np.ndarray, tuple[tuple[int, int, int, int], ...]]:
-        """The pictures in rows, each in its tile, as large as it fits; (H, W, 3) uint8 BGR, and where each of them is, xyxy."""
+        """Letterbox the images into tiles; returns (H, W, 3) uint8 BGR and the xyxy box of each image."""
         assert self.tile_hw is not None
         height, width = self.tile_hw
         picture, tiles = np.zeros((self.rows * height, self.columns * width, 3), np.uint8), []

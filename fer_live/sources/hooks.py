@@ -1,4 +1,4 @@
-"""Runs the user's commands when the camera is lost and found."""
+"""Runs user commands when a camera is lost or found."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ logger = logging.getLogger("fer_live")
 
 
 class Hooks:
-    """commands: event ("lost", "found") -> a command line for the shell. camera: its name, for the command.
+    """Runs a shell command per event. commands: event ("lost" or "found") -> command line. camera: its name.
 
-    A command runs beside the program, which never waits for it; one that still runs is not started a second time. It finds
-    FER_LIVE_EVENT, FER_LIVE_CAMERA and FER_LIVE_REASON in its environment, without passwords; what it prints goes to stderr.
+    Commands run in the background; one that is still running is not started again. Their environment has FER_LIVE_EVENT,
+    FER_LIVE_CAMERA and FER_LIVE_REASON, without passwords; their output goes to stderr.
     """
 
     def __init__(self, commands: dict[str, str | None], camera: str):
@@ -22,13 +22,13 @@ class Hooks:
         self.running: dict[str, subprocess.Popen] = {}
 
     def __call__(self, event: str, reason: str) -> None:
-        """Start the event's command, if there is one. What goes wrong with it is said and changes nothing else."""
+        """Start the event's command, if there is one. Failures are logged."""
         self._reap()
         command = self.commands.get(event)
         if not command:
             return
         if event in self.running:
-            logger.warning(f"--on-camera-{event}: the command still runs from the last time and was not started again")
+            logger.warning(f"--on-camera-{event}: the previous command is still running, so it was not started again")
             return
         names = {"FER_LIVE_EVENT": event, "FER_LIVE_CAMERA": redact(self.camera), "FER_LIVE_REASON": redact(reason)}
         try:
@@ -38,7 +38,7 @@ class Hooks:
             logger.warning(f"--on-camera-{event}: cannot start the command ({redact(str(error))})")
 
     def _reap(self) -> None:
-        """Take leave of what has ended, and say what failed."""
+        """Reap finished commands and report failures."""
         for event, process in list(self.running.items()):
             status = process.poll()
             if status is not None:

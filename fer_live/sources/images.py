@@ -1,4 +1,4 @@
-"""Picture files as a source: which of them a folder or a glob names, and their frames."""
+"""Image files as a source: folders and globs of images, and their frames."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fer_live.types import Frame, SourceError
 
 logger = logging.getLogger("fer_live")
 
-NAMED = 8  # of the files that are left out
-MAGIC = "*?["  # of globs
+NAMED = 8  # number of skipped files listed in a message
+MAGIC = "*?["  # special characters of globs
 
 
 class ImageFiles:
-    """Pictures that have nothing to do with each other. Broken ones are named, skipped and counted in `skipped`.
+    """Independent images. Damaged ones are logged, skipped and counted in `skipped`.
 
-    paths: of the pictures, in the order of their frames. folder: holds them all; frames are named by their path below it.
-    A picture that is alone is read on entering, so that a broken one is refused before anything else is done.
+    paths: image files, in frame order. folder: their common folder; frames are named by their path relative to it.
+    A single image is read on entering, so that a damaged one fails early.
     """
 
     is_live, fps = False, 1.0
@@ -38,19 +38,19 @@ class ImageFiles:
             (self.paths if is_picture(path) else self.left_out).append(path)
         self.name, self.frames, self.skipped = name, len(self.paths), 0
         if not self.paths:
-            raise SourceError(f"no pictures in {name}; known kinds: {' '.join(sorted(PICTURES_READ))}")
+            raise SourceError(f"no images in {name}; supported: {' '.join(sorted(PICTURES_READ))}")
         self.folder = common_folder(self.paths)
         self._images: dict[Path, np.ndarray] = {}
 
     def __enter__(self) -> ImageFiles:
         if self.left_out:
             names, total = _listed([path.name for path in self.left_out]), len(self.left_out) + len(self.paths)
-            logger.warning(f"left out {len(self.left_out)} of {total} in {self.name}, which are no pictures: {names}")
+            logger.warning(f"skipped {len(self.left_out)} of {total} files in {self.name} that are not images: {names}")
         if len(self.paths) == 1:
             try:
                 self._images = {self.paths[0]: load_picture(self.paths[0])}
             except PictureError as error:
-                raise SourceError(f"cannot read the picture {self.paths[0]}: {error}") from None
+                raise SourceError(f"cannot read the image {self.paths[0]}: {error}") from None
         return self
 
     def __exit__(self, *exception) -> None:
@@ -64,7 +64,7 @@ class ImageFiles:
                 image = load_picture(path) if image is None else image
             except PictureError as error:
                 self.skipped += 1
-                logger.warning(f"skipped a picture ({error}): {path}")
+                logger.warning(f"skipped an image ({error}): {path}")
                 continue
             pages = pages_of(path)
             if pages > 1:
@@ -72,16 +72,16 @@ class ImageFiles:
             yield Frame(image, index, 0.0, self._name(path))
             shown += 1
         if not shown:
-            raise SourceError(f"none of the {len(self.paths)} pictures in {self.name} can be read; the lines above say why")
+            raise SourceError(f"none of the {len(self.paths)} images in {self.name} can be read; see the lines above")
         if self.skipped:
-            logger.warning(f"{self.skipped} of {len(self.paths)} pictures could not be read and were skipped")
+            logger.warning(f"skipped {self.skipped} of {len(self.paths)} images that could not be read")
 
     def _name(self, path: Path) -> str:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
 
 
 def is_picture(path: Path) -> bool:
-    """Told from the content; where that says nothing, or cannot be read, from the name."""
+    """Whether the file is an image, judged by its content, or by its name if the content is unknown or unreadable."""
     try:
         if not is_file(path):
             return False
@@ -92,12 +92,14 @@ def is_picture(path: Path) -> bool:
 
 
 def globbed(pattern: str) -> list[Path]:
-    """The files that a glob names, each once, in order. A folder that is there is taken by its name, whatever letters it has.
-    Raises OSError where such a folder may not be read; others that may not be read are told."""
+    """Return the files that match a glob, sorted and without duplicates. Existing folders in the pattern are taken literally.
+
+    Raises OSError if such a folder is not readable; unreadable folders that match the pattern are logged and skipped.
+    """
     folder, parts = Path(), Path(pattern).parts
     while len(parts) > 1 and exists(folder / parts[0]):
         folder, parts = folder / parts[0], parts[1:]
-    with os.scandir(folder):  # glob itself is silent about a folder that may not be read
+    with os.scandir(folder):  # glob silently ignores unreadable folders
         pass
     start = glob.escape(str(folder))
     if len(parts) > 1:
@@ -105,7 +107,7 @@ def globbed(pattern: str) -> list[Path]:
         closed = sorted(os.path.normpath(name) for name in found if not os.access(name, os.R_OK | os.X_OK))
         if closed:
             folders = "1 folder" if len(closed) == 1 else f"{len(closed)} folders"
-            logger.warning(f"left out {folders} that may not be read: {_listed(closed)}")
+            logger.warning(f"skipped {folders} without read permission: {_listed(closed)}")
     return sorted({Path(found) for found in glob.glob(os.path.join(start, *parts), recursive=True)})
 
 

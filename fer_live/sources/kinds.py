@@ -1,4 +1,4 @@
-"""Whether a file is a picture or a film, by its content."""
+"""Tells images from videos by their content."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fer_live.model.pictures import PILLOW
 
 TGA = {".tga", ".icb", ".vda", ".vst"}
 HEAD = 1 << 16  # bytes
-LONGEST_JPEG = 64 << 20  # bytes in which the first picture of a film of JPEGs ends
+LONGEST_JPEG = 64 << 20  # bytes searched for the end of the first JPEG of raw motion JPEG
 PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"jxl ")
 FILM_BRANDS = (b"avis", b"msf1", b"hevc", b"hevx")
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
 def kind_of(path: Path) -> str:
-    """"picture", "film", or "" for what is neither or unknown. Raises OSError where the file cannot be read."""
+    """Return "picture", "film" (a video or animation), or "" if neither. Raises OSError if the file cannot be read."""
     with open(path, "rb") as file:
         head = file.read(HEAD)
     if not head:
@@ -39,14 +39,14 @@ def _is_film(head: bytes) -> bool:
                          b"0&\xb2u\x8ef\xcf\x11"))
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or (head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G")  # MPEG-TS
-        or (head[4:5] == b"G" and head[196:197] == b"G" and head[388:389] == b"G")  # the same with time codes, as cameras write
+        or (head[4:5] == b"G" and head[196:197] == b"G" and head[388:389] == b"G")  # MPEG-TS with time codes (camcorders)
         or head[4:8] in (b"moov", b"mdat", b"wide", b"free")
     )
 
 
 def _is_row_of_jpegs(path: Path, head: bytes) -> bool:
-    """Whether a second JPEG follows at once: motion JPEG without a container. What cameras put behind a picture is declared in
-    its head, as MPF."""
+    """Whether a second JPEG follows the first: motion JPEG without a container. Cameras also append images to a photo, but
+    declare them in its header, as MPF."""
     if b"MPF\0" in head:
         return False
     with open(path, "rb") as file:
@@ -64,27 +64,27 @@ def _asked_of_pillow(path: Path) -> str:
         with Image.open(path, formats=formats) as picture:
             is_film = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
     except OSError as error:
-        if error.errno is not None:  # else it is no picture
+        if error.errno is not None:  # without errno: not an image
             raise
         return ""
-    except Exception as error:  # a decoder that is given anything raises anything
+    except Exception as error:  # decoders raise anything for damaged files
         return "picture" if isinstance(error, Image.DecompressionBombError) else ""
     return "film" if is_film else "picture"
 
 
 def is_webp(path: Path) -> bool:
-    """Whether it is a WebP file, of one picture or many. Raises OSError where the file cannot be read."""
+    """Whether it is a WebP file, still or animated. Raises OSError if the file cannot be read."""
     with open(path, "rb") as file:
         head = file.read(12)
     return head[:4] == b"RIFF" and head[8:] == b"WEBP"
 
 
 def pages_of(path: Path) -> int:
-    """How many pictures a TIFF holds; 1 for all other kinds, and where that cannot be told."""
+    """Return the number of pages of a TIFF file; 1 for other formats and unreadable files."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=["TIFF"]) as picture:
             return int(getattr(picture, "n_frames", 1))
-    except Exception:  # a decoder that is given anything raises anything
+    except Exception:  # decoders raise anything for damaged files
         return 1

@@ -1,4 +1,4 @@
-"""`open_source` tells cameras, streams, video files and pictures apart by their text."""
+"""`open_source` chooses the source type: camera, stream, video file or images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fer_live.sources.video_file import VideoFile
 from fer_live.types import SourceError
 
 ADDRESS = re.compile("(rtsps?|https?)://", re.IGNORECASE)
-CHOICES = ("a camera's number or name (see --list-cameras), a /dev path, an rtsp:// or http:// address, a video, a picture, a "
-           "folder or glob of pictures, or demo")
+CHOICES = ("a camera number or name (see --list-cameras), a /dev path, an rtsp:// or http:// URL, a video, an image, a "
+           "folder or glob of images, or demo")
 
 
 def open_source(source: str | int | Path, patience: Patience = Patience()) -> Source:  # noqa: B008 (frozen)
-    """The source of this name; it is checked here and opened on entering it. patience: how long a read may take.
+    """Return the source for a name; it is validated here and opened on entering. patience: timeouts.
 
-    "demo"; a camera's number, name or /dev path; an rtsp:// or http(s):// address; a video file; a picture, a folder of
-    pictures, or a glob of them. An int is a camera's number, a Path a file, a folder, a glob or a device. Raises SourceError,
-    TypeError for other objects, ValueError for a negative number.
+    source: "demo"; a camera number, name or /dev path; an rtsp:// or http(s):// URL; a video file; an image, or a folder or
+    glob of images. An int is a camera number; a Path is a file, folder, glob or device. Raises SourceError, TypeError for
+    other types, or ValueError for a negative number.
 
     >>> with fer_live.open_source("clip.mp4") as source:
     ...     for frame in source:
@@ -42,7 +42,7 @@ def open_source(source: str | int | Path, patience: Patience = Patience()) -> So
         raise SourceError(f"the source {text!r} is empty; give {CHOICES}")
     try:
         return _source(text, patience)
-    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
+    except OSError as error:  # no permission, or the name is too long
         raise SourceError(one_line(error)) from None
 
 
@@ -53,7 +53,7 @@ def _source(text: str, patience: Patience) -> Source:
         return Demo()
     if ADDRESS.match(text):
         scheme, rest = text.split(":", 1)
-        return Stream(f"{scheme.lower()}:{rest}", patience.answer_s, patience.read_s)  # FFmpeg knows no RTSP://
+        return Stream(f"{scheme.lower()}:{rest}", patience.answer_s, patience.read_s)  # FFmpeg rejects uppercase schemes such as RTSP://
     number, path = camera_number(text), Path(text)
     if number is not None:
         return Camera(number, read_s=patience.read_s)
@@ -71,5 +71,5 @@ def _source(text: str, patience: Patience) -> Source:
     if is_picture(path):
         return ImageFiles([path], text)
     if is_webp(path):
-        raise SourceError(f"{text} is an animated WebP, which nothing here can decode; convert it to GIF or MP4")
+        raise SourceError(f"{text} is an animated WebP, which is not supported; convert it to GIF or MP4")
     return VideoFile(path)

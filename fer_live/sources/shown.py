@@ -1,4 +1,4 @@
-"""Brings a decoded picture to what a player shows: pixel shape, turn and mirror, color matrix and range, transfer curve."""
+"""Converts decoded frames to what players show: pixel aspect, rotation, mirroring, color matrix, range and transfer curve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import cast
 
-import cv2  # before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # before av: otherwise its bundled libxcb makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av
@@ -18,16 +18,16 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from fer_live.types import MOST_PIXELS
 
-MOST_ASPECT = 10  # of a pixel; beyond it the header is damaged
+MAX_ASPECT = 10  # pixel aspect ratio; higher values mean a damaged header
 HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}  # PQ (HDR10) and HLG
 MATRICES = {Colorspace.BT2020: "bt2020nc", Colorspace.ITU709: "bt709", 10: "bt2020c"}
 
 
 def _unnamed(cls: type[Type], value: int) -> Type:
-    """A member for side data of a kind that FFmpeg has and PyAV's list lacks. One such item, as the EXIF of a JPEG, otherwise
-    makes all side data of its frame unreadable, the display matrix too."""
+    """Create an enum member for a type of side data that PyAV does not know. Otherwise one such item, such as the EXIF of a
+    JPEG, makes all side data of a frame unreadable, including the display matrix."""
     member = object.__new__(cls)
-    member._name_, member._value_ = f"UNKNOWN_{value}", value  # type: ignore[assignment]  # an int, as of all members
+    member._name_, member._value_ = f"UNKNOWN_{value}", value  # type: ignore[assignment]  # an int, like those of all members
     return member
 
 
@@ -35,9 +35,9 @@ Type._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment
 
 
 class Shown:
-    """Maps the frames of one video track to pictures. One thread at a time.
+    """Converts the frames of one video track to images. Not thread-safe.
 
-    stream: the track, whose container may know the shape of a pixel better than the frames do.
+    stream: the track; its container can declare a pixel aspect ratio that overrides the frames'.
     """
 
     def __init__(self, stream: av.VideoStream):
@@ -48,7 +48,7 @@ class Shown:
         self.layout: tuple = ()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """The picture (H, W, 3) uint8 BGR, contiguous, with square pixels. Raises av.FFmpegError."""
+        """Return the image (H, W, 3) uint8 BGR, contiguous, with square pixels. Raises av.FFmpegError."""
         if frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020:
             image = self._toned(frame)
         else:
@@ -57,13 +57,13 @@ class Shown:
         return upright(_square(image, self._aspect()), matrix_of(frame))
 
     def _aspect(self) -> float:
-        """Width of a pixel divided by its height. The container's word counts; without one the track's may change on the way."""
+        """Return pixel width / height: the container's value, or else the track's, which can change midway."""
         now = self.stream.codec_context.sample_aspect_ratio
         chosen = now if now and self.stored == self.coded else self.stored
         return float(chosen) if chosen else 1.0
 
     def _toned(self, frame: av.VideoFrame) -> np.ndarray:
-        """A picture of high dynamic range or wide gamut in sRGB: swscale maps it. The first one takes a second or so."""
+        """Tone-map an HDR or wide-gamut frame to sRGB with swscale. The first call takes about a second."""
         layout = frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
         if layout != self.layout:
             self.graph, self.layout = _tone_mapper(*layout), layout
@@ -86,24 +86,24 @@ def _tone_mapper(width: int, height: int, pixels: str, colorspace: int, color_ra
 
 
 def _matrix(frame: av.VideoFrame) -> int:
-    """What made YUV of RGB. Players take untagged pictures of HD size for BT.709, smaller ones for BT.601."""
+    """Return the YUV matrix. Players assume BT.709 for untagged video in HD size, and BT.601 for smaller sizes."""
     if frame.colorspace in (2, 3):  # unspecified, reserved
         return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
     return frame.colorspace
 
 
 def _square(image: np.ndarray, aspect: float) -> np.ndarray:
-    """The picture with square pixels: one side grows, so that no detail is lost."""
+    """Resample to square pixels by enlarging one side, so that no detail is lost."""
     height, width = image.shape[:2]
     size_wh = (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
-    if size_wh == (width, height) or not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT or math.prod(size_wh) > MOST_PIXELS:
+    if size_wh == (width, height) or not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT or math.prod(size_wh) > MOST_PIXELS:
         return image
     return cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
 
 
 def matrix_of(frame: av.VideoFrame) -> np.ndarray | None:
-    """The 2x2 part of the frame's display matrix; None if it has none. A stored (x, y) is shown at (x, y) @ matrix."""
-    for data in cast(Iterable[SideData], frame.side_data):  # its stubs say that it yields keys
+    """Return the 2x2 part of the frame's display matrix, or None. A stored (x, y) is displayed at (x, y) @ matrix."""
+    for data in cast(Iterable[SideData], frame.side_data):  # the stubs wrongly say that it yields keys
         if data.type == Type.DISPLAYMATRIX:
             whole = np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)
             return whole[:2, :2] / 65536
@@ -111,12 +111,12 @@ def matrix_of(frame: av.VideoFrame) -> np.ndarray | None:
 
 
 def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """The picture turned and mirrored as a display matrix (2, 2) says; its scale is left out, as players do."""
+    """Rotate and mirror the image by a display matrix (2, 2), ignoring its scale as players do."""
     lengths = np.linalg.norm(matrix, axis=1) if matrix is not None else np.zeros(2)
     if matrix is None or not (lengths > 1e-6).all():
         return np.ascontiguousarray(image)
     matrix = matrix / lengths[:, None]
-    if abs(np.linalg.det(matrix)) < 0.5:  # damaged: it would lay the picture flat
+    if abs(np.linalg.det(matrix)) < 0.5:  # damaged: not a rotation or reflection
         return np.ascontiguousarray(image)
     nearest = np.round(matrix)
     if np.abs(matrix - nearest).max() < 0.01:
@@ -130,7 +130,7 @@ def upright(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
 
 
 def _quarters(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turned by a multiple of 90 degrees, mirrored or not."""
+    """Apply a rotation by a multiple of 90 degrees, with or without mirroring."""
     if matrix[0, 0] == 0:
         image, matrix = image.transpose(1, 0, 2), matrix[::-1]
     return np.ascontiguousarray(image[:: int(matrix[1, 1]), :: int(matrix[0, 0])])

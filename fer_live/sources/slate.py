@@ -1,4 +1,4 @@
-"""The picture that stands in for a camera that is lost."""
+"""The placeholder image shown while a camera is lost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TITLE = "camera lost, reconnecting"
 
 
 def draw_slate(size_hw: tuple[int, int], note: str, title: str = TITLE) -> np.ndarray:
-    """A dark picture (H, W, 3) uint8 BGR with the title in its middle and the note, such as "12 s", below it."""
+    """Draw a dark image (H, W, 3) uint8 BGR with the title in the middle and a note, such as "12 s", below it."""
     height, width = size_hw
     image = np.full((height, width, 3), GROUND, np.uint8)
     unit = cv2.getTextSize(title, FONT, 1.0, 2)[0][0]
-    size = min(0.7 * width / unit, height / 120)  # seven tenths of the width, less where the picture is flat
+    size = min(0.7 * width / unit, height / 120)  # 70% of the width, less for flat images
     _centered(image, title, 0.5 * height, size, INK)
     _centered(image, note, 0.5 * height + 60 * size, 0.7 * size, FAINT)
     return image

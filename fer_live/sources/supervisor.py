@@ -1,4 +1,4 @@
-"""Keeps a camera or stream going: notices that it is lost, shows a slate meanwhile, and opens it again."""
+"""Keeps a camera or stream running: detects that it is lost, shows a slate, and reconnects."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fer_live.types import Frame, SourceError
 
 logger = logging.getLogger("fer_live")
 
-MOST_HUNG = 4  # a driver that hangs for ever must not collect threads for ever
+MAX_HUNG = 4  # hung threads; beyond that, no further attempts are made until one returns
 
 
 class Supervised:
-    """A live source that does not end: while the camera is lost its frames are slates, marked `is_slate`.
+    """A live source that survives camera loss: while the camera is lost, its frames are slates, marked `is_slate`.
 
-    name: for messages. connect: gives the source again, not yet entered. draw_slate: maps (height, width) and a text to a
-    picture. tell: called with "lost" or "found" and what there is to say of it. wait: begin with a slate where there is no
-    camera yet; otherwise entering raises SourceError.
+    name: for messages. connect: returns a new source, not yet entered. draw_slate: maps (height, width) and a note to an
+    image. tell: callback with "lost" or "found" and details. wait: if there is no camera yet, start with a slate; otherwise
+    entering raises SourceError.
     """
 
     is_live = True
@@ -49,7 +49,7 @@ class Supervised:
         self.fps = connection.source.fps if connection.source else self.fps
         if not connection.is_up:
             connection.leave()
-            self._fault = f"{self.name} gave no picture within {self.patience.open_s:g} s; check that the camera is streaming"
+            self._fault = f"{self.name} sent no image within {self.patience.open_s:g} s; check that the camera is streaming"
             if not self.wait or not isinstance(connection.error, SourceError | None):
                 raise connection.error or SourceError(self._fault)
             self._fault = str(connection.error or self._fault)
@@ -60,11 +60,11 @@ class Supervised:
             self._closed = True
             self._changed.notify_all()
         self._connection.leave()
-        self._connection.thread.join(timeout=2.0)  # what hangs longer is a daemon and ends with the program
+        self._connection.thread.join(timeout=2.0)  # a hung daemon thread ends with the program
 
     @property
     def hung(self) -> int:
-        """How many threads have not yet returned from a source that was given up."""
+        """Number of threads that still hang in an abandoned connection."""
         self._hung = [connection for connection in self._hung if connection.thread.is_alive()]
         return len(self._hung)
 
@@ -85,7 +85,7 @@ class Supervised:
             fault, began_s = None, time.monotonic()
 
     def _live(self) -> Generator[Frame, None, str | None]:
-        """The camera's frames; returns what is wrong with it, or None when the source was closed or a film has ended."""
+        """Yield the camera's frames; returns the reason of a loss, or None if the source was closed or a video ended."""
         connection, patience = self._connection, self.patience
         connection.wanted.set()
         while not self._closed:
@@ -104,7 +104,7 @@ class Supervised:
         return None
 
     def _lost(self, fault: str) -> Iterator[Frame]:
-        """Slates, until the camera has been opened again and has given a picture."""
+        """Yield slates and reconnect until the camera sends an image."""
         lost_s, frozen_at = time.monotonic(), self._connection.frozen_at(self.patience)
         self.faults, self.is_lost, self._slate_due_s = self.faults + 1, True, 0.0
         self._say("lost", fault)
@@ -112,7 +112,7 @@ class Supervised:
         while not self._closed:
             yield from self._slates(lost_s, time.monotonic() + self._wait_s)
             self._wait_s = min(2 * self._wait_s, self.patience.longest_s)
-            if self._closed or self.hung >= MOST_HUNG:
+            if self._closed or self.hung >= MAX_HUNG:
                 continue
             connection = self._open(frozen_at)
             connection.wanted.set()
@@ -121,11 +121,11 @@ class Supervised:
                 self.is_lost = False
                 self._say("found", f"after {time.monotonic() - lost_s:.1f} s")
                 return
-            self._say("", str(connection.fault(self.patience) or "it gives no new picture"))
+            self._say("", str(connection.fault(self.patience) or "it sends no new image"))
             self._give_up(connection)
 
     def _slates(self, lost_s: float, until_s: float, connection: Connection | None = None) -> Iterator[Frame]:
-        """Slates until a time, or until the connection has something to say."""
+        """Yield slates until a time, or until the connection has an image or failed."""
         def is_settled() -> bool:
             return connection is not None and (connection.has_picture or connection.is_done)
 
@@ -138,7 +138,7 @@ class Supervised:
                 self._wait(is_settled, min(self._slate_due_s, until_s))
 
     def _wait(self, condition: Callable[[], bool], until_s: float) -> None:
-        """Wait for the condition, a time, or the end; the lock is held."""
+        """Wait for the condition, a time, or closing. Requires the lock."""
         wait_s = max(0.0, until_s - time.monotonic())
         self._changed.wait_for(lambda: condition() or self._closed, None if wait_s == float("inf") else wait_s)
 
@@ -151,7 +151,7 @@ class Supervised:
         self._hung.append(connection)
 
     def _say(self, event: str, reason: str) -> None:
-        """One line for each event, and for each new reason why opening fails."""
+        """Log each event, and each new reason why reconnecting fails."""
         words = {"lost": f"{self.name} is lost ({reason}); reconnecting", "found": f"{self.name} is back {reason}"}
         if event or reason != self._reason:
             logger.warning(redact(words.get(event, f"{self.name} is still lost ({reason})")))

@@ -1,28 +1,28 @@
-"""When the frames of a film are shown: seconds since its first frame, which never go back."""
+"""Maps frame timestamps of a video to monotonic seconds since its first frame."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # noqa: F401  before av: otherwise its bundled libxcb makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av
 
 from fer_live.types import Segment
 
-CUT_S = 10.0  # a step forward that is a jump, where a format allows times to jump: transport streams put together
-PAUSE_S = 600.0  # the same in all other formats, in which a long pause is meant
-PAUSE_FRAMES = 10  # a time-lapse film of one frame a minute has no jumps of a minute
-JITTER_FRAMES = 1.5  # a step back up to here is an error of a single frame
-REORDERED_S = 0.5  # decoders reorder frames at most this far
+CUT_S = 10.0  # seconds; a longer step is a jump in formats with discontinuities, such as concatenated transport streams
+PAUSE_S = 600.0  # seconds; the same for all other formats, where long pauses are intended
+PAUSE_FRAMES = 10  # frames; a step up to here is never a jump, for time-lapse videos
+JITTER_FRAMES = 1.5  # frames; a smaller step back is a timestamp error
+REORDERED_S = 0.5  # seconds; decoders reorder frames at most this far
 
 
 class Timeline:
-    """Times of decoded frames -> seconds since the first frame.
+    """Converts timestamps of decoded frames to seconds since the first frame.
 
-    Where time jumps or goes back, it goes on from the last frame by one frame's duration, and a new segment begins.
-    segments: grows while frames are placed; other threads may read it. may_jump: whether the format allows jumps.
+    After a jump or a step back, time continues one frame after the last, and a new segment starts.
+    segments: grows as frames are placed; other threads may read it. may_jump: whether the format allows discontinuities.
     """
 
     def __init__(self, fps: float, may_jump: bool):
@@ -30,15 +30,15 @@ class Timeline:
         self.frame_s = Fraction(1 / fps).limit_denominator(90_000)
         self.longest_s = max(Fraction(CUT_S if may_jump else PAUSE_S), PAUSE_FRAMES * self.frame_s)
         self.segments: list[Segment] = []
-        self.by_dts = False  # files without presentation times, such as AVI with H.264, have only these in order
+        self.by_dts = False  # for files without valid presentation times, such as AVI with H.264
         self._source_s = self._shown_s = Fraction(0)  # of the last frame
         self._duration_s = self.frame_s
         self._dts: Fraction | None = None
 
     def place(self, frame: av.VideoFrame) -> tuple[float, int]:
-        """When the frame is shown, in seconds, and the number of its segment. Frames must come in the order of showing."""
+        """Return the display time in seconds and the segment number. Frames must be passed in display order."""
         source_s = self._stamp(frame)
-        if source_s is None:  # nothing is said of it: it follows the one before
+        if source_s is None:  # no timestamp: it follows the previous frame
             source_s = self._source_s + (self._duration_s if self.segments else Fraction(0))
         if not self.segments:
             self.segments.append(Segment(source_s, Fraction(0)))
@@ -56,7 +56,7 @@ class Timeline:
         return step_s > self.longest_s or step_s < -min(JITTER_FRAMES * self.frame_s, REORDERED_S)
 
     def _stamp(self, frame: av.VideoFrame) -> Fraction | None:
-        """The frame's time in the file, by what has been in order so far."""
+        """Return the frame's time in the file: its pts, or its dts if the pts turned out to be out of order."""
         if frame.time_base is None:
             return None
         pts, dts = (None if stamp is None else stamp * frame.time_base for stamp in (frame.pts, frame.dts))
@@ -67,6 +67,6 @@ class Timeline:
 
 
 def timeline_of(container: av.container.InputContainer, fps: float) -> Timeline:
-    """A Timeline for the frames of an opened film."""
-    flag: int = av.format.Flags.ts_discont.value  # type: ignore[assignment]  # the stubs take it for the flag itself
+    """Create the Timeline for an open container."""
+    flag: int = av.format.Flags.ts_discont.value  # type: ignore[assignment]  # wrong type in the stubs
     return Timeline(fps, bool(container.format.flags & flag))

@@ -1,4 +1,4 @@
-"""Video files as iterators of frames."""
+"""Video files as sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # noqa: F401  before av: otherwise its bundled libxcb makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av
@@ -23,10 +23,10 @@ logger = logging.getLogger("fer_live")
 
 
 class VideoFile:
-    """Every frame of a video file, in order, with its time since the first one.
+    """Every frame of a video file, in order, with its time since the first frame.
 
-    time_base: the unit in which the file counts its times, so that a copy can keep them exactly.
-    timeline: tells how these times and the file's own belong together, as far as the frames have been read.
+    time_base: the file's unit of time in seconds, so that a copy can keep exact timestamps.
+    timeline: maps the file's times to frame times, for the frames read so far.
     """
 
     is_live = False
@@ -35,13 +35,13 @@ class VideoFile:
         self.path, self.name = path, str(path)
         self.container: av.container.InputContainer | None = None
         self.fps, self.time_base, self.has_audio = 30.0, Fraction(1, 90_000), False
-        self.declared = self.frames = 0  # how many frames the file says it has, and how many are expected; 0: unknown
+        self.declared = self.frames = 0  # frames declared by the file, and frames expected; 0: unknown
         self.timeline = Timeline(self.fps, may_jump=False)
-        self._told = False  # that times jump
-        self._packets, self._reached_s = 0, 0.0  # what has been read: frames before decoding, and up to which time
+        self._is_jump_logged = False
+        self._packets, self._reached_s = 0, 0.0  # packets read, and the time reached
 
     def __enter__(self) -> VideoFile:
-        self.container, stream = open_video(str(self.path.absolute()))  # "a:b.mp4" would be taken for a protocol
+        self.container, stream = open_video(str(self.path.absolute()))  # FFmpeg would parse "a:b.mp4" as a protocol
         self.track, self.shown = stream, Shown(stream)
         stream.thread_type = "AUTO"
         self.fps = frame_rate(stream)
@@ -50,16 +50,16 @@ class VideoFile:
         self.frames = stream.frames or round((self.container.duration or 0) / av.time_base * self.fps)
         self.time_base = stream.time_base or self.time_base
         self.has_audio = bool(self.container.streams.audio)
-        self._tell_tracks()
+        self._log_tracks()
         return self
 
-    def _tell_tracks(self) -> None:
-        """Say which video track is shown, where there are others. The first picture of an animated AVIF is no other."""
+    def _log_tracks(self) -> None:
+        """Log which of several video tracks is shown. The still image of an animated AVIF does not count."""
         assert self.container is not None
         films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
         if len(films) > 1:
             number = [track.index for track in films].index(self.track.index) + 1
-            logger.warning(f"{self.name} has {len(films)} video tracks; track {number} is shown, the others are left out")
+            logger.warning(f"{self.name} has {len(films)} video tracks; only track {number} is used")
 
     def __exit__(self, *exception) -> None:
         if self.container is not None:
@@ -75,16 +75,16 @@ class VideoFile:
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.name} is damaged after {time_s:.1f} s ({reason(error)}); {_kept(count)}") from None
         if not count or self._breaks_off():
-            raise SourceError(f"{self.name} breaks off after {count} of {self.declared} frames; {_kept(count)}")
+            raise SourceError(f"{self.name} ends after {count} of {self.declared} frames; {_kept(count)}")
 
     def _breaks_off(self) -> bool:
-        """Whether less was read than the file says it has. Frames that are not shown are there as well: an edit list hides
-        some, and in AVI a missing frame repeats the one before."""
+        """Whether the file ends before its declared length. Hidden frames count too: edit lists hide some, and in AVI an empty
+        packet repeats the previous frame."""
         reached = max(self._packets, round(self._reached_s * self.fps))
-        return reached < 0.98 * self.declared - 2  # indexes are sometimes off by a frame or two
+        return reached < 0.98 * self.declared - 2  # indexes can be off by a frame or two
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        """All that can be decoded, also beyond damaged places and before a cut; then the error, if there was one."""
+        """Yield all decodable frames, including those after damaged parts; then raise the first error, if any."""
         if self.container is None:
             raise not_open(self.name)
         stream = self.track
@@ -92,11 +92,11 @@ class VideoFile:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.FFmpegError, OSError) as caught:  # the file breaks off; the decoder still holds frames
+            except (av.FFmpegError, OSError) as caught:  # truncated file; the decoder still holds frames
                 packet, error = None, caught
             if packet is not None and packet.dts is not None:
                 self._note(packet, stream)
-                if not packet.size:  # the frame before is shown on
+                if not packet.size:  # an empty packet repeats the previous frame
                     continue
             try:
                 frames = packet.decode() if packet is not None else stream.decode(None) if error else []
@@ -111,20 +111,20 @@ class VideoFile:
     def _note(self, packet: av.Packet, stream: av.VideoStream) -> None:
         self._packets += 1
         stamp = packet.dts if packet.pts is None else packet.pts
-        assert stamp is not None and packet.time_base is not None  # a packet without a time is not noted
+        assert stamp is not None and packet.time_base is not None  # packets without a timestamp are not counted
         end = stamp + (packet.duration or 0) - (stream.start_time or 0)
         self._reached_s = max(self._reached_s, float(end * packet.time_base))
 
     def _decode(self) -> Iterator[tuple[np.ndarray, float, int]]:
-        """Pictures (H, W, 3) BGR, as a player shows them, with their times in seconds and the numbers of their segments."""
+        """Yield images (H, W, 3) uint8 BGR as players show them, with time in seconds and segment number."""
         for frame in self._frames():
             time_s, segment = self.timeline.place(frame)
-            if segment and not self._told:
-                self._told = True
-                logger.warning(f"{self.name}: its times jump after {time_s:.1f} s; frames go on from there, and faces get "
+            if segment and not self._is_jump_logged:
+                self._is_jump_logged = True
+                logger.warning(f"{self.name}: timestamps jump at {time_s:.1f} s; time continues from there, and faces get "
                                "new ids")
             yield self.shown(frame), time_s, segment
 
 
 def _kept(count: int) -> str:
-    return f"the {count} frames before that were processed" if count else "nothing could be read; copy it again"
+    return f"the {count} frames before that were processed" if count else "no frame could be read; copy the file again"
