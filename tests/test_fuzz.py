@@ -86,7 +86,7 @@ def test_a_huge_hole_of_a_file_is_not_read(tmp_path):
     path = tmp_path / "a.png"
     with open(path, "wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(SourceError, match="none of the 1 pictures"):
+    with pytest.raises(SourceError, match="none of the 1 images"):
         list(ImageFiles([path], "x"))
 
 

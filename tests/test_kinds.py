@@ -143,7 +143,7 @@ def _two_tracks(path, late=0.0, sound=False):
 def test_video_tracks_that_are_not_shown_are_named(tmp_path, portrait, capsys):
     with VideoFile(_two_tracks(tmp_path / "a.mkv")) as source:
         assert next(iter(source)).image.mean() > 150
-    assert "2 video tracks; track 2 is shown" in capsys.readouterr().err
+    assert "2 video tracks; only track 2 is used" in capsys.readouterr().err
     first = Image.fromarray(portrait[..., ::-1])
     first.save(tmp_path / "b.avif", save_all=True, append_images=[first.rotate(90)], duration=100)
     with open_source(str(tmp_path / "b.avif")) as source:
