@@ -33,8 +33,8 @@ LOOSE = Limits(new_connections=(1e6, 1e6), requests=(1e6, 1e6), connections=400,
 class Camera:
     """A thread that writes pictures to a view as a live run does, and notes how long each write takes."""
 
-    def __init__(self, view, fps=60.0, size_wh=(640, 360), sinks=()):
-        self.view, self.fps, self.sinks = view, fps, sinks
+    def __init__(self, view, fps=60.0, size_wh=(640, 360), sinks=(), faces=(FACE,)):
+        self.view, self.fps, self.sinks, self.faces = view, fps, sinks, faces
         self.images = [np.random.default_rng(i).integers(0, 255, (size_wh[1], size_wh[0], 3), np.uint8) for i in range(3)]
         self.took_s, self.running, self.index = [], threading.Event(), 0
         self.ended = threading.Event()
@@ -53,7 +53,7 @@ class Camera:
         while not self.ended.wait(1 / self.fps):
             if self.running.is_set():
                 image = self.images[self.index % 3]
-                item = Analysis(Frame(image, self.index, time.monotonic()), (FACE,))
+                item = Analysis(Frame(image, self.index, time.monotonic()), self.faces)
                 started_s = time.perf_counter()
                 self.view.write(image, item)
                 self.took_s.append(time.perf_counter() - started_s)
@@ -63,11 +63,11 @@ class Camera:
 
 
 @contextlib.contextmanager
-def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), **options):
+def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), faces=(FACE,), **options):
     """A view on a free port, with a camera before it; yields its port and the camera."""
     place = take_place(host, 0, token)
     with (WebView(place, EMOTIONS, limits=limits, **options) as view,
-          Camera(view, size_wh=size_wh, sinks=sinks) as camera):
+          Camera(view, size_wh=size_wh, sinks=sinks, faces=faces) as camera):
         yield place.bound[1], camera
 
 

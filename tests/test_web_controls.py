@@ -43,7 +43,7 @@ class Main:
 
 
 @contextlib.contextmanager
-def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None):
+def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None, language="en"):
     """A view of a run that takes commands; yields its port and the outputs."""
     monkeypatch.chdir(folder)
     outputs = Outputs(View(), lambda path: VideoRecorder(path, 30.0, live=True))
@@ -52,7 +52,7 @@ def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None):
         if log:
             outputs.add_log(Log(folder / log, EMOTIONS, live=True))
         outputs.sinks.append(remote)
-        page = PageConfig(has_controls=True, has_log=log is not None)
+        page = PageConfig(language, read_words(language), has_controls=True, has_log=log is not None)
         with served(host, TOKEN, limits, [Main(outputs)], controls=remote, page=page) as (port, _):
             wait_for(lambda: get(port, "/healthz", BEARER)[0] == 200)
             yield port, outputs

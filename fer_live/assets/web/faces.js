@@ -78,7 +78,7 @@ export class Cards {
     if (now - card.shownAt < TEXT_MS) return;
     card.shownAt = now;
     [card.label.textContent, card.figure.textContent] = say(face);
-    card.number.style.background = color(face.label);
+    card.number.style.borderColor = color(face.label);
     for (const [name, { value }] of card.bars) value.textContent = percent(face.probs[name] ?? 0);
     const order = [...card.bars.keys()].sort((a, b) => (face.probs[b] ?? 0) - (face.probs[a] ?? 0));
     if (order.join() !== card.order) {

@@ -5,6 +5,7 @@ import { fill, percent, word } from "/faces.js";
 import { texts } from "/words.js";
 
 const SECONDS = 180;
+const LEAST = 0.005; // less is said as 0%
 
 export class Timeline {
   constructor(canvas, legend, summary, tip) {
@@ -56,18 +57,24 @@ export class Timeline {
     const ink = (name) => style.getPropertyValue(`--${name}`) || style.getPropertyValue("--other");
     pen.clearRect(0, 0, width, height);
     const x = (ago) => Math.round(((SECONDS - ago) * width) / SECONDS);
-    for (const [second, one] of this.seconds) {
-      const left = x(now - second), right = Math.max(left + 1, x(now - second - 1));
-      if (one.camera_lost) {
-        pen.fillStyle = ink("lost");
-        pen.fillRect(left, 0, right - left, height);
-      }
-      let y = height;
+    for (const one of this.seconds.values()) {
+      if (!one.camera_lost) continue;
+      pen.fillStyle = ink("lost");
+      pen.fillRect(x(now - one.second), 0, x(now - one.second - 1) - x(now - one.second), height);
+    }
+    for (const run of this.runs()) {
+      let below = run.map(() => height);
       for (const name of this.names) {
-        const top = y - (one.probs[name] ?? 0) * height;
+        const above = below.map((y, i) => y - (run[i].probs[name] ?? 0) * height);
         pen.fillStyle = ink(name);
-        pen.fillRect(left, Math.round(top), right - left, Math.round(y) - Math.round(top));
-        y = top;
+        pen.beginPath();
+        for (const [edge, order] of [[above, 1], [below, -1]]) {
+          const points = [[x(now - run[0].second), edge[0]], ...run.map((one, i) => [x(now - one.second - 0.5), edge[i]]),
+            [x(now - run.at(-1).second - 1), edge.at(-1)]];
+          for (const point of order > 0 ? points : points.reverse()) pen.lineTo(...point);
+        }
+        pen.fill();
+        below = above;
       }
     }
     pen.fillStyle = ink("edge");
@@ -80,6 +87,14 @@ export class Timeline {
     this.describe();
   }
 
+  runs() { // seconds in which somebody was in view, those that follow each other together
+    const runs = [];
+    for (const one of [...this.seconds.values()].filter((second) => second.faces > 0).sort((a, b) => a.second - b.second)) {
+      if (runs.length && runs.at(-1).at(-1).second === one.second - 1) runs.at(-1).push(one); else runs.push([one]);
+    }
+    return runs;
+  }
+
   point(ago) {
     this.at = ago === null ? null : Math.min(SECONDS, Math.max(1, Math.ceil(ago)));
     this.draw();
@@ -90,7 +105,7 @@ export class Timeline {
     if (this.at === null) return;
     const one = this.seconds.get(this.now() - this.at);
     const time = new Date(Date.now() - 1000 * this.at).toLocaleTimeString(document.documentElement.lang);
-    const strongest = Object.entries(one?.probs ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 3);
+    const strongest = Object.entries(one?.probs ?? {}).filter(([, p]) => p >= LEAST).sort((a, b) => b[1] - a[1]).slice(0, 3);
     const what = one?.camera_lost ? [texts.camera_was_lost] : !strongest.length ? [texts.nobody]
       : [fill(texts.faces_then, { number: one.faces.toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 }) }),
         ...strongest.map(([name, p]) => `${word(name)} ${percent(p)}`)];
@@ -104,7 +119,7 @@ export class Timeline {
     const occupied = [...this.seconds.values()].filter((one) => one.faces > 0);
     for (const one of occupied) this.names.forEach((name, i) => { total[i] += one.probs[name] ?? 0; });
     const parts = this.names.map((name, i) => [name, total[i] / Math.max(1, occupied.length)])
-      .sort((a, b) => b[1] - a[1]).slice(0, 3).filter(([, share]) => share >= 0.005).map(([name, share]) => `${word(name)} ${percent(share)}`);
+      .sort((a, b) => b[1] - a[1]).slice(0, 3).filter(([, share]) => share >= LEAST).map(([name, share]) => `${word(name)} ${percent(share)}`);
     const text = occupied.length ? fill(texts.summary, { seconds: occupied.length, parts: parts.join(", ") }) : texts.nobody_seen;
     if (this.summary.textContent !== text) this.summary.textContent = text;
   }
