@@ -29,10 +29,11 @@ def test_what_is_whole_is_ok():
     said = next(probes.model()).text
     assert "happy" in said and "efficientnet_lite0" in said
     assert {finding.name for finding in probes.torch()} == {"torch", "cuda"}
-    assert set(doctor.OPTIONAL) < {name for _, name, _ in doctor.CHECKS}
+    names = [(module, name) for module, todos in doctor.CHECKS for name in todos]
+    assert set(doctor.OPTIONAL) < {name for _, name in names}
     known = {"machine": machine.CHECKS, "probes": probes.CHECKS, "cameras": {"cameras": cameras.cameras}}
-    assert all(name in known[module] for module, name, _ in doctor.CHECKS), "every check exists"
-    assert sum(map(len, known.values())) == len(doctor.CHECKS), "and every one is run"
+    assert all(name in known[module] for module, name in names), "every check exists"
+    assert sum(map(len, known.values())) == len(names) == len(set(names)), "and every one is run once"
 
 
 BROKEN = {
@@ -61,7 +62,7 @@ def test_it_answers_when_everything_is_broken(tmp_path):
     assert found["program"]["level"] == FAILURE and found["cameras" if "cameras" in found else "display"]["level"] == WARNING
     assert [c["level"] for c in result["checks"] if c["name"] == "model file"] == [OK], "what is whole is still told"
     assert all(check["todo"] and "\n" not in check["text"] + check["todo"] for check in found.values())
-    assert "FAILURE video" in done.stdout and f"{result['counts'][FAILURE]} failures" in done.stdout
+    assert "FAILURE video" in done.stdout and f"{result['counts'][FAILURE]} failures" in done.stdout.split("\n")[0]
 
 
 def test_a_crash_in_the_middle_keeps_what_was_found_before(tmp_path, monkeypatch):
@@ -73,17 +74,37 @@ def test_a_crash_in_the_middle_keeps_what_was_found_before(tmp_path, monkeypatch
     (tmp_path / "fer_live" / "doctor" / "machine.py").write_text(text)
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, second = doctor.run_check("machine", "display", "do this", 20.0)
+    first, second = doctor.run_group("machine", {"display": "do this"}, 20.0)
     assert (first.level, first.text) == (OK, "first")
     assert second.level == WARNING and "SIGSEGV" in second.text and second.todo == "do this"
+    findings = doctor.run_group("machine", {"python": "", "display": "", "model_file": ""}, 20.0)
+    assert [f.name for f in findings] == ["python", "display", "display", "model file"], "the checks after it are made too"
+
+
+def test_checks_around_torch_share_its_import_and_a_hang_stops_one_of_them_only(tmp_path, monkeypatch):
+    """Each import of torch took two seconds of the doctor's answer; and a shared process must not share a fault."""
+    groups = [set(todos) for module, todos in doctor.CHECKS if module == "probes"]
+    assert {"torch", "torchvision", "timm"} in groups
+    assert all(len(group) == 1 for group in groups if "torch" not in group), "the others keep apart"
+    (tmp_path / "torch.py").write_text("raise SystemExit(0)")
+    (tmp_path / "timm.py").write_text("import time\ntime.sleep(600)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    names = dict.fromkeys(("torch", "timm", "onnx"), "")
+    torch, timm, onnx = doctor.run_group("probes", names, 5.0)
+    assert "SystemExit" in torch.text and "hung for 5 s" in timm.text and onnx.level == OK
 
 
 def test_status_and_json(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "CHECKS", (("machine", "python", ""), ("machine", "model_file", "")))
+    monkeypatch.setattr(doctor, "CHECKS", (("machine", {"python": "", "model_file": ""}),))
     assert doctor.main([]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("ok      python: 3.") and out.endswith("2 ok, 0 warnings, 0 failures\n")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("fer_live runs here: nothing to complain about; checked in ")
+    assert second == "ok      python, model file (--verbose says more)"
+    assert doctor.main(["--verbose"]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("fer_live runs here") and others[0].startswith("ok      python: 3.") and others[0].endswith(" s]")
+    assert others[1].startswith("ok      model file: ") and len(others) == 2
     assert doctor.main(["--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == OK, "nothing but JSON on stdout"
     assert doctor.main(["--json", str(tmp_path / "no" / "x.json")]) == 2
@@ -92,9 +113,20 @@ def test_status_and_json(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as end:
             doctor.main(["--timeout", wrong])
         assert end.value.code == 2 and "seconds" in capsys.readouterr().err
-    monkeypatch.setattr(doctor, "CHECKS", (("machine", "nothing", "mend it"),))
+    monkeypatch.setattr(doctor, "CHECKS", (("machine", {"nothing": "mend it"}),))
     assert doctor.main([]) == 1
-    assert "FAILURE nothing" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("fer_live does not run here: 1 failure (nothing); checked in ") and "FAILURE nothing" in out
+    assert "-> mend it" in out
+
+
+def test_the_verdict_names_what_is_wrong():
+    found = [machine.Finding(name, level, "") for name, level in
+             (("disk", WARNING), ("disk", WARNING), ("cameras", WARNING), ("video", FAILURE), ("python", OK))]
+    assert doctor._verdict(found, 3.04) == ("fer_live does not run here: 1 failure (video) and 3 warnings (disk, cameras); "
+                                            "checked in 3.0 s")
+    assert doctor._verdict(found[:1], 3.0) == "fer_live runs here, with 1 warning (disk); checked in 3.0 s"
+    assert doctor._details(found, False).splitlines()[-1] == "ok      python (--verbose says more)"
 
 
 def test_nothing_said_can_steer_the_terminal():
@@ -116,7 +148,7 @@ def test_packages_that_do_not_go_together(tmp_path, monkeypatch):
     dist_info(tmp_path, "torch", "2.13.0")
     dist_info(tmp_path, "torchvision", "0.29.1", "Requires-Dist: torch==2.14.1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    bad = {f.text: f for f in doctor.run_check("machine", "packages", "", 30.0) if f.level != OK}
+    bad = {f.text: f for f in doctor.run_group("machine", {"packages": ""}, 30.0) if f.level != OK}
     beside = next(f for text, f in bad.items() if "headless beside opencv-contrib-python" in text)
     assert beside.level == WARNING and beside.todo.startswith("pip uninstall -y opencv-python-headless opencv-contrib-python &&")
     pair = next(f for text, f in bad.items() if "made for torch 2.14.1, but torch 2.13.0" in text)
@@ -138,10 +170,10 @@ def test_av_before_cv2_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "sitecustomize.py").write_text("import av")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (finding,) = doctor.run_check("probes", "program", "", 60.0)
+    (finding,) = doctor.run_group("probes", {"program": ""}, 60.0)
     assert finding.level == FAILURE and "before cv2" in finding.text and "sitecustomize" in finding.todo
     monkeypatch.delenv("PYTHONPATH")
-    assert levels(doctor.run_check("probes", "program", "", 60.0)) == [OK]
+    assert levels(doctor.run_group("probes", {"program": ""}, 60.0)) == [OK]
 
 
 def test_opencv_without_cascades_is_found(monkeypatch):

@@ -1,6 +1,6 @@
 """python -m fer_live.doctor: is everything there that the program needs, and if not, what to do.
 
-Nothing but Python's own library is imported here. Each check runs in a process of its own with a time limit, so that a package
+Nothing but Python's own library is imported here. The checks run in processes of their own with a time limit, so that a package
 that is broken, hangs or ends its process spoils one line and not the others. What they check stands in `machine`, `cameras` and
 `probes`.
 """
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,25 +26,30 @@ from fer_live.redact import redact_errors
 
 logger = logging.getLogger("fer_live")
 
-# What is checked, in the order of the answers: the module that checks it, the check, what to do if it dies.
-CHECKS = (
-    ("machine", "python", "install Python 3.11 or newer"),
-    ("machine", "packages", "pip install -r requirements.txt"),
-    ("cameras", "cameras", "unplug the camera and plug it in again; the demo and files work without one"),
-    ("machine", "display", "run it in a desktop session, or with --no-window"),
-    ("machine", "disk", "choose another folder for recordings"),
-    ("machine", "model_file", "install the program again"),
-    ("probes", "opencv", "pip install --force-reinstall {opencv-contrib-python}"),
-    ("probes", "detectors", "pip install --force-reinstall {opencv-contrib-python}"),
-    ("probes", "video", "pip install --force-reinstall {av}"),
-    ("probes", "openvino", "pip install --force-reinstall {openvino}"),
-    ("probes", "torch", "pip install --force-reinstall {torch} {torchvision}"),
-    ("probes", "torchvision", "pip install --force-reinstall {torch} {torchvision}"),
-    ("probes", "timm", "pip install --force-reinstall {timm}"),
-    ("probes", "onnx", "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"),
-    ("probes", "model", "see the lines on openvino, torch and opencv above; else install the program again"),
-    ("probes", "program", "pip install -r requirements.txt"),
-    ("probes", "window", "run it in a desktop session, or with --no-window"),
+# What is checked, in the order of the answers: the module, and its checks, with what to do if one dies. Checks that stand
+# together share a process, and so the time of their imports: each of the three around torch would import all that is before it.
+CHECKS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("machine", {
+        "python": "install Python 3.11 or newer",
+        "packages": "pip install -r requirements.txt",
+        "display": "run it in a desktop session, or with --no-window",
+        "disk": "choose another folder for recordings",
+        "model_file": "install the program again",
+    }),
+    ("cameras", {"cameras": "unplug the camera and plug it in again; the demo and files work without one"}),
+    ("probes", {"opencv": "pip install --force-reinstall {opencv-contrib-python}"}),
+    ("probes", {"detectors": "pip install --force-reinstall {opencv-contrib-python}"}),
+    ("probes", {"video": "pip install --force-reinstall {av}"}),
+    ("probes", {"openvino": "pip install --force-reinstall {openvino}"}),
+    ("probes", {
+        "torch": "pip install --force-reinstall {torch} {torchvision}",
+        "torchvision": "pip install --force-reinstall {torch} {torchvision}",
+        "timm": "pip install --force-reinstall {timm}",
+    }),
+    ("probes", {"onnx": "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"}),
+    ("probes", {"model": "see the lines on openvino, torch and opencv above; else install the program again"}),
+    ("probes", {"program": "pip install -r requirements.txt"}),
+    ("probes", {"window": "run it in a desktop session, or with --no-window"}),
 )
 # Their death is a warning: the program runs without.
 OPTIONAL = {"onnx", "torch", "torchvision", "timm", "window", "cameras", "display"}
@@ -55,30 +59,25 @@ SIGNS = {OK: "ok", WARNING: "WARNING", FAILURE: "FAILURE"}
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
-    """Print an answer a line; 0, or 1 if something failed, or 2 for wrong arguments."""
+    """Print a verdict and what it rests on; 0, or 1 if something failed, or 2 for wrong arguments."""
     args = _parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a camera's name must not end the doctor on an old terminal
-    findings: list[Finding] = []
+    started_s = time.monotonic()
+    if sys.stderr.isatty():
+        print("checking ...", end="\r", file=sys.stderr, flush=True)
     try:
-        for some in run_checks(args.timeout):
-            findings += some
-            if args.json != "-":
-                print("".join(_lines(finding) for finding in some), end="", flush=True)
+        findings = run_checks(args.timeout)
     except OSError as error:  # no room or no right to make a temporary folder, or to start a process
         logger.error(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set "
                      "TMPDIR to a folder of yours")
         return 2
+    verdict = _verdict(findings, time.monotonic() - started_s)
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
-    text = json.dumps({"status": _worst(findings), "counts": counts, "root": str(ROOT),
+    text = json.dumps({"verdict": verdict, "status": _worst(findings), "counts": counts, "root": str(ROOT),
                        "checks": [finding._asdict() for finding in findings]}, indent=1)
-    if args.json != "-":
-        plural = {1: ""}
-        print(f"{counts[OK]} ok, {counts[WARNING]} warning{plural.get(counts[WARNING], 's')}, "
-              f"{counts[FAILURE]} failure{plural.get(counts[FAILURE], 's')}")
-    else:
-        print(text)
+    print(text if args.json == "-" else verdict + "\n" + _details(findings, args.verbose))
     if args.json not in (None, "-"):
         try:
             Path(args.json).write_text(text + "\n", encoding="utf-8")
@@ -88,9 +87,35 @@ def main(arguments: list[str] | None = None) -> int:
     return int(counts[FAILURE] > 0)
 
 
+def _verdict(findings: list[Finding], seconds: float) -> str:
+    """In one line: whether the program runs here, and what keeps it from it."""
+    def named(level: str) -> str:
+        names = [finding.name for finding in findings if finding.level == level]
+        count = f"{len(names)} {level}{'s' * (len(names) != 1)}"
+        return f"{count} ({', '.join(dict.fromkeys(names))})" if names else ""
+
+    took = f"; checked in {seconds:.1f} s"
+    if failures := named(FAILURE):
+        return f"fer_live does not run here: {' and '.join(filter(None, (failures, named(WARNING))))}{took}"
+    if warnings := named(WARNING):
+        return f"fer_live runs here, with {warnings}{took}"
+    return f"fer_live runs here: nothing to complain about{took}"
+
+
+def _details(findings: list[Finding], is_verbose: bool) -> str:
+    """What is wrong and what to do about it, and of the rest the names; all of it where it is verbose."""
+    if is_verbose:
+        return "".join(_lines(finding, f" [{finding.seconds:.1f} s]") for finding in findings).rstrip("\n")
+    wrong = [finding for finding in findings if finding.level != OK]
+    fine = dict.fromkeys(finding.name for finding in findings if finding.level == OK)
+    fine = [name for name in fine if name not in {finding.name for finding in wrong}]
+    return "".join(map(_lines, wrong)) + f"{SIGNS[OK]:8}{', '.join(fine) or 'nothing'} (--verbose says more)"
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fer_live.doctor", description="Checks what the program needs, and says what "
                                      "to do. A small window appears for a moment where there is a display.")
+    parser.add_argument("--verbose", action="store_true", help="also say what was found to be right, and how long it took")
     parser.add_argument("--json", nargs="?", const="-", type=_name, metavar="FILE", help="the answers as JSON: to FILE as "
                         "well, or on stdout instead of the lines")
     parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
@@ -114,46 +139,75 @@ def _seconds(text: str) -> float:
     return value
 
 
-def run_checks(timeout_s: float) -> Iterator[list[Finding]]:
-    """Yield the findings of each check, in order, as soon as they and those before them are there."""
+def run_checks(timeout_s: float) -> list[Finding]:
+    """What all checks found, in their order. Those that share a process take longest and are started first."""
     with ThreadPoolExecutor(max_workers=min(4, max(2, os.cpu_count() or 2))) as pool:
-        waiting = [pool.submit(run_check, *check, timeout_s) for check in CHECKS]
+        order = sorted(range(len(CHECKS)), key=lambda number: "torch" not in CHECKS[number][1])
+        waiting = {number: pool.submit(run_group, *CHECKS[number], timeout_s) for number in order}
         try:
-            for each in waiting:
-                yield each.result()
+            return [finding for number in sorted(waiting) for finding in waiting[number].result()]
         except BaseException:  # Ctrl-C: the checks under way got it too
-            for each in waiting:
+            for each in waiting.values():
                 each.cancel()
             raise
 
 
-def run_check(module: str, name: str, todo: str, timeout_s: float) -> list[Finding]:
-    """Run one check in a process of its own; what it said, and if it did not come to its end, a finding of that."""
+def run_group(module: str, todos: dict[str, str], timeout_s: float) -> list[Finding]:
+    """Run checks one after another in a process; where one ends or hangs it, a finding of that, and the others in a new one.
+
+    todos: the checks' names, with what to do if one dies.
+    """
+    findings: list[Finding] = []
+    names = list(todos)
+    while names:
+        found, ended, death = _run(module, names, timeout_s)
+        findings += found
+        if death is not None:
+            name, todo = names[ended], todos[names[ended]]
+            if "cannot open shared object file" in death:
+                todo = "install the system's package with that library; for OpenCV's libGL.so.1: apt install libgl1 libglib2.0-0"
+            findings.append(Finding(name.replace("_", " "), WARNING if name in OPTIONAL else FAILURE, death, with_pins(todo)))
+        names = names[ended + 1 :]
+    return findings
+
+
+def _run(module: str, names: list[str], timeout_s: float) -> tuple[list[Finding], int, str | None]:
+    """Run checks in a process of their own: what they found, how many came to their end, and how the next one died, if so."""
     with tempfile.TemporaryDirectory(prefix="fer_live-doctor-") as folder:
         answers, said = Path(folder) / "answers", Path(folder) / "said"
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        started_s = time.monotonic()
         with open(said, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"fer_live.doctor.{module}", name, str(answers)], stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, env={**os.environ, "PYTHONPATH": path})
+                [sys.executable, "-m", f"fer_live.doctor.{module}", str(answers), *names], stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
             try:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout_s)
+                hung_s = _wait(process, answers, timeout_s)
             finally:
-                ended = process.poll()
-                if ended is None:
+                status = process.poll()
+                if status is None:
                     _kill(process)
-        findings, is_whole = _answers(answers)
-        if is_whole:
-            return findings
+        findings, ended = _answers(answers)
+        if ended == len(names):
+            return findings, ended, None
         text = _last_words(said)
-        if ended != RAISED:
-            reason = f"hung for {time.monotonic() - started_s:.0f} s" if ended is None else _death(ended)
+        if status != RAISED:
+            reason = f"hung for {hung_s:.0f} s" if status is None else _death(status)
             text = f"the check {reason}" + (f" ({text})" if text else "")
-        if "cannot open shared object file" in text:
-            todo = "install the system's package with that library; for OpenCV's libGL.so.1: apt install libgl1 libglib2.0-0"
-        return [*findings, Finding(name.replace("_", " "), WARNING if name in OPTIONAL else FAILURE, text, with_pins(todo))]
+        return findings, ended, text
+
+
+def _wait(process: subprocess.Popen, answers: Path, timeout_s: float) -> float:
+    """Wait until a process ends, or one of its checks takes longer than `timeout_s`; how long the last one took."""
+    ended, started_s = 0, time.monotonic()
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(timeout_s, 0.2))
+            return time.monotonic() - started_s
+        now = _answers(answers)[1]
+        if now > ended:
+            ended, started_s = now, time.monotonic()
+        if time.monotonic() - started_s >= timeout_s:
+            return time.monotonic() - started_s
 
 
 def _kill(process: subprocess.Popen) -> None:
@@ -162,18 +216,20 @@ def _kill(process: subprocess.Popen) -> None:
         process.wait(2)
 
 
-def _answers(path: Path) -> tuple[list[Finding], bool]:
-    """What a check wrote, and whether it came to its end."""
+def _answers(path: Path) -> tuple[list[Finding], int]:
+    """What checks wrote, and how many of them came to their end."""
     findings: list[Finding] = []
+    ended = 0
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
         if line == "end":
-            return findings, True
+            ended += 1
+            continue
         try:
             findings.append(Finding(*json.loads(line)))
         except (ValueError, TypeError):  # cut off while it was written
             break
-    return findings, False
+    return findings, ended
 
 
 def _death(status: int) -> str:
@@ -193,12 +249,12 @@ def _last_words(path: Path) -> str:
     return next((" ".join(line.split())[:500] for line in reversed(lines) if line.strip()), "")
 
 
-def _lines(finding: Finding) -> str:
+def _lines(finding: Finding, more: str = "") -> str:
     def one(text: str) -> str:  # no escape codes, and no line breaks, from a package or a camera's name
         return "".join(c if c.isprintable() else " " for c in text)
 
     todo = f"{'':18}-> {one(finding.todo)}\n" if finding.todo else ""
-    return f"{SIGNS[finding.level]:8}{one(finding.name)}: {one(finding.text)}\n{todo}"
+    return f"{SIGNS[finding.level]:8}{one(finding.name)}: {one(finding.text)}{more}\n{todo}"
 
 
 def _worst(findings: list[Finding]) -> str:

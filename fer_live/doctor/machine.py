@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -30,30 +31,39 @@ SMALL_GB, FULL_GB = 2.0, 0.1
 
 
 class Finding(NamedTuple):
-    """What a check found: its name, one of LEVELS, a line of text, and a line of what to do (empty: nothing)."""
+    """What a check found: its name, one of LEVELS, a line of text, and a line of what to do (empty: nothing).
+
+    seconds: how long the check had run by then, with the imports that it needed first.
+    """
 
     name: str
     level: str
     text: str
     todo: str = ""
+    seconds: float = 0.0
 
 
 Check = Callable[[], Iterator[Finding]]
 
 
 def answer(checks: dict[str, Check], arguments: list[str]) -> int:
-    """Run the check of this name, and write each finding to this file as a line of JSON as soon as it is there; then "end"."""
-    name, path = arguments
-    with open(path, "w", encoding="utf-8") as file:
-        try:
-            for finding in checks[name]():
-                file.write(json.dumps(finding) + "\n")
-                file.flush()  # what comes next may end the process
-        except BaseException as error:  # a broken package may raise anything, SystemExit too; it is told, not hidden
-            place = error.filename if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].filename
-            print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}, raised in {place}", file=sys.stderr)
-            return RAISED
-        file.write("end\n")
+    """Run the checks of these names, and append each finding to a file as a line of JSON as soon as it is there; after the last
+    one of a check, "end". arguments: the file, then the names."""
+    path, *names = arguments
+    with open(path, "a", encoding="utf-8") as file:
+        for name in names:
+            started_s = time.monotonic()
+            try:
+                for finding in checks[name]():
+                    file.write(json.dumps(finding._replace(seconds=round(time.monotonic() - started_s, 2))) + "\n")
+                    file.flush()  # what comes next may end the process
+            except BaseException as error:  # a broken package may raise anything, SystemExit too; it is told, not hidden
+                place = error.filename if isinstance(error, SyntaxError) else \
+                    traceback.extract_tb(error.__traceback__)[-1].filename
+                print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}, raised in {place}", file=sys.stderr)
+                return RAISED
+            file.write("end\n")
+            file.flush()
     return 0
 
 

@@ -12,6 +12,7 @@ from fer_live.types import SourceError
 
 CLASS, DEV = Path("/sys/class/video4linux"), Path("/dev")
 PROBED = 8  # camera numbers to probe on systems other than Linux
+REFUSED = "cannot be queried:"  # begins the reason that stands in place of modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,26 @@ def cameras() -> list[CameraInfo]:
 
 
 def describe_cameras() -> str:
-    """Return the output of `--list-cameras`."""
+    """Return the output of `--list-cameras`: a verdict, then a few lines per camera."""
     found = cameras()
-    if not found:
-        return "no camera found; is one plugged in?"
-    lines = []
+    lines = [_verdict(found)]
     for camera in found:
         lines.append(f"{camera.number}  {camera.name}  {camera.path}".rstrip())
         lines += [f"   {line}" for line in (*camera.links, *camera.modes)]
-    return "\n".join([*lines, f"open one by number, name or path: --source {found[0].number}, --source {found[0].name!r}"])
+    return "\n".join(lines)
+
+
+def _verdict(found: list[CameraInfo]) -> str:
+    """In one line: how many cameras there are, and how to open one."""
+    if not found:
+        return "no camera found: plug one in, or give a file, an address or demo as the source"
+    usable = [camera for camera in found if not any(mode.startswith(REFUSED) for mode in camera.modes)]
+    count = f"{len(found)} camera{'s' * (len(found) > 1)} found"
+    if not usable:
+        return f"{count}, and none can be opened: run python -m fer_live.doctor, which says what to do"
+    refused = f", of which {len(found) - len(usable)} cannot be opened" if len(usable) < len(found) else ""
+    return f"{count}{refused}; open one by number, name or path: {usable[0].number}, {usable[0].name!r}" + (
+        f" or {usable[0].path}" if usable[0].path else "")
 
 
 def camera_number(text: str) -> int | None:
@@ -77,7 +89,7 @@ def _linux(with_modes: bool) -> list[CameraInfo]:
         try:
             modes = _modes_at(path)
         except OSError as error:  # assume that the first node of a device captures
-            modes = [f"cannot be queried: {error.strerror}"] if _first_node(folder) else None
+            modes = [f"{REFUSED} {error.strerror}"] if _first_node(folder) else None
         if modes is not None:  # webcams also have nodes that do not capture
             number = int(folder.name.removeprefix("video"))
             found.append(CameraInfo(number, name, path, links.get(path, ()), tuple(modes) if with_modes else ()))
