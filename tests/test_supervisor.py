@@ -449,7 +449,7 @@ def two_cameras(tmp_path, monkeypatch):
 
 def test_cameras_are_listed_with_names_links_and_modes(two_cameras, capsys):
     assert main(["--list-cameras"]) == 0
-    assert capsys.readouterr().out.splitlines()[:5] == [
+    assert capsys.readouterr().out.splitlines()[1:6] == [
         f"0  HD Webcam  {two_cameras}/video0", f"   {two_cameras}/v4l/by-id/usb-HD-video-index0",
         "   MJPG 1280x720 at 30, 15", "   MJPG 640x480 at 30, 15", "   YUYV 160x120 to 1920x1080"]
     assert [camera.number for camera in devices.cameras()] == [0, 2]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_live.model.paths import named_path
+from fer_live.model.suggest import suggest_names
 from training.commands import (
     ResultsError,
     check_unused,
@@ -67,7 +68,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                              "(default: on CUDA)")
     parser.add_argument("--tensorboard", action="store_true", help="also write the curves to DIR/tensorboard")
     parser.add_argument("--list", action="store_true", help="print the recipes and exit")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     if not (args.list or args.resume or (args.data and args.recipe and args.out)):
         parser.error("give --data, --recipe and --out; or --resume DIR; or --list")
     given = [f"--{name}" for name in FIXED_AT_START if getattr(args, name) != parser.get_default(name)]

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from fer_live.model.device import DeviceError, choose_device
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError
+from fer_live.model.suggest import suggest_names
 from training.__main__ import pretrained_weights
 from training.calibrate import head_truths
 from training.commands import (
@@ -195,7 +196,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="a trained best_model.pt for the change distilled")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--pretrained", default="auto", metavar="auto|timm|none|FILE", help="as in python -m training")
-    return parser.parse_args(arguments)
+    return suggest_names(parser).parse_args(arguments)
 
 
 if __name__ == "__main__":

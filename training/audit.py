@@ -13,6 +13,7 @@ import numpy as np
 
 from fer_live.model.paths import named_path
 from fer_live.model.spec import EMOTIONS
+from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, check_file, failed, start_logging, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="folder of class folders, or fer2013.csv")
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--json", type=Path, help="also write the audit to this file")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     try:
         check_file(args.json)

@@ -20,6 +20,7 @@ from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, EMOTIONS, CheckpointError, ModelSpec
+from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, check_file, failed, load_trained, start_logging, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 from training.faces import read_faces
@@ -130,7 +131,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--flip", action="store_true", help="average each picture and its mirror image, as the app does")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--json", type=Path, help="also write the metrics to this file")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     if args.data and not args.split:
         parser.error("--data needs --split: PublicTest or validation to compare, PrivateTest once for released weights")
     if args.faces and (args.votes or args.split):

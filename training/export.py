@@ -26,6 +26,7 @@ from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
+from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, failed, load_network, start_logging
 
 SUFFIX = ".onnx"
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
     parser.add_argument("--head", choices=ANSWERS, help="the answer that the app shows with it (default: the checkpoint's)")
     parser.add_argument("--out", type=Path, help="output file (default: the model's name with .onnx, in the working folder)")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     out = args.out or Path(args.model.stem + SUFFIX)
     if out.suffix != SUFFIX:

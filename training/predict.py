@@ -19,6 +19,7 @@ from fer_live.model.paths import named_path, shortened
 from fer_live.model.pictures import PictureError, load_picture
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ANSWERS, CheckpointError
+from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, failed, load_network, start_logging
 from training.evaluate import predict_heads
 
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
     parser.add_argument("--head", choices=ANSWERS, help="which answer (default: the one that the app shows)")
     parser.add_argument("--out", type=Path, help="file for the chart (default: IMAGE-prediction.png in the working folder)")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     out = args.out or Path(f"{args.image.stem}-prediction.png")
     if out.suffix.lower() not in CHARTS:

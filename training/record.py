@@ -14,6 +14,7 @@ import torch
 from fer_live.model.checkpoint import read_checkpoint
 from fer_live.model.networks import EmotionNet
 from fer_live.model.spec import ModelSpec
+from fer_live.model.suggest import did_you_mean
 from training.commands import has_types, load_trained
 from training.recipes import RECIPES, Recipe
 from training.roles import TrainingError
@@ -89,7 +90,7 @@ def check_same(folder: Path, state: dict, recipe: Recipe, inputs: dict) -> None:
 def recipe_named(name: str) -> Recipe:
     """The recipe of this name. Raises TrainingError for an unknown name."""
     if name not in RECIPES:
-        raise TrainingError(f"no recipe {name!r:.80}; known recipes: {', '.join(RECIPES)}")
+        raise TrainingError(f"no recipe {name!r:.80}{did_you_mean(name, RECIPES)}; known recipes: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 

@@ -23,6 +23,7 @@ from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.checkpoint import save_checkpoint
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError
+from fer_live.model.suggest import suggest_names
 from training.calibrate import calibrate, check_votes
 from training.commands import ResultsError, check_writable, failed, start_logging, writing_to
 from training.data import DataError, data_sha256, load_dataset
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--faces", type=Path, metavar="FILE.npz", help="also measure on these labeled faces")
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS.parent, help="output folder (default: models/weights)")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     try:
         release(args.run, args.data, args.votes, args.out, args.faces)

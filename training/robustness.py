@@ -17,6 +17,7 @@ from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError, ModelSpec
+from fer_live.model.suggest import suggest_names
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_file, failed, load_trained, start_logging, write_json
 from training.data import DataError, load_dataset
@@ -119,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="PublicTest",
                         help="split to measure; PrivateTest is for released weights only (default: PublicTest)")
     parser.add_argument("--json", type=Path, help="also write the table to this file")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     try:
         check_file(args.json)

@@ -24,6 +24,7 @@ from fer_live.model.checkpoint import save_checkpoint
 from fer_live.model.networks import PLUS, EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError, ModelSpec
+from fer_live.model.suggest import suggest_names
 from training.calibrate import calibrate, check_votes
 from training.commands import ResultsError, check_unused, check_writable, failed, start_logging, write_json, writing_to
 from training.data import DataError, data_sha256, load_dataset
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--logits", action="store_true",
                         help="average the logits instead of the weights: takes the time of all networks")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     try:
         metrics = mix(args.runs, read_shares(args.shares, len(args.runs)), args.data, args.votes, args.out, args.logits)

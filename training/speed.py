@@ -26,6 +26,7 @@ from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.preprocess import normalize
 from fer_live.model.spec import EMOTIONS
+from fer_live.model.suggest import suggest_names
 from training.commands import failed, positive_int, start_logging
 from training.data import DataError, Dataset, load_dataset
 from training.objective import Targets, batch_loss
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=positive_int, default=512, help="pictures per step (default: 512)")
     parser.add_argument("--steps", type=positive_int, default=20, help="number of timed steps (default: 20)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    args = parser.parse_args(arguments)
+    args = suggest_names(parser).parse_args(arguments)
     start_logging()
     try:
         figures = compare(args)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fer_live.analysis.label_sets import LABEL_SETS
 from fer_live.app.config import KioskConfig
+from fer_live.model.suggest import did_you_mean
 from fer_live.screen.words import LANGUAGES
 from fer_live.types import OutputError
 
@@ -101,8 +102,9 @@ def _check_recording(args: argparse.Namespace) -> None:
 def _languages(text: str) -> list[str]:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in LANGUAGES]
+    named = ", ".join(name + did_you_mean(name, LANGUAGES) for name in wrong)
     if wrong or not names:
-        raise argparse.ArgumentTypeError(f"no language {', '.join(wrong) or text!r}; there are: {', '.join(LANGUAGES)}")
+        raise argparse.ArgumentTypeError(f"no language {named or repr(text)}; there are: {', '.join(LANGUAGES)}")
     return list(dict.fromkeys(names))
 
 

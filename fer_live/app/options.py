@@ -18,6 +18,7 @@ from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
 from fer_live.model.device import check_device_name
 from fer_live.model.paths import named_path
 from fer_live.model.spec import ANSWERS
+from fer_live.model.suggest import did_you_mean, suggest_names
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
@@ -26,10 +27,10 @@ SHOW = ("fps", "bars", "help")
 LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
-  python -m fer_live --source clip.mp4 --output out.mp4 --log out.jsonl --no-window
-  python -m fer_live --source picture.jpg --output annotated.png
-  python -m fer_live --source 'photos/*.jpg' --output annotated/
-  python -m fer_live --source demo --max-seconds 20
+  python -m fer_live clip.mp4 --output out.mp4 --log out.jsonl --no-window
+  python -m fer_live picture.jpg --output annotated.png
+  python -m fer_live 'photos/*.jpg' --output annotated/
+  python -m fer_live demo --max-seconds 20
   python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
 keys in the window: q or Esc quits, r records, s saves a picture, n calibrates, b bars, m mirror,
 f full screen, h help"""
@@ -40,12 +41,14 @@ def parse(arguments: list[str] | None) -> Config:
 
     Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
     """
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_intermixed_args(arguments)  # sources may stand before, between and after options
+    if args.sources and args.source:
+        raise OutputError(f"the source is given twice: {args.sources[0]}, and --source {args.source[0]}; leave one out")
     if not args.list_cameras:
         check_device_name(args.device)
         check(args)
     return Config(
-        source=SourceConfig(tuple(args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
+        source=SourceConfig(tuple(args.sources or args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
                             args.frozen_seconds, args.on_camera_lost, args.on_camera_found),
         output=_output_config(args),
         analysis=AnalysisConfig(args.model or DEFAULT_WEIGHTS, args.head, args.device, args.runtime, args.detector,
@@ -73,10 +76,10 @@ def _web_config(args: argparse.Namespace) -> WebConfig | None:
 
 def make_parser() -> argparse.ArgumentParser:
     """All options, in groups."""
-    parser: argparse.ArgumentParser = redact_errors(argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = redact_errors(suggest_names(argparse.ArgumentParser(
         prog="python -m fer_live", description="Real-time facial expression recognition for webcams, files and streams.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-    ))
+    )))
     parser.register("type", Path, named_path)
     _add_source(parser.add_argument_group("source"))
     _add_supervision(parser.add_argument_group("when the camera is lost"))
@@ -95,9 +98,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--source", action="append", type=_not_empty, help="camera number, name or /dev path, video file, picture, folder or "
-        "glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); may be "
-        "given several times: live ones are shown side by side")
+    add("sources", nargs="*", type=_not_empty, metavar="SOURCE", help="camera number, name or /dev path, video file, picture, "
+        "folder or glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); "
+        "several live ones are shown side by side")
+    add("--source", action="append", type=_not_empty, metavar="SOURCE", help="the same as an option, which may be given several "
+        "times")
     add("--list-cameras", action="store_true", help="list cameras and their modes, then exit")
     add("--max-seconds", type=positive, metavar="S", help="stop after S seconds")
 
@@ -210,6 +215,6 @@ def _silence(text: str) -> float:
 def _shown(text: str) -> set[str]:
     names = {name.strip() for name in text.split(",") if name.strip()} - {"none"}
     if names - set(SHOW):
-        wrong = ", ".join(sorted(names - set(SHOW)))
+        wrong = ", ".join(name + did_you_mean(name, SHOW) for name in sorted(names - set(SHOW)))
         raise argparse.ArgumentTypeError(f"cannot show {wrong}; there are: {', '.join(SHOW)}, none")
     return names

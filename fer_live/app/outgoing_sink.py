@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from fer_live.app.config import Config
 from fer_live.app.outgoing_options import make_rule
+from fer_live.model.suggest import did_you_mean
 from fer_live.outgoing.commands import Commands
 from fer_live.outgoing.events import ENTER, HOLD, LEAVE, EventDetector
 from fer_live.outgoing.lsl import Lsl
@@ -51,8 +52,9 @@ def make_receivers(config: Config, labels: tuple[str, ...], source: Source | Non
         known = {*labels, UNSURE}
         for rule in rules:
             if rule.kind == HOLD and rule.label not in known:
-                raise OutputError(f"--on {rule.text}: there is no label {rule.label}; there are: {', '.join(sorted(known))}, "
-                                  f"and {ENTER} and {LEAVE}")
+                raise OutputError(f"--on {rule.text}: there is no label {rule.label}"
+                                  f"{did_you_mean(rule.label, {*known, ENTER, LEAVE})}; there are: "
+                                  f"{', '.join(sorted(known))}, and {ENTER} and {LEAVE}")
         is_storing = config.output.can_write and not config.kiosk  # no visitor has agreed to a snapshot
         made.append(Commands(rules, is_storing=is_storing))
     if asked.webhook:

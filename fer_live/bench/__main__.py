@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fer_live.app.messages import shown
 from fer_live.bench.settings import KINDS, QUICK, Settings
+from fer_live.model.suggest import did_you_mean, suggest_names
 from fer_live.redact import redact, redact_errors
 from fer_live.types import OutputError, SourceError
 
@@ -63,7 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--onnx", type=Path, metavar="FILE", help="its export, for ONNX Runtime (default: the .onnx beside the model, if any)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N, for all but the classifier's table (default: auto)")
     add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with")
-    args = redact_errors(parser).parse_args(arguments)
+    args = redact_errors(suggest_names(parser)).parse_args(arguments)
     if args.only and "peer" in args.only and not args.peer_python:
         parser.error("--only peer needs --peer-python PATH")
     return args
@@ -72,7 +73,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def _kinds(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or set(names) - set(KINDS):
-        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(KINDS)}")
+        hints = "".join(did_you_mean(name, KINDS) for name in names if name not in KINDS)
+        raise argparse.ArgumentTypeError(f"{text!r}{hints}: there are {', '.join(KINDS)}")
     return [kind for kind in KINDS if kind in names]
 
 

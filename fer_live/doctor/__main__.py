@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fer_live.app.messages import shown
 from fer_live.doctor.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
+from fer_live.model.suggest import suggest_names
 from fer_live.redact import redact_errors
 
 logger = logging.getLogger("fer_live")
@@ -107,8 +108,8 @@ def _details(findings: list[Finding], is_verbose: bool) -> str:
     if is_verbose:
         return "".join(_lines(finding, f" [{finding.seconds:.1f} s]") for finding in findings).rstrip("\n")
     wrong = [finding for finding in findings if finding.level != OK]
-    fine = dict.fromkeys(finding.name for finding in findings if finding.level == OK)
-    fine = [name for name in fine if name not in {finding.name for finding in wrong}]
+    not_fine = {finding.name for finding in wrong}
+    fine = [name for name in dict.fromkeys(finding.name for finding in findings) if name not in not_fine]
     return "".join(map(_lines, wrong)) + f"{SIGNS[OK]:8}{', '.join(fine) or 'nothing'} (--verbose says more)"
 
 
@@ -120,7 +121,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         "well, or on stdout instead of the lines")
     parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
                         f"(default: {TIMEOUT_S:.0f})")
-    return redact_errors(parser).parse_args(arguments)
+    return redact_errors(suggest_names(parser)).parse_args(arguments)
 
 
 def _name(text: str) -> str:

@@ -15,6 +15,7 @@ from fer_live.app.options import parse
 from fer_live.app.outgoing_options import check_outgoing
 from fer_live.model.device import DeviceError
 from fer_live.model.paths import exists, one_line
+from fer_live.model.suggest import suggest_names
 from fer_live.redact import HIDDEN, redact, redact_errors
 from fer_live.types import OutputError
 
@@ -53,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, passed = arguments[:cut], arguments[cut + 1 :]
-    parser = redact_errors(argparse.ArgumentParser(
+    parser = redact_errors(suggest_names(argparse.ArgumentParser(
         prog="python -m fer_live.kiosk", description="Starts the kiosk after login, by a systemd user unit.",
         epilog="example: python -m fer_live.kiosk install -- --source 0 --language de,en --operator 'City Museum'",
         usage="%(prog)s install|uninstall [--dry-run] [-- options of python -m fer_live]",
-    ))
+    )))
     parser.add_argument("action", choices=("install", "uninstall"))
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     args = parser.parse_args(own)
@@ -75,10 +76,11 @@ def unit_path() -> Path:
 
 def unit(options: list[str], hide: bool = False) -> str:
     """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
-    if "--source" not in options and not any(option.startswith("--source=") for option in options):
-        options = ["--source", "0", *options]  # a camera that is late is waited for; without a choice the demo would be shown
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
     config = parse(options)
+    if not config.source.names:  # a camera that is late is waited for; without a choice the demo would be shown
+        options[1:1] = ["--source", "0"]
+        config = parse(options)
     check_outgoing(config.outgoing, "live")  # now, rather than at each start
     silent_s = config.source.silent_s or 0.0  # a slow camera must not be taken for a program that hangs
     if hide:

@@ -7,6 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from fer_live.model.suggest import did_you_mean
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,7 +27,7 @@ class DeviceError(ValueError):
 def check_device_name(text: str) -> str:
     """`text` if it can name a device at all; needs no torch. Raises DeviceError."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise DeviceError(f"no device is called {text!r}; there are: {VALID}")
+        raise DeviceError(f"no device is called {text!r}{did_you_mean(text, ('auto', 'cpu', 'cuda'))}; there are: {VALID}")
     return text
 
 

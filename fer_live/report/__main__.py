@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fer_live.app.messages import shown
 from fer_live.model.paths import is_file, is_folder, named_path, one_line
+from fer_live.model.suggest import suggest_names
 from fer_live.redact import redact_errors
 from fer_live.report.compare import comparison_page
 from fer_live.report.session import summarize
@@ -46,7 +47,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
                         "that exists gets a number")
     parser.register("type", Path, named_path)
-    args = redact_errors(parser).parse_args(arguments)
+    args = redact_errors(suggest_names(parser)).parse_args(arguments)
     if (args.log is None) == (args.compare is None):
         parser.error("give a log, or two with --compare A B")
     if args.compare and args.video:

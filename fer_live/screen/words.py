@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fer_live.model.suggest import did_you_mean
 from fer_live.types import OutputError
 
 LANGUAGES = ("en", "de", "fr", "es", "tr", "ja")
@@ -36,7 +37,8 @@ def _read_own(path: Path, known: set[str]) -> dict[str, str]:
         raise OutputError(f"--labels {path}: must be a JSON object of texts such as {{\"happy\": \"joyful\"}}")
     unknown = sorted(set(given) - known)
     if unknown:
-        raise OutputError(f"--labels {path}: unknown keys {', '.join(unknown[:5])}; known: {', '.join(sorted(known))}")
+        named = ", ".join(key + did_you_mean(key, known) for key in unknown[:5])
+        raise OutputError(f"--labels {path}: unknown keys {named}; known: {', '.join(sorted(known))}")
     for key, text in given.items():
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST or not text.isprintable():
             raise OutputError(f"--labels {path}: {key} must be a line of text of at most {LONGEST} characters")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from itertools import islice
 from pathlib import Path
 
 from fer_live.model.paths import one_line, status_of
+from fer_live.model.suggest import did_you_mean
 from fer_live.protocols import Source
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Patience
@@ -21,6 +24,8 @@ from fer_live.types import SourceError
 ADDRESS = re.compile("(rtsps?|https?)://", re.IGNORECASE)
 CHOICES = ("a camera number or name (see --list-cameras), a /dev path, an rtsp:// or http:// URL, a video, an image, a "
            "folder or glob of images, or demo")
+TOOLS = ("bench", "doctor", "kiosk", "report")  # modules with commands of their own, easily taken for subcommands
+LISTED = 10_000  # names of a folder to compare with
 
 
 def open_source(source: str | int | Path, patience: Patience = Patience()) -> Source:  # noqa: B008 (frozen)
@@ -67,9 +72,22 @@ def _source(text: str, patience: Patience) -> Source:
     if status is not None and stat.S_ISDIR(status.st_mode):
         return ImageFiles(sorted(path.iterdir()), text)
     if status is None or not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"no source {text!r}; give {CHOICES}")
+        raise SourceError(f"no source {text!r}{_meant(text) if status is None else ''}; give {CHOICES}")
     if is_picture(path):
         return ImageFiles([path], text)
     if is_webp(path):
         raise SourceError(f"{text} is an animated WebP, which is not supported; convert it to GIF or MP4")
     return VideoFile(path)
+
+
+def _meant(text: str) -> str:
+    """A hint at what there is with nearly that name: a file beside it, the demo, or a command of its own."""
+    if text in TOOLS:
+        return f" (did you mean python -m fer_live.{text}?)"
+    folder, name = os.path.split(text)
+    try:
+        with os.scandir(folder or os.curdir) as found:
+            names = [entry.name for entry in islice(found, LISTED)]
+    except OSError:
+        names = []
+    return did_you_mean(name, names if folder else [*names, "demo"])

@@ -1,0 +1,54 @@
+"""What was probably meant by a name that is not known: for command lines and their messages."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+ALIKE = 0.7  # of difflib's ratio, 0..1; below it, gpu would be taken for cpu
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known name that is most like a word which is none of them; "" where none is much like it."""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=ALIKE)
+    return names[found[0]] if found and word not in names.values() else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """" (did you mean X?)", to stand behind the word; "" where no known name is much like it."""
+    name = nearest(word, known)
+    return f" (did you mean {name}?)" if name else ""
+
+
+def suggest_names(parser: Any) -> Any:
+    """Have the error messages of an ArgumentParser say which option or choice was probably meant; returns the parser."""
+    say, read = parser.error, parser.parse_known_args
+    given: list[str] = []
+
+    def remember(args: Any = None, namespace: Any = None) -> Any:
+        given[:] = given or (sys.argv[1:] if args is None else args)
+        return read(args, namespace)
+
+    parser.parse_known_args = remember
+    parser.error = lambda message: say(message + _meant(message, given, parser))
+    return parser
+
+
+def _meant(message: str, given: list[str], parser: Any) -> str:
+    """What a message of argparse leaves out. given: the words of the command line."""
+    if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+        name = nearest(choice[1], choice[2].replace("'", "").split(", "))
+        return f"; did you mean {name}?" if name else ""
+    if not message.startswith(("unrecognized arguments", "the following arguments are required")):
+        return ""
+    options = [name for action in parser._actions for name in action.option_strings]
+    cut = given.index("--") if "--" in given else len(given)
+    for word in given[:cut]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(option.startswith(name) for option in options) and (found := nearest(name, options)):
+            return f"; for {name}, did you mean {found}?"
+    return ""
