@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -531,13 +532,24 @@ def test_a_server_that_ends_is_not_unseen():
             view.write(np.zeros((4, 4, 3), np.uint8), Analysis(Frame(np.zeros((4, 4, 3), np.uint8), 0, 0.0), ()))
 
 
-def test_the_demo_is_served(untrained):
-    process = subprocess.Popen([sys.executable, "-m", "fer_live", "--source", "demo", "--no-window", "--serve", "0", "--model",
-                                str(untrained)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def test_the_demo_is_served_and_takes_commands(tmp_path):
+    options = ["--source", "demo", "--no-window", "--serve", "0", "--web-controls", "--log", "day.csv", "--language", "de"]
+    process = subprocess.Popen([sys.executable, "-m", "fer_live", *options], cwd=tmp_path, text=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    link = re.compile(r"web view: http://127.0.0.1:(\d+)/\?token=(\S+)")
     try:
-        port = next(int(found[1]) for line in process.stderr if (found := re.search(r"web view: http://127.0.0.1:(\d+)/", line)))
-        wait_for(lambda: get(port, "/healthz")[0] == 200, 30)
-        assert cv2.imdecode(np.frombuffer(get(port, "/snapshot.jpg")[2], np.uint8), cv2.IMREAD_COLOR).shape == (540, 960, 3)
+        found = next(found for line in process.stderr if (found := link.search(line)))
+        port, bearer = int(found[1]), {"Authorization": f"Bearer {found[2]}"}
+        wait_for(lambda: get(port, "/healthz", bearer)[0] == 200, 30)
+        saved = json.loads(get(port, "/commands/snapshot", bearer, "POST")[2])["file"]
+        picture = cv2.imread(str(tmp_path / saved))
+        assert picture is not None and picture.any(), "drawn for the command: nobody looked before"
+        assert cv2.imdecode(np.frombuffer(get(port, "/snapshot.jpg", bearer)[2], np.uint8), cv2.IMREAD_COLOR).shape[1] == 960
+        film = json.loads(get(port, "/commands/record", bearer, "POST")[2])["file"]
+        assert json.loads(get(port, "/healthz", bearer)[2])["recording"] is True
+        assert json.loads(get(port, "/commands/stop", bearer, "POST")[2]) == {"file": film, "recording": False}
+        assert cv2.VideoCapture(str(tmp_path / film)).read()[0]
+        assert get(port, "/log", bearer)[2].startswith(b"frame,time_s,") and b"Gesichter" in get(port, "/", bearer)[2]
     finally:
         process.terminate()
         said = process.communicate(timeout=20)[1]

@@ -53,7 +53,8 @@ def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None, la
             outputs.add_log(Log(folder / log, EMOTIONS, live=True))
         outputs.sinks.append(remote)
         page = PageConfig(language, read_words(language), has_controls=True, has_log=log is not None)
-        with served(host, TOKEN, limits, [Main(outputs)], controls=remote, page=page) as (port, _):
+        with served(host, TOKEN, limits, [Main(outputs)], is_recording=lambda: outputs.view.recording, controls=remote,
+                    page=page) as (port, _):
             wait_for(lambda: get(port, "/healthz", BEARER)[0] == 200)
             yield port, outputs
 

@@ -17,6 +17,7 @@ def malformed(rng: random.Random, port: int) -> bytes:
     noise = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 400)))
     good = f"GET {path} HTTP/1.1\r\n{host}\r\n".encode()
     return rng.choice([
+        lambda: f"POST /commands/{rng.choice(['snapshot', 'stop', '', '..'])} HTTP/1.1\r\n{host}\r\n".encode(),
         lambda: good, lambda: noise, lambda: noise + b"\r\n\r\n", lambda: good[: rng.randrange(1, len(good))],
         lambda: b"GET / HTTP/1.1\r\n" + host.encode() + noise + b"\r\n\r\n",
         lambda: f"{rng.choice(['GE T', 'get', 'BREW', 'PRI', 'CONNECT', chr(0), ''])} {path} HTTP/1.1\r\n{host}\r\n".encode(),

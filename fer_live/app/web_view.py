@@ -24,7 +24,7 @@ from fer_live.web import PageConfig, Place, WebView, take_place
 class Remote:
     """A sink that carries out, at the next picture, what was asked for; stands after `outputs` among the sinks.
 
-    `ask`, `is_recording` and `log` may be used by any thread.
+    `ask` and `log` may be used by any thread.
     """
 
     def __init__(self, outputs: Outputs):
@@ -44,11 +44,6 @@ class Remote:
     def needs_picture(self) -> bool:
         """Whether something waits for the next picture."""
         return bool(self._asked)
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether a recording runs."""
-        return self.outputs.recorder is not None
 
     @property
     def log(self) -> Path | None:
@@ -90,6 +85,7 @@ def add_web_view(config: Config, place: Place, source: Source, outputs: Outputs,
     page = PageConfig(config.screen.languages[0], words, controls is not None, config.output.log is not None)
     view = WebView(place, labels, page, lambda: not getattr(source, "is_lost", False), stale_s=patience(config.source).read_s,
                    forget_s=config.kiosk.idle_s if config.kiosk else None,
-                   more_metrics=outgoing.metrics_text if outgoing else str, controls=controls)
+                   more_metrics=outgoing.metrics_text if outgoing else str, is_recording=lambda: outputs.view.recording,
+                   controls=controls)
     outputs.sinks += [controls] if controls else []
     outputs.sinks.append(stack.enter_context(view))

@@ -31,21 +31,20 @@ class WebView:
     camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
     stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
     forget_s: after so long without a face the last three minutes are forgotten; None: never.
-    more_metrics: what /metrics says besides, in Prometheus' text format. controls: what viewers may do besides looking; needs a
-    place with a token.
+    more_metrics: what /metrics says besides, in Prometheus' text format. is_recording: whether a recording runs.
+    controls: what viewers may do besides looking; needs a place with a token.
     """
 
     def __init__(self, place: Place, labels: tuple[str, ...], page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
                  stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
-                 controls: Controls | None = None):
+                 is_recording: Callable[[], bool] = lambda: False, controls: Controls | None = None):
         if controls is not None and place.token is None:
             raise ValueError("whoever controls a run must know its token")
         self.place, self.limits, self.more_metrics, self.controls = place, limits, more_metrics, controls
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
         self.pages = Pages(page, place)
-        self.feed = Feed(labels, camera_is_up, stale_s, History(labels, forget_s),
-                         lambda: controls is not None and controls.is_recording)
+        self.feed = Feed(labels, camera_is_up, stale_s, History(labels, forget_s), is_recording)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

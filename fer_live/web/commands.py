@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,10 +25,6 @@ class Controls(Protocol):
     """The run, for those who may control it. Any thread may use it."""
 
     @property
-    def is_recording(self) -> bool:
-        """Whether a recording runs."""
-
-    @property
     def log(self) -> Path | None:
         """The log that is being written; None where there is none, or none yet."""
 
@@ -38,10 +34,10 @@ class Controls(Protocol):
 
 
 class Commands:
-    """Answers the requests that change something. controls: None refuses all."""
+    """Answers the requests that change something. controls: None refuses all. is_recording: whether a recording runs."""
 
-    def __init__(self, controls: Controls | None, connections: Connections):
-        self.controls, self.connections = controls, connections
+    def __init__(self, controls: Controls | None, connections: Connections, is_recording: Callable[[], bool]):
+        self.controls, self.connections, self.is_recording = controls, connections, is_recording
         self.rate = Buckets(*connections.limits.commands)
 
     async def carry_out(self, request: web.Request) -> web.Response:
@@ -58,10 +54,11 @@ class Commands:
             return _text(503, "no picture comes from the camera; nothing was done")
         except OutputError as error:
             return _text(500, str(error))
-        return web.json_response({"file": path.name if path else None, "recording": self.controls.is_recording})
+        return web.json_response({"file": path.name if path else None, "recording": self.is_recording()})
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """GET /log: what has been logged so far."""
+        connection = self.connections.open[request.transport]
         path = self.controls.log if self.controls is not None else None
         if path is None:
             return _text(404, "there is no log yet" if self.controls else REFUSED)
@@ -76,7 +73,7 @@ class Commands:
             await answer.prepare(request)
             async for chunk in _chunks(file):
                 await answer.write(chunk)
-                await self.connections.open[request.transport].writable.wait()
+                await connection.writable.wait()
             await answer.write_eof()
         return answer
 

@@ -42,7 +42,7 @@ class Routes:
                  controls: Controls | None = None, more_metrics: Callable[[], str] = str):
         self.feed, self.guard, self.connections, self.more_metrics = feed, guard, connections, more_metrics
         self.pages, self.place, self.files = pages, place, pages.files
-        commands, streams = Commands(controls, connections), Streams(feed, connections)
+        commands, streams = Commands(controls, connections, feed.is_recording), Streams(feed, connections)
         self.reported: set[str] = set()
         self.app = web.Application(middlewares=[self.check], client_max_size=1)
         self.app.on_response_prepare.append(_add_headers)
