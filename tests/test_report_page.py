@@ -77,6 +77,9 @@ def test_a_curve_of_any_length_has_few_bins_and_keeps_its_means():
     assert CURVE_BINS / 2 <= len(means) <= CURVE_BINS
     assert means[0][2][0] == pytest.approx(0.25, abs=1e-3) and means[-1][2][0] == pytest.approx(0.75, abs=1e-3)
     assert means[-1][1] >= 3600
+    curve.coarsen(60)
+    means = list(curve.means())
+    assert 30 <= len(means) <= 60 and means[0][2][0] == pytest.approx(0.25, abs=1e-3) and means[-1][1] >= 3600
 
 
 def test_a_curve_is_broken_where_nobody_was_seen_and_rare_classes_have_none():
@@ -165,6 +168,12 @@ def test_a_long_session_stays_small(tmp_path):
     entries = [{"time_s": i / 5, "faces": [smiling(track, (i * 7 + track * 3) % 10 / 10) for track in range(5)]}
                for i in range(3000)]
     assert len(make_report(write(tmp_path / "a.jsonl", entries)).read_bytes()) < 450_000  # 330,000 measured
+
+
+def test_a_session_of_many_visitors_stays_small(tmp_path):
+    """Sixty people, each for twenty seconds."""
+    entries = [{"time_s": i / 5, "faces": [smiling(i // 100, i % 10 / 10)]} for i in range(6000)]
+    assert len(make_report(write(tmp_path / "a.jsonl", entries)).read_bytes()) < 800_000
 
 
 # ------------------------------------------------------------------------------------------------ comparison

@@ -15,6 +15,7 @@ from fer_live.report.sentences import absences, percent
 from fer_live.report.session import KEPT
 from fer_live.report.totals import Person, Session
 
+POINTS, FEWEST = 1200, 60  # of the curves of all people together, and of one at least: many people must not make a page huge
 FACES, PROBABILITY = "faces", "probability"  # units of the values in a table
 
 
@@ -85,6 +86,8 @@ def people(session: Session, pictures: dict[str, bytes]) -> dict[str, Any]:
     others = len(session.dwells_s) - len(session.people)
     if others:
         note += f" Shown are the {KEPT} people seen longest; the other {others:,} are in the sums."
+    for person in session.people:
+        person.curve.coarsen(max(FEWEST, POINTS // len(session.people)))
     made = [_person(session, person, number, pictures.get(person.name), one_scale)
             for number, person in enumerate(session.people)]
     used = {label for person in session.people for label in person.seconds}

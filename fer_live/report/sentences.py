@@ -49,8 +49,8 @@ def headline(session: Session) -> tuple[str, str]:
     if not found:
         return "No face was seen.", f"{where} there was nobody in view.{lost}"
     unsure = dict(found).get(UNSURE, 0.0)
-    of = "of them" if session.stills else "of the time"
-    unread = f" {unsure:.0%} {of} no expression could be told." if unsure >= SMALL else ""
+    where_unsure = f"For {unsure:.0%} of them" if session.stills else f"{unsure:.0%} of the time"
+    unread = f" {where_unsure} no expression could be told." if unsure >= SMALL else ""
     return _looks(found), f"{where}, {_seen(session)}.{unread}{lost}"
 
 

@@ -24,9 +24,7 @@ class Curve:
         if not classes or weight_s <= 0:
             return
         while (place := int((time_s - self.start_s) / self.bin_s)) >= CURVE_BINS:
-            self.seconds = _halved(self.seconds)
-            self.sums = {name: _halved(values) for name, values in self.sums.items()}
-            self.bin_s *= 2
+            self._halve()
         _grow(self.seconds, place)
         self.seconds[place] += weight_s
         for name, prob in zip(classes, probs, strict=True):
@@ -35,6 +33,16 @@ class Curve:
                 values = self.sums[name] = array("f")
             _grow(values, place)
             values[place] += prob * weight_s
+
+    def _halve(self) -> None:
+        self.seconds = _halved(self.seconds)
+        self.sums = {name: _halved(values) for name, values in self.sums.items()}
+        self.bin_s *= 2
+
+    def coarsen(self, most: int) -> None:
+        """Merge neighboring bins until there are at most `most`."""
+        while len(self.seconds) > most:
+            self._halve()
 
     def means(self) -> Iterator[tuple[float, float, dict[int, float]]]:
         """(start_s, end_s, class -> mean probability 0..1) of each bin in which the face was seen."""
