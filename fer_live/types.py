@@ -136,13 +136,15 @@ class View:
     """What the person at the window has chosen to see. Written by the window's keys, read by the overlay."""
 
     mirror: bool = False
-    fps: bool = True
+    fps: bool = False
     bars: bool = False
     help: bool = False
     badge: str = ""  # a word that stays on the picture, such as DEMO
     recording: bool = False
     quality: str = ""  # what is given up to hold a rate; stands beside the frames a second
     notice: str = ""  # a line about what has gone wrong, until it is put right
+    toast: str = ""  # a line about what was done; shown until `toast_until_s`, a time of time.monotonic()
+    toast_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

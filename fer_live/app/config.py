@@ -61,7 +61,7 @@ class ScreenConfig:
 
     has_window: bool = True
     mirror: bool | None = None  # None: cameras are mirrored, files are not
-    show: frozenset[str] = frozenset({"fps"})
+    show: frozenset[str] = frozenset()
     languages: tuple[str, ...] = ("en",)  # the first is that of the labels; a kiosk's notice is shown in all
     words: Path | None = None  # a file with words of one's own
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.app.config import Config
-from fer_live.app.keys import dead_keys, make_keys
+from fer_live.app.keys import make_keys
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
 from fer_live.app.outputs import Outputs, file_sinks
 from fer_live.app.screen import make_view, screen_words, wants_window
 from fer_live.model.suffixes import PICTURES_WRITTEN
 from fer_live.pipeline import mirrored, run_file
+from fer_live.screen.canvas import Canvas
 from fer_live.screen.overlay import Overlay
+from fer_live.screen.steady import Steadier
 from fer_live.screen.window import Window
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
@@ -39,18 +42,23 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
     words = screen_words(config.screen)
     analyzer = open_analyzer(config.analysis, kind)
     view = make_view(config.screen, config.screen.mirror is True, "")
-    outputs = stack.enter_context(Outputs(view))
+    outputs = stack.enter_context(Outputs(view, words=words))
     sinks = file_sinks(config.output, source, analyzer.labels, stills)
     calibrate = None if stills else partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S)
     keys = make_keys(outputs, stop.set, calibrate, config.output.can_write)
-    draw = Overlay(analyzer.labels, view, words, dead_keys(config.output.can_write, stills)).draw
+    steadier = Steadier(analyzer.labels, words)
+    overlay = Overlay(analyzer.labels, view, words, steadier)
+    named = {*keys, "f", *(["space"] if stills and source.frames > 1 else [])}
+    canvas = Canvas(analyzer.labels, view, words, named, steadier, view.mirror if stills else None)
+    outputs.draw = lambda analysis: overlay.draw(canvas.seen(analysis))
     analyze_all = partial(map, analyzer.analyze_still) if stills else analyzer.analyze_all
     with ExitStack() as opened:
         outputs.sinks += [opened.enter_context(sink) for sink in sinks]
-        screen = opened.enter_context(Window(keys, stop.set)) if has_window else None
+        screen = opened.enter_context(Window(keys, stop.set, canvas)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        run_file(mirrored(source, view), analyze_all, draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen,
-                 pace, 1 if stills else 4, progress=config.log_level <= logging.INFO)
+        frames = mirrored(source, replace(view) if stills else view)  # pictures are read ahead: the key mirrors only what is seen
+        run_file(frames, analyze_all, overlay.draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen, pace,
+                 1 if stills else 4, progress=config.log_level <= logging.INFO)
     if config.analysis.calibrate_s and not analyzer.baseline.learned:
         logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
     written = [summary for sink in sinks if (summary := sink.summary)]

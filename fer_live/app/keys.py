@@ -34,11 +34,6 @@ def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[]
     return {key: act for key, act in keys.items() if can_write or key not in WRITING}
 
 
-def dead_keys(can_write: bool, is_still: bool = False) -> str:
-    """The keys that do nothing in this run, though the help would name them."""
-    return ("" if can_write else WRITING) + ("n" if is_still else "")
-
-
 def toggle(view: View, name: str) -> None:
     """Switch one of the view's choices on or off."""
     setattr(view, name, not getattr(view, name))
@@ -73,14 +68,17 @@ def save_picture(outputs: Outputs) -> None:
 
 
 def snapshot(outputs: Outputs) -> Path | None:
-    """Save the picture as it is shown; returns where it is, None without one. Raises OutputError, after telling it."""
-    if outputs.last is None:
+    """Save the picture that is shown, annotated, in the size of the frames; returns where it is, None without one. Raises
+    OutputError, after telling it."""
+    image = outputs.picture()
+    if image is None:
         return None
     try:
-        path = write_picture(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), outputs.last[0])
+        path = write_picture(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), image)
     except OutputError as error:  # a full disk must not end the show
         outputs.tell("picture not saved", str(error))
         raise
     outputs.view.notice = ""
+    outputs.say("photo_saved", path.name)
     logger.info(f"saved {path}")
     return path

@@ -14,7 +14,7 @@ from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.analysis.detection import ScheduledDetector
 from fer_live.analysis.load_governor import Governor
 from fer_live.app.config import Config
-from fer_live.app.keys import dead_keys, make_keys
+from fer_live.app.keys import make_keys
 from fer_live.app.kiosk import set_up_kiosk
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
@@ -23,7 +23,9 @@ from fer_live.app.screen import make_view, screen_words, wants_window
 from fer_live.app.web_view import add_web_view, open_port
 from fer_live.pipeline import mirrored, run_live
 from fer_live.protocols import Draw, Screen, Source
+from fer_live.screen.canvas import Canvas
 from fer_live.screen.overlay import Overlay
+from fer_live.screen.steady import Steadier
 from fer_live.screen.window import StatusLines, Window
 from fer_live.sinks.microphone import Microphone
 from fer_live.sources.grid import Grid
@@ -39,7 +41,7 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     words = screen_words(config.screen)
     view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "")
     analyzer = open_analyzer(config.analysis, "live")
-    outputs = Outputs(view, lambda path: make_recorder(config.output, path, source.fps, microphone, outputs.tell))
+    outputs = Outputs(view, lambda path: make_recorder(config.output, path, source.fps, microphone, outputs.tell), words)
     stack.enter_context(outputs)
     if microphone is not None:
         microphone.lost = lambda text: outputs.tell("microphone lost", text)
@@ -52,11 +54,13 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     if config.kiosk:
         analyze, draw, screen = set_up_kiosk(config, config.kiosk, analyzer, analyze, words, outputs, stop, stack)
     else:
-        can_write = config.output.can_write
-        keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S), can_write)
-        draw = Overlay(analyzer.labels, view, words, dead_keys(can_write)).draw
+        steadier = Steadier(analyzer.labels, words)
+        draw = outputs.draw = Overlay(analyzer.labels, view, words, steadier).draw
+        keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S),
+                         config.output.can_write)
+        canvas = Canvas(analyzer.labels, view, words, {*keys, "f"}, steadier)
         quiet = config.log_level > logging.INFO
-        screen = stack.enter_context(Window(keys, stop.set)) if has_window else StatusLines(quiet)
+        screen = stack.enter_context(Window(keys, stop.set, canvas)) if has_window else StatusLines(quiet)
     each, started_s, max_seconds = partial(mirrored, view=view), time.monotonic(), config.source.max_seconds
     frames = source.frames(each) if isinstance(source, Grid) else each(source)
     run_live(frames, analyze, draw, outputs.sinks, screen, stop, max_seconds, outputs.failed, presented)

@@ -160,8 +160,8 @@ def _add_view(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--no-window", action="store_true", help="run without a window")
     add("--mirror", action=argparse.BooleanOptionalAction, help="flip left and right (default: cameras yes, files no)")
-    add("--show", type=_shown, default={"fps"}, metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
-        "(default: fps)")
+    add("--show", type=_shown, default=frozenset(), metavar="A,B", help=f"what to draw besides faces: {', '.join(SHOW)} or none "
+        "(default: none)")
 
 
 def _add_web(group: argparse._ArgumentGroup) -> None:

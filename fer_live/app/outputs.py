@@ -18,6 +18,7 @@ from fer_live.kiosk.notify import Heartbeat
 from fer_live.outgoing.sink import Outgoing
 from fer_live.protocols import EventLog, FileSink, Recorder, Sink, Source
 from fer_live.redact import redact
+from fer_live.screen.words import phrase
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
@@ -29,20 +30,25 @@ from fer_live.types import Analysis, OutputError, View
 
 logger = logging.getLogger("fer_live")
 
+TOAST_S = 3.0
 SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
 
 
 class Outputs:
     """The sinks of a run, which come and go while it goes on. It is one of them, since it keeps the last picture.
 
-    open_recorder: makes a recorder for a path; None: nothing is recorded on a key.
+    open_recorder: makes a recorder for a path; None: nothing is recorded on a key. words: of the screen.
+    draw: makes the annotated picture of what is shown, where the sinks' is not what is seen or was not drawn; may be set later.
     A sink that fails in a live run ends, with a line on the picture, on stderr and in the log; the run goes on.
     """
 
-    needs_picture = False  # a snapshot is asked for at the window, which does
+    needs_picture = False  # it draws its own when one is asked for
 
-    def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None):
-        self.view, self.open_recorder = view, open_recorder
+    def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None,
+                 words: dict[str, str] | None = None):
+        self.view, self.open_recorder, self.words = view, open_recorder, words or {}
+        self.draw: Callable[[Analysis], np.ndarray] | None = None
+        self.recording_since_s = 0.0
         self.sinks: list[Sink] = [self]
         self.recorder: Recorder | None = None
         self.log: EventLog | None = None
@@ -58,9 +64,8 @@ class Outputs:
         self._close_log()
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Keep the picture, if there is one, for a snapshot; log what happened since the last one."""
-        if image.size:
-            self.last = image, analysis
+        """Keep what is shown, for a snapshot; log what happened since the last one."""
+        self.last = image, analysis
         self._log_events()
 
     def _log_events(self) -> None:
@@ -95,14 +100,28 @@ class Outputs:
         self._events.append((event, text, time.monotonic()))
         logger.warning(f"{event}: {text}")
 
+    def say(self, key: str, detail: str) -> None:
+        """A line in the window that goes by itself. key: of a phrase."""
+        self.view.toast, self.view.toast_until_s = f"{phrase(self.words, key)}: {detail}", time.monotonic() + TOAST_S
+
+    def picture(self) -> np.ndarray | None:
+        """What is shown now, annotated, in the size of the frames; None where nothing is yet."""
+        if self.last is None:
+            return None
+        image, analysis = self.last
+        return self.draw(analysis) if self.draw else image if image.size else None
+
     def record(self, path: Path) -> None:
         """Begin to record to `path`, with the picture that is shown now if there is one."""
         assert self.open_recorder is not None
         recorder = self.recorder = self.open_recorder(path).__enter__()
         self.sinks.append(recorder)
         self.view.recording, self.view.notice = True, ""
-        if self.last is not None:
-            image, analysis = self.last
+        self.recording_since_s = time.monotonic()
+        self.say("recording_started", recorder.path.name)
+        image = self.picture()
+        if self.last is not None and image is not None:
+            analysis = self.last[1]
             now = replace(analysis, frame=replace(analysis.frame, time_s=time.monotonic()))
             try:
                 recorder.write(image, now)
@@ -115,6 +134,7 @@ class Outputs:
             return None
         recorder, self.recorder = self.recorder, None
         self.view.recording = False
+        self.say("recording_stopped", length(time.monotonic() - self.recording_since_s))
         self._close(recorder, "recording stopped")
         return recorder.path
 
@@ -129,6 +149,13 @@ class Outputs:
             sink.__exit__(None, None, None)
         except OutputError as error:
             self.tell(event, str(error))
+
+
+def length(seconds: float) -> str:
+    """Seconds as 0:07 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[str, ...], stack: ExitStack) -> Outgoing | None:

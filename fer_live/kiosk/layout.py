@@ -15,8 +15,8 @@ import numpy as np
 
 from fer_live.kiosk.notice import Notice
 from fer_live.screen import text
-from fer_live.screen.overlay import LOOK_NEUTRAL
 from fer_live.screen.palette import COLORS, WHITE, Color
+from fer_live.screen.steady import LOOK_NEUTRAL
 from fer_live.types import Analysis, Face, Rates, View
 
 GROUND, CARD, GRAY, RED = (24, 24, 24), (48, 48, 48), (150, 150, 150), (40, 40, 220)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_live.model.cascade import Cascade
 from fer_live.model.yunet import YuNetFaceDetector
-from fer_live.privacy.emoji import draw_emoji
+from fer_live.screen.emoji import draw_emoji
 from fer_live.types import Analysis
 
 MASKS = ("blur", "pixelate", "emoji")

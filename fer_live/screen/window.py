@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -11,44 +12,72 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from fer_live.screen.canvas import Canvas
 from fer_live.screen.display import settle_qt_platform
-from fer_live.screen.x11 import smallest_monitor
+from fer_live.screen.x11 import monitor
 from fer_live.types import Analysis, Rates
 
 logger = logging.getLogger("fer_live")
 
 TITLE = "fer_live"
-LARGEST_WH = 1600, 900  # of a window that opens: several cameras side by side would not fit on a screen
-UNKNOWN_WH = 1280, 720  # the same where the size of the screen cannot be known
-SHARE = 0.9  # of the screen: the rest is for the window's frame and the desktop's bars
+UNKNOWN_WH = 1280, 720  # of a screen that does not tell its size
+SHARE = 0.7  # of the screen, which a window takes when it opens
+LEAST = 160  # pixels of either side
 ESCAPE = 27
 SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
 
 
 class Window:
-    """An OpenCV window; belongs to the main thread. keys: what to do when a key is pressed. quit: also when it is closed."""
+    """An OpenCV window; belongs to the main thread. keys: what to do when a key is pressed. quit: also when it is closed.
 
-    def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None]):
-        self.keys, self.quit = {**keys, "f": self._full_screen, " ": self._skip}, quit
-        self.is_full, self.is_shown, self.is_skipped = False, False, False
+    It draws for itself, in its own size: the annotated picture that others are given is not needed.
+    """
+
+    needs_picture = False
+
+    def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None], canvas: Canvas):
+        self.keys, self.quit, self.canvas = {**keys, "f": self._full_screen, " ": self._skip}, quit, canvas
+        self.is_full, self.is_skipped, self.size_wh = False, False, UNKNOWN_WH
+        self.last: tuple[Analysis, Rates] | None = None  # what is shown
+        self.drawn: tuple[object, ...] = ()  # what it depends on besides
+        self.due_s = float("inf")  # when it must be drawn again
 
     def __enter__(self) -> Window:
         settle_qt_platform()
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
         return self
 
     def __exit__(self, *exception) -> None:
         cv2.destroyAllWindows()
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show one annotated picture (H, W, 3) uint8 BGR."""
-        if not self.is_shown:
-            height, width = image.shape[:2]
-            largest = largest_window()
-            scale = min(1.0, largest[0] / width, largest[1] / height)
-            cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
-            self.is_shown = True
-        cv2.imshow(TITLE, image)
+        """Show what was found in a frame."""
+        if self.last is None:
+            self.size_wh, at = opening(analysis.frame.image.shape[1::-1], monitor())
+            cv2.resizeWindow(TITLE, *self.size_wh)
+            if at is not None:
+                cv2.moveWindow(TITLE, *at)
+        self.last = analysis, rates
+        self._draw()
+
+    def _draw(self) -> None:
+        assert self.last is not None
+        now_s, size_wh = time.monotonic(), self._size()
+        cv2.imshow(TITLE, self.canvas.draw(*self.last, size_wh, now_s))
+        self.drawn, self.due_s = self._state(), self.canvas.changes_s(now_s)
+
+    def _size(self) -> tuple[int, int]:
+        """(w, h) of the inside of the window."""
+        try:
+            w, h = cv2.getWindowImageRect(TITLE)[2:]
+        except cv2.error:  # it is being closed
+            return self.size_wh
+        if w > 0 and h > 0:
+            self.size_wh = w, h
+        return self.size_wh
+
+    def _state(self) -> tuple[object, ...]:
+        return self._size(), dataclasses.astuple(self.canvas.view)
 
     def hold(self, until_s: float, stop: threading.Event) -> None:
         """Keep the picture, answering keys, until this time of time.monotonic(), the space bar, or `stop`."""
@@ -62,8 +91,12 @@ class Window:
         code = typed(cv2.waitKeyEx(wait_ms) if wait_ms else cv2.pollKey())
         if code is not None:
             self.keys.get("esc" if code == ESCAPE else chr(code).lower(), lambda: None)()
-        if self.is_shown and not _is_open():
+        if self.last is None:
+            return
+        if not _is_open():
             self.quit()
+        elif time.monotonic() >= self.due_s or self._state() != self.drawn:
+            self._draw()  # a key or a new size shows at once, also on a picture that stays
 
     def _skip(self) -> None:
         self.is_skipped = True
@@ -73,12 +106,15 @@ class Window:
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN if self.is_full else cv2.WINDOW_NORMAL)
 
 
-def largest_window() -> tuple[int, int]:
-    """(w, h) of the largest window to open, so that all of it is on the screen."""
-    screen = smallest_monitor()
-    if screen is None:
-        return UNKNOWN_WH
-    return min(LARGEST_WH[0], round(SHARE * screen[0])), min(LARGEST_WH[1], round(SHARE * screen[1]))
+def opening(
+    picture_wh: tuple[int, int], screen: tuple[int, int, int, int] | None
+) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """Size (w, h) and place (x, y) of a window that opens for pictures of `picture_wh`: as large as SHARE of the screen, in its
+    middle. screen: x, y, w, h; where it is not known, neither is the place."""
+    x, y, screen_w, screen_h = screen or (0, 0, *UNKNOWN_WH)
+    scale = SHARE * min(screen_w / picture_wh[0], screen_h / picture_wh[1])
+    w, h = max(LEAST, round(scale * picture_wh[0])), max(LEAST, round(scale * picture_wh[1]))
+    return (w, h), (x + (screen_w - w) // 2, y + (screen_h - h) // 2) if screen else None
 
 
 def typed(code: int) -> int | None:

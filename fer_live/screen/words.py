@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 from fer_live.model.suggest import did_you_mean
@@ -20,6 +21,16 @@ def read_words(language: str, own: Path | None = None) -> dict[str, str]:
     """
     words = json.loads(ASSET.read_text(encoding="utf-8"))[language]
     return {**words, **_read_own(own, set(words))} if own else words
+
+
+def phrase(words: dict[str, str], key: str) -> str:
+    """A phrase of the screen; in English where `words` has it not."""
+    return words.get(key) or _english()[key]
+
+
+@cache
+def _english() -> dict[str, str]:
+    return read_words("en")
 
 
 def _read_own(path: Path, known: set[str]) -> dict[str, str]:

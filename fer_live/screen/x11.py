@@ -95,12 +95,12 @@ def _is_blank(window) -> bool:
     return not any(line[i::4].strip(b"\0") for i in range(3))  # the fourth byte is padding
 
 
-def smallest_monitor() -> tuple[int, int] | None:
-    """The (w, h) that fit on each monitor, in pixels; None where that cannot be known."""
+def monitor() -> tuple[int, int, int, int] | None:
+    """Where the primary monitor is, xywh in pixels; None where that cannot be known."""
     if sys.platform == "win32":
         import ctypes
 
-        return ctypes.windll.user32.GetSystemMetrics(0), ctypes.windll.user32.GetSystemMetrics(1)  # of the primary one
+        return 0, 0, ctypes.windll.user32.GetSystemMetrics(0), ctypes.windll.user32.GetSystemMetrics(1)
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -108,12 +108,11 @@ def smallest_monitor() -> tuple[int, int] | None:
 
         server = Display()
         try:
-            sizes = [monitor[2:] for monitor in _monitors(server, server.screen().root)]
+            return _monitors(server, server.screen().root)[0]
         finally:
             server.close()
     except Exception:  # python-xlib is not there, or cannot do or read something: a cautious size serves as well
         return None
-    return min(w for w, _ in sizes), min(h for _, h in sizes)
 
 
 def _monitors(server, root) -> list[tuple[int, int, int, int]]:

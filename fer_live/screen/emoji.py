@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
-YELLOW, DARK, WHITE, RED, BLUE = (64, 205, 255), (40, 40, 60), (255, 255, 255), (70, 70, 200), (230, 180, 90)
-SKINS = {"angry": (60, 110, 240), "disgust": (90, 190, 130), "fear": (225, 190, 150), "sad": (220, 180, 110)}
-ALIASES = {"positive": "happy", "negative": "sad", "surprised": "surprise"}  # names from smaller label sets
+from fer_live.screen.palette import COLORS, WHITE
+from fer_live.types import UNSURE
+
+DARK, RED, BLUE = (40, 40, 60), (70, 70, 200), (240, 215, 160)
+FINE = 4  # an icon is drawn this many times larger, then reduced
 
 
 def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: str) -> None:
     """Draw the emoji for `label` on (H, W, 3) uint8 BGR, in place; unknown labels get one without a mouth. radius: pixels."""
-    label = ALIASES.get(label, label)
     face = _Face(image, center, radius)
     face.disc(0, 0, 1.0, DARK)
-    face.disc(0, 0, 0.95, SKINS.get(label, YELLOW))
-    {"angry": _angry, "disgust": _disgust, "fear": _fear, "happy": _happy, "neutral": _neutral, "sad": _sad,
-     "surprise": _surprise}.get(label, _plain)(face)
+    face.disc(0, 0, 0.95, COLORS.get(label, WHITE))
+    known = {"angry": _angry, "disgust": _disgust, "fear": _fear, "happy": _happy, "neutral": _neutral, "sad": _sad,
+             "surprise": _surprise, "positive": _happy, "negative": _sad, "surprised": _surprise, UNSURE: _unsure}
+    known.get(label, _plain)(face)
+
+
+@lru_cache(64)
+def icon(label: str, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The face of `label`, (side, side, 3) uint8 BGR, and what it covers of each pixel, (side, side, 1) float32 from 0 to 1."""
+    drawn = np.zeros((side * FINE, side * FINE, 3), np.uint8)
+    middle, radius = side * FINE // 2, side * FINE // 2 - 1
+    disc = cv2.circle(np.zeros(drawn.shape[:2], np.uint8), (middle, middle), radius, 255, cv2.FILLED, cv2.LINE_AA)
+    draw_emoji(drawn, (middle, middle), radius, label)
+    small, cover = (cv2.resize(a, (side, side), interpolation=cv2.INTER_AREA) for a in (drawn, disc))
+    return small, cover[..., None].astype(np.float32) / 255
 
 
 class _Face:
@@ -96,6 +111,11 @@ def _surprise(face: _Face) -> None:
     face.wide_eyes(0.12)
     face.brows(-0.62, -0.6)
     face.arc(0, 0.5, 0.2, 0.28, 0, 360, filled=True)
+
+
+def _unsure(face: _Face) -> None:
+    face.eyes()
+    face.line((-0.36, 0.5), (0.36, 0.32))
 
 
 def _plain(face: _Face) -> None:

@@ -1,0 +1,152 @@
+"""What a window shows: the picture as large as it fits, a panel of bars beside it, what the keys do, and what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from fer_live.screen import text
+from fer_live.screen.faces import Faces
+from fer_live.screen.overlay import draw_marks
+from fer_live.screen.palette import WHITE, Color
+from fer_live.screen.panel import MOST_WIDE, Panel
+from fer_live.screen.pen import FIGURE, SMALLEST, Pen, Sprite, chip, plate
+from fer_live.screen.steady import LOOK_NEUTRAL, Shown, Steadier
+from fer_live.screen.words import phrase
+from fer_live.types import Analysis, Rates, View
+
+HINT_S = 6.0  # how long the keys are named at the start
+GROUND: Color = (16, 16, 16)  # of the panel
+PANEL = 0.8  # letters of the panel, in those of the picture
+KEYS = {"q": "key_quit", "r": "key_record", "s": "key_photo", "n": "key_calibrate", "b": "key_bars", "m": "key_mirror",
+        "f": "key_full", "space": "key_next", "h": "key_help"}  # key -> phrase, in the order of the help
+
+
+class Canvas:
+    """Draws a window of any size.
+
+    keys: those of KEYS that do something in this run. steadier: see Overlay. mirrored: whether the frames are, where the view
+    does not decide it: of pictures, which are read ahead, only what is shown is mirrored by the key.
+    """
+
+    def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str], keys: Iterable[str], steadier: Steadier,
+                 mirrored: bool | None = None):
+        self.labels, self.view, self.words, self.steadier, self.mirrored = labels, view, words, steadier, mirrored
+        self.keys = [(key, phrase(words, name)) for key, name in KEYS.items() if key in keys]
+        self.faces, self.panel = Faces(), Panel(labels, words, 11)
+        self.flipped: tuple[Analysis, Analysis] | None = None
+        self.image = np.zeros((0, 0, 3), np.uint8)
+        self.hint_until_s = 0.0
+
+    def seen(self, analysis: Analysis) -> Analysis:
+        """The analysis as the view wants it: mirrored or not."""
+        if self.mirrored is None or self.view.mirror == self.mirrored:
+            return analysis
+        if self.flipped is None or self.flipped[0] is not analysis:
+            self.flipped = analysis, _flipped(analysis)
+        return self.flipped[1]
+
+    def draw(self, analysis: Analysis, rates: Rates, size_wh: tuple[int, int], now_s: float) -> np.ndarray:
+        """The window (H, W, 3) uint8 BGR at a time of time.monotonic(); the next call draws on the same array."""
+        wide, high = size_wh
+        if self.image.shape[:2] != (high, wide):
+            self.image = np.zeros((high, wide, 3), np.uint8)
+        self.hint_until_s = self.hint_until_s or now_s + HINT_S
+        analysis = self.seen(analysis)
+        pen = Pen(size_wh)
+        panel_w = self._fit_panel(size_wh, pen) if self.view.bars else 0
+        picture, scale = self._picture(analysis.frame.image, wide - panel_w)
+        shown = self.steadier(analysis)
+        self.faces.draw(picture, shown, scale, self.view.bars)
+        if panel_w:
+            self._panel(shown, wide - panel_w, pen.gap)
+        draw_marks(picture, self.view, rates)
+        if self.view.help:
+            self._help(pen)
+        if now_s < self.view.toast_until_s:
+            self._bottom([chip(self.view.toast, pen.px)], pen)
+        elif now_s < self.hint_until_s and not self.view.help:
+            self._hint(pen)
+        return self.image
+
+    def changes_s(self, now_s: float) -> float:
+        """When what is shown over the picture changes by itself: a time of time.monotonic(), or infinity."""
+        return min((t for t in (self.view.toast_until_s, self.hint_until_s) if t > now_s), default=float("inf"))
+
+    def _fit_panel(self, size_wh: tuple[int, int], pen: Pen) -> int:
+        """How wide the panel is, in pixels."""
+        px = max(SMALLEST, round(PANEL * pen.px))
+        if self.panel.px != px:
+            self.panel = Panel(self.labels, self.words, px)
+        return min(self.panel.wide + 2 * self.panel.gap, round(MOST_WIDE * size_wh[0]))
+
+    def _picture(self, image: np.ndarray, wide: int) -> tuple[np.ndarray, float]:
+        """Draw the frame as large as it fits into the left of the window, with black margins. Returns that part, its scale."""
+        high = self.image.shape[0]
+        scale = min(wide / image.shape[1], high / image.shape[0])
+        w, h = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        x, y = (wide - w) // 2, (high - h) // 2
+        self.image[:y], self.image[y + h :], self.image[:, :x], self.image[:, x + w :] = 0, 0, 0, 0
+        part = self.image[y : y + h, x : x + w]
+        if scale == 1:
+            part[:] = image
+        else:
+            cv2.resize(image, (w, h), dst=part, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
+        return part, scale
+
+    def _panel(self, shown: list[Shown], x: int, gap: int) -> None:
+        panel, high = self.panel, self.image.shape[0]
+        wide = self.image.shape[1] - x - 2 * panel.gap
+        cv2.rectangle(self.image, (x, 0), (self.image.shape[1], high), GROUND, cv2.FILLED)
+        if not shown:
+            px = text.fit(phrase(self.words, "nobody"), panel.px, wide)
+            text.write(self.image, phrase(self.words, "nobody"), x + panel.gap, gap + panel.row, px, FIGURE)
+        faces = sorted(shown, key=lambda face: face.number)
+        fitting = panel.fits(high - 2 * gap)
+        if len(faces) > fitting:  # the last line says how many more there are
+            fitting = panel.fits(high - 2 * gap - panel.row)
+            text.write(self.image, f"+{len(faces) - fitting}", x + panel.gap, high - gap, panel.px, WHITE)
+        panel.draw(self.image, x + panel.gap, gap, faces[:fitting], wide)
+
+    def _help(self, pen: Pen) -> None:
+        rows = [(key, f"{what}: {phrase(self.words, LOOK_NEUTRAL)}" if key == "n" else what) for key, what in self.keys]
+        names = [_name(key) for key, _ in rows]
+        keys_w = max(text.width(name, pen.px) for name in names) + 2 * pen.gap
+        wide = keys_w + max(text.width(what, pen.px) for _, what in rows) + 3 * pen.gap
+        high = len(rows) * pen.row + 2 * pen.gap
+        x, y = (self.image.shape[1] - wide) // 2, (self.image.shape[0] - high) // 2
+        plate(wide, high, pen.row // 3).lay(self.image, x, y)
+        for i, (name, (_, what)) in enumerate(zip(names, rows, strict=True)):
+            baseline = y + pen.gap + i * pen.row + (pen.row + text.cap_height(pen.px)) // 2
+            text.write(self.image, name, x + 2 * pen.gap, baseline, pen.px, FIGURE)
+            text.write(self.image, what, x + keys_w + 2 * pen.gap, baseline, pen.px, WHITE)
+
+    def _hint(self, pen: Pen) -> None:
+        """The keys at the lower border, as many as there is room for; the help has all of them."""
+        px = max(SMALLEST, round(PANEL * pen.px))
+        keys = [chip(f"{_name(key)}  {what}", px) for key, what in sorted(self.keys, key=lambda entry: entry[0] != "h")]
+        while len(keys) > 1 and sum(key.w + pen.gap for key in keys) > self.image.shape[1] - pen.gap:
+            keys.pop()
+        self._bottom(keys, pen)
+
+    def _bottom(self, chips: list[Sprite], pen: Pen) -> None:
+        """Chips beside each other in the middle of the lower border."""
+        x = (self.image.shape[1] - sum(one.w + pen.gap for one in chips) + pen.gap) // 2
+        for one in chips:
+            one.lay(self.image, max(0, x), self.image.shape[0] - one.h - 2 * pen.gap)
+            x += one.w + pen.gap
+
+
+def _name(key: str) -> str:
+    return key.capitalize()
+
+
+def _flipped(analysis: Analysis) -> Analysis:
+    """The same, left and right exchanged."""
+    frame = replace(analysis.frame, image=cv2.flip(analysis.frame.image, 1))
+    wide = frame.image.shape[1]
+    faces = (replace(face, box=(wide - x2, y1, wide - x1, y2)) for face in analysis.faces for x1, y1, x2, y2 in [face.box])
+    return replace(analysis, frame=frame, faces=tuple(faces))

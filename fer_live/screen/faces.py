@@ -1,0 +1,76 @@
+"""Draws faces on a picture: a box of four corners around each, and a chip beside it that says what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fer_live.screen.palette import COLORS, PLATE, WHITE
+from fer_live.screen.pen import Box, Pen, Sprite, chip, overlap, place
+from fer_live.screen.steady import Shown
+
+ARM, ROUND = 0.2, 0.07  # of a corner and its bend, in sides of the box
+USUAL = 0.23  # side of a face, as a share of the picture's shorter side, from which on its chip has the usual size
+SMALLEST_SHARE = 0.5  # of the usual size of a chip
+BETTER = 0.15  # share of a chip that must be freed for it to change its place
+SHIFT = 4  # binary digits after the point of OpenCV's coordinates
+FAR = 1e8  # what OpenCV still draws, in its coordinates
+TURN = np.linspace(0, np.pi / 2, 4)
+BEND = ROUND * np.stack([1 - np.cos(TURN), 1 - np.sin(TURN)], axis=1)
+CORNERS = (np.concatenate([[[0, ARM]], BEND, [[ARM, 0]]])  # (4, 6, 2) upper left, upper right, lower left, lower right
+           * np.array([[1, 1], [-1, 1], [1, -1], [-1, -1]])[:, None])
+
+
+class Faces:
+    """Draws the faces of one picture after the other; remembers where each chip was, so that it stays there."""
+
+    def __init__(self) -> None:
+        self.spots: dict[int, int] = {}
+
+    def draw(self, image: np.ndarray, shown: Sequence[Shown], scale: float, with_numbers: bool) -> list[Box]:
+        """On (H, W, 3) uint8 BGR, which is the frame times `scale`. Returns what is covered: boxes and chips."""
+        boxes = [tuple(scale * v for v in face.box) for face in shown]
+        taken = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in boxes]
+        for face, box in zip(shown, boxes, strict=True):
+            _corners(image, box, COLORS.get(face.label, WHITE))
+        spots = {}
+        for face, box in zip(shown, boxes, strict=True):
+            sprite = _chip(image, face, box, with_numbers)
+            at, spots[face.track_id] = self._spot(image, face.track_id, box, sprite, taken)
+            sprite.lay(image, at[0], at[1])
+            taken.append(at)
+        self.spots = spots
+        return taken
+
+    def _spot(self, image: np.ndarray, track_id: int, box: tuple[float, ...], sprite: Sprite, taken: list[Box],
+              ) -> tuple[Box, int]:
+        """Where a chip covers least of faces and of other chips: above its face, under it, or shifted; and which of these."""
+        x1, y1, x2, y2 = box
+        gap, size_wh = max(2, sprite.h // 5), (image.shape[1], image.shape[0])
+        above, below, middle = round(y1) - sprite.h - gap, round(y2) + gap, round((x1 + x2 - sprite.w) / 2)
+        corners = [(middle, above), (middle, below), (round(x1), above), (round(x2) - sprite.w, above), (round(x1), below),
+                   (round(x2) - sprite.w, below)]
+        places = [place(size_wh, x, y, sprite.w, sprite.h) for x, y in corners]
+        costs = [sum(overlap(spot, other) for other in taken) for spot in places]
+        best, last = int(np.argmin(costs)), self.spots.get(track_id)
+        if last is not None and costs[last] <= costs[best] + BETTER * sprite.w * sprite.h:
+            best = last
+        return places[best], best
+
+
+def _chip(image: np.ndarray, face: Shown, box: tuple[float, ...], with_numbers: bool) -> Sprite:
+    height, width = image.shape[:2]
+    share = (box[2] - box[0]) / (USUAL * min(height, width * 9 / 16))
+    px = Pen((width, height), min(1.0, max(SMALLEST_SHARE, share))).px
+    return chip(face.word, px, face.label or None, face.figure, face.number if with_numbers else 0)
+
+
+def _corners(image: np.ndarray, box: tuple[float, ...], color: tuple[int, int, int]) -> None:
+    x1, y1, x2, y2 = box
+    line = Pen((image.shape[1], image.shape[0])).line
+    ends = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]])[:, None]
+    points = list(((ends + min(x2 - x1, y2 - y1) * CORNERS) * (1 << SHIFT)).clip(-FAR, FAR).astype(np.int32))
+    cv2.polylines(image, points, False, PLATE, 3 * line, cv2.LINE_AA, SHIFT)
+    cv2.polylines(image, points, False, color, line + 1, cv2.LINE_AA, SHIFT)

@@ -1,0 +1,118 @@
+"""A card for each face: its number, its word, and the bars of its strongest classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from fer_live.screen import text
+from fer_live.screen.palette import COLORS, LIGHTEST_DARK, PLATE, WHITE, Color
+from fer_live.screen.pen import FIGURE, KEPT, Box, Pen, Sprite, chip, overlap, plate
+from fer_live.screen.steady import TOP, Shown
+
+SETTLED_S = 1.0  # how long a side of the picture must be free of faces before the cards go there
+SMALL = 0.84  # of the letters of a bar, in those of the card's word
+MOST_WIDE = 0.42  # of the picture
+
+
+class Panel:
+    """Draws cards with letters of `px` pixels an em. labels: all classes. words: what they are called."""
+
+    def __init__(self, labels: tuple[str, ...], words: dict[str, str], px: int):
+        self.px, self.words = px, words
+        self.small, self.gap, self.row = max(8, round(SMALL * px)), round(0.5 * px), round(1.65 * px)
+        self.step = round(1.6 * self.small)
+        self.names = max(text.width(words.get(name, name), self.small) for name in labels)
+        self.figures = text.width("100%", self.small)
+        self.wide = self.names + self.figures + round(4.5 * px) + 4 * self.gap
+        self.high = self.row + TOP * self.step + self.gap
+
+    def fits(self, high: int) -> int:
+        """How many cards fit into so many pixels."""
+        return max(0, (high + self.gap) // (self.high + self.gap))
+
+    def span(self, count: int) -> int:
+        """How many pixels `count` cards are high."""
+        return count * (self.high + self.gap) - self.gap
+
+    def draw(self, image: np.ndarray, x: int, y: int, shown: Sequence[Shown], wide: int = 0) -> None:
+        """Cards below each other on (H, W, 3) uint8 BGR, from the upper left corner (x, y) on."""
+        wide = wide or self.wide
+        for face in shown:
+            self._card(image, x, y, wide, face)
+            y += self.high + self.gap
+
+    def _card(self, image: np.ndarray, x: int, y: int, wide: int, face: Shown) -> None:
+        plate(wide, self.high, self.gap).lay(image, x, y)
+        chip(face.word, self.px, face.label or None, face.figure, face.number, wide).lay(image, x, y)
+        names = min(self.names, round(0.45 * wide))
+        left, right = 2 * self.gap + names, wide - 2 * self.gap - self.figures
+        for i, (name, length, percent) in enumerate(face.bars):
+            top = y + self.row + i * self.step
+            word, size_wh = self.words.get(name, name), (wide, self.step)
+            _row(word, f"{percent}%", self.small, size_wh, (left, right), self.gap).lay(image, x, top)
+            if length > 0 and left < right:
+                middle, color = top + self.step // 2, COLORS.get(name, WHITE)
+                _bar(image, x + left, x + right, middle, _thick(self.small), min(1.0, length), color)
+
+
+@lru_cache(KEPT)
+def _row(word: str, figure: str, px: int, size_wh: tuple[int, int], groove: tuple[int, int], gap: int) -> Sprite:
+    """A bar's name, its groove from one x to another, and its percentage."""
+    wide, high = size_wh
+    image, baseline = np.full((high, wide, 3), PLATE, np.uint8), (high + text.cap_height(px)) // 2
+    text.write(image, word, gap, baseline, text.fit(word, px, groove[0] - 2 * gap), WHITE)
+    text.write(image, figure, wide - gap - text.width(figure, px), baseline, px, FIGURE)
+    if groove[0] < groove[1]:
+        _bar(image, *groove, high // 2, _thick(px), 1.0, LIGHTEST_DARK)
+    return Sprite(image, 0)
+
+
+def _thick(px: int) -> int:
+    return max(3, round(0.5 * px))
+
+
+def _bar(image: np.ndarray, left: int, right: int, middle: int, thick: int, length: float, color: Color) -> None:
+    """A bar with round ends, `length` (0 to 1) of the way from `left` to `right`."""
+    start, end = left + thick / 2, left + thick / 2 + length * max(0, right - left - thick)
+    points = [(round(16 * start), 16 * middle), (round(16 * end), 16 * middle)]
+    cv2.line(image, points[0], points[1], color, thick, cv2.LINE_AA, 4)
+
+
+class Inset:
+    """Cards inside a picture that has no room beside it, such as a recording: at its right or left border, where no face is.
+
+    They stay on their side, are gone while a face is there, and appear where no face has been for SETTLED_S.
+    """
+
+    def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
+        self.labels, self.words = labels, words
+        self.busy_s: dict[str, float] = {}  # side -> when a face was last there
+        self.side, self.panel = "", Panel(labels, words, 11)
+
+    def draw(self, image: np.ndarray, shown: Sequence[Shown], taken: Sequence[Box], time_s: float) -> None:
+        """On (H, W, 3) uint8 BGR. taken: boxes and chips. time_s: of the frame; one before the last begins anew."""
+        height, width = image.shape[:2]
+        pen = Pen((width, height), 0.75)
+        if pen.px != self.panel.px:
+            self.panel = Panel(self.labels, self.words, pen.px)
+        panel, top = self.panel, 3 * pen.gap + pen.row
+        faces = shown[: panel.fits(height - top - pen.gap)]
+        if not faces or panel.wide > MOST_WIDE * width:
+            return
+        boxes = {side: (x, top, x + panel.wide, top + panel.span(len(faces)))
+                 for side, x in (("right", width - panel.wide - pen.gap), ("left", pen.gap))}
+        is_first = not self.busy_s or time_s < max(self.busy_s.values())
+        if is_first:
+            self.side, self.busy_s = "", dict.fromkeys(boxes, -np.inf)
+        for side, box in boxes.items():
+            if any(overlap(box, other) for other in taken):
+                self.busy_s[side] = time_s
+        free = [side for side in boxes if time_s - self.busy_s[side] >= SETTLED_S]
+        if self.side not in free:
+            self.side = free[0] if free else ""
+        if self.side:
+            panel.draw(image, *boxes[self.side][:2], faces)

@@ -1,0 +1,153 @@
+"""What is shown of each face, made calm enough to look at: its box, its words, its figure and its bars. Only for the screen and
+for pictures of it; logs and crops have what was measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fer_live.screen.words import phrase
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Face
+
+LOOK_NEUTRAL = "look neutral"  # what a face is asked; the key of the phrase in languages.json
+FIGURE_S = 0.34  # the percentage stays at least this long
+DOUBT_S = 1.0  # the two classes that an unsure face hesitates between stay at least this long
+EASE_S = 0.12  # time constant of the bars
+LEAD = 0.03  # by which a class must exceed the one above it to change places
+TOP = 3  # bars
+FORGET_S = 1.0
+# One-Euro filter (Casiez, Roussel and Vogel 2012); lengths are in sides of the box, so that it does not depend on resolution.
+MIN_CUTOFF_HZ, SPEED_CUTOFF_HZ = 1.0, 1.0
+BETA = np.array([6.0, 6.0, 1.5, 1.5])  # of center x, y, width, height: a head moves faster than it grows
+SLACK = np.array([0.025, 0.025, 0.06, 0.06])  # a box stands still until one of these has changed by more
+JUMP = 0.5  # sides between two frames: no motion, but another place
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One face as it is shown."""
+
+    track_id: int
+    number: int  # from 1, the lowest that was free when the face came
+    box: tuple[float, float, float, float]  # xyxy, pixels of the frame
+    label: str  # a class name or UNSURE; "" while it is asked to look neutral
+    word: str  # what to call it, in the screen's language
+    figure: str  # its percentage, or ""
+    bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length from 0 to 1, percentage
+
+
+@dataclass(slots=True)
+class Calm:
+    """What is remembered of one face."""
+
+    number: int
+    time_s: float
+    filtered: np.ndarray  # (4,) center x, y, width, height in pixels
+    speed: np.ndarray  # (4,) of `filtered`, sides a second
+    still: np.ndarray  # (4,) what is shown of `filtered`
+    bars: np.ndarray  # (C,) lengths
+    order: list[int]  # classes, the longest bar first
+    figures: np.ndarray  # (C,) percentages as shown
+    figures_s: float
+    label: str
+    doubt: tuple[int, int] = (0, 0)
+    doubt_s: float = field(default=-math.inf)
+
+
+class Steadier:
+    """Analyses -> faces as they are shown. labels: class names in the order of the probabilities. words: of the screen."""
+
+    def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
+        self.labels, self.words = labels, words
+        self.faces: dict[int, Calm] = {}
+        self.last: tuple[Analysis, list[Shown]] | None = None
+
+    def __call__(self, analysis: Analysis) -> list[Shown]:
+        """The faces of `analysis`, whose frames must come in order; what is asked again is not counted twice."""
+        if self.last is None or self.last[0] is not analysis:
+            time_s = analysis.frame.time_s
+            if analysis.frame.name:  # a picture has nothing to do with those before
+                self.faces.clear()
+            gone = [key for key, calm in self.faces.items() if not 0 <= time_s - calm.time_s <= FORGET_S]
+            for key in gone:
+                del self.faces[key]
+            self.last = analysis, [self._show(face, time_s) for face in analysis.faces]
+        return self.last[1]
+
+    def _show(self, face: Face, time_s: float) -> Shown:
+        calm = self.faces.get(face.track_id)
+        if calm is None:
+            calm = self.faces[face.track_id] = self._begin(face, time_s)
+        else:
+            self._follow(calm, face, time_s)
+        x, y, w, h = calm.still.tolist()
+        bars = tuple((self.labels[i], float(calm.bars[i]), int(calm.figures[i])) for i in calm.order[:TOP])
+        label = "" if face.calibration_s else face.label
+        figure = f"{calm.figures[self.labels.index(label)]}%" if label in self.labels else ""
+        return Shown(face.track_id, calm.number, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, self._word(face, calm),
+                     figure, bars)
+
+    def _word(self, face: Face, calm: Calm) -> str:
+        if face.calibration_s:
+            return f"{phrase(self.words, LOOK_NEUTRAL)} {math.ceil(face.calibration_s)}"
+        if face.label != UNSURE:
+            return self.words.get(face.label, face.label)
+        if face.unsure_because in ("", UNCLEAR):
+            first, second = (self.words.get(self.labels[i], self.labels[i]) for i in calm.doubt)
+            return phrase(self.words, "hard_to_say").replace("{first}", first).replace("{second}", second)
+        return phrase(self.words, f"unsure_{face.unsure_because}")
+
+    def _begin(self, face: Face, time_s: float) -> Calm:
+        taken = {calm.number for calm in self.faces.values()}
+        number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+        measured, order = _measured(face), np.argsort(-face.probs, kind="stable").tolist()
+        return Calm(number, time_s, measured, np.zeros(4), measured.copy(), face.probs.astype(float), order, _percent(face.probs),
+                    time_s, face.label, (order[0], order[1]), time_s)
+
+    def _follow(self, calm: Calm, face: Face, time_s: float) -> None:
+        elapsed_s = time_s - calm.time_s
+        calm.time_s = time_s
+        _follow_box(calm, _measured(face), elapsed_s)
+        calm.bars += (1 - math.exp(-elapsed_s / EASE_S)) * (face.probs - calm.bars)
+        if time_s - calm.figures_s >= FIGURE_S or calm.label != face.label:
+            figures = _percent(face.probs)
+            if (figures != calm.figures).any():
+                calm.figures, calm.figures_s = figures, time_s
+        calm.label = face.label
+        for a in range(len(calm.order) - 1, 0, -1):  # one pass from below: the strongest rises at once, others one place a frame
+            below, above = calm.order[a], calm.order[a - 1]
+            if face.probs[below] > face.probs[above] + LEAD:
+                calm.order[a - 1 : a + 1] = below, above
+        if time_s - calm.doubt_s >= DOUBT_S:
+            first, second = np.argsort(-face.probs, kind="stable")[:2].tolist()
+            if {first, second} != set(calm.doubt):
+                calm.doubt, calm.doubt_s = (first, second), time_s
+
+
+def _measured(face: Face) -> np.ndarray:
+    x1, y1, x2, y2 = face.box
+    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+
+
+def _percent(probs: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(100 * probs), int)
+
+
+def _follow_box(calm: Calm, measured: np.ndarray, elapsed_s: float) -> None:
+    """Move the box that is shown: filtered, and only as far as it has left its slack."""
+    side = max(1.0, float(calm.filtered[2:].mean()))
+    step = (measured - calm.filtered) / side
+    if elapsed_s <= 0 or np.abs(step[:2]).max() > JUMP:
+        calm.filtered, calm.still, calm.speed = measured, measured.copy(), np.zeros(4)
+        return
+    calm.speed += _share(SPEED_CUTOFF_HZ, elapsed_s) * (step / elapsed_s - calm.speed)
+    calm.filtered = calm.filtered + side * step * _share(MIN_CUTOFF_HZ + BETA * np.abs(calm.speed), elapsed_s)
+    off, slack = calm.filtered - calm.still, SLACK * side
+    calm.still = calm.still + np.sign(off) * np.maximum(0.0, np.abs(off) - slack)
+
+
+def _share(cutoff_hz, elapsed_s: float):
+    """How much of a step a low-pass filter of the first order takes."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * elapsed_s))
