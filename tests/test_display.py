@@ -114,37 +114,39 @@ def test_a_server_that_speaks_another_language_is_no_display(monkeypatch, answer
 @pytest.mark.parametrize("platform", ["wayland", "wayland-egl;nothing", "xcb", "wayland;xcb"])
 def test_a_qt_platform_that_opencv_has_not_does_not_end_the_process(locked, platform):
     """Desktops under Wayland set it for all programs."""
-    code = ("from fer_live.screen.window import Window; w = Window({}, print); w.__enter__(); w.__exit__(); print('closed')")
+    code = ("from fer_live.screen.window import Window; w = Window({}, print, None); w.__enter__(); w.__exit__(); "
+            "print('closed')")
     status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]), QT_QPA_PLATFORM=platform)
     assert status == 0 and "closed" in said, said
     assert ("using xcb" in said) == ("xcb" not in platform)
 
 
 @needs_xvfb
-@pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (640, 480)])
-def test_a_window_opens_no_larger_than_the_screen(locked, size_wh):
+@pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (640, 480), (596, 336)])
+def test_a_window_opens_in_the_middle_at_seventy_percent_of_the_screen(locked, size_wh):
+    """A small picture is enlarged, a large one reduced; what is drawn has the window's own size."""
     code = f"""if True:
         import cv2, numpy as np
+        from fer_live.screen.canvas import Canvas
+        from fer_live.screen.steady import Steadier
         from fer_live.screen.window import TITLE, Window
-        with Window({{}}, print) as w:
-            for _ in range(5):
-                w.show(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), None, None)
+        from fer_live.types import NO_PICTURE, Analysis, Frame, Rates, View
+        canvas = Canvas((), View(), {{}}, "", Steadier((), {{}}))
+        with Window({{}}, print, canvas) as w:
+            for i in range(5):
+                w.show(NO_PICTURE, Analysis(Frame(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), i, i), ()), Rates())
                 w.poll(50)
-            print("size", *cv2.getWindowImageRect(TITLE)[2:])"""
+            print("rect", *cv2.getWindowImageRect(TITLE), *canvas.image.shape[1::-1])"""
     status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]))
     assert status == 0, said
-    w, h = map(int, next(line for line in said.splitlines() if line.startswith("size")).split()[1:])
-    assert w <= 0.91 * 1366 and h <= 0.91 * 768
-    assert w / h == pytest.approx(size_wh[0] / size_wh[1], rel=0.02)
-    if size_wh == (640, 480):
-        assert (w, h) == size_wh
+    x, y, w, h, drawn_w, drawn_h = map(int, next(line for line in said.splitlines() if line.startswith("rect")).split()[1:])
+    assert max(w / 1366, h / 768) == pytest.approx(0.7, abs=0.005) and w / h == pytest.approx(size_wh[0] / size_wh[1], rel=0.02)
+    assert abs(2 * x + w - 1366) <= 2 and abs(2 * y + h - 768) <= 2 and (w, h) == (drawn_w, drawn_h)
 
 
-def test_where_the_screen_is_not_known_the_window_is_small_enough_for_most(monkeypatch):
-    monkeypatch.setattr(window, "smallest_monitor", lambda: None)
-    assert window.largest_window() == (1280, 720)
-    monkeypatch.setattr(window, "smallest_monitor", lambda: (3840, 2160))
-    assert window.largest_window() == (1600, 900)
+def test_where_the_screen_is_not_known_the_window_is_small_enough_for_most():
+    assert window.opening((1920, 1080), None) == ((896, 504), None)
+    assert window.opening((640, 480), (1920, 0, 2560, 1440)) == ((1344, 1008), (2528, 216)), "on the monitor on the right"
 
 
 @needs_xvfb

@@ -33,6 +33,11 @@ def screenshot(display) -> np.ndarray:
     return np.asarray(ImageGrab.grab(xdisplay=display).convert("RGB"))
 
 
+def inside(display) -> np.ndarray:
+    """The window: in the middle, 70% of the screen."""
+    return screenshot(display)[175:725, 211:1189]
+
+
 def start(display, folder, *arguments):
     code = "import sys; from fer_live.__main__ import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, text=True,
@@ -83,10 +88,10 @@ def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
     process = start(display, tmp_path, "--source", "demo", "--model", untrained)
     try:
         wait_for(lambda: screenshot(display).any(), "a window")
-        wait_for(lambda: (screenshot(display)[:720, :1280].std(axis=2) > 20).mean() > 0.05, "a picture in color")
-        plain = screenshot(display)
-        key(display, "h")  # the help panel darkens the upper left corner
-        wait_for(lambda: screenshot(display)[60:300, 15:200].mean() < 0.75 * plain[60:300, 15:200].mean(), "help")
+        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color")
+        plain = inside(display)
+        key(display, "h")  # a dark panel at the left
+        wait_for(lambda: inside(display)[180:380, 20:160].mean() < 0.75 * plain[180:380, 20:160].mean(), "help")
         key(display, "h", "Left", "Up", "Right", "Next", "F1", "shift")  # their codes end in Q, R, S, V, ...
         assert process.poll() is None and not list(tmp_path.iterdir()), "only letters quit, record and save"
         key(display, "b", "m", "s", "r")
@@ -97,7 +102,8 @@ def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
     finally:
         process.kill()
     assert process.returncode == 0 and "Traceback" not in said
-    assert len(list(tmp_path.glob("*.png"))) == 1
+    (picture,) = tmp_path.glob("*.png")
+    assert cv2.imread(str(picture)).shape == (720, 1280, 3), "in the size of the camera, not of the window"
     import av
 
     with av.open(str(next(tmp_path.glob("*.mp4")))) as container:
@@ -148,3 +154,26 @@ def test_pictures_in_the_window_end_after_max_seconds(display, tmp_path, untrain
         process.kill()
     assert process.returncode == 0 and "Traceback" not in said, said
     assert 0.5 < time.monotonic() - started < 50
+
+
+def test_keys_work_on_a_picture_that_stays(display, tmp_path, untrained, portrait):
+    """Bars, help and mirror show at once, without a new frame."""
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(portrait[:288], (512, 288)))
+    process = start(display, tmp_path, "--source", tmp_path / "a.png", "--model", untrained, "--max-seconds", "90")
+    try:
+        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color")
+        time.sleep(7)  # the hint of the start is gone
+        plain = inside(display)
+        for name in "bhm":
+            key(display, name)
+            wait_for(lambda: (inside(display) != plain).any(axis=2).mean() > 0.05, f"{name} shows", 10)
+            key(display, name)
+            wait_for(lambda: (inside(display) == plain).all(), f"{name} goes again", 10)
+        key(display, "s")
+        wait_for(lambda: len(list(tmp_path.glob("*.png"))) == 2, "a photo", 10)
+        wait_for(lambda: (inside(display)[-80:] != plain[-80:]).any(), "it is said", 10)
+        key(display, "q")
+        said = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in said

@@ -100,9 +100,10 @@ class Outputs:
         self._events.append((event, text, time.monotonic()))
         logger.warning(f"{event}: {text}")
 
-    def say(self, key: str, detail: str) -> None:
+    def say(self, key: str, detail: str = "") -> None:
         """A line in the window that goes by itself. key: of a phrase."""
-        self.view.toast, self.view.toast_until_s = f"{phrase(self.words, key)}: {detail}", time.monotonic() + TOAST_S
+        words = phrase(self.words, key)
+        self.view.toast, self.view.toast_until_s = f"{words}: {detail}" if detail else words, time.monotonic() + TOAST_S
 
     def picture(self) -> np.ndarray | None:
         """What is shown now, annotated, in the size of the frames; None where nothing is yet."""
@@ -118,7 +119,7 @@ class Outputs:
         self.sinks.append(recorder)
         self.view.recording, self.view.notice = True, ""
         self.recording_since_s = time.monotonic()
-        self.say("recording_started", recorder.path.name)
+        self.say("recording_started")
         image = self.picture()
         if self.last is not None and image is not None:
             analysis = self.last[1]

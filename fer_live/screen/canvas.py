@@ -63,13 +63,15 @@ class Canvas:
         self.faces.draw(picture, shown, scale, self.view.bars)
         if panel_w:
             self._panel(shown, wide - panel_w, pen.gap)
-        draw_marks(picture, self.view, rates)
+        low = high
+        if taken := draw_marks(picture, self.view, rates):
+            low = (high + picture.shape[0]) // 2 - taken
         if self.view.help:
             self._help(pen)
         if now_s < self.view.toast_until_s:
-            self._bottom([chip(self.view.toast, pen.px)], pen)
+            self._bottom([chip(self.view.toast, pen.px)], wide - panel_w, low, pen.gap)
         elif now_s < self.hint_until_s and not self.view.help:
-            self._hint(pen)
+            self._bottom(self._hint(wide - panel_w, pen), wide - panel_w, low, pen.gap)
         return self.image
 
     def changes_s(self, now_s: float) -> float:
@@ -115,29 +117,29 @@ class Canvas:
         rows = [(key, f"{what}: {phrase(self.words, LOOK_NEUTRAL)}" if key == "n" else what) for key, what in self.keys]
         names = [_name(key) for key, _ in rows]
         keys_w = max(text.width(name, pen.px) for name in names) + 2 * pen.gap
-        wide = keys_w + max(text.width(what, pen.px) for _, what in rows) + 3 * pen.gap
+        wide = keys_w + max(text.width(what, pen.px) for _, what in rows) + 4 * pen.gap
         high = len(rows) * pen.row + 2 * pen.gap
-        x, y = (self.image.shape[1] - wide) // 2, (self.image.shape[0] - high) // 2
+        x, y = 2 * pen.gap, (self.image.shape[0] - high) // 2
         plate(wide, high, pen.row // 3).lay(self.image, x, y)
         for i, (name, (_, what)) in enumerate(zip(names, rows, strict=True)):
             baseline = y + pen.gap + i * pen.row + (pen.row + text.cap_height(pen.px)) // 2
             text.write(self.image, name, x + 2 * pen.gap, baseline, pen.px, FIGURE)
             text.write(self.image, what, x + keys_w + 2 * pen.gap, baseline, pen.px, WHITE)
 
-    def _hint(self, pen: Pen) -> None:
-        """The keys at the lower border, as many as there is room for; the help has all of them."""
+    def _hint(self, wide: int, pen: Pen) -> list[Sprite]:
+        """The keys, as many as there is room for; the help has all of them."""
         px = max(SMALLEST, round(PANEL * pen.px))
         keys = [chip(f"{_name(key)}  {what}", px) for key, what in sorted(self.keys, key=lambda entry: entry[0] != "h")]
-        while len(keys) > 1 and sum(key.w + pen.gap for key in keys) > self.image.shape[1] - pen.gap:
+        while len(keys) > 1 and sum(key.w + pen.gap for key in keys) > wide - pen.gap:
             keys.pop()
-        self._bottom(keys, pen)
+        return keys
 
-    def _bottom(self, chips: list[Sprite], pen: Pen) -> None:
-        """Chips beside each other in the middle of the lower border."""
-        x = (self.image.shape[1] - sum(one.w + pen.gap for one in chips) + pen.gap) // 2
+    def _bottom(self, chips: list[Sprite], wide: int, low: int, gap: int) -> None:
+        """Chips beside each other above y = `low`, in the middle of the first `wide` pixels."""
+        x = max(0, (wide - sum(one.w + gap for one in chips) + gap) // 2)
         for one in chips:
-            one.lay(self.image, max(0, x), self.image.shape[0] - one.h - 2 * pen.gap)
-            x += one.w + pen.gap
+            one.lay(self.image, x, low - one.h - 2 * gap)
+            x += one.w + gap
 
 
 def _name(key: str) -> str:

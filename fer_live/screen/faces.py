@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from fer_live.screen.palette import COLORS, PLATE, WHITE
+from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 from fer_live.screen.pen import Box, Pen, Sprite, chip, overlap, place
 from fer_live.screen.steady import Shown
 
@@ -34,7 +34,7 @@ class Faces:
         boxes = [tuple(scale * v for v in face.box) for face in shown]
         taken = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in boxes]
         for face, box in zip(shown, boxes, strict=True):
-            _corners(image, box, COLORS.get(face.label, WHITE))
+            _corners(image, box, COLORS.get(face.label, WHITE), _pen(image, box).line)
         spots = {}
         for face, box in zip(shown, boxes, strict=True):
             sprite = _chip(image, face, box, with_numbers)
@@ -61,15 +61,17 @@ class Faces:
 
 
 def _chip(image: np.ndarray, face: Shown, box: tuple[float, ...], with_numbers: bool) -> Sprite:
+    return chip(face.word, _pen(image, box).px, face.label or None, face.figure, face.number if with_numbers else 0)
+
+
+def _pen(image: np.ndarray, box: tuple[float, ...]) -> Pen:
     height, width = image.shape[:2]
     share = (box[2] - box[0]) / (USUAL * min(height, width * 9 / 16))
-    px = Pen((width, height), min(1.0, max(SMALLEST_SHARE, share))).px
-    return chip(face.word, px, face.label or None, face.figure, face.number if with_numbers else 0)
+    return Pen((width, height), min(1.0, max(SMALLEST_SHARE, share)))
 
 
-def _corners(image: np.ndarray, box: tuple[float, ...], color: tuple[int, int, int]) -> None:
+def _corners(image: np.ndarray, box: tuple[float, ...], color: Color, line: int) -> None:
     x1, y1, x2, y2 = box
-    line = Pen((image.shape[1], image.shape[0])).line
     ends = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]])[:, None]
     points = list(((ends + min(x2 - x1, y2 - y1) * CORNERS) * (1 << SHIFT)).clip(-FAR, FAR).astype(np.int32))
     cv2.polylines(image, points, False, PLATE, 3 * line, cv2.LINE_AA, SHIFT)

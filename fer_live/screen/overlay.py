@@ -42,8 +42,9 @@ class Overlay:
         return image
 
 
-def draw_marks(image: np.ndarray, view: View, rates: Rates | None) -> None:
-    """What concerns the whole picture: badge, frames a second, that it is recorded, what has gone wrong."""
+def draw_marks(image: np.ndarray, view: View, rates: Rates | None) -> int:
+    """What concerns the whole picture: badge, frames a second, that it is recorded, what has gone wrong. Returns how many
+    pixels at the lower border that takes."""
     height, width = image.shape[:2]
     pen = Pen((width, height))
     corner = [view.badge] if view.badge else []
@@ -56,10 +57,11 @@ def draw_marks(image: np.ndarray, view: View, rates: Rates | None) -> None:
         mark = _record_mark(pen.px)
         x, y, _, _ = place((width, height), width - mark.w - pen.gap, pen.gap, mark.w, mark.h)
         mark.lay(image, x, y)
-    if view.notice:
-        lines = _lines(view.notice, pen.px, max(8 * pen.px, width - 5 * pen.gap))
-        for i, line in enumerate(lines):
-            chip(line, pen.px).lay(image, pen.gap, height - pen.gap - (len(lines) - i) * (pen.row + pen.gap // 2))
+    lines = _lines(view.notice, pen.px, max(8 * pen.px, width - 5 * pen.gap)) if view.notice else []
+    step = pen.row + pen.gap // 2
+    for i, line in enumerate(lines):
+        chip(line, pen.px).lay(image, pen.gap, height - pen.gap - (len(lines) - i) * step)
+    return len(lines) * step
 
 
 @lru_cache(4)

@@ -14,6 +14,7 @@ from fer_live.screen.pen import FIGURE, KEPT, Box, Pen, Sprite, chip, overlap, p
 from fer_live.screen.steady import TOP, Shown
 
 SETTLED_S = 1.0  # how long a side of the picture must be free of faces before the cards go there
+VISIBLE = 0.005  # length from which on a bar is drawn
 SMALL = 0.84  # of the letters of a bar, in those of the card's word
 MOST_WIDE = 0.42  # of the picture
 
@@ -25,9 +26,9 @@ class Panel:
         self.px, self.words = px, words
         self.small, self.gap, self.row = max(8, round(SMALL * px)), round(0.5 * px), round(1.65 * px)
         self.step = round(1.6 * self.small)
-        self.names = max(text.width(words.get(name, name), self.small) for name in labels)
+        self.names = max(text.width(words.get(name, name), self.small) for name in labels) if labels else 0
         self.figures = text.width("100%", self.small)
-        self.wide = self.names + self.figures + round(4.5 * px) + 4 * self.gap
+        self.wide = self.names + self.figures + round(5.5 * px) + 4 * self.gap
         self.high = self.row + TOP * self.step + self.gap
 
     def fits(self, high: int) -> int:
@@ -54,7 +55,7 @@ class Panel:
             top = y + self.row + i * self.step
             word, size_wh = self.words.get(name, name), (wide, self.step)
             _row(word, f"{percent}%", self.small, size_wh, (left, right), self.gap).lay(image, x, top)
-            if length > 0 and left < right:
+            if length >= VISIBLE and left < right:
                 middle, color = top + self.step // 2, COLORS.get(name, WHITE)
                 _bar(image, x + left, x + right, middle, _thick(self.small), min(1.0, length), color)
 

@@ -42,11 +42,12 @@ class Sprite:
     def lay(self, image: np.ndarray, x: int, y: int) -> None:
         """Onto (H, W, 3) uint8 BGR with the upper left corner at (x, y); what lies outside is cut off."""
         rows = slice(max(0, y), max(0, min(image.shape[0], y + self.h)))
-        for start, end in ((0, self.edge), (self.edge, self.w - self.edge), (self.w - self.edge, self.w)):
+        a, b = self.edge, self.w - self.edge
+        for start, end, is_solid in ((0, a, False), (a, b, True), (b, self.w, False)):
             x1, x2 = max(0, x + start), min(image.shape[1], x + end)
             if x1 < x2 and rows.start < rows.stop:
                 inner, part = (slice(rows.start - y, rows.stop - y), slice(x1 - x, x2 - x)), image[rows, x1:x2]
-                if start == self.edge:
+                if is_solid:
                     part[:] = self.image[inner]
                 else:
                     cv2.add(cv2.multiply(part, self.keep[inner], scale=1 / 255), self.ink[inner], dst=part)

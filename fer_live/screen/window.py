@@ -37,7 +37,7 @@ class Window:
 
     def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None], canvas: Canvas):
         self.keys, self.quit, self.canvas = {**keys, "f": self._full_screen, " ": self._skip}, quit, canvas
-        self.is_full, self.is_skipped, self.size_wh = False, False, UNKNOWN_WH
+        self.is_full, self.is_skipped, self.was_open, self.size_wh = False, False, False, UNKNOWN_WH
         self.last: tuple[Analysis, Rates] | None = None  # what is shown
         self.drawn: tuple[object, ...] = ()  # what it depends on besides
         self.due_s = float("inf")  # when it must be drawn again
@@ -91,11 +91,11 @@ class Window:
         code = typed(cv2.waitKeyEx(wait_ms) if wait_ms else cv2.pollKey())
         if code is not None:
             self.keys.get("esc" if code == ESCAPE else chr(code).lower(), lambda: None)()
-        if self.last is None:
-            return
-        if not _is_open():
+        is_open = _is_open()
+        if self.was_open and not is_open:
             self.quit()
-        elif time.monotonic() >= self.due_s or self._state() != self.drawn:
+        self.was_open = is_open
+        if is_open and self.last is not None and (time.monotonic() >= self.due_s or self._state() != self.drawn):
             self._draw()  # a key or a new size shows at once, also on a picture that stays
 
     def _skip(self) -> None:
