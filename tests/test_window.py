@@ -161,7 +161,7 @@ def test_keys_work_on_a_picture_that_stays(display, tmp_path, untrained, portrai
     cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(portrait[:288], (512, 288)))
     process = start(display, tmp_path, "--source", tmp_path / "a.png", "--model", untrained, "--max-seconds", "90")
     try:
-        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color")
+        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color", 120)
         time.sleep(7)  # the hint of the start is gone
         plain = inside(display)
         for name in "bhm":
