@@ -40,6 +40,7 @@ class Watched:
     """A sink that notes what is written to it, and whether that was after its end. fails: at which picture."""
 
     def __init__(self, fails=None):
+        self.path = Path("o.mp4")
         self.fails, self.written, self.is_closed, self.late = fails, 0, False, 0
 
     def __enter__(self):
