@@ -17,13 +17,14 @@ from fer_live.__main__ import main
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import ScheduledDetector
 from fer_live.analysis.tracker import FaceTracker
-from fer_live.model import yunet
+from fer_live.model import yunet_network
 from fer_live.model.both import BothFaceDetector, face_detectors, united
 from fer_live.model.detections import DETECTORS, Detections
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.preprocess import UPRIGHT, crop_faces
 from fer_live.model.spec import CheckpointError, ModelSpec
-from fer_live.model.yunet import SHA256, WEIGHTS, YuNetFaceDetector
+from fer_live.model.yunet import YuNetFaceDetector
+from fer_live.model.yunet_network import SHA256, WEIGHTS
 from fer_live.privacy.masks import Mask
 from fer_live.types import Analysis, Frame
 
@@ -60,11 +61,11 @@ def test_a_missing_or_damaged_network_is_one_clear_error(tmp_path, monkeypatch, 
     path = tmp_path / "face.onnx"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(yunet, "WEIGHTS", path)
-    yunet._weights.cache_clear()
+    monkeypatch.setattr(yunet_network, "WEIGHTS", path)
+    yunet_network._weights.cache_clear()
     with pytest.raises(CheckpointError, match=r"face\.onnx.* install the program again, or use --detector haar"):
         YuNetFaceDetector()
-    yunet._weights.cache_clear()
+    yunet_network._weights.cache_clear()
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.4, 4.0])
@@ -126,6 +127,48 @@ def test_a_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
         expected = crop_faces(tilted(portrait, 0), upright.boxes, spec, upright.rolls)[0].ravel()
         plain = crop_faces(image, found.boxes, spec)[0].ravel()
         assert np.corrcoef(crop, expected)[0, 1] > 0.7 > np.corrcoef(plain, expected)[0, 1] + 0.2
+
+
+def dim(image):
+    noise = np.random.default_rng(0).normal(0, 4, image.shape)
+    return np.clip(cv2.GaussianBlur(image, (0, 0), 2.0) * 0.1 + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("degrees", [-45, 45])
+@pytest.mark.parametrize("name", ["yunet", "both"])
+def test_a_tilted_face_in_dim_light_is_found(portrait, name, degrees):
+    found = face_detectors(name, 0.14, 0.06)[0].detect(dim(tilted(portrait, degrees)))
+    assert len(found) == 1 and overlap(found.boxes[0], MIDDLE) > 0.6 and math.isclose(found.rolls[0], degrees, abs_tol=15)
+
+
+def test_a_turned_look_that_shows_another_face_turns_nothing(monkeypatch):
+    """Hair, shoulder and face together look like a larger face that lies on its side."""
+    detector, level = YuNetFaceDetector(), detections([100, 100, 200, 200])
+    level.scores[:] = 0.6
+
+    def look(around, degrees=0.0):
+        return level if not degrees else Detections(np.array([[60, 80, 220, 240]], np.int32), level.landmarks, np.float32([0.9]))
+
+    monkeypatch.setattr(detector, "_look", look)
+    assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
+
+
+def test_a_turned_look_that_shows_the_face_worse_turns_nothing(monkeypatch):
+    detector, level = YuNetFaceDetector(), detections([100, 100, 200, 200])
+    level.scores[:] = 0.9
+
+    def look(around, degrees=0.0):  # a closer look lacks what is around the face, and so sees less
+        return Detections(level.boxes + (1 if degrees else 0), level.landmarks, np.float32([0.8 if degrees else 0.5]))
+
+    monkeypatch.setattr(detector, "_look", look)
+    assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
+
+
+@pytest.mark.parametrize("name", ["yunet", "both"])
+def test_a_picture_shows_a_tilted_face_beside_an_upright_one(portrait, name):
+    image = np.hstack([portrait, dim(tilted(portrait, 45))])
+    boxes = face_detectors(name, 0.1, 0.1)[1].detect(image).boxes
+    assert len(boxes) == 2 and max(overlap(box, np.add(MIDDLE, (512, 0, 512, 0))) for box in boxes) > 0.5
 
 
 def test_a_roll_turns_the_crop_and_a_small_or_unknown_one_changes_nothing(portrait):

@@ -197,14 +197,14 @@ def test_a_blind_detector_and_a_confused_model_are_found(monkeypatch):
 
 
 def test_a_damaged_yunet_is_found(tmp_path, monkeypatch):
-    from fer_live.model import yunet
+    from fer_live.model import yunet_network
 
     path = tmp_path / "face.onnx"
-    path.write_bytes(yunet.WEIGHTS.read_bytes()[:-1])
-    monkeypatch.setattr(yunet, "WEIGHTS", path)
-    yunet._weights.cache_clear()
+    path.write_bytes(yunet_network.WEIGHTS.read_bytes()[:-1])
+    monkeypatch.setattr(yunet_network, "WEIGHTS", path)
+    yunet_network._weights.cache_clear()
     haar, second = probes.detectors()
-    yunet._weights.cache_clear()
+    yunet_network._weights.cache_clear()
     assert haar.level == OK and second.level == FAILURE and "SHA-256" in second.text and "install" in second.todo
 
 

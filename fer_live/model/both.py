@@ -76,7 +76,7 @@ def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tu
     if name != "yunet":  # finer steps find each face more often
         haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbors=5)]
     if name != "haar":
-        yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE)]
+        yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE, thorough=True)]
     if haar and yunet:
         return BothFaceDetector(haar[0], yunet[0]), BothFaceDetector(haar[1], yunet[1])
     return (haar[0], haar[1]) if haar else (yunet[0], yunet[1])

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-
 import cv2
 import numpy as np
 
-from fer_live.model import WEIGHTS as FOLDER
 from fer_live.model.detections import Detections, same_face
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import square_part
-from fer_live.model.spec import CheckpointError
+from fer_live.model.yunet_network import OVERLAP, YuNetNetwork
 
-WEIGHTS = FOLDER / "face_detection_yunet_2023mar.onnx"
-SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 # Pixels of the smallest face in the picture that is searched. With fewer, scores fall: of 300 difficult faces 24 find 0.78 and
 # 32 find 0.84; 24 are a third of the pixels of 40. They do where other faces are known: it is the routine.
 BASE, ROUTINE_BASE = 40, 24
 LARGEST = 320  # pixels; the network finds no larger face, so that a picture with more is searched in a quarter of the size too
 MOST_PIXELS = 8_000_000  # that are searched at once: the network's memory grows with them
-KEPT_PIXELS = 1_000_000  # a network that has searched more is not kept, for it holds their memory
-MOST_SIZES = 8  # of pictures for which networks are kept
-SMALLEST = 16  # pixels; a side below which no picture is searched
-OVERLAP = 0.3  # of two hits beyond which they are one face
 
 # A score falls with a tilt: upright faces have 0.9, at 45 degrees about 0.6. And the landmarks follow only a fifth of a tilt. So
 # the tilt of a face is found by turning the picture: the score is highest where the face is upright.
@@ -33,10 +23,15 @@ MIN_SCORE = 0.55  # of a face, as it is
 STILL_MIN_SCORE = 0.7  # the same in a picture that stands alone: a false face there cannot be told by its not coming back
 TURNED_SCORE = 0.7  # the same of one that is upright only in a turned picture: more looks see more that is not there
 NEAR_SCORE = 0.55  # the same where a face is known to be
-CANDIDATE = 0.3  # of a hit that is looked at more closely, turned
 MOST_TURNED = 8  # that are, in one picture
 TURN, FARTHEST = 30, 60  # degrees between two trials, and to either side
 LEVEL = 12  # degrees up to which a face is level: the tilt found is off by 4 to 9, and the network does not mind as much
+# A face seen turned is the one of the hit only if its box is like the hit's and its score not lower: hair, a shoulder and a face
+# together, turned, look like another, larger face.
+SAME_SIZE, SAME_PLACE, WORSE = 1.4, 0.35, 0.05
+# Far from upright a dim face has no hit at all. So the whole picture is searched turned as well: in pictures that stand alone
+# always, in live video in less detail, and only where nobody upright is found.
+SEARCH_TURN = 40
 
 LOOK, LOOK_SIDE = 1.6, 64  # a closer look takes a square of so many sides of the box, brought to so many pixels
 # From a hit to the square that Haar's cascade, and so FER2013's crops, have around the same face: its side in roots of the area
@@ -73,12 +68,13 @@ class YuNetFaceDetector:
 
     min_face: side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side. In pictures
     of over 8 million pixels the smallest face that is found grows with the picture.
-    min_score: 0 to 1, of a hit that counts. Raises CheckpointError if the network's file is missing or damaged.
+    min_score: 0 to 1, of a hit that counts. thorough: whether tilted faces are searched for beside others that were found.
+    Raises CheckpointError if the network's file is missing or damaged.
     """
 
-    def __init__(self, min_face: float = MIN_FACE, min_score: float = MIN_SCORE):
-        self.min_face, self.min_score = min_face, min_score
-        self._idle = {(LOOK_SIDE, LOOK_SIDE): [_network((LOOK_SIDE, LOOK_SIDE))]}  # networks by the size of their pictures
+    def __init__(self, min_face: float = MIN_FACE, min_score: float = MIN_SCORE, thorough: bool = False):
+        self.min_face, self.min_score, self.thorough = min_face, min_score, thorough
+        self.network = YuNetNetwork((LOOK_SIDE, LOOK_SIDE))
 
     def detect(self, image: np.ndarray, side: int | None = None, upright: np.ndarray = NONE) -> Detections:
         """(H, W, 3) uint8 BGR -> the faces, their boxes inside the picture. side: as for `HaarFaceDetector`.
@@ -87,16 +83,29 @@ class YuNetFaceDetector:
         others are searched for less thoroughly."""
         height, width = image.shape[:2]
         smallest = self.min_face if self.min_face >= 1 else max(1.0, self.min_face * (side or min(height, width)))
-        scale = min(1.0, (ROUTINE_BASE if len(upright) else BASE) / smallest, (MOST_PIXELS / (width * height)) ** 0.5)
+        most = (MOST_PIXELS / (width * height)) ** 0.5
+        scale = min(1.0, (ROUTINE_BASE if len(upright) else BASE) / smallest, most)
         rows = [self._search(image, scale)]
         while scale * min(height, width) > LARGEST:
             scale /= 4
             rows.append(self._search(image, scale))
-        hits = _detections(_singled(np.concatenate(rows)), image.shape)
+        faces = self._faces(image, np.concatenate(rows), smallest, self.min_score, upright)
+        if self.thorough or not (len(upright) or (np.abs(faces.rolls) < LEVEL).any()):
+            scale = min(1.0, (BASE if self.thorough else ROUTINE_BASE) / smallest, most / 2, LARGEST / min(height, width))
+            rows = [self._search(image, scale, degrees) for degrees in (-SEARCH_TURN, SEARCH_TURN)]
+            faces = Detections.joined([faces, self._faces(image, np.concatenate(rows), smallest, TURNED_SCORE)]).singled()
+        return faces
+
+    def _faces(
+        self, image: np.ndarray, rows: np.ndarray, smallest: float, least: float, upright: np.ndarray = NONE
+    ) -> Detections:
+        """Those of the hits, rows (N, 15), that are faces of at least `smallest` pixels, each once. least: score of a hit that
+        counts as it is. upright: see `detect`."""
+        hits = _detections(_singled(rows), image.shape)
         hits = hits[hits.boxes[:, 2] - hits.boxes[:, 0] >= smallest]
         faces, turned = Detections.joined([]), 0
         for i in range(len(hits)):
-            hit, is_sure = hits[[i]], hits.scores[i] >= self.min_score
+            hit, is_sure = hits[[i]], hits.scores[i] >= max(least, self.min_score)
             if any(same_face(hit.boxes[0], box) for box in upright):
                 is_sure = True
             elif turned < MOST_TURNED:
@@ -120,8 +129,13 @@ class YuNetFaceDetector:
 
     def _upright(self, around: _Around, hit: Detections) -> Detections:
         """The face of one hit with the box, the landmarks and the score that it has when it is seen upright; the hit, if no turn
-        shows it better."""
-        looks = {degrees: self._look(around, degrees) for degrees in (-TURN, 0, TURN)}
+        shows it as well."""
+
+        def look(degrees: float) -> Detections | None:
+            face = self._look(around, degrees)
+            return face if face is not None and _alike(face.boxes[0], hit.boxes[0]) else None
+
+        looks = {degrees: look(degrees) for degrees in (-TURN, 0, TURN)}
 
         def score(degrees: int) -> float:
             face = looks.get(degrees)
@@ -130,14 +144,14 @@ class YuNetFaceDetector:
         best = max(looks, key=score)
         while 0 < abs(best) < FARTHEST:
             farther = best + TURN if best > 0 else best - TURN
-            looks[farther] = self._look(around, farther)
+            looks[farther] = look(farther)
             if score(farther) <= score(best):
                 break
             best = farther
         below, above = score(best - TURN), score(best + TURN)
         roll = best + TURN / 2 * (above - below) / max(1e-3, 2 * score(best) - below - above)  # the top of a parabola
-        face = self._look(around, roll) if abs(roll) > LEVEL else looks[0]
-        if face is None:
+        face = look(roll) if abs(roll) > LEVEL else looks[0]
+        if face is None or face.scores[0] < hit.scores[0] - WORSE:
             return hit
         return Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
 
@@ -145,7 +159,7 @@ class YuNetFaceDetector:
         """The face nearest to the middle of the square that is looked at, in the picture turned against the clock by `degrees`;
         None if none is near. Boxes and landmarks are those in the picture as it is."""
         part, back = around.turned(degrees)
-        rows = self._run(part)
+        rows = self.network.run(part)
         side = LOOK_SIDE / LOOK  # of the box
         ways = np.abs(rows[:, :2] + rows[:, 2:4] / 2 - LOOK_SIDE / 2).max(1, initial=0) / side
         lengths = rows[:, 2:4].mean(1) / side
@@ -156,54 +170,42 @@ class YuNetFaceDetector:
         rows[:, 4:14] = cv2.transform(rows[:, 4:14].reshape(1, 5, 2), back).reshape(1, 10)
         return _detections(rows, around.shape)
 
-    def _search(self, image: np.ndarray, scale: float) -> np.ndarray:
-        """Rows (N, 15) of the hits in the picture reduced by `scale`, in pixels of the full one."""
+    def _search(self, image: np.ndarray, scale: float, degrees: float = 0.0) -> np.ndarray:
+        """Rows (N, 15) of the hits in the picture reduced by `scale` and turned against the clock by `degrees`, in pixels of the
+        full one as it is; of a box that was turned the sides are kept."""
         height, width = image.shape[:2]
         size_wh = max(1, round(width * scale)), max(1, round(height * scale))
         if scale < 1:
             image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale >= 0.5 else cv2.INTER_LINEAR)
-        rows = self._run(image)
+        if degrees:
+            image, back = _turned(image, degrees)
+        rows = self.network.run(image)
+        if degrees:
+            centers = rows[:, :2] + rows[:, 2:4] / 2
+            points = np.concatenate([centers[:, None], rows[:, 4:14].reshape(-1, 5, 2)], axis=1)
+            points = points @ back[:, :2].T + back[:, 2]
+            rows[:, :2], rows[:, 4:14] = points[:, 0] - rows[:, 2:4] / 2, points[:, 1:].reshape(-1, 10)
+            rows = rows[(rows[:, :2] >= 0).all(1) & (rows[:, :2] + rows[:, 2:4] <= size_wh).all(1)]  # others see the gray corners
         rows[:, :14:2] *= width / size_wh[0]
         rows[:, 1:14:2] *= height / size_wh[1]
         return rows
 
-    def _run(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> rows (N, 15) float32: x, y, width, height, five landmarks x, y, score; the surest first."""
-        height, width = image.shape[:2]
-        if min(height, width) < SMALLEST:
-            return np.empty((0, 15), np.float32)
-        if len(self._idle) > MOST_SIZES and (width, height) not in self._idle:
-            self._idle = {}
-        # A network serves one thread at a time; append and pop are atomic. It serves pictures of one size only: after others it
-        # has returned hits of score 1 and any place.
-        idle = self._idle.setdefault((width, height), [])
-        try:
-            network = idle.pop()
-        except IndexError:  # all are at work in other threads
-            network = _network((width, height))
-        rows = network.detect(np.ascontiguousarray(image))[1]
-        if width * height <= KEPT_PIXELS:
-            idle.append(network)
-        if rows is None:
-            return np.empty((0, 15), np.float32)
-        rows = rows[np.isfinite(rows).all(1) & (np.abs(rows[:, :14]).max(1) < 4 * max(width, height))]
-        return np.asarray(rows[np.argsort(-rows[:, 14], kind="stable")])
+def _turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """All of a picture turned against the clock, gray around it, and the matrix (2, 3) that leads back to its pixels."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    size = np.ceil(np.abs(matrix[:, :2]) @ [width, height])
+    matrix[:, 2] += (size - [width, height]) / 2  # type: ignore[arg-type]  # the stubs say integers, it is float64
+    turned = cv2.warpAffine(image, matrix, (int(size[0]), int(size[1])), borderValue=(128, 128, 128))
+    return turned, np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
-def _network(size_wh: tuple[int, int]) -> cv2.FaceDetectorYN:
-    return cv2.FaceDetectorYN.create("onnx", _weights(), np.empty(0, np.uint8), size_wh, CANDIDATE, OVERLAP, 5000)
-
-
-@functools.cache
-def _weights() -> np.ndarray:
-    """The bytes of the network's file, (L,) uint8, once they are known to be those that were measured."""
-    try:
-        content = WEIGHTS.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {WEIGHTS} ({error.strerror}): install the program again, or use --detector haar")
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise CheckpointError(f"{WEIGHTS} is damaged (its SHA-256 is wrong): install the program again, or use --detector haar")
-    return np.frombuffer(content, np.uint8)
+def _alike(box: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two boxes (4,) can be one face, seen level and turned."""
+    side = float(other[2] - other[0])
+    ratio = (box[2] - box[0]) / side
+    way = np.abs(box[:2] + box[2:] - other[:2] - other[2:]).max() / 2
+    return bool(1 / SAME_SIZE < ratio < SAME_SIZE and way < SAME_PLACE * side)
 
 
 def _detections(rows: np.ndarray, shape: tuple[int, ...]) -> Detections:
