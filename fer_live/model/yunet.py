@@ -195,7 +195,7 @@ def _turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     size = np.ceil(np.abs(matrix[:, :2]) @ [width, height])
-    matrix[:, 2] += (size - [width, height]) / 2  # type: ignore[arg-type]  # the stubs say integers, it is float64
+    matrix[:, 2] += (size - [width, height]) / 2
     turned = cv2.warpAffine(image, matrix, (int(size[0]), int(size[1])), borderValue=(128, 128, 128))
     return turned, np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
