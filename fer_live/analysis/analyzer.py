@@ -18,15 +18,16 @@ of a file at once (see `lookahead`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from fer_live.analysis import lookahead
+from fer_live.analysis import lookahead, sampling
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
 from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector, for_new_video
@@ -148,7 +149,7 @@ class Analyzer:
         Raises TypeError or ValueError for what is no frame or picture."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec
-        located = locate(frame, self.still_detector, FaceTracker(confirm_hits=1), spec)
+        located = locate(frame, partial(detect, self.still_detector), FaceTracker(confirm_hits=1), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
         probs = both.reshape(2, -1, both.shape[1]).mean(0)  # (M, 7)
         smoother, baseline, reduction = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
@@ -164,10 +165,17 @@ class Analyzer:
 
     def _follow(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         with self._alone():
-            yield from lookahead.analyze_all(frames, self._locate, self.classifier, self._name, self.analyze_still)
+            yield from lookahead.analyze_all(frames, self._locate_all, self.classifier, self._name, self.analyze_still)
 
     def _locate(self, frame: Frame) -> Located:
-        return locate(frame, self.detector, self.tracker, self.classifier.spec)
+        return locate(frame, partial(detect, self.detector), self.tracker, self.classifier.spec)
+
+    def _locate_all(self, frames: Iterable[Frame]) -> Iterator[Located]:
+        if not (isinstance(self.detector, ScheduledDetector) and self.detector.every >= sampling.STEP):
+            yield from map(self._locate, frames)
+            return
+        for frame, found in sampling.detect_all(frames, self.detector):
+            yield locate(frame, lambda *_, found=found: found, self.tracker, self.classifier.spec)
 
     def _name(self, located: Located, probs: np.ndarray) -> Analysis:
         with self._stepping:
@@ -204,8 +212,16 @@ class Located:
     ended: tuple[Ended, ...] = ()  # faces that are followed no longer
 
 
-def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: ModelSpec) -> Located:
-    """Find the faces, follow them and cut them out.
+def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
+    """The faces in one frame. is_anew: it has nothing to do with those before."""
+    if is_anew and isinstance(detector, ScheduledDetector):
+        detector.forget()
+    return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
+                         detector.detect(frame.image))
+
+
+def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: FaceTracker, spec: ModelSpec) -> Located:
+    """Find the faces, follow them and cut them out. find: gives the faces of a frame, as `detect`.
 
     A followed face is seen mirrored every other time. Smoothed over time that gives the mean of both views, which is the better
     answer (see models/README.md), for the price of one.
@@ -215,10 +231,7 @@ def locate(frame: Frame, detector: FaceDetector, tracker: FaceTracker, spec: Mod
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
         return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
-    if is_anew and isinstance(detector, ScheduledDetector):
-        detector.forget()
-    found = Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
-                          detector.detect(frame.image))
+    found = find(frame, is_anew)
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
     begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)

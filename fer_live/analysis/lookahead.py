@@ -25,10 +25,10 @@ MOST_BYTES = 64 << 20  # that frames of a batch may hold: three times as many wa
 
 
 def analyze_all(
-    frames: Iterable[Frame], locate: Callable[[Frame], Located], classify: Classifier,
+    frames: Iterable[Frame], locate_all: Callable[[Iterable[Frame]], Iterable[Located]], classify: Classifier,
     name: Callable[[Located, np.ndarray], Analysis], analyze_still: Callable[[Frame], Analysis],
 ) -> Iterator[Analysis]:
-    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate` is called by a thread of
+    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` is called by a thread of
     its own, a few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
     groups = grouped(frames, FEWEST)
     first = next(groups, [])
@@ -37,7 +37,7 @@ def analyze_all(
         next(groups, None)  # raises the error, if there was one
         return
     size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
-    located = map(locate, chain(first, chain.from_iterable(groups)))
+    located = locate_all(chain(first, chain.from_iterable(groups)))
     with Prefetch(with_beginnings(located, classify.spec, size), 2 * size) as ahead:
         for group in grouped(ahead, size):
             probs = classify(np.concatenate([one.crops for one in group]))  # (M of all frames, 7)

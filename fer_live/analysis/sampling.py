@@ -1,0 +1,196 @@
+"""Files: faces are searched for in every third frame. In between, boxes are interpolated where the searches before and after
+agree, and searched for where they do not: the next frames of a file are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector
+from fer_live.model.detections import Detections, same_face
+from fer_live.types import Frame
+
+STEP = 3  # frames from one search to the next
+LONGER = 1.5  # from one search of the whole picture to the next, beside a live video: who has come is followed back
+WAITING = 2 * STEP  # frames between them while no face is known, or one is missed
+AGREE = 0.6  # overlap (IoU) of a face's boxes in two searches from which on the frames in between are not searched
+MOST_BYTES = 64 << 20  # that waiting frames may hold
+
+
+@dataclass
+class Looked:
+    """A frame with the faces that are known of it, by the number of each face: one detection."""
+
+    frame: Frame
+    faces: dict[int, Detections] = field(default_factory=dict)
+
+
+def detect_all(frames: Iterable[Frame], detector: ScheduledDetector) -> Iterator[tuple[Frame, Detections]]:
+    """The frames in order, each with its faces; up to a dozen frames late. An error of `frames` is raised after them."""
+    sampled, stream, error = SampledDetector(detector), iter(frames), None
+    while error is None:
+        try:
+            frame = next(stream)
+        except Exception as caught:  # also the end; what waits comes before it
+            error = caught
+            break
+        yield from sampled.take(frame)
+    yield from sampled.finish()
+    if not isinstance(error, StopIteration):
+        raise error
+
+
+class SampledDetector:
+    """Does the work of `detector` in frames that may wait. For each video its own.
+
+    The whole picture is searched as a ScheduledDetector does, less often; who is found there is followed back through the frames
+    since the search before, and so is seen sooner than live.
+    """
+
+    def __init__(self, detector: ScheduledDetector):
+        self.searcher, self.every = detector.searcher, round(LONGER * detector.every)
+        self.known: dict[int, Known] = {}
+        self.block: list[Looked] = []  # frames that wait; the last one was searched
+        self.between: list[Looked] = []  # since then
+        self.age = 0  # frames since the last search of the whole picture
+        self.new: set[int] = set()  # who was first seen in the last search
+        self.next_number = 0
+        self.last: Frame | None = None
+
+    def take(self, frame: Frame) -> Iterator[tuple[Frame, Detections]]:
+        """Take the next frame; gives those about which nothing more will be known."""
+        last, self.last = self.last, frame
+        if last and (frame.is_slate or frame.segment != last.segment or frame.time_s < last.time_s
+                     or frame.image.shape != last.image.shape or frame.tiles != last.tiles):
+            yield from self.finish()
+        if frame.is_slate:
+            yield frame, Detections.joined([])
+            return
+        self.between.append(Looked(frame))
+        room = MOST_BYTES // frame.image.nbytes
+        if not self.block or len(self.between) >= min(STEP, room):
+            yield from self._search(min(self.every, room))
+
+    def finish(self) -> Iterator[tuple[Frame, Detections]]:
+        """Give what waits, and forget where faces were."""
+        if self.between:
+            yield from self._search(self.every)
+        yield from map(_given, self.block)
+        self.known, self.block, self.new = {}, [], set()
+
+    def _search(self, every: int) -> Iterator[tuple[Frame, Detections]]:
+        """Search the newest frame, fill in those before it, and give the ones that are complete."""
+        looked, was_whole = self.between[-1], self.age == 0
+        self.age += len(self.between)
+        is_waiting = not self.known or any(face.misses for face in self.known.values())
+        again: dict[int, Detections] = {}
+        is_whole = not self.block or self.age >= (min(every, WAITING) if is_waiting else every)
+        if not is_whole:
+            again = self._near(looked.frame, {number: face.box for number, face in self.known.items()})
+            is_whole = any(number not in again and not face.misses for number, face in self.known.items())
+        if is_whole:
+            self.age, looked.faces = 0, self._whole(looked.frame, again)
+        else:
+            looked.faces = {number: one for number, one in again.items() if not _is_among(one, again, number)}
+        new = looked.faces.keys() - self.known.keys()
+        self._remember(looked.faces, again, len(self.between))
+        before, self.block, self.between = len(self.block), [*self.block, *self.between], []
+        if before:
+            self._fill(before - 1, len(self.block) - 1, new)
+            for number in self.new & looked.faces.keys():
+                if all(number in one.faces for one in self.block[before:]):  # a false face does not come back each time
+                    self._follow(number, self.block[before - 1].faces[number], range(before - 2, -1, -1))
+        self.new = new
+        if was_whole and before:
+            done, self.block = self.block[: before - 1], self.block[before - 1 :]
+            yield from map(_given, done)
+
+    def _near(self, frame: Frame, boxes: dict[int, np.ndarray]) -> dict[int, Detections]:
+        """The faces that are found again near these boxes."""
+        if not boxes:
+            return {}
+        found = self.searcher.detect_near(frame.image, np.array([*boxes.values()]).reshape(-1, 4), *_side(frame))
+        return {number: Detections.of(one) for number, one in zip(boxes, found, strict=True) if one is not None}
+
+    def _whole(self, frame: Frame, again: dict[int, Detections]) -> dict[int, Detections]:
+        """The faces in the whole picture, under the numbers of those that are known. What only the look nearby found is kept."""
+        found = Detections.of(self.searcher.detect(frame.image, *_side(frame)))
+        places = {number: face.box for number, face in self.known.items()} | {n: one.boxes[0] for n, one in again.items()}
+        faces: dict[int, Detections] = {}
+        for i in range(len(found)):
+            box = found.boxes[i]
+            same = [number for number, place in places.items() if number not in faces
+                    and (same_face(place, box) or same_face(box, place))]
+            number = min(same, key=lambda number: float(np.abs(places[number] - box).sum()), default=self.next_number)
+            self.next_number += number == self.next_number
+            faces[number] = found[[i]]
+        kept = {number: one for number, one in again.items() if number not in faces
+                and not any(same_face(one.boxes[0], other) for other in found.boxes)}
+        return faces | kept
+
+    def _remember(self, faces: dict[int, Detections], again: dict[int, Detections], frames: int) -> None:
+        """frames: how many have gone by since the search before."""
+        lost = {number: Known(face.box, face.misses + frames) for number, face in self.known.items()
+                if number not in faces and number not in again and face.misses < MEMORY
+                and not any(same_face(face.box, one.boxes[0]) for one in faces.values())}
+        self.known = {number: Known(one.boxes[0]) for number, one in faces.items()} | lost
+
+    def _fill(self, start: int, stop: int, new: set[int]) -> None:
+        """Find the faces of the frames between two of the block that were searched. new: who was first seen in the second."""
+        first, last = self.block[start].faces, self.block[stop].faces
+        for number, one in first.items():
+            other = last.get(number)
+            if other is None or number in self.new:
+                self._follow(number, one, range(start + 1, stop))
+            elif _overlap(one.boxes[0], other.boxes[0]) >= AGREE:
+                for i in range(start + 1, stop):
+                    self.block[i].faces[number] = _between(one, other, (i - start) / (stop - start))
+            else:
+                middle = (start + stop + 1) // 2
+                self._follow(number, one, range(start + 1, middle))
+                self._follow(number, other, range(stop - 1, middle - 1, -1))
+        for number in last.keys() - first.keys() - new:  # found again after it was missed
+            self._follow(number, last[number], range(stop - 1, start, -1))
+
+    def _follow(self, number: int, one: Detections, frames: Sequence[int]) -> None:
+        """Look for a face from frame to frame, as far as it is found and is no other."""
+        for i in frames:
+            looked = self.block[i]
+            found = self._near(looked.frame, {number: one.boxes[0]}).get(number)
+            if found is None or _is_among(found, looked.faces, number):
+                return
+            looked.faces[number] = one = found
+
+
+def _side(frame: Frame) -> tuple[int, ...]:
+    return (frame.smallest_side,) if frame.tiles else ()
+
+
+def _given(looked: Looked) -> tuple[Frame, Detections]:
+    return looked.frame, Detections.joined(looked.faces.values())
+
+
+def _is_among(one: Detections, faces: dict[int, Detections], number: int) -> bool:
+    """Whether it is one of the faces before its number in `faces`, or of all where that is not among them."""
+    for other, face in faces.items():
+        if other == number:
+            return False
+        if same_face(one.boxes[0], face.boxes[0]):
+            return True
+    return False
+
+
+def _between(a: Detections, b: Detections, share: float) -> Detections:
+    """One face at a time between two detections of it; landmarks and scores are NaN where either has none."""
+    boxes, landmarks, scores = (x + share * (y.astype(np.float32) - x) for x, y in
+                                ((a.boxes, b.boxes), (a.landmarks, b.landmarks), (a.scores, b.scores)))
+    return Detections(np.rint(boxes).astype(np.int32), landmarks.astype(np.float32), scores.astype(np.float32))
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,)."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, int(wide)) * max(0, int(high))
+    return both / max(1, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
