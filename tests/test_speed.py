@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from fer_live.__main__ import main
+from fer_live.analysis import sampling
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
+from fer_live.analysis.reading import LONGEST_S, Readings
 from fer_live.bench.scenes import Scene
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.haar import HaarFaceDetector
@@ -280,3 +282,108 @@ def test_large_batches_are_shared_out_and_answered_in_order():
     for count in (1, LEAST_A_PART, 2 * LEAST_A_PART, len(crops)):
         assert np.abs(network(crops[:count]) - alone[:count]).max() < 0.05
     assert network._idle.qsize() == 3
+
+
+# ------------------------------------------------------------------------------------------------ files: searched now and then
+
+
+def seen_in(searcher, there, every=EVERY):
+    """What is found by a SampledDetector in frames i in which `there(i)` are to be found."""
+    def frame(i):
+        return Frame(np.full((100, 100, 3), i, np.uint8), i, i / 30)
+
+    def at(image):
+        searcher.there = there(int(image[0, 0, 0]))
+
+    whole, near = searcher.detect, searcher.detect_near
+    searcher.detect = lambda image: (at(image), whole(image))[1]
+    searcher.detect_near = lambda image, boxes: (at(image), near(image, boxes))[1]
+    found = sampling.detect_all(map(frame, range(60)), ScheduledDetector(searcher, every))
+    frames, boxes = zip(*((one.index, faces.boxes.tolist()) for one, faces in found), strict=True)
+    assert frames == tuple(range(60))
+    return boxes
+
+
+def test_in_files_every_third_frame_is_searched_and_boxes_are_interpolated():
+    searcher = Counted()
+    boxes = seen_in(searcher, lambda i: [[10 + i // 3, 10, 40 + i // 3, 40]])
+    assert searcher.near + searcher.whole <= 60 // sampling.STEP + 8 and searcher.whole <= 6
+    assert all(abs(box[0] - 10 - i / 3) <= 1.01 for i, (box,) in enumerate(boxes))
+
+
+def test_where_two_searches_disagree_the_frames_between_are_searched():
+    searcher = Counted()
+    boxes = seen_in(searcher, lambda i: [[5 * (i % 12), 10, 5 * (i % 12) + 30, 40]])  # jumps back every twelve frames
+    exact = [boxes[i] == [[5 * (i % 12), 10, 5 * (i % 12) + 30, 40]] for i in range(60)]
+    assert sum(exact) >= 55 and searcher.near > 40
+
+
+def test_who_comes_in_a_file_is_followed_back_and_who_goes_is_followed_on():
+    boxes = seen_in(Counted(), lambda i: [ONE, TWO] if 14 <= i < 32 else [ONE])
+    assert [i for i, one in enumerate(boxes) if TWO in one] == list(range(14, 32)) and all(ONE in one for one in boxes)
+
+
+def test_what_is_found_only_once_is_not_followed_back():
+    class Once(Counted):
+        def detect_near(self, image, boxes):
+            return [None if np.array_equal(box, TWO) and image[0, 0, 0] > 24 else one
+                    for box, one in zip(boxes, super().detect_near(image, boxes), strict=True)]
+
+    boxes = seen_in(Once(), lambda i: [ONE, TWO] if i >= 20 else [ONE])
+    assert sum(TWO in one for one in boxes) <= 4, "only where the whole picture was searched"
+
+
+def test_another_segment_of_a_file_has_other_faces_and_an_error_comes_last():
+    def frames():
+        for i in range(10):
+            yield Frame(IMAGE, i, i / 30, segment=i // 5)
+        raise ValueError("breaks off")
+
+    searcher, given = Counted(), []
+    searcher.there = [ONE]
+    with pytest.raises(ValueError, match="breaks off"):
+        for frame, faces in sampling.detect_all(frames(), ScheduledDetector(searcher)):
+            given.append((frame.index, faces.boxes.tolist()))
+    assert given == [(i, [ONE]) for i in range(10)] and searcher.whole == 2
+
+
+def test_files_are_seen_as_if_every_frame_was_searched():
+    plain, fast = (list(Analyzer.from_checkpoint(device="cpu", search_every=n).analyze_all(visitors())) for n in (1, EVERY))
+    overlaps, same, lost = [], [], 0
+    for expected, found in zip(plain, fast, strict=True):
+        for face in expected.faces:
+            best = max(found.faces, key=lambda other, face=face: overlap(face.box, other.box), default=None)
+            if best is None or overlap(face.box, best.box) < 0.3:
+                lost += 1
+                continue
+            overlaps.append(overlap(face.box, best.box))
+            same.append(face.label == best.label)
+    assert len(same) > 180 and np.mean(overlaps) >= 0.8 and np.mean(same) >= 0.98 and lost <= 4
+    tracks = [{face.track_id for one in analyses for face in one.faces} for analyses in (plain, fast)]
+    assert len(tracks[0]) == len(tracks[1])
+
+
+# ------------------------------------------------------------------------------------------------ read when it has changed
+
+
+def test_a_face_is_read_when_it_has_changed_and_ten_times_a_second():
+    noise = np.random.default_rng(0)
+    still, other = (noise.integers(0, 256, (1, 48, 48, 1), np.uint8) for _ in range(2))
+    readings, read = Readings(), []
+    for i in range(31):
+        wavers = np.clip(still + noise.normal(0, 3, still.shape), 0, 255).astype(np.uint8)
+        read += [i / 30] * len(readings.choose([7], wavers, i / 30)[0])
+    assert np.diff(read).max() <= LONGEST_S + 1e-3 and len(read) == 11
+    assert readings.choose([7], other, 1.01)[0] == [0], "at once"
+    assert readings.choose([7, 8], np.concatenate([other, still]), 1.02)[0] == [1], "each face by itself"
+    every = Readings(0.0)
+    views = [every.choose([7], still, i / 30)[1] for i in range(4)]
+    assert [np.array_equal(view, still) for view in views] == [True, False, True, False]
+    assert np.array_equal(views[1], still[:, :, ::-1])
+
+
+def test_a_face_that_is_not_read_again_is_still_seen(untrained, portrait):
+    analyze = Analyzer.from_checkpoint(untrained, device="cpu")
+    faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(12)]
+    assert all(face.visibility is not None and face.visibility.size == face.box[2] - face.box[0] for one in faces for face in one)
+    assert sum(map(len, faces)) == 10

@@ -3,7 +3,8 @@
     stage      takes                                      gives
     detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy, and how far each face is tilted
     track      boxes                                      faces with ids that stay: places
-    crop       frame, boxes of the M faces found now      crops (M, S, S, C) uint8, every other one mirrored
+    crop       frame, boxes of the faces found now        crops (N, S, S, C) uint8
+    choose     crops                                      those of the M faces that have changed, every other one mirrored
     see        crops, landmarks                           how well each face was seen, and what keeps it from being read
     classify   crops                                      probabilities (M, 7) float32
     baseline   probabilities of a face                    the same, less the answer of its resting face
@@ -11,7 +12,7 @@
     reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if one is asked for
     steps      an Analysis                                an Analysis: here faces are covered
 
-`locate` has the first four, `name` the last four. In between is the classifier, since it takes the crops of several frames
+`locate` has the first five, `name` the last four. In between is the classifier, since it takes the crops of several frames
 of a file at once (see `lookahead`).
 """
 
@@ -20,19 +21,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from fer_live.analysis import lookahead, sampling
 from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
 from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
-from fer_live.analysis.detection import EVERY, ScheduledDetector, for_new_video
+from fer_live.analysis.detection import EVERY, ScheduledDetector, detect, for_new_video
 from fer_live.analysis.endings import endings
 from fer_live.analysis.label_sets import Reduction
+from fer_live.analysis.located import Box, Located
+from fer_live.analysis.reading import Readings
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import FaceTracker
 from fer_live.analysis.visibility import Readability, see_all
@@ -42,10 +44,9 @@ from fer_live.model.detections import DEFAULT_DETECTOR, Detections
 from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
-from fer_live.protocols import FaceDetector, Step, TileDetector
-from fer_live.types import UNCLEAR, UNSURE, Analysis, Ended, Face, Frame, Visibility
+from fer_live.protocols import FaceDetector, Step
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, Frame
 
-Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
 
 
@@ -72,7 +73,7 @@ class Analyzer:
         check_parts(classifier, detector, still_detector)
         check_label_set(label_set)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
-        self.tracker = FaceTracker()
+        self.tracker, self.readings = FaceTracker(), Readings()
         self.smoother = Smoother(classifier.spec.labels)
         self.baseline = RestingBaseline(classifier.spec.labels)
         self.readability = Readability()
@@ -93,7 +94,8 @@ class Analyzer:
         min_face: side of the smallest face, in pixels or, below 1, as a share of the shorter side of the frame, or of its
         smallest tile.
         runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
-        picture to the next; in between faces are looked for where they were. 1 searches every frame whole.
+        picture to the next; in between faces are looked for where they were. 1 searches every frame whole, and reads every face
+        in it; else a face that looks as it did is read ten times a second.
         detector: haar (upright faces seen from the front), yunet (also turned, tilted and dim ones) or both. label_set: as for
         an Analyzer; OutputError for one that the model's classes do not make up.
         Both errors are ValueErrors; what is of the wrong type raises TypeError.
@@ -104,7 +106,10 @@ class Analyzer:
         check_label_set(label_set)
         searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
         classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
-        return cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
+        analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
+        if search_every == 1:
+            analyzer.readings.longest_s = 0.0
+        return analyzer
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyze a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
@@ -131,7 +136,9 @@ class Analyzer:
     def new_stream(self) -> Analyzer:
         """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
         steps = [step.for_new_video() for step in self.steps]
-        return Analyzer(self.classifier, for_new_video(self._unused_detector), self.still_detector, self.label_set, steps)
+        stream = Analyzer(self.classifier, for_new_video(self._unused_detector), self.still_detector, self.label_set, steps)
+        stream.readings.longest_s = self.readings.longest_s
+        return stream
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -149,7 +156,7 @@ class Analyzer:
         Raises TypeError or ValueError for what is no frame or picture."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec
-        located = locate(frame, partial(detect, self.still_detector), FaceTracker(confirm_hits=1), spec)
+        located = locate(frame, partial(detect, self.still_detector), FaceTracker(confirm_hits=1), Readings(), spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
         probs = both.reshape(2, -1, both.shape[1]).mean(0)  # (M, 7)
         smoother, baseline, reduction = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
@@ -167,15 +174,14 @@ class Analyzer:
         with self._alone():
             yield from lookahead.analyze_all(frames, self._locate_all, self.classifier, self._name, self.analyze_still)
 
-    def _locate(self, frame: Frame) -> Located:
-        return locate(frame, partial(detect, self.detector), self.tracker, self.classifier.spec)
+    def _locate(self, frame: Frame, found: Detections | None = None) -> Located:
+        find = partial(detect, self.detector) if found is None else lambda *_: found
+        return locate(frame, find, self.tracker, self.readings, self.classifier.spec)
 
     def _locate_all(self, frames: Iterable[Frame]) -> Iterator[Located]:
-        if not (isinstance(self.detector, ScheduledDetector) and self.detector.every >= sampling.STEP):
-            yield from map(self._locate, frames)
-            return
-        for frame, found in sampling.detect_all(frames, self.detector):
-            yield locate(frame, lambda *_, found=found: found, self.tracker, self.classifier.spec)
+        if isinstance(self.detector, ScheduledDetector) and self.detector.every >= sampling.STEP:
+            return starmap(self._locate, sampling.detect_all(frames, self.detector))
+        return map(self._locate, frames)
 
     def _name(self, located: Located, probs: np.ndarray) -> Analysis:
         with self._stepping:
@@ -188,6 +194,7 @@ class Analyzer:
         """Forget everyone who was followed; ids are not given out again. Raises RuntimeError while a frame is analyzed."""
         with self._alone():
             self.tracker.restart()
+            self.readings.last.clear()
             self.smoother.states.clear()
             self.readability.states.clear()
             self.baseline.clear()
@@ -197,35 +204,10 @@ class Analyzer:
                 step.forget()
 
 
-@dataclass(frozen=True)
-class Located:
-    """The faces of a frame, with their crops, before it is known what they express."""
-
-    frame: Frame
-    places: tuple[tuple[int, Box, bool], ...]  # (track id, box, found in this very frame) of each face
-    crops: np.ndarray  # (M, S, S, C) uint8, of the faces found, some mirrored; one that is only remembered has none
-    found: Detections  # what the detector says of the frame
-    views: tuple[Visibility, ...] = ()  # of each crop: how well the face was seen
-    begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames
-    seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
-    is_anew: bool = False  # a clip or segment begins: what was known before is of other people
-    ended: tuple[Ended, ...] = ()  # faces that are followed no longer
-
-
-def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
-    """The faces in one frame. is_anew: it has nothing to do with those before."""
-    if is_anew and isinstance(detector, ScheduledDetector):
-        detector.forget()
-    return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
-                         detector.detect(frame.image))
-
-
-def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: FaceTracker, spec: ModelSpec) -> Located:
-    """Find the faces, follow them and cut them out. find: gives the faces of a frame, as `detect`.
-
-    A followed face is seen mirrored every other time. Smoothed over time that gives the mean of both views, which is the better
-    answer (see models/README.md), for the price of one.
-    """
+def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: FaceTracker, readings: Readings, spec: ModelSpec
+           ) -> Located:
+    """Find the faces, follow them, cut them out, and choose which of them to read. find: gives the faces of a frame, as
+    `detection.detect`."""
     if frame.is_slate:  # who comes after it need not be who was there before
         tracker.drop_all()
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
@@ -233,16 +215,18 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: Fac
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     found = find(frame, is_anew)
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
-    places = tuple((track.track_id, _whole(track.box), track.fresh) for track in tracks)
     begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
-    fresh = np.array([box for _, box, is_fresh in places if is_fresh], np.int32).reshape(-1, 4)
-    crops = crop_faces(frame.image, fresh, spec, np.array([track.roll for track in tracks if track.fresh]))
-    views = see_all(crops, fresh, found[[track.row for track in tracks if track.fresh]])
-    is_mirrored = np.array([track.hits % 2 == 0 for track in tracks if track.fresh], bool)
-    crops[is_mirrored] = crops[is_mirrored, :, ::-1]
+    fresh = [track for track in tracks if track.fresh]
+    boxes = np.array([_whole(track.box) for track in fresh], np.int32).reshape(-1, 4)
+    crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in fresh]))
+    chosen, crops = readings.choose([track.track_id for track in fresh], crops, frame.time_s)
+    views = see_all(crops, boxes[chosen], found[[fresh[i].row for i in chosen]])
+    read_ids = {fresh[i].track_id for i in chosen}
+    places = tuple((track.track_id, _whole(track.box), track.track_id in read_ids) for track in tracks)
     ended = endings(tracker.take_gone(), frame, is_anew)
-    return Located(frame, places, crops, found, views, begun, seen, is_anew, ended)
+    fresh_ids = frozenset(track.track_id for track in fresh)
+    return Located(frame, places, crops, found, views, begun, seen, is_anew, ended, fresh_ids)
 
 
 def _whole(box: np.ndarray) -> Box:
@@ -261,9 +245,11 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: Rest
         if reduction:
             reduction.forget()
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
-    for track_id, box, is_fresh in located.places:
-        answer, view = next(found) if is_fresh else (None, None)
+    for track_id, box, is_read in located.places:
+        answer, view = next(found) if is_read else (None, None)
         because, is_back = readability.update(track_id, view, time_s)
+        if track_id in located.fresh and not is_read:
+            view = readability.last_view(track_id, box)
         answer, is_new = baseline.update(track_id, answer, time_s, not because)
         if is_new or is_back:  # what was read before is of no use to the mean
             smoother.states.pop(track_id, None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
 from fer_live.model.detections import Detections, same_face
-from fer_live.protocols import FaceDetector
+from fer_live.protocols import FaceDetector, TileDetector
+from fer_live.types import Frame
 
 EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
@@ -90,3 +91,11 @@ class ScheduledDetector:
 def for_new_video(detector: FaceDetector) -> FaceDetector:
     """The same for another video; what has no memory is shared."""
     return detector.for_new_video() if isinstance(detector, ScheduledDetector) else detector
+
+
+def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
+    """The faces in one frame. is_anew: it has nothing to do with those before."""
+    if is_anew and isinstance(detector, ScheduledDetector):
+        detector.forget()
+    return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
+                         detector.detect(frame.image))

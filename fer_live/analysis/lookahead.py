@@ -6,18 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_live.analysis.located import Located
 from fer_live.analysis.visibility import see_all
 from fer_live.handoff import Prefetch, grouped
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.types import Analysis, Frame
-
-if TYPE_CHECKING:
-    from fer_live.analysis.analyzer import Located
 
 FRAMES_A_BATCH = 8  # a batch of 8 faces takes half of the time of 8 batches of one
 FEWEST = 3  # frames of a film in which faces are followed; a shorter one is so many pictures
@@ -28,8 +25,8 @@ def analyze_all(
     frames: Iterable[Frame], locate_all: Callable[[Iterable[Frame]], Iterable[Located]], classify: Classifier,
     name: Callable[[Located, np.ndarray], Analysis], analyze_still: Callable[[Frame], Analysis],
 ) -> Iterator[Analysis]:
-    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` is called by a thread of
-    its own, a few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
+    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` runs in a thread of its
+    own, a few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
     groups = grouped(frames, FEWEST)
     first = next(groups, [])
     if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
@@ -66,7 +63,7 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
                     crop = crop_faces(old.frame.image, np.array([box], np.int32), spec, np.array([roll]))
                     places, crops = (*old.places, (track_id, box, True)), np.concatenate([old.crops, crop])
                     views = (*old.views, *see_all(crop, np.array([box]), old.found[[row]]))
-                    held[i] = old = replace(old, places=places, crops=crops, views=views)
+                    held[i] = old = replace(old, places=places, crops=crops, views=views, fresh=old.fresh | {track_id})
         held.append(one)
         if len(held) > most:
             yield held.popleft()

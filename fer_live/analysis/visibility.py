@@ -18,7 +18,7 @@ faces with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -88,6 +88,7 @@ class Seen:
     mean: np.ndarray  # (4,) size, sharpness, darkness, yaw without its sign
     time_s: float
     because: str
+    view: Visibility  # of the last time
 
 
 class Readability:
@@ -108,12 +109,18 @@ class Readability:
         # without a yaw the face was found by a cascade that knows only faces from the front
         values = np.array([visibility.size, visibility.sharpness, visibility.darkness, abs(visibility.yaw or 0.0)])
         if state is None:
-            state = self.states[track_id] = Seen(values, time_s, "")
+            state = self.states[track_id] = Seen(values, time_s, "", visibility)
         share = 1 - np.exp(-max(time_s - state.time_s, 0.0) / STEADY_S)
         before, state.mean, state.time_s = state.because, state.mean + share * (values - state.mean), time_s
+        state.view = visibility
         size, sharpness, darkness, yaw = state.mean.tolist()
         state.because = why_unreadable(size, sharpness, darkness, yaw, SLACK if before else 0.0)
         return state.because, bool(before) and not state.because
+
+    def last_view(self, track_id: int, box: tuple[int, int, int, int]) -> Visibility | None:
+        """How well a face, which is in `box` now, was seen when it was last read; None if it never was."""
+        state = self.states.get(track_id)
+        return replace(state.view, size=max(box[2] - box[0], box[3] - box[1])) if state else None
 
     def forget(self, time_s: float) -> None:
         """Drop the tracks that have not been seen for MEMORY_S."""
