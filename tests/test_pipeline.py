@@ -66,7 +66,7 @@ def test_a_face_is_seen_from_both_sides(untrained, portrait):
     analyze.classifier.sides.clear()
     shown = [analyze(Frame(portrait, 2 * i, i / 30)) for i in range(120)][-1].faces[0]  # also where every other frame is dropped
     sides = [side for frame in analyze.classifier.sides for side in frame]
-    assert len(sides) == 118 and all(a != b for a, b in itertools.pairwise(sides)), "in turn"
+    assert 40 <= len(sides) < 118 and all(a != b for a, b in itertools.pairwise(sides)), "in turn"
     assert abs(shown.probs[3] - shown.probs[5]) < 0.1, "over time both count alike"
 
 

@@ -25,8 +25,8 @@ def analyze_all(
     frames: Iterable[Frame], locate_all: Callable[[Iterable[Frame]], Iterable[Located]], classify: Classifier,
     name: Callable[[Located, np.ndarray], Analysis], analyze_still: Callable[[Frame], Analysis],
 ) -> Iterator[Analysis]:
-    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` runs in a thread of its
-    own, a few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
+    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` has its own thread, a
+    few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
     groups = grouped(frames, FEWEST)
     first = next(groups, [])
     if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
