@@ -73,6 +73,8 @@ class RestingBaseline:
         """
         rest = self.rests[track_id]
         if probs is None:
+            if rest.left_s:
+                rest.left_s = max(rest.seconds - (time_s - rest.begun_s), 1e-3)
             return None, False
         rest.seen_s = time_s
         is_new = is_readable and bool(rest.left_s) and self._observe(rest, np.log(np.maximum(probs, LEAST)), time_s)

@@ -21,14 +21,14 @@ class Reading:
 
     crop: np.ndarray  # (S, S, C) uint8
     time_s: float
-    count: int
+    plain_s: float  # for how long plain readings stood, less the same of mirrored ones
 
 
 class Readings:
     """Remembers what was read of each face. longest_s: from one reading to the next, at most; 0 reads every face each time.
 
-    A face is read mirrored every other time. Smoothed over time that gives the mean of both views, which is the better answer
-    (see models/README.md), for the price of one.
+    A face is read mirrored for half of the time: a reading stands for the time since the one before. Smoothed over time that
+    gives the mean of both views, which is the better answer (see models/README.md), for the price of one.
     """
 
     def __init__(self, longest_s: float = LONGEST_S):
@@ -42,10 +42,10 @@ class Readings:
         views = crops[chosen]
         for row, i in enumerate(chosen):
             old = self.last.get(track_ids[i])
-            count = old.count + 1 if old else 0
-            if count % 2:
+            stands_s, plain_s = (time_s - old.time_s, old.plain_s) if old else (1e-6, 0.0)
+            if plain_s > 0:
                 views[row] = crops[i, :, ::-1]
-            self.last[track_ids[i]] = Reading(crops[i], time_s, count)
+            self.last[track_ids[i]] = Reading(crops[i], time_s, plain_s + (-stands_s if plain_s > 0 else stands_s))
         return chosen, views
 
     def _has_changed(self, track_id: int, crop: np.ndarray, time_s: float) -> bool:

@@ -16,6 +16,7 @@ STEP = 3  # frames from one search to the next
 LONGER = 1.5  # from one search of the whole picture to the next, beside a live video: who has come is followed back
 WAITING = 2 * STEP  # frames between them while no face is known, or one is missed
 AGREE = 0.6  # overlap (IoU) of a face's boxes in two searches from which on the frames in between are not searched
+GRID, ALIKE = 12, 0.5  # points a side by which two patches are compared, and the correlation of those that show one face
 MOST_BYTES = 64 << 20  # that waiting frames may hold
 
 
@@ -145,14 +146,26 @@ class SampledDetector:
             if other is None or number in self.new:
                 self._follow(number, one, range(start + 1, stop))
             elif _overlap(one.boxes[0], other.boxes[0]) >= AGREE:
-                for i in range(start + 1, stop):
-                    self.block[i].faces[number] = _between(one, other, (i - start) / (stop - start))
+                self._interpolate(number, start, stop)
             else:
                 middle = (start + stop + 1) // 2
                 self._follow(number, one, range(start + 1, middle))
                 self._follow(number, other, range(stop - 1, middle - 1, -1))
         for number in last.keys() - first.keys() - new:  # found again after it was missed
             self._follow(number, last[number], range(stop - 1, start, -1))
+
+    def _interpolate(self, number: int, start: int, stop: int) -> None:
+        """Put a face that was found in two frames into those between; where something else is seen, only if it is found."""
+        one, other = self.block[start].faces[number], self.block[stop].faces[number]
+        look = _look(self.block[start].frame.image, one.boxes[0])
+        for i in range(start + 1, stop):
+            looked, face = self.block[i], _between(one, other, (i - start) / (stop - start))
+            if look.any() and float((look * _look(looked.frame.image, face.boxes[0])).sum()) < ALIKE:
+                found = self._near(looked.frame, {number: face.boxes[0]}).get(number)
+                if found is None:
+                    continue
+                face = found
+            looked.faces[number] = face
 
     def _follow(self, number: int, one: Detections, frames: Sequence[int]) -> None:
         """Look for a face from frame to frame, as far as it is found and is no other."""
@@ -187,6 +200,14 @@ def _between(a: Detections, b: Detections, share: float) -> Detections:
     boxes, landmarks, scores = (x + share * (y.astype(np.float32) - x) for x, y in
                                 ((a.boxes, b.boxes), (a.landmarks, b.landmarks), (a.scores, b.scores)))
     return Detections(np.rint(boxes).astype(np.int32), landmarks.astype(np.float32), scores.astype(np.float32))
+
+
+def _look(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A grid of GRID x GRID points of the box, of mean 0 and length 1: the product of two is their correlation. image: BGR."""
+    rows, columns = (np.linspace(box[k], box[k + 2] - 1, GRID).astype(int) for k in (1, 0))
+    points = image[np.ix_(rows, columns)][..., 1].astype(np.float32)
+    points -= points.mean()
+    return points / max(1e-3, float(np.linalg.norm(points)))
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
