@@ -9,14 +9,13 @@
     for face in fer("party.jpg"):
         print(face.label, face.confidence, face.box)
 
-An `Analyzer` is what `load` is made of, for programs that bring their own frames and parts. Importing this package imports
-neither torch nor OpenCV.
+`Analyzer` is the lower-level API, for your own frames and components. Importing this package imports neither torch nor OpenCV.
 """
 
 import os
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports a name when it is first used
+if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports names lazily
     from fer_live.analysis.analyzer import Analyzer
     from fer_live.library.recognizer import Recognizer, load
     from fer_live.library.results import FaceResult, Plot, Result
@@ -26,9 +25,9 @@ if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports a name when 
     from fer_live.sources.open import open_source
     from fer_live.types import Analysis, Face, Frame, OutputError, SourceError
 
-# A few hundred bytes of PNG can claim gigabytes of pixels; OpenCV reads this once, when it is first imported.
+# A PNG of a few hundred bytes can declare gigabytes of pixels. OpenCV reads this limit once, when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "64000000")
-# What it prints of a damaged picture names lines of its own source; the program says in a line which file cannot be read.
+# OpenCV's own messages about damaged images name only its source lines; fer_live reports the file.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 __version__ = "0.9.0"

@@ -1,4 +1,4 @@
-"""python -m fer_live: parse the command line, run, and end with a status."""
+"""Entry point of `python -m fer_live` and `fer-live`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from contextlib import ExitStack
 
 if "--no-store" in sys.argv:
-    sys.dont_write_bytecode = True  # before anything is imported that Python would keep compiled
+    sys.dont_write_bytecode = True  # before imports that would write .pyc files
 
 from fer_live.app import messages
 from fer_live.app.config import Config
@@ -31,14 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parse(arguments))
     except (SourceError, OutputError, CheckpointError, DeviceError) as error:
-        logger.error(f"error: {redact(str(error))}")  # an address may stand where a file was asked for
-    except OSError as error:  # what nobody closer to it has put in better words
+        logger.error(f"error: {redact(str(error))}")  # the message can contain a URL with a password
+    except OSError as error:  # errors without a more specific message
         logger.error(f"error: {redact(one_line(error))}")
     return 2
 
 
 def run(config: Config) -> int:
-    """Open the source, load the model, and go. Returns the exit status."""
+    """Open the source, load the model and run. Returns the exit status."""
     messages.set_level(config.log_level)
     sys.dont_write_bytecode |= not config.output.can_write
     if config.list_cameras:
@@ -66,22 +66,22 @@ def run(config: Config) -> int:
         source, is_demo = enter_source(config.source, stack)
         if not isinstance(source, VideoFile | ImageFiles):
             run_camera(config, source, is_demo, stop, stack)
-            # a live run ends on a signal; whatever restarts a kiosk must see that no visitor ended it
+            # a live run ends on a signal; a kiosk's supervisor must see that no visitor ended it
             return 128 + caught[0] if caught and config.kiosk else 0
         if config.kiosk:
-            raise SourceError("a kiosk shows a camera, a stream or the demo; leave out --kiosk to watch a file")
+            raise SourceError("--kiosk needs a camera, a stream or the demo; leave it out for files")
         run_files(config, source, stop, stack)
         return 128 + caught[0] if caught else 0
 
 
 def catch_signals(stop: threading.Event) -> list[int]:
-    """Let Ctrl-C and SIGTERM end the run cleanly; returns the list in which a caught signal is noted."""
+    """Make Ctrl-C and SIGTERM end the run cleanly; returns a list that receives the signal's number."""
     caught: list[int] = []
 
     def handler(number: int, _frame: object) -> None:
         caught.append(number)
         stop.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the program at once
 
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)
@@ -89,8 +89,7 @@ def catch_signals(stop: threading.Event) -> list[int]:
 
 
 def leave(status: int) -> None:
-    """End the program. All is closed by now; a thread that hangs in a camera's driver, or is in the middle of OpenCV, is left
-    behind: to unload the libraries under it would abort the program."""
+    """Exit. If threads still run, for example hung in a camera driver, skip the interpreter's cleanup, which would crash."""
     sys.stdout.flush()
     sys.stderr.flush()
     if threading.active_count() > 1:
@@ -99,7 +98,7 @@ def leave(status: int) -> None:
 
 
 def console() -> None:
-    """The command `fer-live`."""
+    """Run the command `fer-live`."""
     leave(main())
 
 

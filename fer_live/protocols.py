@@ -1,4 +1,4 @@
-"""The interfaces between the stages: sources, detectors, steps of the analysis, sinks and screens."""
+"""The interfaces between the stages: sources, detectors, analysis steps, sinks and screens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fer_live.types import Analysis, Frame, Rates
 
 
 class Source(Protocol):
-    """Where frames come from. A context manager that owns and releases its device; iterating yields the frames."""
+    """An iterable of frames, and a context manager that owns its device."""
 
-    is_live: bool  # live frames may be dropped; frames of a file never
-    fps: float  # nominal, a float: 29.97 stays 29.97
+    is_live: bool  # live frames can be dropped, frames of a file cannot
+    fps: float  # nominal frames per second, such as 29.97
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -25,100 +25,102 @@ class Source(Protocol):
 
 
 class LiveSource(Source, Protocol):
-    """A camera or stream that can be opened again after it was lost."""
+    """A camera or stream, which can be reopened after a loss."""
 
-    ends: bool  # a film served as a stream, which comes to an end; known once it is entered
+    ends: bool  # whether it is a finite video file; known after entering
 
 
 class FaceDetector(Protocol):
-    """Finds faces in one picture, without memory of others. May be asked by several threads at once."""
+    """Finds faces in single images. Stateless and thread-safe."""
 
     def detect(self, image: np.ndarray, /) -> np.ndarray | Detections:
-        """(H, W, 3) uint8 BGR -> the faces, or only their boxes (N, 4) int32 xyxy; no face gives shape (0, 4).
+        """Find faces in (H, W, 3) uint8 BGR; returns Detections, or only boxes (N, 4) int32 xyxy. No faces: shape (0, 4).
 
-        For frames with tiles it is called as detect(image, side), with `Frame.smallest_side`; see `TileDetector`.
+        Frames with tiles are passed as detect(image, side), with `Frame.smallest_side`; see `TileDetector`.
         """
 
 
 class TileDetector(Protocol):
-    """A detector that can be used on several pictures put together in one."""
+    """A detector that supports grids of several images."""
 
     def detect(self, image: np.ndarray, side: int, /) -> np.ndarray | Detections:
-        """The same, for faces measured by `side`, the shorter side of the smallest of the pictures."""
+        """Like `FaceDetector.detect`. side: shorter side of the smallest tile, the reference for relative face sizes."""
 
 
 class Step(Protocol):
-    """What an analysis passes after its faces are named, such as the covering of faces. Asked by one thread at a time."""
+    """A processing step after classification, such as masking faces. Not thread-safe."""
 
     def __call__(self, analysis: Analysis, /) -> Analysis: ...
     def forget(self) -> None:
-        """Forget everyone who was there."""
+        """Forget all faces."""
     def for_new_video(self) -> Step:
-        """The same for another video."""
+        """Return a fresh copy for another video."""
 
 
 class Sink(Protocol):
-    """Where results go. A context manager; leaving it finishes what was written. While it has no use for the picture its
-    attribute `needs_picture` is False; without that attribute it is given one."""
+    """Receives results. A context manager; leaving it completes the output.
+
+    An optional attribute `needs_picture`, if False, says that the sink currently does not need the annotated image.
+    """
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Take one annotated picture (H, W, 3) uint8 BGR and what it shows; NO_PICTURE where nobody needs one."""
+        """Receive one annotated image (H, W, 3) uint8 BGR and its analysis. The image is NO_PICTURE if no sink needs it."""
 
 
 class Recorder(Sink, Protocol):
     """A sink that writes a video file."""
 
-    path: Path  # where it is; with a number from the first picture on, where that name was taken
-    end_s: float | None  # when the recording is to end, on the clock of the frames; None: when it is closed
+    path: Path  # the file; gets a numeric suffix at the first image if the name is taken
+    end_s: float | None  # end time of the recording, on the clock of the frames; None: when it is closed
 
 
 class Microphone(Protocol):
-    """What is heard, as samples numbered on the clock of time.monotonic()."""
+    """Sound samples, numbered on the clock of time.monotonic()."""
 
     layout: str  # "mono" or "stereo"
 
     def number(self, time_s: float) -> int:
-        """The number of the sample that is heard at a time of time.monotonic()."""
+        """Return the number of the sample at this time of time.monotonic()."""
 
     def until(self, number: int, timeout_s: float) -> int:
-        """The number after the newest sample's, as soon as that is `number` or more, or after `timeout_s`."""
+        """Wait until samples before `number` exist, or `timeout_s`; returns the number after the newest sample."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The samples from number `start` to before `stop` as (channels, stop - start) float32; silence where none is."""
+        """Return samples `start` to `stop` (exclusive) as (channels, stop - start) float32; missing samples are silence."""
 
 
 class FileSink(Sink, Protocol):
-    """What a file's results are written to."""
+    """A sink for the results of a file."""
 
     @property
     def summary(self) -> str:
-        """What was written, for the user; "" for nothing."""
+        """What was written, for a message to the user; "" if nothing."""
 
 
 class EventLog(Sink, Protocol):
-    """A log that also takes what happens beside the faces."""
+    """A log that also records events that concern no face."""
 
     def event(self, name: str, text: str, time_s: float) -> None:
-        """name: a few words. time_s: on the clock of the frames. Raises OutputError."""
+        """Record an event. name: a few words. time_s: on the clock of the frames. Raises OutputError."""
 
 
 class Screen(Protocol):
-    """Where a live run is watched. Belongs to the main thread."""
+    """A display for a live run. Used by the main thread only."""
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show one annotated picture (H, W, 3) uint8 BGR; NO_PICTURE where nobody needs one, see `Sink`."""
+        """Show one annotated image (H, W, 3) uint8 BGR; NO_PICTURE if it is not needed, see `Sink`."""
 
     def poll(self) -> None:
-        """Answer keys; returns at once."""
+        """Handle key presses without blocking."""
 
 
 class FileScreen(Screen, Protocol):
-    """Where a run over a file is watched."""
+    """A display for a run over a file."""
 
     def hold(self, until_s: float, stop: threading.Event) -> None:
-        """Keep the picture, answering keys, until this time of time.monotonic(), or `stop`."""
+        """Keep the image on screen and handle keys until this time of time.monotonic(), or until `stop` is set."""
 
 
-Draw = Callable[[Analysis, Rates], np.ndarray]  # how an analysis becomes the picture (H, W, 3) uint8 BGR that is shown
+Draw = Callable[[Analysis, Rates], np.ndarray]  # draws the annotated image (H, W, 3) uint8 BGR

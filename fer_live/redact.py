@@ -1,4 +1,4 @@
-"""Takes passwords out of addresses before they are printed, logged, shown or given to a command."""
+"""Removes passwords from URLs before they are printed, logged, displayed or passed to a command."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import re
 from typing import Any
 
 HIDDEN = "***"
-# user:password@ without a scheme, as somebody types it who forgets rtsp://; a Windows path such as C:\me@work is none
+# user:password@ without a scheme (rtsp:// was forgotten), but not a Windows path such as C:\me@work
 BARE = re.compile(r"(?![A-Za-z]:[\\/])[^\s/:@'\"(]+:\S*@")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3}|//)(?=\S)")
-# the same after a scheme, with white space in the password; digits that end after the colon are a port
+# the same after a scheme, with spaces in the password; digits right after the colon are a port
 SPACED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^\s/:@]+:(?!\d{1,5}(?:[/?#]|$))(?:(?!://).)*\s(?:(?!://).)*@")
 VALUE = re.compile(r"=[^&;?#]*")
 
 
 def redact_errors(parser: Any) -> Any:
-    """Have the error messages of an ArgumentParser, which repeat what was given, hold no password; returns the parser."""
-    say = parser.error
-    parser.error = lambda message: say(redact(message))
+    """Redact the error messages of an ArgumentParser, which quote the arguments; returns the parser."""
+    report = parser.error
+    parser.error = lambda message: report(redact(message))
     return parser
 
 
 def redact(text: str) -> str:
-    """`text` with every address in it as `redact_address` gives it. Addresses end at white space, passwords at the last @."""
+    """Apply `redact_address` to every URL in `text`. URLs end at white space, passwords at the last @."""
     return re.sub(r"\S+", lambda word: _redact_word(word[0]), SPACED.sub(r"\1", text))
 
 
@@ -37,10 +37,10 @@ def _redact_word(word: str) -> str:
 
 
 def redact_address(address: str) -> str:
-    """The address without user and password, and with *** for the value of every key=value in its path and query.
+    """Remove user and password from a URL, and replace the value of every key=value in its path and query with ***.
 
-    Read from the right, since people forget to write %40 for @ and %2F for / in a password: what may belong to one is left
-    out, even if the name of the host goes with it. What is no address comes back as it is.
+    Parses from the right, since passwords often contain an unescaped @ or /. Anything that can be part of a password is
+    removed, even if the host name goes with it. Text that is not a URL is returned unchanged.
     """
     found = SCHEME.match(address)
     if not found:
@@ -49,21 +49,21 @@ def redact_address(address: str) -> str:
     cut = re.search(r"[?#]", rest)
     head, query = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
     if "@" in query and ":" in head.rpartition("@")[2]:
-        return scheme + HIDDEN  # a password with ? or # in it, though it could also be a port
+        return scheme + HIDDEN  # probably a password that contains ? or #
     head = VALUE.sub("=" + HIDDEN, head.rpartition("@")[2])
     return scheme + head + "".join(_redact_part(part) for part in re.findall(r"[?#&;][^?#&;]*", query))
 
 
 def _redact_part(part: str) -> str:
-    """A separator and key=value, or a word without a value, which may be the rest of one with & in it."""
+    """Redact a separator with key=value, or with a word, which can be the rest of a password that contains &."""
     key, equals, _ = part.partition("=")
     return key + "=" + HIDDEN if equals else part[0] + (HIDDEN if part[1:] else "")
 
 
-# What the program itself is given in its environment and nobody else needs to know.
+# secrets in the program's environment, which are not passed on to commands
 SECRET_VARIABLES = ("FER_LIVE_TOKEN", "FER_LIVE_MQTT_PASSWORD", "FER_LIVE_WEBHOOK_TOKEN")
 
 
 def command_environment(more: dict[str, str]) -> dict[str, str]:
-    """The environment for a user's command: the program's own without its secrets, and `more`."""
+    """Return the environment for a user's command: this process's without the secrets, plus `more`."""
     return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES} | more

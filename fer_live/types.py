@@ -1,8 +1,8 @@
-"""The project's conventions of shape, order and unit, and the small objects that flow between the stages.
+"""Conventions of shape, order and unit, and the data types passed between the stages.
 
-Images are BGR uint8 (H, W, 3), as OpenCV gives them. Boxes are xyxy int pixels of the full frame, x2 and y2 exclusive.
-Times are float seconds, their names end in `_s`; sizes end in `_wh` or `_hw`. N is the number of faces in a frame, S the
-side of a network's input. The order of classes is `spec.labels` and nothing else.
+Images are (H, W, 3) uint8 BGR, as in OpenCV. Boxes are xyxy int pixels of the full frame, x2 and y2 exclusive.
+Times are float seconds, with names ending in `_s`; names of sizes end in `_wh` or `_hw`. N is the number of faces in a frame,
+S the side of the network's input. Classes are always in the order of `spec.labels`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 from fer_live.redact import redact
 
-MOST_PIXELS = 36_000_000  # 8K; a damaged header must not take the memory, and some ten pictures are on their way at once
-NO_PICTURE = np.empty((0, 0, 3), np.uint8)  # stands where nobody looks at a picture and none was drawn
-UNSURE = "unsure"  # the label of a face whose strongest class is too weak to be named, or that was not seen well enough
-UNCLEAR = "unclear"  # why it is unsure: no class is strong enough; see fer_live/analysis/visibility.py for the other reasons
+MOST_PIXELS = 36_000_000  # 8K; bounds memory for damaged headers, with about ten frames in flight
+NO_PICTURE = np.empty((0, 0, 3), np.uint8)  # placeholder for an image that nobody needs, so none was drawn
+UNSURE = "unsure"  # label of a face without a clear class, or that is too hard to see
+UNCLEAR = "unclear"  # reason for UNSURE: no clear class; fer_live/analysis/visibility.py has the other reasons
 
 
 class SourceError(Exception):
-    """A camera, stream or file cannot be opened or read. The text says what was tried and what to do next.
+    """A camera, stream or file cannot be opened or read. The message says what to do.
 
     >>> fer_live.load(device="cpu")("missing.jpg")
     Traceback (most recent call last):
@@ -29,11 +29,11 @@ class SourceError(Exception):
     """
 
     def __init__(self, text: str = ""):
-        super().__init__(redact(text))  # the text may quote an address that holds a password
+        super().__init__(redact(text))  # the message can contain a URL with a password
 
 
 class OutputError(Exception):
-    """A recording, log or picture cannot be written. The text says what was tried and what to do next.
+    """A recording, log or image cannot be written. The message says what to do.
 
     >>> fer_live.load(device="cpu").video("clip.mp4", output="out.avi")
     Traceback (most recent call last):
@@ -41,12 +41,12 @@ class OutputError(Exception):
     """
 
     def __init__(self, text: str = ""):
-        super().__init__(redact(text))  # the text may quote an address that holds a password
+        super().__init__(redact(text))  # the message can contain a URL with a password
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One captured picture.
+    """One captured image.
 
     >>> frame = fer_live.Frame(cv2.imread("party.jpg"), index=0, time_s=0.0)
     >>> frame.smallest_side
@@ -55,37 +55,37 @@ class Frame:
 
     image: np.ndarray  # (H, W, 3) uint8, BGR
     index: int  # counts captured frames from 0; a gap means frames were dropped
-    time_s: float  # capture time: time.monotonic() when live, presentation time in a file
-    name: str = ""  # for pictures only: the file's path below the folder that holds all of them, with /
-    is_slate: bool = False  # it stands in for a camera that is lost; there is nobody to look for in it
-    segment: int = 0  # of a film: another number than the frame before has means that time jumps between them
-    tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of the pictures of several cameras in it; empty: it is one picture
+    time_s: float  # time.monotonic() of the capture if live, presentation time in a file
+    name: str = ""  # image files only: path relative to their common folder, with /
+    is_slate: bool = False  # placeholder for a lost camera; not analyzed
+    segment: int = 0  # videos only: changes where timestamps jump
+    tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of each camera's image in a grid; empty: a single image
 
     @property
     def smallest_side(self) -> int:
-        """The shorter side of the picture, or of the smallest of several in it, in pixels: faces are measured by it."""
+        """The shorter side in pixels of the image, or of the smallest tile; the reference for relative face sizes."""
         boxes = self.tiles or ((0, 0, self.image.shape[1], self.image.shape[0]),)
         return min(min(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes)
 
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """How well a face was seen in one frame."""
+    """Image quality of a face in one frame."""
 
-    size: int  # side of its box, pixels of the frame
-    sharpness: float  # of its crop; 1 is the median of FER2013's faces, 0 has no detail at all
-    darkness: float  # of its crop: 0 where a tenth of it is white, 1 where all of it is black
-    yaw: float | None = None  # degrees by which it looks to the picture's right, -90 to 90; None: its detector cannot tell
-    score: float | None = None  # 0..1, of the detector; None: it gives none, as Haar's cascade
+    size: int  # side of the box in pixels of the frame
+    sharpness: float  # of the crop; 0 has no detail, 1 is the median of FER2013
+    darkness: float  # of the crop; 0 if a tenth of it is white, 1 if it is black
+    yaw: float | None = None  # degrees toward the right of the image, -90 to 90; None: not measured by the detector
+    score: float | None = None  # detector score, 0..1; None: not provided by the detector (Haar)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A face that is followed no longer."""
+    """A track that ended."""
 
     track_id: int
     because: str  # left, lost, camera lost or new video; see fer_live/analysis/endings.py
-    seen_s: float  # when it was last found, on the clock of the frames
+    seen_s: float  # time of the last detection, on the clock of the frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,16 @@ class Face:
     box: tuple[int, int, int, int]  # xyxy, pixels of the frame
     track_id: int
     probs: np.ndarray  # (7,) float32, smoothed, sums to 1
-    label: str  # a class name, steadied over time, or UNSURE
-    confidence: float  # 0..1, the smoothed probability of the label; of the strongest class when unsure
-    calibration_s: float | None = None  # above 0: seconds left to look neutral; 0: its resting answer is taken out of `probs`
-    visibility: Visibility | None = None  # None: it was not found in this very frame, only remembered
-    unsure_because: str = ""  # why the label is UNSURE: small, dark, blurred, turned or UNCLEAR; "" for any other label
+    label: str  # a class name, smoothed over time, or UNSURE
+    confidence: float  # 0..1, smoothed probability of the label, or of the strongest class if UNSURE
+    calibration_s: float | None = None  # above 0: seconds of calibration left; 0: `probs` are corrected; None: not calibrated
+    visibility: Visibility | None = None  # None: not detected in this frame, only tracked
+    unsure_because: str = ""  # reason for UNSURE: small, dark, blurred, turned or UNCLEAR; "" for other labels
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A frame and the faces that were found in this very frame.
+    """A frame and its faces.
 
     >>> analysis = fer_live.Analyzer.from_checkpoint(device="cpu")(cv2.imread("party.jpg"))
     >>> len(analysis.faces), analysis.frame.image.shape
@@ -119,13 +119,13 @@ class Analysis:
 
     frame: Frame
     faces: tuple[Face, ...]
-    seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of all that may be a face: found, not yet believed, or remembered
-    ended: tuple[Ended, ...] = ()  # faces that were shown before and are given up with this frame
+    seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy candidate boxes: detections, tentative tracks and coasting tracks
+    ended: tuple[Ended, ...] = ()  # displayed tracks that ended with this frame
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a film without jumps in time: what the file counts as `source_s` is shown at `shown_s`."""
+    """A part of a video without jumps in time: file time `source_s` is displayed at `shown_s`."""
 
     source_s: Fraction
     shown_s: Fraction = Fraction(0)
@@ -133,23 +133,23 @@ class Segment:
 
 @dataclass(slots=True)
 class View:
-    """What the person at the window has chosen to see. Written by the window's keys, read by the overlay."""
+    """Display settings. Written by the window's keys, read by the overlay."""
 
     mirror: bool = False
     fps: bool = False
     bars: bool = False
     help: bool = False
-    badge: str = ""  # a word that stays on the picture, such as DEMO
+    badge: str = ""  # permanent text on the image, such as DEMO
     recording: bool = False
-    quality: str = ""  # what is given up to hold a rate; stands beside the frames a second
-    notice: str = ""  # a line about what has gone wrong, until it is put right
-    toast: str = ""  # a line about what was done; shown until `toast_until_s`, a time of time.monotonic()
+    quality: str = ""  # what was reduced to hold the frame rate; shown next to it
+    notice: str = ""  # message about an error, until it is resolved
+    toast: str = ""  # message about a completed action, shown until `toast_until_s` of time.monotonic()
     toast_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the HUD shows of a live run."""
+    """Figures of a live run for the HUD."""
 
     fps: float = 0.0
     dropped: int = 0

@@ -51,10 +51,10 @@ FRAMES = {  # the same for a frame's other parts
 SETTINGS = {  # the same for from_checkpoint
     "runtime": ({"runtime": "foo"}, ValueError, "'foo'; there are: auto, torch, onnx, openvino"),
     "no runtime": ({"runtime": None}, TypeError, "runtime is one of auto, torch, onnx, openvino; got NoneType"),
-    "device": ({"device": "gpu"}, ValueError, "'gpu'; there are: auto, cpu, cuda"),
+    "device": ({"device": "gpu"}, ValueError, "'gpu'; choose from: auto, cpu, cuda"),
     "device number": ({"device": 0}, TypeError, "device is one of auto, cpu, cuda"),
-    "head": ({"head": "foo"}, ValueError, "'foo'; they can as: fer2013, ferplus"),
-    "empty head": ({"head": ""}, ValueError, "they can as: fer2013, ferplus"),
+    "head": ({"head": "foo"}, ValueError, "'foo'; choose from: fer2013, ferplus"),
+    "empty head": ({"head": ""}, ValueError, "choose from: fer2013, ferplus"),
     "head number": ({"head": 1}, TypeError, "head is one of None, shown, fer2013, ferplus; got int"),
     "no face": ({"min_face": 0}, ValueError, "min_face is a size in pixels, or below 1 a share .* got 0"),
     "less than none": ({"min_face": -40}, ValueError, "got -40"),

@@ -45,7 +45,7 @@ def test_the_decision_is_stored_with_the_weights(untrained, tmp_path):
     older = {**asdict(replace(SPEC, decision=None, class_shares={}, head="ferplus")), "temperature": 0.8}
     del older["decision"], older["class_shares"]
     assert parse_spec(older).answers == ("fer2013", "ferplus"), "a file of an older version keeps its answer"
-    with pytest.raises(CheckpointError, match="cannot answer as 'shown'"):
+    with pytest.raises(CheckpointError, match="have no head 'shown'"):
         load_checkpoint(untrained, head="shown")
 
 

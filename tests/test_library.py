@@ -129,7 +129,7 @@ REFUSED = {  # what is given -> the error, and a part of what it says
     "address": ("https://me:secret@example.org/a.jpg", SourceError, "is a URL; download"),
     "folder": (str(ROOT), SourceError, r"not a single image; use stream\(\)"),
     "pattern": ("photos/*.jpg", SourceError, r"use stream\(\) for a folder"),
-    "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or of an unknown kind"),
+    "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or an unknown format"),
     "path of bytes": (b"party.jpg", SourceError, "cannot read an image of 9 bytes"),
     "no bytes": (b"", SourceError, "it is empty"),
     "null": ("a\0b.jpg", SourceError, "null"),
@@ -501,7 +501,7 @@ def test_a_model_of_ones_own_is_found_again_from_another_folder(untrained, tmp_p
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({"detector": "dlib"}, "no detector is called 'dlib'; there are: haar, yunet, both"),
-    ({"device": "gpu"}, "no device is called 'gpu'"),
+    ({"device": "gpu"}, "unknown device 'gpu'"),
     ({"head": "x"}, "'x'"), ({"model": "nowhere.pt"}, "no model file at nowhere.pt"), ({"min_face": 0}, "min_face"),
     ({"runtime": "x"}, "'x'"),
 ])

@@ -201,9 +201,9 @@ def test_bad_checkpoints_are_refused_in_one_line(untrained, tmp_path):
     foreign = io.BytesIO()
     torch.save({"weights": torch.zeros(3)}, foreign)
     cases = {
-        "cut": (whole[: len(whole) // 2], "cut off"), "empty": (b"", "cut off"), "text": (b"hello", "checkpoint"),
+        "cut": (whole[: len(whole) // 2], "truncated"), "empty": (b"", "truncated"), "text": (b"hello", "checkpoint"),
         "code": (buffer.getvalue(), "code"), "pickle": (pickle.dumps(Payload()), "code"),
-        "unfit": (unfit.getvalue(), "do not fit"), "foreign": (foreign.getvalue(), "not a fer_live checkpoint"),
+        "unfit": (unfit.getvalue(), "do not match"), "foreign": (foreign.getvalue(), "not a fer_live checkpoint"),
     }
     for name, (data, words) in cases.items():
         path = tmp_path / f"{name}.pt"

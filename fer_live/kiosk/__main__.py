@@ -23,8 +23,8 @@ logger = logging.getLogger("fer_live")
 
 NAME = "fer_live-kiosk.service"
 ROOT = Path(__file__).resolve().parents[2]
-# Status 0 means that it was ended at the screen or had been told how long to run; anything else, a lost camera for one, is
-# started again. A stray SIGTERM ends the program with 143, which only `systemctl stop` counts as success.
+# Status 0 means that the program was closed at the screen or reached --max-seconds; after any other status, such as for a lost
+# camera, systemd restarts it. SIGTERM ends the program with 143, which only `systemctl stop` treats as success.
 UNIT = """[Unit]
 Description=fer_live kiosk
 After=graphical-session.target
@@ -55,12 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, passed = arguments[:cut], arguments[cut + 1 :]
     parser = redact_errors(suggest_names(argparse.ArgumentParser(
-        prog="python -m fer_live.kiosk", description="Starts the kiosk after login, by a systemd user unit.",
+        prog="python -m fer_live.kiosk", description="Install a systemd user unit that starts the kiosk after login.",
         epilog="example: python -m fer_live.kiosk install -- --source 0 --language de,en --operator 'City Museum'",
         usage="%(prog)s install|uninstall [--dry-run] [-- options of python -m fer_live]",
     )))
     parser.add_argument("action", choices=("install", "uninstall"))
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done without changing anything")
     args = parser.parse_args(own)
     try:
         return install(passed, args.dry_run) if args.action == "install" else uninstall(args.dry_run)
@@ -70,19 +70,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def unit_path() -> Path:
-    """Where systemd looks for the user's own units."""
+    """Return the path of the unit file."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user" / NAME
 
 
 def unit(options: list[str], hide: bool = False) -> str:
-    """The unit's text for these options of `python -m fer_live`, which are checked first. hide: leave out passwords and token."""
+    """Validate these options of `python -m fer_live` and return the unit's text. hide: redact passwords and the token."""
     options = ["--kiosk", *(option for option in options if option != "--kiosk")]
     config = parse(options)
-    if not config.source.names:  # a camera that is late is waited for; without a choice the demo would be shown
+    if not config.source.names:  # an explicit camera is awaited; by default, a missing camera would show the demo
         options[1:1] = ["--source", "0"]
         config = parse(options)
-    check_outgoing(config.outgoing, "live")  # now, rather than at each start
-    silent_s = config.source.silent_s or 0.0  # a slow camera must not be taken for a program that hangs
+    check_outgoing(config.outgoing, "live")  # fail now rather than at each start
+    silent_s = config.source.silent_s or 0.0  # a slow camera must not trigger the watchdog
     if hide:
         token = config.web.token if config.web else None
         options = [redact(option.replace(token, HIDDEN) if token else option) for option in options]
@@ -93,20 +93,20 @@ def unit(options: list[str], hide: bool = False) -> str:
 
 def _escaped(text: str) -> str:
     if any(ord(c) < 32 for c in text):
-        raise OutputError("a unit cannot hold line breaks; leave them out of the options")
+        raise OutputError("a unit cannot contain line breaks; remove them from the options")
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise OutputError("a unit cannot hold a name that is not UTF-8; rename the file")
+        raise OutputError("a unit cannot contain a name that is not UTF-8; rename the file")
     return text.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """One word of ExecStart (systemd.service(5), "Command lines")."""
+    """Quote one word of ExecStart (systemd.service(5), "Command lines")."""
     word = _escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{word}"'
 
 
 def install(options: list[str], dry_run: bool) -> int:
-    """Write the unit and have systemd start it from the next login on. Returns the exit status."""
+    """Write the unit and enable it from the next login on. Returns the exit status."""
     text, path = unit(options, hide=dry_run), unit_path()
     if dry_run:
         print(f"# {path}, without passwords and token\n{text}", end="")
@@ -114,7 +114,7 @@ def install(options: list[str], dry_run: bool) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.chmod(0o600)  # also a file that was there: the options may hold a camera's password
+        path.chmod(0o600)  # also for an existing file, since options can contain a camera's password
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror})") from None
@@ -125,7 +125,7 @@ def install(options: list[str], dry_run: bool) -> int:
 
 
 def uninstall(dry_run: bool) -> int:
-    """Stop the unit and remove it. Returns the exit status."""
+    """Stop and remove the unit. Returns the exit status."""
     path = unit_path()
     if dry_run:
         print(f"would stop and disable {NAME} and remove {path}" if exists(path) else f"nothing to remove: no {path}")
@@ -144,12 +144,12 @@ def uninstall(dry_run: bool) -> int:
 
 
 def _systemctl(*commands: list[str]) -> bool:
-    """Run systemctl --user; says what to run by hand where it does not answer."""
+    """Run systemctl --user; if it fails, log the commands to run manually."""
     for i, command in enumerate(commands):
         whole = ["systemctl", "--user", *command]
         if not shutil.which("systemctl") or subprocess.run(whole, capture_output=True, check=False).returncode:
             rest = " && ".join("systemctl --user " + " ".join(left) for left in commands[i:])
-            logger.warning(f"systemd's user manager did not answer; in the desktop session run: {rest}")
+            logger.warning(f"systemd's user manager did not respond; run in the desktop session: {rest}")
             return False
     return True
 

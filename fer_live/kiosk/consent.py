@@ -1,4 +1,4 @@
-"""Records visitors who have agreed to it, and nobody else."""
+"""Records visitors who agreed to it, and nobody else."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from fer_live.types import Analysis, OutputError, View
 
 logger = logging.getLogger("fer_live")
 
-REPEAT_S = 0.7  # a press this soon after the last is the same one
-SHOWN_S = 1.0  # only who has been shown this long can agree: who has just come may not know of it
-GONE_S = 0.7  # a face that is not found for this long has left
-SILENT_S = 2.0  # without a picture for this long nobody knows who is there
-# Pictures wait until it is known who was in them: a new face is noticed within 18 frames, the longest time between two searches
-# of the whole picture, and shown two frames later; one that has left, after GONE_S.
+REPEAT_S = 0.7  # seconds; further presses within this time are key repeats
+SHOWN_S = 1.0  # seconds a visitor must be on screen before agreeing, so that new arrivals do not agree by accident
+GONE_S = 0.7  # seconds without a detection after which a face counts as gone
+SILENT_S = 2.0  # seconds without a frame that end a recording
+# Frames are held until it is certain who is in them: a new face is detected within 18 frames, the longest interval between two
+# searches of the whole image, and confirmed two frames later; a face counts as gone after GONE_S.
 HOLD_S, HOLD_FRAMES = 0.8, 22
-STEP_S = 1 / 30 - 0.005  # least time between recorded pictures; so at most 25 wait, 70 MB of 1280x720
-LOOK, LOOK_S = 16, 1.0  # side of the thumbnails by which a face is compared with itself, and how long they are kept
-# On our clips a face correlates with its last second by less than this once in five seconds, when the head turns. Of pairs of
-# different people photographed in the same place and light, 84% do.
+STEP_S = 1 / 30 - 0.005  # seconds; minimum between recorded frames, so at most 25 are held (70 MB at 1280x720)
+LOOK, LOOK_S = 16, 1.0  # side in pixels of the thumbnails that identify a face, and seconds to keep them
+# Minimum correlation of a face with its last second. On our clips the same face falls below it once in five seconds, when the
+# head turns; of pairs of different people photographed in the same place and light, 84% do.
 ALIKE = 0.8
-OTHER_S = 0.3  # a face that looks different for this long is somebody else's
-KEPT = 16  # frames whose looks are kept; between analysis and here at most two are on their way
+OTHER_S = 0.3  # seconds of different appearance after which a face counts as another person's
+KEPT = 16  # frames whose thumbnails are kept; at most two are in flight between analysis and here
 Box = tuple[int, int, int, int]
 Thumbnails = dict[int, np.ndarray]  # by track id, each (LOOK, LOOK) float32
 
 
 @dataclass
 class Visitor:
-    """Who is shown under one track id: since when, when last, where, and what the face looked like in the last second."""
+    """The visitor of one track: first and last time seen, position, and appearance in the last second."""
 
     since_s: float
     seen_s: float
     box: Box
     looks: deque[tuple[float, np.ndarray]]
-    other_s: float | None = None  # since when the face looks like somebody else's
+    other_s: float | None = None  # time since when the face looks like another person's
 
     def is_other(self, time_s: float) -> bool:
-        """Whether the face has looked like somebody else's for long enough to be theirs."""
+        """Whether the face has looked different for OTHER_S."""
         return self.other_s is not None and time_s - self.other_s >= OTHER_S
 
 
 class Consent:
-    """A sink that records from a visitor's press of the button to the next, for at most `seconds`.
+    """A sink that records from one press of the button to the next, for at most `seconds`.
 
-    Who is shown at the press agrees, together. It ends when one of them has left, at once when anybody else is shown, when
-    another face takes the place of one who agreed, when the camera is lost, and when time goes back. Only pictures taken
-    after the press are recorded, and they wait until it is known who was in them; those that wait when it ends are dropped.
+    Everybody on screen at the press agrees together. The recording ends when one of them leaves, when anybody else appears,
+    when a different face replaces one that agreed, when the camera is lost, and when time goes back. Only frames captured
+    after the press are recorded. Frames are held until it is certain who is in them; frames still held at the end are dropped.
 
     open_recorder: makes the recorder, at the first picture that is recorded; nobody else writes to it. view: is told that a
     recording runs. tell: is told of a recording that cannot be written. looks: gives what the faces of an analysis look like,

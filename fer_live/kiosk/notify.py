@@ -1,4 +1,4 @@
-"""Tells systemd that the program is ready, and that pictures still flow (sd_notify(3), systemd's documented datagrams)."""
+"""Notifies systemd that the program is ready and that frames keep arriving, by the datagrams of sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fer_live.types import Analysis
 
 
 class Heartbeat:
-    """A sink: READY=1 with the first picture, WATCHDOG=1 while pictures come, STOPPING=1 at the end.
+    """A sink that sends READY=1 with the first frame, WATCHDOG=1 while frames arrive, and STOPPING=1 at the end.
 
-    It is written to by the live loop only, so that a camera or a stage that hangs is noticed: systemd then restarts it.
+    Only the live loop writes to it, so systemd restarts the program if the camera or a stage hangs.
     """
 
     needs_picture = False
@@ -24,9 +24,9 @@ class Heartbeat:
         self.address = env.get("NOTIFY_SOCKET", "")
         mine = env.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = env.get("WATCHDOG_USEC", "")
-        # twice in the time that systemd waits, as its manual asks, and then some
+        # three times per timeout; systemd's manual recommends twice
         self.every_s = int(microseconds) / 3e6 if mine and microseconds.isdigit() else None
-        self.due_s: float | None = None  # None before the first picture
+        self.due_s: float | None = None  # None before the first frame
         self.socket: socket.socket | None = None
 
     def __enter__(self) -> Heartbeat:
@@ -41,7 +41,7 @@ class Heartbeat:
             self.socket.close()
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """A picture has come through."""
+        """Send a notification if one is due."""
         now_s = time.monotonic()
         if self.due_s is None:
             self._send("READY=1")
@@ -56,5 +56,5 @@ class Heartbeat:
             address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
             try:
                 self.socket.sendto(message.encode(), address)
-            except OSError:  # systemd is not listening: it will act as it was told to, and the show goes on
+            except OSError:  # systemd is not listening; the run continues
                 return

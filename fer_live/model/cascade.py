@@ -1,4 +1,4 @@
-"""OpenCV's cascades, kept usable whatever pictures they are given."""
+"""OpenCV cascade classifiers with bounded memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-KEPT = 16_000_000  # pixels of a buffer that does not justify reloading the cascade
-WASTE = 4  # times the size of the picture: a larger buffer is let go
+KEPT = 16_000_000  # pixels; smaller buffers are always kept
+WASTE = 4  # reload the cascade if its buffer exceeds the image by this factor
 
 
 class Cascade:
-    """A cascade of OpenCV's, by the name of its file, for one thread at a time.
+    """An OpenCV cascade, by file name. Not thread-safe.
 
-    It keeps a buffer as wide as the widest and as high as the highest picture that it was given: after a very wide and a very
-    tall one every search would fail for lack of memory. It is then reloaded, which takes 25 ms. Raises RuntimeError where
-    OpenCV has no such file.
+    OpenCV keeps a buffer as wide and as high as the largest image so far. After one very wide and one very tall image, every
+    search would run out of memory, so the cascade is then reloaded (25 ms). Raises RuntimeError if OpenCV lacks the file.
     """
 
     def __init__(self, name: str):
@@ -25,13 +24,13 @@ class Cascade:
 
     def _load(self) -> None:
         self._wide = self._high = 0
-        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # not in its stubs
+        folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # missing in the stubs
         self._loaded = cv2.CascadeClassifier(str(folder / self.name))
         if self._loaded.empty():
             raise RuntimeError(f"OpenCV {cv2.__version__} has no {self.name}; install opencv-contrib-python==4.14.0.94")
 
     def ready_for(self, gray: np.ndarray) -> cv2.CascadeClassifier:
-        """The cascade, to search this picture (H, W) uint8 with."""
+        """Return the cascade, ready to search this image (H, W) uint8."""
         high, wide = gray.shape
         if max(high, self._high) * max(wide, self._wide) > max(KEPT, WASTE * high * wide):
             self._load()

@@ -1,6 +1,6 @@
-"""Checkpoints that explain themselves: weights together with the spec needed to use them.
+"""Self-describing checkpoints: weights together with the spec needed to use them.
 
-A checkpoint is a dictionary of plain types and tensors, so that it loads with `weights_only=True`, which runs no code:
+A checkpoint is a dictionary of plain types and tensors, so it loads with `weights_only=True`, which runs no code:
 `{"format": "fer_live/1", "spec": {...}, "state_dict": {...}, "metrics": {...}}`.
 """
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics: dict[str, Any], half: bool = False) -> None:
-    """Write weights, spec and metrics to `path` through a temporary file, so that a cut leaves the old file whole.
+    """Write weights, spec and metrics to `path` atomically.
 
-    half: store floating-point weights in 16 bits (half the size on disk; loading restores 32 bits).
+    half: store floating-point weights in 16 bits, for half the size on disk; loading restores 32 bits.
     """
     import torch
 
@@ -37,7 +37,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, spec: ModelSpec, metrics
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary_path)`, flush it to the disk, then rename it to `path`."""
+    """Call `write(temporary_path)`, sync the file to disk, then rename it to `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
@@ -55,10 +55,10 @@ def load_checkpoint(
 ) -> tuple[nn.Module, ModelSpec]:
     """Load a model in eval mode, with its spec.
 
-    head: "fer2013" (dataset labels), "ferplus" (crowd votes), "shown" (both, adjusted), or None for what the live app shows.
-    The model maps (N, C, S, S) float tensors made by `preprocess.normalize` to the logits of each head, in the order of
-    `spec.labels`; `decision.decide` makes probabilities of them.
-    Raises CheckpointError if the file is missing, damaged, of another kind, or would run code when loaded.
+    head: "fer2013" (dataset labels), "ferplus" (crowd votes), "shown" (both, adjusted), or None for the app's default.
+    The model maps (N, C, S, S) float tensors from `preprocess.normalize` to the logits of each head, in the order of
+    `spec.labels`; `decision.decide` converts them to probabilities.
+    Raises CheckpointError if the file is missing, damaged, not a checkpoint, or would run code when loaded.
     """
     from fer_live.model.networks import build_model
 
@@ -72,12 +72,12 @@ def load_checkpoint(
         raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: the weights do not fit their own spec ({reason}); train or download them again")
+        raise CheckpointError(f"{path}: the weights do not match their spec ({reason}); train or download them again")
     return model.to(device).eval(), spec
 
 
 def _check_shapes(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
-    """Refuse weights that do not fit, before memory is taken for the network: a small file can name one of gigabytes."""
+    """Raise ValueError for mismatched weights before allocating the network, since a small file can declare a huge one."""
     import torch
 
     from fer_live.model.networks import build_model
@@ -88,11 +88,11 @@ def _check_shapes(spec: ModelSpec, state: dict[str, torch.Tensor]) -> None:
         there = tuple(state[name].shape) if name in state else None
         here = tuple(wanted[name].shape) if name in wanted else None
         if there != here:
-            raise ValueError(f"{name:.80} is {there} there, {here} in {spec.arch:.80}")
+            raise ValueError(f"{name:.80} has shape {there}, but {spec.arch:.80} needs {here}")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The dictionary inside a checkpoint file, on the CPU, without running any code from it."""
+    """Load the dictionary of a checkpoint file on the CPU, without running any code from it."""
     import torch
 
     path = Path(path)
@@ -102,21 +102,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} is no fer_live checkpoint, or holds code, which is never run; use a best_model.pt from python -m training"
+            f"{path} is not a fer_live checkpoint, or contains code, which never runs; use a best_model.pt from training"
         )
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"the model {path} cannot be read ({why(error)}); check its permissions") from None
-    except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for cut or foreign files
-        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); it may be cut off: copy it again")
+    except Exception as error:  # torch raises RuntimeError, EOFError, zip and OS errors for truncated or foreign files
+        raise CheckpointError(f"{path} is not a readable checkpoint ({type(error).__name__}); it may be truncated: copy it again")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a fer_live checkpoint; use a best_model.pt written by python -m training")
     return content
 
 
 def check_model_file(path: Path) -> None:
-    """Raise CheckpointError unless a file is there. What is in it is not looked at."""
+    """Raise CheckpointError unless the file exists. Its content is not checked."""
     try:
         if is_file(path):
             return
@@ -126,11 +126,11 @@ def check_model_file(path: Path) -> None:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a zip file that unpacks to more than itself: torch stores as it is, so this one is made to fill the memory."""
+    """Raise CheckpointError for a zip bomb: torch stores uncompressed, so a valid file never unpacks to more than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # torch will say what it is
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # torch reports the error
         return
     if unpacked > path.stat().st_size:
-        raise CheckpointError(f"{path} claims to hold {unpacked:,} bytes, more than it has; use a best_model.pt as written")
+        raise CheckpointError(f"{path} unpacks to {unpacked:,} bytes, more than its size; use an unmodified best_model.pt")

@@ -1,8 +1,7 @@
-"""Logits of the heads -> the answer that is shown. Training, evaluation and every runtime call this one function.
+"""Converts the heads' logits to the displayed probabilities, for training, evaluation and every runtime.
 
-A network trained on pictures as they come answers with the classes' frequencies in mind: among FER+'s votes a face is "neutral"
-33 times as often as "disgust", so a doubtful one is called neutral. Logit adjustment (Menon et al. 2021, arXiv:2007.07314) takes
-a share of that prior out again.
+A network trained on imbalanced data learns the class frequencies: in FER+'s votes "neutral" is 33 times as frequent as
+"disgust", so ambiguous faces become neutral. Logit adjustment (Menon et al. 2021, arXiv:2007.07314) removes part of that prior.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ import numpy as np
 if TYPE_CHECKING:
     from fer_live.model.spec import ModelSpec
 
-SHOWN = "shown"  # the name of the answer that combines the heads; the others are named like their heads
+SHOWN = "shown"  # the answer that combines the heads; other answers are named after their heads
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How the shown answer comes from the heads.
+    """How the shown answer is computed from the heads.
 
-    weights: share of each head in the sum of log-probabilities; sums to 1.
-    strength: tau of the logit adjustment: 0 keeps the prior of the training data, 1 treats all classes as equally common.
-    temperature: divides the result, so that the largest probability is how often that label is right.
+    weights: weight of each head's log-probabilities; sums to 1.
+    strength: tau of the logit adjustment; 0 keeps the training prior, 1 assumes equally frequent classes.
+    temperature: divides the result, so that the largest probability matches the accuracy.
     """
 
     weights: dict[str, float]
@@ -33,13 +32,13 @@ class Decision:
 
 
 def decide(logits: dict[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
-    """Probabilities (N, 7) float32 of the answer `spec.head`, in the order of `spec.labels`.
+    """Return the probabilities (N, 7) float32 of the answer `spec.head`, in the order of `spec.labels`.
 
-    logits: of each head the answer needs, (N, K), K >= 7; outputs beyond the seven classes (contempt) are left out.
+    logits: (N, K) per head, K >= 7; outputs beyond the seven classes (contempt) are ignored.
     """
     decision = spec.decision if spec.head == SHOWN else Decision({spec.head: 1.0})
-    assert decision is not None  # parse_spec has checked it
-    score = np.zeros(())  # grows to (N, 7)
+    assert decision is not None  # ensured by parse_spec
+    score = np.zeros(())  # broadcasts to (N, 7)
     for head, weight in decision.weights.items():
         log_probs = log_softmax(logits[head][:, : len(spec.labels)] / spec.heads[head])
         if decision.strength:
@@ -49,6 +48,6 @@ def decide(logits: dict[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, K) logits -> (N, K) log-probabilities."""
+    """Convert logits (N, K) to log-probabilities (N, K)."""
     shifted = logits - logits.max(1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))

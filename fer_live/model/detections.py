@@ -1,4 +1,4 @@
-"""What a face detector says about one picture."""
+"""Results of a face detector on one image."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DETECTORS = ("haar", "yunet", "both")  # what --detector may name
+DETECTORS = ("haar", "yunet", "both")  # choices of --detector
 DEFAULT_DETECTOR = "haar"
-NOSE = 0.5  # how far the tip of the nose stands out, in distances of the eyes; see `Detections.yaws`
+NOSE = 0.5  # protrusion of the nose tip, as a fraction of the distance between the eyes; see `Detections.yaws`
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The faces found in one picture, N of them. Landmarks and scores are NaN where the detector has none, as Haar's.
+    """N faces found in one image. Landmarks and scores are NaN if the detector has none (Haar).
 
-    boxes: (N, 4) int32 xyxy, pixels of the picture, x2 and y2 exclusive.
-    landmarks: (N, 5, 2) float32 x, y of the eye on the left of the picture, the other eye, the tip of the nose, and the corners
-    of the mouth on the left and on the right, as in an upright face that is not mirrored.
+    boxes: (N, 4) int32 xyxy, pixels of the image, x2 and y2 exclusive.
+    landmarks: (N, 5, 2) float32 x, y of the left eye, right eye, nose tip, left and right mouth corner; left and right as
+    seen in the image of an upright face.
     scores: (N,) float32 from 0 to 1.
     """
 
@@ -28,7 +28,7 @@ class Detections:
 
     @classmethod
     def of(cls, found: Detections | np.ndarray) -> Detections:
-        """Detections as they are; boxes (N, 4) or one box (4,) become detections without landmarks and scores."""
+        """Convert boxes (N, 4), or one box (4,), to Detections without landmarks and scores. Detections stay unchanged."""
         if isinstance(found, Detections):
             return found
         boxes = np.asarray(found, np.int32).reshape(-1, 4)
@@ -36,12 +36,12 @@ class Detections:
 
     @classmethod
     def joined(cls, parts: Iterable[Detections | np.ndarray]) -> Detections:
-        """All faces of `parts`, in their order."""
+        """Concatenate several detections."""
         known = [cls.of(np.empty((0, 4))), *map(cls.of, parts)]
         return cls(*(np.concatenate([getattr(part, name) for part in known]) for name in ("boxes", "landmarks", "scores")))
 
     def singled(self) -> Detections:
-        """Each face once: without those whose center lies in the box of one before."""
+        """Remove duplicates: faces whose center lies in the box of an earlier one."""
         kept: list[int] = []
         for i, box in enumerate(self.boxes):
             if not any(same_face(box, self.boxes[j]) for j in kept):
@@ -56,20 +56,20 @@ class Detections:
 
     @property
     def rolls(self) -> np.ndarray:
-        """(N,) float32: degrees by which each face is turned clockwise in the picture; NaN where there are no landmarks."""
+        """(N,) float32: clockwise rotation of each face in the image plane, in degrees; NaN without landmarks."""
         eyes = self.landmarks[:, 1] - self.landmarks[:, 0]
         up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
-        # of a profile the eyes lie almost on each other and their line says little; the way from mouth to eyes still does
+        # in profile the eyes nearly coincide, so the direction from mouth to eyes counts too
         across = eyes + np.stack([-up[:, 1], up[:, 0]], axis=1)
         return np.asarray(np.degrees(np.arctan2(across[:, 1], across[:, 0])))
 
     @property
     def yaws(self) -> np.ndarray:
-        """(N,) float32: degrees by which each face looks to the picture's right, -90 to 90; NaN where there are no landmarks.
+        """(N,) float32: yaw of each face toward the right of the image in degrees, -90 to 90; NaN without landmarks.
 
-        Of a head that turns by the angle t, the eyes' distance shrinks with cos t while the tip of the nose, which stands out
-        by NOSE of that distance, moves aside with sin t. Of 39 rendered pictures of 13 heads for each turn the median is 21
-        degrees at 20, 51 at 40 and 62 at 60; beyond, YuNet's landmarks say no more: 60 at 75 and 58 at 90.
+        At a yaw of t, the distance between the eyes shrinks with cos t, and the nose tip, which protrudes by NOSE times that
+        distance, shifts with sin t. On 39 rendered images of 13 heads per angle, the median is 21 degrees at 20, 51 at 40 and
+        62 at 60. Beyond that, YuNet's landmarks carry no more information: 60 at 75 and 58 at 90.
         """
         up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
         across = np.stack([-up[:, 1], up[:, 0]], axis=1) / np.maximum(1e-6, np.linalg.norm(up, axis=1))[:, None]
@@ -81,6 +81,6 @@ class Detections:
 
 
 def same_face(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether the center of box `a` (4,) lies in box `b`: one face, not two."""
+    """Whether the center of box `a` (4,) lies in box `b`, so that both are the same face."""
     x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
     return bool(b[0] <= x < b[2] and b[1] <= y < b[3])

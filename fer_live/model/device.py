@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Chooses the compute device."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ VALID = "auto, cpu, cuda, cuda:0, cuda:1, ..."
 
 
 class DeviceError(ValueError):
-    """There is no such device. The text lists the valid ones.
+    """The device does not exist. The message lists the valid ones.
 
     >>> fer_live.load(device="gpu")
     Traceback (most recent call last):
-    fer_live.model.device.DeviceError: no device is called 'gpu'; there are: auto, cpu, cuda, cuda:0, cuda:1, ...
+    fer_live.model.device.DeviceError: unknown device 'gpu'; choose from: auto, cpu, cuda, cuda:0, cuda:1, ...
     """
 
 
 def check_device_name(text: str) -> str:
-    """`text` if it can name a device at all; needs no torch. Raises DeviceError."""
+    """Return `text` if it is a valid device name, without importing torch. Raises DeviceError."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise DeviceError(f"no device is called {text!r}{did_you_mean(text, ('auto', 'cpu', 'cuda'))}; there are: {VALID}")
+        raise DeviceError(f"unknown device {text!r}{did_you_mean(text, ('auto', 'cpu', 'cuda'))}; choose from: {VALID}")
     return text
 
 
 def has_cuda_driver() -> bool:
-    """Whether NVIDIA's driver is here and sees a GPU; asked of the driver itself, since importing torch takes seconds."""
+    """Whether the NVIDIA driver finds a GPU. Queries the driver directly, since importing torch takes seconds."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
@@ -42,7 +42,7 @@ def has_cuda_driver() -> bool:
 
 
 def choose_device(text: str) -> tuple[torch.device, str]:
-    """The device of this name, and the reason for it in words. "auto" takes CUDA where there is one."""
+    """Return the device and the reason for the choice. "auto" prefers CUDA."""
     import torch
 
     count = torch.cuda.device_count()
@@ -50,5 +50,5 @@ def choose_device(text: str) -> tuple[torch.device, str]:
         return (torch.device("cuda:0"), "a CUDA GPU was found") if count else (torch.device("cpu"), "no CUDA GPU was found")
     valid = ["auto", "cpu"] + (["cuda"] if count else []) + [f"cuda:{i}" for i in range(count)]
     if text not in valid:
-        raise DeviceError(f"no device {text!r} on this machine; there are: {', '.join(valid)}")
+        raise DeviceError(f"no device {text!r} on this machine; choose from: {', '.join(valid)}")
     return torch.device(text), "as asked"

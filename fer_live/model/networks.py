@@ -1,7 +1,7 @@
 """Networks: a timm or ResNet9 trunk with one linear head per kind of label, or several of them whose logits are averaged.
 
 timm is used for its architectures and ImageNet weights only. Everything that differs between training and use (dropout,
-smoothing, augmentation) is the training package's business.
+smoothing, augmentation) belongs to the training package.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ class EmotionNet(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dropout = nn.Dropout(0.0)
-        features: Any = getattr(trunk, "head_hidden_size", trunk.num_features)  # MobileNetV3's widens once more before its head
+        features: Any = getattr(trunk, "head_hidden_size", trunk.num_features)  # MobileNetV3 has a wider layer before its head
         self.heads = nn.ModuleDict({name: nn.Linear(features, outputs) for name, outputs in heads.items()})
-        for linear in cast(Iterable[nn.Linear], self.heads.values()):  # timm's own start gives huge logits for few classes
+        for linear in cast(Iterable[nn.Linear], self.heads.values()):  # timm's initialization gives huge logits for few classes
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
         self.resolution = resolution
         self.others = nn.ModuleList(others)
-        self.has_trained_heads = False  # whether the heads came with the weights that training starts from
+        self.has_trained_heads = False  # whether the initial weights include trained heads
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, P, S, S) normalized -> (N, F); enlarges the input to the resolution that the network was trained at."""
+        """Map normalized input (N, P, S, S) to features (N, F), upsampling it to the training resolution."""
         if x.shape[-1] != self.resolution:
             size = (self.resolution, self.resolution)
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
         return cast(torch.Tensor, self.dropout(self.trunk(x)))
 
     def forward_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(N, P, S, S) normalized -> logits of each head, (N, 7) and, for FER+, (N, 8)."""
+        """Map normalized input (N, P, S, S) to the logits of each head, (N, 7) and, for FER+, (N, 8)."""
         features = self.features(x)
         own = {name: linear(features) for name, linear in self.heads.items()}
         if not self.others:
@@ -58,7 +58,7 @@ class EmotionNet(nn.Module):
         return {name: torch.stack([logits[name] for logits in parts]).mean(0) for name in own}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, P, S, S) normalized -> logits (N, H, 7) of the H heads in their order, without FER+'s contempt."""
+        """Map normalized input (N, P, S, S) to logits (N, H, 7) of the H heads in order, without FER+'s contempt."""
         return torch.stack([logits[:, :7] for logits in self.forward_heads(x).values()], dim=1)
 
 
@@ -74,7 +74,7 @@ class ResNet9(nn.Module):
         self.residual2 = nn.Sequential(_conv(num_features, num_features), _conv(num_features, num_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, R, R) -> (N, F)."""
+        """Map (N, C, R, R) to features (N, F)."""
         x = self.stem(x)
         x = self.residual1(x) + x
         x = self.middle(x)
@@ -88,11 +88,11 @@ def _conv(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
 
 
 def build_model(spec: ModelSpec, pretrained: bool | Path = False, drop_path: float = 0.0) -> nn.Module:
-    """The network that `spec` describes, on the CPU, in channels_last.
+    """Build the network described by `spec`, on the CPU, in channels_last.
 
     pretrained: False for random weights, True for timm's ImageNet weights (needs its hub), a file of such weights, or a
-    checkpoint of this very network, whose heads are taken too.
-    drop_path: stochastic depth of the trunk while training. Raises CheckpointError for an unknown arch or an unfit file.
+    checkpoint of the same network, including its heads.
+    drop_path: stochastic depth of the trunk in training. Raises CheckpointError for an unknown arch or unsuitable weights.
     """
     planes = len(spec.mean)
     arch, *other_archs = spec.arch.split(PLUS)
@@ -115,34 +115,34 @@ def _timm_trunk(arch: str, planes: int, pretrained: bool, drop_path: float) -> n
     if not timm.is_model(arch):
         close = timm.list_models(f"*{arch.split('_')[0]}*")[:8]
         hint = f"; did you mean one of {', '.join(close)}" if close else ""
-        raise CheckpointError(f"timm {timm.__version__} knows no network {arch!r}{hint}")
+        raise CheckpointError(f"timm {timm.__version__} has no network {arch!r}{hint}")
     extra: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         return timm.create_model(arch, pretrained=pretrained, num_classes=0, in_chans=planes, **extra)
-    except (OSError, RuntimeError) as error:  # the hub's own errors are OSErrors; timm's for missing weights RuntimeErrors
+    except (OSError, RuntimeError) as error:  # the hub raises OSError; timm raises RuntimeError for missing weights
         if not pretrained:
             raise
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"timm's ImageNet weights of {arch} cannot be had ({reason}); give --pretrained FILE, or none")
+        raise CheckpointError(f"cannot load timm's ImageNet weights of {arch} ({reason}); give --pretrained FILE, or none")
 
 
 def _load_weights(model: EmotionNet, path: Path, spec: ModelSpec) -> None:
-    """Copy a checkpoint of this program into the network, or ImageNet weights into its trunk."""
+    """Load a fer_live checkpoint into the network, or ImageNet weights into its trunk."""
     source: dict[str, Any] = _read_weights(path)
     if source.get("format") != FORMAT:
         return _load_trunk(model.trunk, source, path)
     if (labels := parse_spec(source.get("spec")).labels) != spec.labels:
-        raise CheckpointError(f"{path} has the classes {', '.join(labels)}, to be trained are {', '.join(spec.labels)}; "
-                              "give a checkpoint with the same in the same order")
+        raise CheckpointError(f"{path} has the classes {', '.join(labels)}, but training needs {', '.join(spec.labels)}; "
+                              "give a checkpoint with the same classes in the same order")
     try:
         model.load_state_dict(source["state_dict"])
         model.has_trained_heads = True
     except (KeyError, RuntimeError):
-        raise CheckpointError(f"{path} is of another network or has other heads than the recipe's; give a checkpoint of the same")
+        raise CheckpointError(f"{path} has a different network or heads than the recipe; give a matching checkpoint")
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
-    """A checkpoint of this program, or tensors by name; also out of a .safetensors file, or of what training scripts write."""
+    """Read a fer_live checkpoint or a state_dict, also from a .safetensors file or nested as training scripts save it."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -153,37 +153,37 @@ def _read_weights(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as weights ({type(error).__name__}); give a state_dict file")
     if not isinstance(source, dict):
-        raise CheckpointError(f"{path} holds no weights by name; give a state_dict file")
+        raise CheckpointError(f"{path} has no named weights; give a state_dict file")
     if source.get("format") == FORMAT:
         return dict(source)
     source = next((source[key] for key in ("state_dict", "model") if isinstance(source.get(key), dict)), source)
     if not all(isinstance(tensor, torch.Tensor) for tensor in source.values()):
-        raise CheckpointError(f"{path} holds other things than weights by name; give a state_dict file")
+        raise CheckpointError(f"{path} has entries other than named weights; give a state_dict file")
     return dict(source)
 
 
 def _load_trunk(trunk: nn.Module, source: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy ImageNet weights into the trunk: by name, or where the names differ by position, if kinds and shapes agree.
+    """Load ImageNet weights into the trunk: by name, or by position if names differ but kinds and shapes match.
 
-    Three color planes of the first convolution are summed for a one-plane network, which is exact for gray pictures
-    under a mean and deviation that are the same for all planes.
+    For a one-plane network, the three color planes of the first convolution are summed. This is exact for gray images if
+    all planes have the same mean and deviation.
     """
     target = trunk.state_dict()
     if target.keys() <= source.keys():
         source = {name: source[name] for name in target}
     if len(source) < len(target):
-        raise CheckpointError(f"{path} does not fit this network: it holds {len(source)} tensors, the network {len(target)}")
+        raise CheckpointError(f"{path} does not fit this network: it has {len(source)} tensors, the network {len(target)}")
     for name, (theirs, tensor) in zip(target, source.items(), strict=False):
         if tensor.ndim == 4 and target[name].ndim == 4 and (target[name].shape[1], tensor.shape[1]) == (1, 3):
             tensor = tensor.sum(1, keepdim=True)
-        # names sorted by the alphabet have the same shapes in another order: a bias would become a weight
+        # alphabetically sorted names can have matching shapes in another order, so a bias could become a weight
         if target[name].shape != tensor.shape or _kind(name) != _kind(theirs):
-            raise CheckpointError(f"{path} does not fit this network: {name} is {tuple(target[name].shape)} here, "
-                                  f"{theirs} {tuple(tensor.shape)} there")
+            raise CheckpointError(f"{path} does not fit this network: {name} is {tuple(target[name].shape)}, "
+                                  f"but {theirs} in the file is {tuple(tensor.shape)}")
         target[name] = tensor
     trunk.load_state_dict(target)
 
 
 def _kind(name: str) -> str:
-    """"weight", "bias", "running_mean" ..."""
+    """Return the last part of a name: "weight", "bias", "running_mean" and so on."""
     return str(name).rpartition(".")[2]

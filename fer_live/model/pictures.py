@@ -1,4 +1,4 @@
-"""Reads picture files of any kind and any content: what is no whole picture of sensible size is refused with a reason."""
+"""Reads untrusted image files; damaged, unsupported and oversized ones are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# OpenCV itself refuses pictures of more than OPENCV_IO_MAX_IMAGE_PIXELS before it decodes them, see the packages' __init__.py.
-MOST_BYTES = 400_000_000  # of a file: beyond 64 megapixels in 48 bits
+# OpenCV rejects images above OPENCV_IO_MAX_IMAGE_PIXELS before decoding; see the packages' __init__.py.
+MOST_BYTES = 400_000_000  # per file; 64 megapixels at 48 bits need less
 MOST_PIXELS = 64_000_000
-# What Pillow may try on an untrusted file. TGA is last: it has no signature, so anything may look like it.
+# Formats that Pillow tries. TGA is last: it has no signature, so any file can match it.
 PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM", "ICO", "ICNS", "AVIF", "QOI", "PCX", "SGI",
           "DDS", "PSD", "TGA")
-# EXIF orientation: quarter turns counterclockwise, then whether left and right are swapped
+# EXIF orientation -> quarter turns counterclockwise, then whether to flip horizontally
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
 
 class PictureError(Exception):
-    """A picture cannot be read. The text is the reason in a few words, without the file's name."""
+    """An image cannot be read. The message is a short reason without the file name."""
 
 
 def read_picture(path: Path, gray: bool = False) -> np.ndarray | None:
-    """As `load_picture`; None for what is damaged, no picture, too large, or cannot be read."""
+    """Like `load_picture`, but returns None on errors."""
     try:
         return load_picture(path, gray)
     except PictureError:
@@ -33,7 +33,7 @@ def read_picture(path: Path, gray: bool = False) -> np.ndarray | None:
 
 
 def load_picture(path: Path, gray: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, or (H, W) uint8 gray, upright; of a file that holds several, the first. Raises PictureError."""
+    """Read an upright image, (H, W, 3) uint8 BGR or (H, W) uint8 gray; the first one of multi-page files. Raises PictureError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -47,7 +47,7 @@ def load_picture(path: Path, gray: bool = False) -> np.ndarray:
 
 
 def decode_picture(content: np.ndarray, gray: bool = False) -> np.ndarray:
-    """The same of the bytes (N,) uint8 of a file. Raises PictureError."""
+    """Like `load_picture`, from the bytes (N,) uint8 of a file. Raises PictureError."""
     if not 0 < len(content) <= MOST_BYTES:
         raise PictureError("larger than 400 MB" if len(content) else "it is empty")
     if not _chunks_fit(content):
@@ -61,17 +61,17 @@ def decode_picture(content: np.ndarray, gray: bool = False) -> np.ndarray:
 def _decode(content: np.ndarray, gray: bool) -> np.ndarray | None:
     try:
         image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
-    except cv2.error:  # OpenCV raises for impossible sizes, and gives None for other damage
+    except cv2.error:  # OpenCV raises for invalid sizes and returns None for other damage
         image = None
     if image is None:
         return _decode_with_pillow(content, gray)
-    if is_avif(content[:64].tobytes()):  # its own property says how it is turned, which OpenCV leaves out
+    if is_avif(content[:64].tobytes()):  # OpenCV ignores AVIF's rotation property
         image = _turned(image, _orientation(content))
     return image
 
 
 def is_avif(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is AVIF."""
+    """Whether these first bytes of a file are AVIF."""
     return head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1", b"miaf") and b"avi" in head[:64]
 
 
@@ -81,7 +81,7 @@ def _orientation(content: np.ndarray) -> int:
     try:
         with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
             return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # a decoder that is given anything raises anything
+    except Exception:  # decoders raise anything for damaged files
         return 1
 
 
@@ -92,7 +92,7 @@ def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode_with_pillow(content: np.ndarray, gray: bool) -> np.ndarray | None:
-    """Kinds that OpenCV does not know: ICO, TGA, QOI, JPEG 2000 with halved color planes, and more."""
+    """Decode formats that OpenCV does not support: ICO, TGA, QOI, JPEG 2000 with subsampled color, and more."""
     from PIL import Image, ImageOps
 
     try:
@@ -109,37 +109,37 @@ def _decode_with_pillow(content: np.ndarray, gray: bool) -> np.ndarray | None:
             if gray:
                 return np.asarray(upright.convert("L")).copy()
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
-    except Exception:  # a decoder that is given anything raises anything
+    except Exception:  # decoders raise anything for damaged files
         return None
 
 
 def _why(content: np.ndarray) -> str:
-    """Why neither decoder made a picture of it."""
+    """Return why neither decoder could read the file."""
     from PIL import Image
 
     if content[:2].tobytes() == b"\xff\x0a" or content[:12].tobytes() == b"\0\0\0\x0cJXL \r\n\x87\n":
-        return "JPEG XL cannot be read here; convert it to JPEG"
+        return "JPEG XL is not supported; convert it to JPEG"
     if content[4:8].tobytes() == b"ftyp" and not is_avif(content[:64].tobytes()):
-        return "HEIC cannot be read here; convert it to JPEG"
+        return "HEIC is not supported; convert it to JPEG"
     try:
         with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
             megapixels = picture.width * picture.height / 1e6
     except Image.DecompressionBombError:
         megapixels = float("inf")
-    except Exception:  # a decoder that is given anything raises anything
+    except Exception:  # decoders raise anything for damaged files
         megapixels = 0.0
     limit = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", MOST_PIXELS))
-    return "more than 64 megapixels" if megapixels * 1e6 > limit else "damaged, or of an unknown kind"
+    return "more than 64 megapixels" if megapixels * 1e6 > limit else "damaged, or an unknown format"
 
 
 def _chunks_fit(content: np.ndarray) -> bool:
-    """Whether a PNG holds what its chunks claim: OpenCV takes the memory for a chunk, up to 4 GB, before it looks."""
+    """Whether a PNG is as long as its chunks declare. OpenCV allocates up to 4 GB per declared chunk before reading it."""
     if content[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
         return True
     start = 8
     while start + 12 <= len(content):
         kind = content[start + 4 : start + 8].tobytes()
-        start += 12 + int.from_bytes(content[start : start + 4].tobytes())  # length, kind, the content itself, check sum
+        start += 12 + int.from_bytes(content[start : start + 4].tobytes())  # length, type, content, checksum
         if kind == b"IEND":
             break
     return start <= len(content)

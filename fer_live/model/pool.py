@@ -1,4 +1,4 @@
-"""Objects that only one thread at a time may use, shared by many threads."""
+"""A pool of objects that are not thread-safe."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Lends each caller an object of its own.
+    """Lends each caller an object for exclusive use.
 
-    make: creates one; it is called once at the start, so that its errors come early, and later when all are lent.
-    most: how many there may be; further callers wait for one that comes back.
+    make: creates an object; called once at the start, so that errors occur early, and later when all are in use.
+    most: maximum number of objects; further callers wait.
     """
 
     def __init__(self, make: Callable[[], T], most: int):
@@ -27,7 +27,7 @@ class Pool(Generic[T]):
 
     @contextmanager
     def lent(self) -> Iterator[T]:
-        """An object that nobody else uses until the context is left."""
+        """Borrow an object until the context is left."""
         item = self._take()
         try:
             yield item
@@ -35,7 +35,7 @@ class Pool(Generic[T]):
             self._free.put(item)
 
     def _take(self) -> T:
-        with suppress(queue.Empty):  # the usual way, many times a frame
+        with suppress(queue.Empty):  # the common case, many times per frame
             return self._free.get_nowait()
         with self._lock:
             if self._made < self._most:

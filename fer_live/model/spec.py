@@ -1,4 +1,4 @@
-"""What a model is: its network, classes, input, heads and decision; all that is needed to use the weights."""
+"""The spec of a model: network, classes, input, heads and decision."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from fer_live.model.decision import SHOWN, Decision
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-HEADS = ("fer2013", "ferplus")  # the dataset's labels (search keywords), and the crowd's votes (FER+)
-ANSWERS = (SHOWN, *HEADS)  # what --head may name
+HEADS = ("fer2013", "ferplus")  # dataset labels (search keywords), and crowd votes (FER+)
+ANSWERS = (SHOWN, *HEADS)  # choices of --head
 FORMAT = "fer_live/1"  # of checkpoint files
 
 
 class CheckpointError(ValueError):
-    """Weights are missing, damaged, or of another kind. The text says what was tried and what to do next.
+    """Weights are missing, damaged, or unsupported. The message says what to do.
 
     >>> fer_live.load("missing.pt")
     Traceback (most recent call last):
@@ -28,17 +28,17 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to use the weights; stored inside the checkpoint.
+    """Everything needed to use the weights; stored inside the checkpoint.
 
     arch: a timm name, or "resnet9"; several joined by "+" are networks whose logits are averaged.
     labels: class names in the order of the logits.
     input_size: side S of the crops in pixels. channels: 1 for gray crops, 3 for color ones.
-    mean, std: one number per input plane of the network, for pixels scaled to 0..1; three planes on gray crops repeat them.
-    crop_margin: how much larger than the face box the crop is, as a share of the box (0.0 is the box itself).
-    resolution: the side to which the network itself enlarges its input.
-    heads: name of each head that the weights hold, and the temperature that divides its logits (arXiv:1706.04599).
-    class_shares: of each head, how often each label is the target in the training data, (7,); what the decision adjusts by.
-    decision: how the shown answer comes from the heads. head: which answer is given: a head's own, or "shown".
+    mean, std: one number per input plane of the network, for pixels scaled to 0..1; gray crops are repeated to three planes.
+    crop_margin: margin of the crop around the face box, as a fraction of the box (0.0 is the box itself).
+    resolution: side in pixels to which the network upsamples its input.
+    heads: temperature of each head, which divides its logits (arXiv:1706.04599).
+    class_shares: per head, the frequency of each label in the training data, (7,); the prior for logit adjustment.
+    decision: how the shown answer is computed. head: which answer to return: a head's, or "shown".
     """
 
     arch: str
@@ -56,31 +56,31 @@ class ModelSpec:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The names that `head` may have."""
+        """The valid values of `head`."""
         return (*self.heads, *([SHOWN] if self.decision else []))
 
     def for_head(self, head: str | None) -> ModelSpec:
-        """The same spec giving another answer (None: as it is). Raises CheckpointError for one that it cannot give."""
+        """Return a copy with another `head` (None: unchanged). Raises CheckpointError if the weights do not support it."""
         head = self.head if head is None else head
         if head not in self.answers:
-            raise CheckpointError(f"these weights cannot answer as {head!r}; they can as: {', '.join(self.answers)}")
+            raise CheckpointError(f"these weights have no head {head!r}; choose from: {', '.join(self.answers)}")
         return dataclasses.replace(self, head=head)
 
 
 def parse_spec(fields: Any) -> ModelSpec:
-    """A ModelSpec from its stored dictionary; tuples come back as lists and are restored. Raises CheckpointError."""
-    known = {"temperature", *(f.name for f in dataclasses.fields(ModelSpec))}  # files of older versions repeat a head's here
+    """Build a ModelSpec from its stored dictionary, converting lists back to tuples. Raises CheckpointError."""
+    known = {"temperature", *(f.name for f in dataclasses.fields(ModelSpec))}  # redundant field of older versions
     if not isinstance(fields, dict) or set(fields) - known or "arch" not in fields:
         raise CheckpointError("the checkpoint's spec has unknown or missing fields; it needs another version of fer_live")
     spec = ModelSpec(**{name: _restored(name, value) for name, value in fields.items() if name != "temperature"})
     for name, is_good in CHECKS.items():
         if not is_good(spec):
-            raise CheckpointError(f"the spec's {name} cannot be {getattr(spec, name)!r:.80}; train, export or download it again")
+            raise CheckpointError(f"invalid {name} in the spec: {getattr(spec, name)!r:.80}; download or export it again")
     return spec
 
 
 def _restored(name: str, value: Any) -> Any:
-    """A field as ModelSpec holds it, from plain lists and dictionaries; what does not fit is left for the checks to refuse."""
+    """Convert a field from plain lists and dictionaries to ModelSpec's types; invalid values are left for CHECKS to reject."""
     if isinstance(value, list):
         return tuple(value)
     if name == "class_shares" and isinstance(value, dict):
@@ -91,7 +91,7 @@ def _restored(name: str, value: Any) -> Any:
 
 
 def _good_decision(spec: ModelSpec) -> bool:
-    """Whether the decision names heads that are there, with weights that sum to 1, and knows their shares where it needs them."""
+    """Whether the decision uses existing heads with weights that sum to 1, and class shares exist if it needs them."""
     decision = spec.decision
     if decision is None:
         return True
@@ -114,13 +114,13 @@ def _whole(value: Any, low: int, high: int) -> bool:
 
 
 def _planes(values: object, spec: ModelSpec, low: float, high: float) -> bool:
-    """Whether these are numbers for one plane each: three of a color crop, one or three of a gray one."""
+    """Whether these are valid numbers per plane: three for color crops, one or three for gray ones."""
     if not isinstance(values, tuple) or len(values) not in (1, 3) or (spec.channels == 3 and len(values) != 3):
         return False
     return all(_number(value, low, high) for value in values)
 
 
-# What a spec may say, in the order in which it is checked. It comes from a file: sizes beyond these would fill the memory.
+# Validation of specs from untrusted files, in this order. The upper bounds keep memory use reasonable.
 CHECKS: dict[str, Callable[[ModelSpec], bool]] = {
     "arch": lambda s: isinstance(s.arch, str) and 0 < len(s.arch) < 200,
     "labels": lambda s: isinstance(s.labels, tuple) and len(s.labels) == len(EMOTIONS)
@@ -143,13 +143,13 @@ CHECKS: dict[str, Callable[[ModelSpec], bool]] = {
 
 
 class Classifier(Protocol):
-    """Names what faces express. May be called from several threads at once."""
+    """Classifies face crops. Thread-safe."""
 
     @property
     def spec(self) -> ModelSpec:
-        """How crops are made, and which classes it knows."""
+        """The input format and the classes."""
         ...
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
-        """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`."""
+        """Map crops (N, S, S, C) uint8 from `crop_faces` to probabilities (N, 7) float32 in the order of `spec.labels`."""
         ...

@@ -1,4 +1,4 @@
-"""The endings of picture files that are read and written."""
+"""File extensions of supported image formats."""
 
 PICTURES_READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif",
                  ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".qoi", ".pcx", ".dds", ".sgi", ".psd", ".icns",
