@@ -214,7 +214,7 @@ def test_a_source_is_a_number_a_path_or_a_text(tmp_path, make_clip, portrait, mo
 
 @pytest.mark.parametrize(("source", "kind", "words"), [
     (-1, ValueError, "camera numbers start at 0; got -1"), (True, TypeError, "got bool"), (0.0, TypeError, "got float"),
-    (None, TypeError, r"a source is a camera number \(int\), or a str or Path .* got NoneType"),
+    (None, TypeError, r"a source is a camera number \(int\), or a str or Path: .* got NoneType"),
     (b"0", TypeError, "got bytes"), (["clip.mp4"], TypeError, "got list"), (IMAGE, TypeError, "got ndarray"),
 ])
 def test_what_names_no_source_is_refused(source, kind, words):
