@@ -141,8 +141,8 @@ def test_pretrained_weights_load_by_position_and_fold_colors(tmp_path):
 def test_files_without_weights_of_this_network_are_refused(tmp_path):
     own = build_model(SPEC).trunk.state_dict()
     wrong = {
-        "no weights by name": [1, 2], "other things than weights": {"a": torch.zeros(1), "b": "text"},
-        "it holds 2 tensors": dict(list(own.items())[:2]),
+        "no named weights": [1, 2], "other than named weights": {"a": torch.zeros(1), "b": "text"},
+        "it has 2 tensors": dict(list(own.items())[:2]),
         "does not fit": {f"x.{name}": own[name] for name in sorted(own)},  # in another order
     }
     for words, content in wrong.items():

@@ -206,7 +206,7 @@ def test_training_starts_from_a_checkpoint(tmp_path, face_folders, untrained, mo
     assert f"--pretrained {untrained}" in (tmp_path / "run" / "report.html").read_text()
     capsys.readouterr()
     assert train_main([*base, "--pretrained", str(untrained), "--arch", "resnet18", "--out", str(tmp_path / "no")]) == 2
-    assert "of another network" in capsys.readouterr().err
+    assert "different network" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")

@@ -1,4 +1,4 @@
-"""The command line as people type it: a source without an option, and what was meant by a word that is not known."""
+"""The positional source, and suggestions for misspelled words."""
 
 import importlib
 
@@ -97,7 +97,7 @@ def test_misspelled_labels_devices_and_recipes(tmp_path):
     path.write_text('{"hapy": "joyful"}')
     with pytest.raises(OutputError, match=r"unknown keys hapy \(did you mean happy\?\); known"):
         read_words("en", path)
-    with pytest.raises(DeviceError, match=r"'cudaa' \(did you mean cuda\?\); there are"):
+    with pytest.raises(DeviceError, match=r"'cudaa' \(did you mean cuda\?\); choose from"):
         parse(["--device", "cudaa"])
     with pytest.raises(TrainingError, match=r"did you mean smoke\?"):
         recipe_named("smokr")

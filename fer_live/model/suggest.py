@@ -1,4 +1,4 @@
-"""What was probably meant by a name that is not known: for command lines and their messages."""
+""""Did you mean" suggestions for command lines and messages."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-ALIKE = 0.7  # of difflib's ratio, 0..1; below it, gpu would be taken for cpu
+ALIKE = 0.7  # minimum of difflib's ratio, 0..1; a lower one would suggest cpu for gpu
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known name that is most like a word which is none of them; "" where none is much like it."""
+    """Return the known name most similar to an unknown word; "" if none is similar enough."""
     names = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=ALIKE)
     return names[found[0]] if found and word not in names.values() else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """" (did you mean X?)", to stand behind the word; "" where no known name is much like it."""
+    """Return " (did you mean X?)" for an unknown word; "" if no known name is similar enough."""
     name = nearest(word, known)
     return f" (did you mean {name}?)" if name else ""
 
 
 def suggest_names(parser: Any) -> Any:
-    """Have the error messages of an ArgumentParser say which option or choice was probably meant; returns the parser."""
-    say, read = parser.error, parser.parse_known_args
+    """Add suggestions to the error messages of an ArgumentParser; returns the parser."""
+    report, read = parser.error, parser.parse_known_args
     given: list[str] = []
 
     def remember(args: Any = None, namespace: Any = None) -> Any:
@@ -34,12 +34,12 @@ def suggest_names(parser: Any) -> Any:
         return read(args, namespace)
 
     parser.parse_known_args = remember
-    parser.error = lambda message: say(message + _meant(message, given, parser))
+    parser.error = lambda message: report(message + _meant(message, given, parser))
     return parser
 
 
 def _meant(message: str, given: list[str], parser: Any) -> str:
-    """What a message of argparse leaves out. given: the words of the command line."""
+    """Return a suggestion to append to a message of argparse. given: the words of the command line."""
     if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
         name = nearest(choice[1], choice[2].replace("'", "").split(", "))
         return f"; did you mean {name}?" if name else ""
