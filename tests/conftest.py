@@ -1,4 +1,4 @@
-"""What the tests share: a real face, clips made in code, cartoon faces to train on, checkpoints of an untrained network."""
+"""Shared fixtures: a portrait, generated clips, cartoon faces for training, and checkpoints of an untrained network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def signals_restored():
-    """The command line installs handlers; a test must not leave them to the next."""
+    """Restore the signal handlers that the command line installs."""
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGINT, before[0])
@@ -44,20 +44,20 @@ def signals_restored():
 
 @pytest.fixture(autouse=True)
 def messages_on_stderr():
-    """As the program shows them, also where a test calls only a part of it."""
+    """Show log messages as the program does, even if a test calls only a part of it."""
     with shown():
         yield
 
 
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
-    """A smiling face in a (512, 512, 3) BGR picture; its box is about (176, 70, 273, 167)."""
+    """A smiling face as (512, 512, 3) BGR; its box is about (176, 70, 273, 167)."""
     return cv2.imread(str(ROOT / "fer_live" / "assets" / "portrait.jpg"))
 
 
 @pytest.fixture(scope="session")
 def make_clip(portrait):
-    """make_clip(path, ...) writes a clip of the portrait moving to the right, with a tone as sound."""
+    """make_clip(path, ...) writes a clip of the portrait moving to the right, with a tone."""
 
     def make(path: Path, frames: int = 24, fps: Fraction = Fraction(30000, 1001), sound: str | None = "aac", face: bool = True,
              size_wh: tuple[int, int] = (320, 240), skip: tuple[int, ...] = ()) -> Path:
@@ -99,7 +99,7 @@ def _tone(container, stream, seconds: float) -> None:
 
 
 def cartoon(label: int, rng: np.random.Generator) -> np.ndarray:
-    """A drawn face of class `label` as (48, 48) uint8: mouth and brows differ by class, place and light by chance."""
+    """A cartoon face of class `label` as (48, 48) uint8: mouth and brows depend on the class, position and light are random."""
     image = np.full((48, 48), 60, np.uint8)
     dx, dy = rng.integers(-2, 3, 2)
     cv2.ellipse(image, (24 + dx, 24 + dy), (18, 22), 0, 0, 360, 190, -1)
@@ -123,7 +123,7 @@ def cartoon(label: int, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def face_folders(tmp_path_factory) -> Path:
-    """A data set in Kaggle's layout: 8 cartoon faces a class to train on, 3 to validate on; file names are row numbers."""
+    """A data set in Kaggle's layout: 8 cartoon faces per class to train, 3 to validate; file names are row numbers."""
     from fer_live.model.spec import EMOTIONS
 
     root, rng, row = tmp_path_factory.mktemp("faces"), np.random.default_rng(0), 0
@@ -139,7 +139,7 @@ def face_folders(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory) -> Path:
-    """A checkpoint with both heads of an untrained network, small and quick."""
+    """A checkpoint of a small, fast untrained network with both heads."""
     import torch
 
     from fer_live.model.checkpoint import save_checkpoint

@@ -1,4 +1,4 @@
-"""An MJPEG camera on loopback whose faults a test commands: it stalls, dies, freezes, changes its size, sends garbage."""
+"""An MJPEG camera on loopback with faults on demand: it stalls, dies, freezes, changes its size, or sends garbage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 
 class FaultyCamera:
-    """A context manager. `mode`, one of MODES, may be changed at any time; `sent` counts the pictures of all connections.
+    """A context manager. `mode`, one of MODES, can be changed at any time; `sent` counts the images of all connections.
 
-    Each picture carries its number in 16 squares along its upper edge, see `number_in`. A frozen camera gives
-    the same picture on new connections too.
+    Each image encodes its number in 16 squares along the upper edge, see `number_in`. A frozen camera sends
+    the same image on new connections too.
     """
 
     MODES = ("ok", "stall", "die", "freeze", "resize", "garbage", "damage", "refuse", "mute")
@@ -64,7 +64,7 @@ class FaultyCamera:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self):
-        """Pull the plug: nobody listens, and all connections break."""
+        """Unplug the camera: the port closes and all connections break."""
         if self.server is not None:
             self.server.shutdown()
             self.server.server_close()
@@ -112,6 +112,6 @@ class FaultyCamera:
 
 
 def number_in(image):
-    """The number that a picture of FaultyCamera carries."""
+    """Decode the number of a FaultyCamera image."""
     side = image.shape[1] // 16
     return sum(1 << bit for bit in range(16) if image[side // 2, bit * side + side // 2].mean() > 127)

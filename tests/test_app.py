@@ -1,4 +1,4 @@
-"""The program as its users start it: files, pictures, the demo, bad input."""
+"""The program end to end: files, images, the demo, bad input."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def run(*arguments) -> int:
 
 
 def refused(capsys, *arguments) -> str:
-    """What the program says to arguments that it refuses, in one line and with status 2."""
+    """Run with invalid arguments; returns the one-line error, after checking for status 2."""
     try:
         status = run(*arguments)
     except SystemExit as end:  # argparse
@@ -36,8 +36,8 @@ def refused(capsys, *arguments) -> str:
     return said[-1]
 
 
-def test_a_real_face_from_file_to_file(tmp_path, make_clip):
-    """The shipped weights on a clip of a smiling face: every frame, times, sound, log."""
+def test_video_to_annotated_video(tmp_path, make_clip):
+    """The shipped weights on a clip of a smiling face: every frame, timestamps, sound, log."""
     clip = make_clip(tmp_path / "clip.mp4", frames=30, skip=(11, 12))
     assert run("--source", clip, "--no-window", "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl") == 0
     entries = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
@@ -57,7 +57,7 @@ def test_a_real_face_from_file_to_file(tmp_path, make_clip):
     assert x[-1] - x[0] > 25, "the box follows the face to the right"
 
 
-def test_log_only_and_csv_and_nothing_is_overwritten(tmp_path, make_clip, untrained):
+def test_log_only_and_csv_runs_overwrite_nothing(tmp_path, make_clip, untrained):
     clip = make_clip(tmp_path / "clip.mp4", frames=6, sound=None)
     for _ in range(2):
         assert run("--source", clip, "--no-window", "--log", tmp_path / "o.csv", "--model", untrained) == 0
@@ -66,7 +66,7 @@ def test_log_only_and_csv_and_nothing_is_overwritten(tmp_path, make_clip, untrai
     assert [int(row["frame"]) for row in rows] in ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), "shown from its first frame on"
 
 
-def test_pictures_one_folder_and_glob(tmp_path, portrait, untrained, capsys):
+def test_single_image_folder_and_glob(tmp_path, portrait, untrained, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.jpg", "b.png"):
@@ -85,7 +85,7 @@ def test_pictures_one_folder_and_glob(tmp_path, portrait, untrained, capsys):
     assert [p.name for p in (tmp_path / "glob").iterdir()] == ["b.png"]
 
 
-def test_mirror_flips_picture_and_boxes(tmp_path, portrait, untrained):
+def test_mirror_flips_image_and_boxes(tmp_path, portrait, untrained):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     boxes = {}
     for flag in ("--mirror", "--no-mirror"):
@@ -95,7 +95,7 @@ def test_mirror_flips_picture_and_boxes(tmp_path, portrait, untrained):
     assert boxes["--mirror"][0] == pytest.approx(512 - boxes["--no-mirror"][2], abs=12)
 
 
-def test_no_camera_shows_the_demo_without_a_window(tmp_path, monkeypatch, capsys, untrained):
+def test_no_camera_falls_back_to_the_demo_without_a_window(tmp_path, monkeypatch, capsys, untrained):
     if list(Path("/dev").glob("video*")):
         pytest.skip("this machine has a camera")
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -110,7 +110,7 @@ def test_no_camera_shows_the_demo_without_a_window(tmp_path, monkeypatch, capsys
     assert json.loads(Path("o.jsonl").read_text().splitlines()[0])["time_s"] == 0
 
 
-def test_ctrl_c_ends_cleanly_and_the_file_plays(tmp_path, make_clip, untrained):
+def test_ctrl_c_leaves_a_playable_file(tmp_path, make_clip, untrained):
     clip = make_clip(tmp_path / "clip.mp4", frames=150, size_wh=(640, 480))
     process = subprocess.Popen(
         [sys.executable, "-m", "fer_live", "--source", clip, "--no-window", "--output", tmp_path / "o.mp4",
@@ -169,7 +169,7 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
 
 
-def test_a_truncated_video_keeps_what_could_be_read(tmp_path, make_clip, capsys, untrained):
+def test_truncated_video_keeps_the_readable_part(tmp_path, make_clip, capsys, untrained):
     from tests.test_sources import _move_index_first
 
     whole = _move_index_first(make_clip(tmp_path / "a.mp4", frames=110, sound=None), tmp_path / "b.mp4").read_bytes()
@@ -181,7 +181,7 @@ def test_a_truncated_video_keeps_what_could_be_read(tmp_path, make_clip, capsys,
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--source", "no.mp4"], ["--device", "gpu"], ["--model", "no.pt"]])
-def test_help_and_errors_answer_in_under_a_second(arguments):
+def test_help_and_errors_respond_within_a_second(arguments):
     best = 9.0
     for _ in range(3):  # the best of three: another program may hold the processor
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The house: who may import whom, and that importing is light."""
+"""The import rule, module sizes, and lightweight imports."""
 
 import ast
 import subprocess
@@ -32,7 +32,7 @@ def imported(path):
             yield node.module or ""
 
 
-def test_a_package_imports_from_lower_floors_only():
+def test_packages_import_only_from_lower_layers():
     wrong = []
     for path in MODULES:
         package, *inside = path.relative_to(ROOT).with_suffix("").parts
@@ -63,8 +63,8 @@ def test_modules_and_functions_stay_small():
     assert not large
 
 
-def test_what_the_stages_take_from_each_other_is_typed():
-    """The protocols are in protocols.py and model/spec.py; Any would take whatever a caller makes up."""
+def test_interfaces_between_stages_are_typed():
+    """The protocols are in protocols.py and model/spec.py; Any would accept anything."""
     seams, untyped = {"source", "screen", "sink", "sinks", "classifier", "detector", "recorder", "microphone", "connect"}, []
     for path in (p for p in (ROOT / "fer_live").rglob("*.py") if p.parent.name != "app"):  # mypy checks that one strictly
         for node in ast.walk(ast.parse(path.read_text())):
@@ -75,13 +75,13 @@ def test_what_the_stages_take_from_each_other_is_typed():
     assert not untyped
 
 
-def test_importing_the_package_is_light():
+def test_importing_the_package_is_lightweight():
     code = "import sys, fer_live, fer_live.app.options, fer_live.model.checkpoint, training.recipes; print('timm' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 
 
-def test_the_doctor_and_its_checks_import_only_pythons_own_library():
+def test_doctor_imports_only_the_standard_library():
     code = ("import sys; before = set(sys.modules); from fer_live.doctor import __main__, machine, cameras, probes; "
             "print([n for n in set(sys.modules) - before if n.split('.')[0] not in {*sys.stdlib_module_names, 'fer_live'}])")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

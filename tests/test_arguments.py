@@ -1,4 +1,4 @@
-"""What the library is given by mistake is named in one line: what it takes, what came, and what to do."""
+"""Invalid arguments of the library raise one-line errors: what is accepted, what was passed, and what to do."""
 
 import math
 import os
@@ -93,7 +93,7 @@ def refused(kind, words, call):
 
 
 @pytest.mark.parametrize("case", PICTURES)
-def test_what_is_no_picture_is_refused(analyzer, case):
+def test_rejects_invalid_images(analyzer, case):
     image, kind, words = PICTURES[case]
     refused(kind, words, lambda: analyzer(image))
     refused(kind, words, lambda: analyzer.analyze_still(image))
@@ -105,7 +105,7 @@ def test_what_is_no_picture_is_refused(analyzer, case):
 
 
 @pytest.mark.parametrize("case", FRAMES)
-def test_what_is_no_frame_is_refused(analyzer, case):
+def test_rejects_invalid_frames(analyzer, case):
     parts, kind, words = FRAMES[case]
     frame = Frame(**{"image": IMAGE, "index": 0, "time_s": 0.0} | parts)
     for call in (lambda: analyzer(frame), lambda: analyzer.analyze_still(frame), lambda: list(analyzer.analyze_all([frame]))):
@@ -117,18 +117,18 @@ def test_what_is_no_frame_is_refused(analyzer, case):
     ("clip.mp4", "got str: open it with fer_live.open_source"), (Path("clip.mp4"), "got pathlib.*Path: open it with"),
     (None, "got None"), (7, "got int"),
 ])
-def test_what_holds_no_frames_is_refused_before_the_first(analyzer, frames, words):
+def test_rejects_invalid_sources_before_the_first_frame(analyzer, frames, words):
     refused(TypeError, f"analyze_all takes an iterable of frames; {words}", lambda: analyzer.analyze_all(frames))
 
 
-def test_a_wrong_frame_comes_after_the_analyses_of_those_before_it(analyzer):
+def test_invalid_frame_raises_after_the_earlier_analyses(analyzer):
     analyses, got = analyzer.new_stream().analyze_all([*(Frame(IMAGE, i, i / 30) for i in range(5)), IMAGE]), []
     refused(TypeError, r"fer_live.Frame\(image, index, time_s\); got uint8 of shape", lambda: got.extend(analyses))
     assert [analysis.frame.index for analysis in got] == [0, 1, 2, 3, 4]
 
 
 def views(image):
-    """The same pixels in memory of other kinds."""
+    """The same pixels with other memory layouts."""
     read_only = image.copy()
     read_only.flags.writeable = False
     yield "turned twice", image[::-1].copy()[::-1]
@@ -139,7 +139,7 @@ def views(image):
     yield "read only", read_only
 
 
-def test_pictures_may_lie_in_memory_as_they_like(analyzer, portrait):
+def test_accepts_any_memory_layout(analyzer, portrait):
     expected = analyzer(portrait).faces[0]
     for name, view in views(portrait):
         assert np.array_equal(view, portrait)
@@ -150,13 +150,13 @@ def test_pictures_may_lie_in_memory_as_they_like(analyzer, portrait):
 
 
 @pytest.mark.parametrize(("seconds", "kind"), [("2", TypeError), (None, TypeError), (True, TypeError), (math.nan, ValueError)])
-def test_what_is_no_time_to_look_neutral_in_is_refused(analyzer, seconds, kind):
+def test_rejects_invalid_calibration_times(analyzer, seconds, kind):
     with pytest.raises(kind, match="a face is asked to look neutral for"):
         analyzer.calibrate(seconds)
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_that_cannot_be_are_refused(untrained, case):
+def test_rejects_invalid_settings(untrained, case):
     settings, kind, words = SETTINGS[case]
     refused(kind, words, lambda: Analyzer.from_checkpoint(**{"path": untrained, "device": "cpu"} | settings))
     settings = {name: value for name, value in settings.items() if name in ("path", "device", "head", "runtime")}
@@ -164,7 +164,7 @@ def test_settings_that_cannot_be_are_refused(untrained, case):
         refused(kind, words, lambda: EmotionClassifier(**{"path": untrained, "device": "cpu"} | settings))
 
 
-def test_what_an_analyzer_cannot_be_made_of_is_refused(analyzer):
+def test_rejects_invalid_analyzer_components(analyzer):
     classifier, detector = analyzer.classifier, analyzer.detector
     refused(TypeError, "classifier is an EmotionClassifier, .* got str; Analyzer.from_checkpoint",
             lambda: Analyzer("best_model.pt", detector, detector))
@@ -174,13 +174,13 @@ def test_what_an_analyzer_cannot_be_made_of_is_refused(analyzer):
 
 
 @pytest.mark.parametrize("case", CROPS)
-def test_what_are_no_crops_is_refused(analyzer, case):
+def test_rejects_invalid_crops(analyzer, case):
     crops, kind, words = CROPS[case]
     refused(kind, words, lambda: analyzer.classifier(crops))
 
 
 @pytest.mark.filterwarnings("error")
-def test_crops_may_be_views(analyzer):
+def test_accepts_crops_that_are_views(analyzer):
     crops = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), np.uint8)
     mirrored, read_only = np.ascontiguousarray(crops[:, :, ::-1])[:, :, ::-1], crops.copy()
     read_only.flags.writeable = False
@@ -191,7 +191,7 @@ def test_crops_may_be_views(analyzer):
 # ------------------------------------------------------------------------------------------------ sources
 
 
-def test_a_source_is_a_number_a_path_or_a_text(tmp_path, make_clip, portrait, monkeypatch):
+def test_source_is_an_int_path_or_str(tmp_path, make_clip, portrait, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clip = make_clip(tmp_path / "clip.mp4", frames=4)
     os.link(clip, tmp_path / "0")  # a file called as camera 0 is
@@ -217,11 +217,11 @@ def test_a_source_is_a_number_a_path_or_a_text(tmp_path, make_clip, portrait, mo
     (None, TypeError, r"a source is a camera number \(int\), or a str or Path: .* got NoneType"),
     (b"0", TypeError, "got bytes"), (["clip.mp4"], TypeError, "got list"), (IMAGE, TypeError, "got ndarray"),
 ])
-def test_what_names_no_source_is_refused(source, kind, words):
+def test_rejects_invalid_source_names(source, kind, words):
     refused(kind, words, lambda: open_source(source))
 
 
-def test_a_source_that_was_not_entered_says_so(analyzer, tmp_path, make_clip):
+def test_reading_a_source_that_was_not_entered_raises(analyzer, tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=4)
     for source in ("demo", 0, "http://127.0.0.1:9/a.mjpg", clip):
         refused(SourceError, r"is not open; use it as in: with open_source\(...\) as source",

@@ -1,4 +1,4 @@
-"""--calibrate: a person's resting answer is taken out of their later ones, for as long as they are followed."""
+"""--calibrate: removes a person's resting expression from later results while the face is tracked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 25.0
 
 
 def answer(**shares: float) -> np.ndarray:
-    """(7,) probabilities with these classes' shares and the rest spread evenly."""
+    """(7,) probabilities with these values and the rest spread evenly."""
     probs = np.array([shares.get(name, 0.0) for name in EMOTIONS], np.float32)
     others = 7 - len(shares)
     probs[probs == 0] = (1 - probs.sum()) / others
@@ -32,7 +32,7 @@ RESTS_SAD = answer(sad=0.6, neutral=0.25)
 
 
 class Biased:
-    """A classifier that sees the person's expression through a resting face that looks sad."""
+    """A classifier that sees the person's expression mixed with a sad resting face."""
 
     def __init__(self):
         self.spec = ModelSpec("efficientnet_lite0")
@@ -60,7 +60,7 @@ def played(analyzer: Analyzer, seconds: float, start_s: float = 0.0) -> list:
     return [analyzer(Frame(image, i, start_s + i / RATE)) for i in range(round(seconds * RATE))]
 
 
-def test_a_face_that_rests_sad_is_neutral_at_rest_once_it_was_asked(analyzer):
+def test_calibrated_resting_face_reads_as_neutral(analyzer):
     assert played(analyzer, 1.0)[-1].faces[0].label == "sad"
     analyzer.calibrate(3.0)
     asked = [one.faces[0].calibration_s for one in played(analyzer, 2.9, 1.0)]
@@ -71,7 +71,7 @@ def test_a_face_that_rests_sad_is_neutral_at_rest_once_it_was_asked(analyzer):
     assert {one.faces[0].label for one in after[4:]} == {"neutral"}
 
 
-def test_true_expressions_still_show_after_it(analyzer):
+def test_calibration_keeps_real_expressions(analyzer):
     analyzer.calibrate(1.0)
     played(analyzer, 2.0)
     analyzer.classifier.shows = answer(happy=0.9)
@@ -80,7 +80,7 @@ def test_true_expressions_still_show_after_it(analyzer):
     assert played(analyzer, 2.0, 4.0)[-1].faces[0].label == "sad"
 
 
-def test_it_is_off_unless_asked_for_and_forgotten_with_the_track(analyzer):
+def test_calibration_is_off_by_default_and_ends_with_the_track(analyzer):
     assert played(analyzer, 2.0)[-1].faces[0].calibration_s is None
     analyzer.calibrate(1.0)
     assert played(analyzer, 2.0, 2.0)[-1].faces[0].label == "neutral"
@@ -92,7 +92,7 @@ def test_it_is_off_unless_asked_for_and_forgotten_with_the_track(analyzer):
     assert not any(key == 1 for key in analyzer.baseline.rests)
 
 
-def test_who_leaves_takes_it_along_and_every_new_face_is_asked_if_the_run_says_so(analyzer):
+def test_each_new_face_is_calibrated_with_the_option(analyzer):
     analyzer.baseline = RestingBaseline(EMOTIONS, each_s=1.0)
     assert played(analyzer, 2.0)[-1].faces[0].label == "neutral"
     analyzer.forget()  # as a kiosk does after a visitor
@@ -102,7 +102,7 @@ def test_who_leaves_takes_it_along_and_every_new_face_is_asked_if_the_run_says_s
 
 
 @pytest.mark.parametrize("rest", [answer(sad=0.6, neutral=0.25), answer(angry=0.999), answer(neutral=0.9), answer(happy=0.5)])
-def test_what_is_taken_is_bounded_never_added_and_leaves_neutral_alone(rest):
+def test_correction_is_bounded_and_never_increases_a_class(rest):
     baseline = RestingBaseline(EMOTIONS)
     baseline.ask(1.0)
     for i in range(40):
@@ -116,7 +116,7 @@ def test_what_is_taken_is_bounded_never_added_and_leaves_neutral_alone(rest):
         assert offset[rest.argmax()] == pytest.approx(min(BOUND, np.log(2.5 * rest.max() / rest[NEUTRAL])), abs=1e-4)
 
 
-def test_a_face_out_of_sight_while_it_was_asked_is_asked_again():
+def test_face_lost_during_calibration_is_calibrated_again():
     baseline = RestingBaseline(EMOTIONS)
     baseline.ask(3.0)
     baseline.begin([1], 0.0)
@@ -125,7 +125,7 @@ def test_a_face_out_of_sight_while_it_was_asked_is_asked_again():
     assert baseline.update(1, RESTS_SAD, 3.1)[0] is RESTS_SAD and baseline.left_s(1) == 3.0
 
 
-def test_the_first_part_of_the_time_does_not_count():
+def test_calibration_ignores_its_first_part():
     baseline = RestingBaseline(EMOTIONS)
     baseline.ask(3.0)
     for i in range(90):
@@ -136,7 +136,7 @@ def test_the_first_part_of_the_time_does_not_count():
 
 
 @pytest.mark.parametrize("seconds", [0, 0.5, 31, float("nan")])
-def test_a_time_that_nobody_can_use_is_refused(analyzer, seconds):
+def test_rejects_unusable_calibration_durations(analyzer, seconds):
     with pytest.raises(ValueError, match="1 to 30 seconds"):
         analyzer.calibrate(seconds)
 
@@ -148,35 +148,35 @@ def run_film(tmp_path, make_clip, untrained, *more: str) -> list[dict]:
     return [face for line in log.read_text().splitlines() for face in json.loads(line)["faces"]]
 
 
-def test_a_film_calibrates_the_faces_it_begins_with(tmp_path, make_clip, untrained):
+def test_video_calibrates_the_faces_at_its_start(tmp_path, make_clip, untrained):
     shown = [face["calibration_s"] for face in run_film(tmp_path, make_clip, untrained, "--calibrate", "1")]
     assert shown[0] == 1.0 and shown[-1] == 0 and shown == sorted(shown, reverse=True)
 
 
-def test_a_film_too_short_for_it_says_so(tmp_path, make_clip, untrained, capsys):
+def test_too_short_video_reports_missing_calibration(tmp_path, make_clip, untrained, capsys):
     assert all(face["calibration_s"] for face in run_film(tmp_path, make_clip, untrained, "--calibrate", "3"))
     assert "no face was calibrated" in capsys.readouterr().err
 
 
-def test_without_the_option_a_log_does_not_speak_of_it(tmp_path, make_clip, untrained):
+def test_log_has_no_calibration_without_the_option(tmp_path, make_clip, untrained):
     assert not any("calibration_s" in face for face in run_film(tmp_path, make_clip, untrained))
 
 
 @pytest.mark.parametrize("seconds", ["0.5", "31", "x"])
-def test_a_wrong_time_on_the_command_line_is_refused(seconds, capsys):
+def test_rejects_invalid_calibration_option(seconds, capsys):
     with pytest.raises(SystemExit) as end:
         main(["--calibrate", seconds])
     assert end.value.code == 2 and "--calibrate" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_pictures_have_no_time_for_it(tmp_path, portrait, capsys):
+def test_calibration_is_rejected_for_images(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     assert main(["--source", str(tmp_path / "a.png"), "--output", str(tmp_path / "b.png"), "--calibrate", "--no-window"]) == 2
     assert "--calibrate is for cameras and videos" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_screen_counts_down_in_every_language(language, monkeypatch):
+def test_countdown_is_translated(language, monkeypatch):
     said = []
     monkeypatch.setattr(overlay.text, "write", lambda image, words, *_: said.append(words))
     face = Face((100, 100, 200, 200), 1, answer(happy=0.9), "happy", 0.9, 1.2)

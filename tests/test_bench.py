@@ -1,4 +1,4 @@
-"""The bench: its scenes, its clocks, and that it sees what is slow, lost, missing or wrong."""
+"""The benchmark: scenes, clocks, and detection of slow stages, lost frames and wrong results."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ def loop():
 
 
 def refused(capsys, *arguments) -> str:
-    """What the bench says to arguments that it refuses, with status 2 and before it measures."""
+    """Run with invalid arguments; returns the error, after checking for status 2 before any measurement."""
     try:
         status = main([str(a) for a in arguments])
     except SystemExit as end:  # argparse
@@ -42,7 +42,7 @@ def refused(capsys, *arguments) -> str:
 
 @pytest.mark.parametrize("size_wh", [HD, SMALL])
 @pytest.mark.parametrize("faces", [0, 1, 4, 16])
-def test_the_scenes_faces_are_where_it_says_and_can_be_found(faces, size_wh):
+def test_scene_faces_are_at_their_stated_boxes(faces, size_wh):
     scene, detector, hits, extra = Scene(faces, size_wh), HaarFaceDetector(), 0, 0
     times_s = np.linspace(0, 2, 5)
     for time_s in times_s:
@@ -57,7 +57,7 @@ def test_the_scenes_faces_are_where_it_says_and_can_be_found(faces, size_wh):
         assert (moved > 0.1 * scene.poses(0)[:, 2]).all(), "every face moves"
 
 
-def test_a_loop_plays_to_and_fro_without_a_jump(loop):
+def test_loop_has_no_jump(loop):
     images = [loop.image(i / 60) for i in range(600)]
     steps = [np.abs(a.astype(int) - b).mean() for a, b in zip(images[::20], images[1::20], strict=True)]
     edges = [np.abs(images[i].astype(int) - images[i + 1]).mean() for i in (119, 120, 239, 240)]
@@ -65,7 +65,7 @@ def test_a_loop_plays_to_and_fro_without_a_jump(loop):
     assert np.array_equal(loop.image(0.5), loop.scene.render(0.5)) and np.array_equal(loop.image(3.5), loop.image(0.5))
 
 
-def test_the_camera_keeps_to_the_clock_and_loses_what_nobody_fetches(loop):
+def test_simulated_camera_is_paced_and_drops_unread_frames(loop):
     frames = []
     with SyntheticCamera(loop, 30.0, 20) as camera:
         started_s = time.monotonic()
@@ -82,7 +82,7 @@ def test_the_camera_keeps_to_the_clock_and_loses_what_nobody_fetches(loop):
     assert loop.image(0.0).any()
 
 
-def test_true_faces_are_counted_once_and_only_at_their_place():
+def test_matches_each_true_face_once():
     truth = np.array([[0, 0, 100, 100], [200, 0, 300, 100.0]])
     assert count_true(np.empty((0, 4)), truth) == 0 and count_true(truth, np.empty((0, 4))) == 0
     assert count_true(np.array([[5, 5, 105, 105], [2, 2, 98, 98]]), truth) == 1
@@ -98,7 +98,7 @@ def test_percentiles_and_medians():
     assert median_of([{"a": 1, "b": 9}, {"a": 5, "b": 8}, {"a": 2, "b": 7}], "a") == {"a": 2}
 
 
-def test_stages_are_timed_within_the_measured_time_only():
+def test_stage_times_cover_only_the_measured_interval():
     stages = Stages()
     sleep = stages.timed("sleep", time.sleep)
     sleep(0.05)
@@ -111,7 +111,7 @@ def test_stages_are_timed_within_the_measured_time_only():
         sleep(-1)
 
 
-def test_processor_time_is_of_work_and_not_of_waiting():
+def test_cpu_time_excludes_waiting():
     before = processor_s()
     time.sleep(0.2)
     waited = processor_s()
@@ -121,20 +121,20 @@ def test_processor_time_is_of_work_and_not_of_waiting():
     assert waited[0] - before[0] < 0.1 and worked[0] - waited[0] >= 0.2 and worked[1] - waited[1] >= 0.15
 
 
-def test_calls_of_the_warm_up_are_not_counted():
+def test_warm_up_calls_are_not_counted():
     waits_s = iter([0.3, 0.3, *[0.001] * 50])
     took_s = time_calls(lambda crops: time.sleep(next(waits_s)), np.empty(0), 0.01)
     assert len(took_s) >= 5 and statistics.median(took_s) < 0.1
 
 
-def test_the_start_is_timed_to_the_first_line():
+def test_start_time_ends_at_the_first_output_line():
     assert 0.4 <= first_line_s(["-c", "import time; time.sleep(.4); print(1, flush=True); time.sleep(60)"]) < 20
     with pytest.raises(RuntimeError, match="no such luck"):
         first_line_s(["-c", "raise SystemExit('no such luck')"])
 
 
 @pytest.mark.slow
-def test_the_program_prints_a_line_at_its_first_frame(untrained):
+def test_program_prints_a_line_at_the_first_frame(untrained):
     program = ["-m", "fer_live", "--source", "demo", "--no-window", "--device", "cpu", "--model", str(untrained)]
     assert 0.3 < first_line_s(program) < 60
 
@@ -142,7 +142,7 @@ def test_the_program_prints_a_line_at_its_first_frame(untrained):
 # ------------------------------------------------------------------------------------------------ it sees what is slow
 
 
-def test_a_slow_stage_is_seen_as_late_and_lost_frames(untrained, loop):
+def test_slow_stage_shows_as_late_and_dropped_frames(untrained, loop):
     from fer_live.bench.live import run_once
 
     analyzer, settings = Analyzer.from_checkpoint(untrained, device="cpu"), dataclasses.replace(QUICK, live_s=1.5)
@@ -159,7 +159,7 @@ def test_a_slow_stage_is_seen_as_late_and_lost_frames(untrained, loop):
     assert run["faces_found"] > 0.3
 
 
-def test_a_clip_is_read_and_a_log_judged_by_the_truth(tmp_path, loop):
+def test_log_is_scored_against_the_truth(tmp_path, loop):
     from fer_live.bench.file import floor_s, true_in_log
 
     write_clip(tmp_path / "clip.mp4", loop, 12)
@@ -176,7 +176,7 @@ def test_a_clip_is_read_and_a_log_judged_by_the_truth(tmp_path, loop):
     assert true_in_log(tmp_path / "log.jsonl", loop.scene) == 8
 
 
-def test_targets_are_met_or_missed():
+def test_targets_report_met_or_missed():
     row = {"size_wh": [1280, 720], "fps": 30, "faces": 1, "detector": "haar", "dropped_share": 0.0, "p95_ms": 33.1}
     slow = {**row, "size_wh": [640, 360]}
     targets.judge("live", [row, slow])
@@ -193,7 +193,7 @@ def test_targets_are_met_or_missed():
     assert [t["met"] for t in network["targets"]] == [False]
 
 
-def test_every_target_of_the_issue_is_among_the_full_settings():
+def test_full_settings_include_every_target():
     cases = {(faces, fps, size_wh) for faces, fps, size_wh in Settings().live}
     assert {(n, fps, HD) for n in (0, 1, 4, 16) for fps in (30, 60)} <= cases
     assert set(Settings().file_sizes) == {HD, SMALL} and {1, 4, 16, 64} <= set(Settings().batches)
@@ -208,7 +208,7 @@ def report_kinds():
 
 
 @pytest.mark.slow
-def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
+def test_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
     result = tmp_path / "bench.json"
     only = "live,file,classifier,memory"
     assert main(["--quick", "--only", only, "--json", str(result), "--model", str(untrained), "--device", "cpu"]) == 0
@@ -235,7 +235,7 @@ def test_the_command_prints_tables_and_writes_json(tmp_path, untrained, capsys):
 
 
 @pytest.mark.cuda
-def test_a_gpu_is_measured_too(untrained):
+def test_measures_a_gpu(untrained):
     from fer_live.bench.classifier import measure
 
     rows, notes = measure(untrained, None, QUICK)
@@ -244,11 +244,11 @@ def test_a_gpu_is_measured_too(untrained):
     assert not any("CUDA" in note for note in notes)
 
 
-def test_a_table_is_aligned():
+def test_table_is_aligned():
     assert report.table("a|long head", [["1.5", "x"], ["22.5", "y"]]).splitlines() == ["a     long head", "1.5   x", "22.5  y"]
 
 
-def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):
+def test_errors_are_one_line(tmp_path, capsys):
     assert "smell" in refused(capsys, "--only", "live,smell")
     assert "--peer-python" in refused(capsys, "--only", "peer")
     assert "is no program" in refused(capsys, "--peer-python", tmp_path / "python")
@@ -261,7 +261,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------------ the peer
 
 
-def test_a_peer_that_is_not_installed_is_one_line(untrained, capsys, tmp_path):
+def test_missing_peer_is_a_one_line_error(untrained, capsys, tmp_path):
     arguments = ["--quick", "--only", "peer", "--peer-python", sys.executable, "--model", str(untrained)]
     assert main([*arguments, "--json", str(tmp_path / "b.json")]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if "fer does not run" in line]
@@ -279,8 +279,8 @@ class FER:
 """
 
 
-def test_a_peer_runs_over_the_same_frames(tmp_path, untrained, monkeypatch):
-    """A package of the peer's name and interface, which finds faces with OpenCV alone, in an environment made of a path."""
+def test_peer_runs_on_the_same_frames(tmp_path, untrained, monkeypatch):
+    """A stub package with the peer's name and interface that finds faces with OpenCV."""
     from fer_live.bench import peer
 
     (tmp_path / "fer").mkdir()

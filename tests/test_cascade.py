@@ -1,4 +1,4 @@
-"""A cascade stays usable whatever pictures it is given: a server must not fail for everybody after two strange ones."""
+"""Cascades stay usable for any image sizes: two unusual images must not break a server for everybody."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from fer_live.privacy.masks import SecondLook
 TALL, WIDE = np.full((40000, 200, 3), 90, np.uint8), np.full((200, 63000, 3), 90, np.uint8)
 
 
-def test_a_tall_and_a_wide_picture_do_not_end_the_search_for_faces(portrait):
+def test_detection_survives_a_tall_and_a_wide_image(portrait):
     detector = HaarFaceDetector(0.06)
     for picture in (TALL, WIDE):
         assert len(detector.detect(picture)) == 0
     assert len(detector.detect(portrait)) == 1
 
 
-def test_nor_that_for_faces_to_be_masked(portrait):
+def test_masking_survives_a_tall_and_a_wide_image(portrait):
     find = SecondLook(thorough=True)
     find.yunet.detect = lambda image: Detections.of(np.empty((0, 4)))  # it has no cascade
     for picture in (TALL, WIDE):
@@ -26,7 +26,7 @@ def test_nor_that_for_faces_to_be_masked(portrait):
     assert find(portrait, 512)
 
 
-def test_a_cascade_is_loaded_anew_only_where_it_would_hold_much_more_than_its_picture():
+def test_cascade_reloads_only_if_its_buffer_is_oversized():
     one = Cascade(CASCADE)
     first = one.ready_for(np.zeros((1080, 1920), np.uint8))
     for shape in ((1080, 1920), (300, 400), (1920, 1080), (60, 60)):
@@ -35,6 +35,6 @@ def test_a_cascade_is_loaded_anew_only_where_it_would_hold_much_more_than_its_pi
     assert one.ready_for(np.zeros((20000, 200), np.uint8)) is not first
 
 
-def test_without_its_file_it_says_what_to_install():
+def test_missing_cascade_file_says_what_to_install():
     with pytest.raises(RuntimeError, match=r"has no nothing\.xml; install opencv-contrib-python"):
         Cascade("nothing.xml")

@@ -39,7 +39,7 @@ def test_wrong_arguments_are_reported_in_one_line(tmp_path, face_folders, capsys
         assert caught.value.code == 2 and words in capsys.readouterr().err
 
 
-def test_messages_go_to_stderr_as_they_are_and_results_to_stdout(tmp_path, face_folders, capsys):
+def test_messages_go_to_stderr_and_results_to_stdout(tmp_path, face_folders, capsys):
     data = shutil.copytree(face_folders, tmp_path / "data")
     (data / "notes.txt").write_text("x")
     assert audit_main([str(data)]) == 0
@@ -50,7 +50,7 @@ def test_messages_go_to_stderr_as_they_are_and_results_to_stdout(tmp_path, face_
 
 
 @pytest.mark.parametrize("command", ["audit", "evaluate", "robustness", "soup", "release", "ablate"])
-def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, tmp_path, face_folders, capsys):
+def test_unwritable_output_is_reported_before_the_work(command, tmp_path, face_folders, capsys):
     (tmp_path / "file").write_text("")
     data, blocked = ["--data", str(face_folders)], str(tmp_path / "file" / "x")
     votes = ["--votes", str(write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))]
@@ -66,7 +66,7 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, t
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders, capsys, monkeypatch):
+def test_full_disk_during_the_report_loses_nothing(tmp_path, face_folders, capsys, monkeypatch):
     write_page = page.write_page
     arguments = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "1", "--pretrained", "none"]
 
@@ -87,8 +87,8 @@ def test_a_disk_that_fills_up_at_the_report_loses_nothing(tmp_path, face_folders
     assert train_main(["--resume", str(tmp_path), "--device", "cpu"]) == 0 and (tmp_path / "report.html").exists()
 
 
-def test_a_full_disk_ends_with_one_line_and_undamaged_files(tmp_path, face_folders, capsys, monkeypatch):
-    """From the second epoch on, the kernel limits the size of files."""
+def test_full_disk_is_a_one_line_error_without_damaged_files(tmp_path, face_folders, capsys, monkeypatch):
+    """Limit the file size from the second epoch on."""
     run_epoch, before = Trainer.run_epoch, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def filling(self):

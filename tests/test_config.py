@@ -1,4 +1,4 @@
-"""The command line becomes a Config once, and nothing else sees it."""
+"""The command line is converted to a Config once, and only app/ sees argparse."""
 
 import ast
 from pathlib import Path
@@ -37,11 +37,11 @@ EVERYTHING = (
     "--consent-seconds 11")
 
 
-def test_without_options_the_defaults_hold():
+def test_defaults_apply_without_options():
     assert parse([]) == Config()
 
 
-def test_every_option_reaches_its_place():
+def test_every_option_sets_its_config_field():
     given = parse(EVERYTHING.split())
     assert given == Config(
         SourceConfig(("0", "demo"), 5.0, True, 6.0, 0.0, "l", "f"),
@@ -57,7 +57,7 @@ def test_every_option_reaches_its_place():
     assert parse(["--kiosk", "--record-on-consent"]).records_on_consent and not parse(["--kiosk"]).records_on_consent
 
 
-def test_what_cannot_be_meant_is_refused_where_options_become_values():
+def test_rejects_contradictory_options():
     for arguments, words in ((["--token", "x" * 12], "--serve"), (["--no-store", "--log", "x.csv"], "exclude each other"),
                              (["--operator", "M"], "--kiosk"), (["--no-window", "--audio"], "--audio")):
         with pytest.raises(OutputError, match=words):
@@ -66,12 +66,12 @@ def test_what_cannot_be_meant_is_refused_where_options_become_values():
         parse(["--device", "gpu"])
 
 
-def test_a_configuration_cannot_be_changed():
+def test_config_is_frozen():
     with pytest.raises(AttributeError):
         parse([]).kiosk = KioskConfig()
 
 
-def test_argparse_stops_at_the_options():
+def test_only_options_use_argparse():
     found = set()
     for path in (ROOT / "fer_live").rglob("*.py"):
         names = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -80,8 +80,8 @@ def test_argparse_stops_at_the_options():
     assert found == COMMANDS
 
 
-def test_a_reduced_analyzer_names_its_classes_and_its_streams_have_steps_of_their_own(portrait, untrained):
-    """Frames, pictures and files pass the same stages; a second stream must not remember the faces of the first."""
+def test_label_set_analyzer_has_own_classes_and_per_stream_steps(portrait, untrained):
+    """Frames, images and files pass the same stages, and streams share no faces."""
     from fer_live.analysis.analyzer import Analyzer
     from fer_live.privacy.masks import Mask
     from fer_live.types import Frame
@@ -109,12 +109,12 @@ def test_a_reduced_analyzer_names_its_classes_and_its_streams_have_steps_of_thei
     ("--consent-seconds 5", "--consent-seconds is for a kiosk"),
     ("--kiosk --consent-seconds 5", "--consent-seconds is for --record-on-consent"),
 ])
-def test_an_option_that_cannot_take_effect_is_an_error(options, said):
+def test_options_without_effect_are_errors(options, said):
     with pytest.raises(OutputError, match=said):
         parse(options.split())
 
 
-def test_a_rate_to_hold_is_for_live_sources():
+def test_target_fps_needs_a_live_source():
     with pytest.raises(OutputError, match="--target-fps is for live sources"):
         check_outputs(parse(["--target-fps", "20"]), "video", [])
     check_outputs(parse(["--target-fps", "20"]), "live", [])

@@ -21,7 +21,7 @@ SPEC = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.5, "ferplus": 0.8},
                  decision=Decision({"ferplus": 0.75, "fer2013": 0.25}, 0.5, 1.2), head="shown")
 
 
-def test_the_shown_answer_by_hand():
+def test_shown_answer_matches_a_manual_calculation():
     logits = {"fer2013": np.zeros((1, 7)), "ferplus": np.log([[*SHARES, 0.5]]) * 0.8}  # FER+ predicts the class prior
     powers = np.array([(share / np.sum(SHARES)) ** 0.75 / share**0.375 for share in SHARES]) ** (1 / 1.2)
     assert decide(logits, SPEC)[0].tolist() == pytest.approx((powers / powers.sum()).tolist(), abs=1e-6)
@@ -31,13 +31,13 @@ def test_the_shown_answer_by_hand():
     assert votes.tolist() == pytest.approx((np.array(SHARES) / np.sum(SHARES)).tolist(), abs=1e-6)
 
 
-def test_an_uncertain_face_is_not_neutral_by_its_prior():
+def test_logit_adjustment_removes_the_neutral_prior():
     logits = {"fer2013": np.zeros((1, 7)), "ferplus": np.log([[0.33, 0.02, 0.02, 0.02, 0.45, 0.1, 0.05, 0.01]])}
     assert EMOTIONS[decide(logits, SPEC.for_head("ferplus")).argmax()] == "neutral"
     assert EMOTIONS[decide(logits, SPEC).argmax()] == "angry"
 
 
-def test_the_decision_is_stored_with_the_weights(untrained, tmp_path):
+def test_decision_is_stored_in_the_checkpoint(untrained, tmp_path):
     model, _ = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "m.pt", model, SPEC, {})
     assert load_checkpoint(tmp_path / "m.pt")[1] == SPEC
@@ -50,7 +50,7 @@ def test_the_decision_is_stored_with_the_weights(untrained, tmp_path):
 
 
 @pytest.mark.skipif(not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), reason="needs the exporter's packages")
-def test_every_runtime_gives_the_answer_that_evaluation_measures(untrained, tmp_path):
+def test_every_runtime_matches_evaluation(untrained, tmp_path):
     model, _ = load_checkpoint(untrained)
     for head in model.heads.values():  # the answers of untrained heads hardly differ between pictures
         head.weight.data.mul_(30)
@@ -67,7 +67,7 @@ def test_every_runtime_gives_the_answer_that_evaluation_measures(untrained, tmp_
     assert np.ptp(measured["shown"], axis=0).max() > 0.05, "the pictures differ"
 
 
-def test_the_strength_maximizes_recall_within_two_points_of_accuracy():
+def test_strength_maximizes_recall_within_two_points_of_accuracy():
     rng = np.random.default_rng(0)
     truth = rng.choice(7, 6000, p=SHARES / np.sum(SHARES))
     scores = rng.normal(0, 1, (6000, 7)) + 1.6 * np.eye(7)[truth]
@@ -89,7 +89,7 @@ def test_the_strength_maximizes_recall_within_two_points_of_accuracy():
     assert probs.max(1).mean() == pytest.approx((probs.argmax(1) == truth).mean(), abs=0.02), "calibrated"
 
 
-def test_labeled_faces_are_measured_with_the_decision_of_the_app(untrained, tmp_path, capsys):
+def test_labeled_faces_use_the_app_decision(untrained, tmp_path, capsys):
     model, _ = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "m.pt", model, SPEC, {})
     images = np.random.default_rng(0).integers(0, 256, (6, 60, 60), np.uint8)

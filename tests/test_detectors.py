@@ -1,4 +1,4 @@
-"""YuNet, and both detectors together: boxes as Haar's, upright crops, what is found, and by how many threads."""
+"""YuNet and the combined detectors: boxes, upright crops, detections, thread safety."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def overlap(a, b):
 
 
 def tilted(portrait, degrees):
-    """The portrait turned clockwise about the middle of its face."""
+    """The portrait rotated clockwise about the center of the face."""
     matrix = cv2.getRotationMatrix2D((224.5, 118.5), -degrees, 1.0)
     matrix[:, 2] += 256 - 224.5, 256 - 118.5
     return cv2.warpAffine(portrait, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
@@ -50,14 +50,14 @@ MIDDLE = 256 - 48, 256 - 48, 256 + 49, 256 + 49  # its face there
 # ------------------------------------------------------------------------------------------------ YuNet
 
 
-def test_the_shipped_network_is_the_one_that_was_measured():
+def test_shipped_yunet_has_the_measured_hash():
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == SHA256
     text = WEIGHTS.with_suffix(".LICENSE.txt").read_text()
     assert "MIT License" in text and "Shiqi Yu" in text and SHA256 in text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no network"])
-def test_a_missing_or_damaged_network_is_one_clear_error(tmp_path, monkeypatch, content):
+def test_missing_or_damaged_network_is_a_clear_error(tmp_path, monkeypatch, content):
     path = tmp_path / "face.onnx"
     if content is not None:
         path.write_bytes(content)
@@ -69,7 +69,7 @@ def test_a_missing_or_damaged_network_is_one_clear_error(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.4, 4.0])
-def test_yunet_gives_the_box_that_haar_gives(portrait, scale):
+def test_yunet_box_matches_haar(portrait, scale):
     image = cv2.resize(portrait, None, fx=scale, fy=scale)
     found, haar = YuNetFaceDetector().detect(image), HaarFaceDetector().detect(image)
     assert found.boxes.dtype == np.int32 and found.boxes.shape == (1, 4) == haar.shape
@@ -79,7 +79,7 @@ def test_yunet_gives_the_box_that_haar_gives(portrait, scale):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_pictures_of_any_shape_without_a_face_give_none(name):
+def test_images_without_a_face_have_no_detections(name):
     chance = np.random.default_rng(0)
     for detector in face_detectors(name, 0.14, 0.06):
         for image in (np.zeros((480, 640, 3), np.uint8), np.full((10, 10, 3), 90, np.uint8), np.full((1, 1, 3), 90, np.uint8),
@@ -92,19 +92,19 @@ def test_pictures_of_any_shape_without_a_face_give_none(name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_min_face_in_pixels_and_as_a_share(portrait, name):
+def test_min_face_in_pixels_and_as_a_fraction(portrait, name):
     for size, count in ((60, 1), (200, 0), (0.4, 0)):
         assert len(face_detectors(name, size, size)[0].detect(portrait)) == count
 
 
-def test_a_face_that_fills_the_picture_and_a_small_one_are_both_found_in_a_large_picture(portrait):
+def test_finds_large_and_small_faces_in_a_large_image(portrait):
     large = cv2.resize(portrait[20:220, 120:320], (1600, 1600), interpolation=cv2.INTER_CUBIC)
     large[:200, :200] = cv2.resize(portrait[20:220, 120:320], (200, 200), interpolation=cv2.INTER_AREA)
     sides = sorted(box[2] - box[0] for box in YuNetFaceDetector(0.05).detect(large).boxes)
     assert len(sides) == 2 and 80 < sides[0] < 120 and 650 < sides[1] < 950
 
 
-def test_boxes_stay_in_the_picture_and_square(portrait):
+def test_boxes_are_square_and_inside_the_image(portrait):
     for left, top in ((200, 0), (0, 90), (210, 100)):
         image = portrait[top : top + 300, left : left + 300]
         for x1, y1, x2, y2 in YuNetFaceDetector(min_score=0.4).detect(image).boxes.tolist():
@@ -115,7 +115,7 @@ def test_boxes_stay_in_the_picture_and_square(portrait):
 
 
 @pytest.mark.parametrize("degrees", [-45, -30, 30, 45])
-def test_a_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
+def test_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
     image, spec = tilted(portrait, degrees), ModelSpec("resnet9")
     assert len(HaarFaceDetector().detect(image)) == 0, "which is why there is a second detector"
     for name in ("yunet", "both"):
@@ -171,7 +171,7 @@ def test_a_picture_shows_a_tilted_face_beside_an_upright_one(portrait, name):
     assert len(boxes) == 2 and max(overlap(box, np.add(MIDDLE, (512, 0, 512, 0))) for box in boxes) > 0.5
 
 
-def test_a_roll_turns_the_crop_and_a_small_or_unknown_one_changes_nothing(portrait):
+def test_crop_is_rotated_for_large_known_rolls_only(portrait):
     spec, box = ModelSpec("resnet9"), np.array([FACE])
     plain = crop_faces(portrait, box, spec)
     for roll in (0.0, UPRIGHT, -UPRIGHT, np.nan):
@@ -182,7 +182,7 @@ def test_a_roll_turns_the_crop_and_a_small_or_unknown_one_changes_nothing(portra
     assert over_the_border.shape == (1, spec.input_size, spec.input_size, 1)
 
 
-def test_tracks_carry_the_latest_roll():
+def test_tracks_keep_the_latest_roll():
     tracker, box = FaceTracker(confirm_hits=2), np.array([[100, 100, 160, 160]])
     for i, roll in enumerate((20.0, 31.0)):
         shown = tracker.update(box, i / 30, None, np.array([roll]))
@@ -198,7 +198,7 @@ def detections(*boxes):
     return Detections(np.array(boxes, np.int32).reshape(-1, 4), np.zeros((count, 5, 2), np.float32), np.ones(count, np.float32))
 
 
-def test_united_lists_each_face_once():
+def test_combined_detectors_return_each_face_once():
     face, near, other, part = [100, 100, 200, 200], [104, 98, 206, 200], [300, 100, 380, 180], [130, 150, 170, 190]
     assert united(np.array([near]), detections(face)).boxes.tolist() == [near], "Haar's box"
     assert np.isfinite(united(np.array([near]), detections(face)).rolls).all(), "and YuNet's landmarks"
@@ -210,7 +210,7 @@ def test_united_lists_each_face_once():
     assert sorted(united(np.array([near, beside]), detections(beside, face)).boxes.tolist()) == sorted([near, beside])
 
 
-def test_a_face_that_haar_loses_is_followed_by_yunet(portrait):
+def test_yunet_continues_a_face_that_haar_loses(portrait):
     detector = ScheduledDetector(BothFaceDetector(HaarFaceDetector(), YuNetFaceDetector()), every=1000)
     for degrees in range(0, 60, 4):  # the head tilts slowly
         found = detector.detect(tilted(portrait, degrees))
@@ -219,7 +219,7 @@ def test_a_face_that_haar_loses_is_followed_by_yunet(portrait):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_copy_has_a_smallest_face_of_its_own(portrait, name):
+def test_detector_copy_has_its_own_min_face(portrait, name):
     detector = face_detectors(name, 0.14, 0.06)[0]
     other = copy(detector)
     other.min_face = 0.5  # as the governor of a target rate sets it
@@ -227,8 +227,8 @@ def test_a_copy_has_a_smallest_face_of_its_own(portrait, name):
 
 
 @pytest.mark.parametrize("name", ["yunet"])
-def test_threads_share_a_detector(portrait, name):
-    """Pictures of different sizes, whole and nearby, at the same time: each thread gets the answers to its own picture."""
+def test_detector_is_thread_safe(portrait, name):
+    """Images of different sizes, full and near searches, concurrently: each thread gets its own results."""
     pictures = [cv2.resize(portrait, None, fx=scale, fy=scale) for scale in (0.5, 0.8, 1.0, 1.3)]
     detector = face_detectors(name, 0.14, 0.06)[0]
 
@@ -243,7 +243,7 @@ def test_threads_share_a_detector(portrait, name):
 
 
 @pytest.mark.parametrize("degrees", [-45, 45])
-def test_masks_cover_a_tilted_face_whichever_detector_names_faces(portrait, degrees):
+def test_masks_cover_a_tilted_face_with_every_detector(portrait, degrees):
     image = tilted(portrait, degrees)
 
     def covered(mask, frames):
@@ -270,7 +270,7 @@ def tilted_clip(path, portrait, degrees, frames=16):
 
 
 @pytest.mark.parametrize(("name", "seen"), [("haar", 0), ("yunet", 16), ("both", 16)])
-def test_a_clip_of_a_tilted_face_through_the_program(tmp_path, portrait, name, seen):
+def test_program_processes_a_clip_of_a_tilted_face(tmp_path, portrait, name, seen):
     clip, log = tilted_clip(tmp_path / "clip.mp4", portrait, 40), tmp_path / "log.jsonl"
     assert main(["--source", str(clip), "--log", str(log), "--no-window", "--device", "cpu", "--detector", name]) == 0
     faces = [face for line in log.read_text().splitlines() for face in json.loads(line)["faces"]]
@@ -278,12 +278,12 @@ def test_a_clip_of_a_tilted_face_through_the_program(tmp_path, portrait, name, s
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_picture_through_the_library(portrait, name):
+def test_library_processes_an_image(portrait, name):
     faces = Analyzer.from_checkpoint(device="cpu", detector=name)(portrait).faces
     assert [face.label for face in faces] == ["happy"] and overlap(faces[0].box, FACE) > 0.6
 
 
-def test_another_name_of_a_detector_is_refused(capsys):
+def test_rejects_unknown_detectors(capsys):
     with pytest.raises(ValueError, match=r"no detector is called 'crystal'; there are: haar, yunet, both"):
         Analyzer.from_checkpoint(device="cpu", detector="crystal")
     with pytest.raises(SystemExit, match="2"):

@@ -1,4 +1,4 @@
-"""Whether a window can be opened: asked of real X servers that refuse, and of servers that speak another language."""
+"""Whether a window can be opened: real X servers that refuse connections, and servers with other protocols."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def entry(number, data=COOKIE, family=asked.LOCAL, address=None, name=asked.COOK
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory):
-    """A display of 1366x768 that lets nobody in without its cookie; as a cron job, sudo or ssh meet one."""
+    """A display of 1366x768 that requires a cookie, as for cron jobs, sudo or ssh."""
     authority = tmp_path_factory.mktemp("x") / "authority"
     authority.write_bytes(entry(""))
     read, write = os.pipe()
@@ -47,7 +47,7 @@ def run(*arguments, **environment):
 
 
 @needs_xvfb
-def test_a_display_that_refuses_the_user_is_said_and_survived(locked, tmp_path, untrained):
+def test_refused_display_connection_is_reported_without_crashing(locked, tmp_path, untrained):
     status, said = run("-m", "fer_live", "--source", "demo", "--model", untrained, "--max-seconds", 1, "--log",
                        tmp_path / "o.jsonl", DISPLAY=locked[0], XAUTHORITY="/nonexistent")
     assert status == 0 and (tmp_path / "o.jsonl").stat().st_size
@@ -68,7 +68,7 @@ def test_a_display_that_refuses_the_user_is_said_and_survived(locked, tmp_path, 
     (entry("9999"), False),
     (entry("{n}")[:-3], False),
     (b"", False)])
-def test_the_cookie_of_the_authority_file_opens_the_door(locked, tmp_path, monkeypatch, entries, is_let_in):
+def test_authority_file_cookie_grants_access(locked, tmp_path, monkeypatch, entries, is_let_in):
     number = locked[0][1:]
     at = entries.replace(struct.pack(">H", 3) + b"{n}", struct.pack(">H", len(number)) + number.encode())
     (tmp_path / "a").write_bytes(at)
@@ -79,7 +79,7 @@ def test_the_cookie_of_the_authority_file_opens_the_door(locked, tmp_path, monke
 
 
 @needs_xvfb
-def test_a_screen_that_is_not_there_is_refused(locked, monkeypatch):
+def test_rejects_a_missing_screen(locked, monkeypatch):
     monkeypatch.setenv("XAUTHORITY", str(locked[1]))
     for screen, is_there in (("", True), (".0", True), (".3", False)):
         monkeypatch.setenv("DISPLAY", locked[0] + screen)
@@ -89,14 +89,14 @@ def test_a_screen_that_is_not_there_is_refused(locked, monkeypatch):
 @linux_only
 @pytest.mark.parametrize("name", ["", "0", ":", ":x", ":²", ":99999999999", ":0.x", ":64001", "no.such.host.invalid:0",
                                   "localhost:59530", "a" * 70 + ":1", ":59530"])
-def test_what_names_no_display_is_said(monkeypatch, name):
+def test_reports_invalid_display_names(monkeypatch, name):
     monkeypatch.setenv("DISPLAY", name)
     assert asked.missing_display().startswith("no display")
 
 
 @linux_only
 @pytest.mark.parametrize("answer", [b"", b"\0", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\1" + bytes(7), b"\2\0\x0b\0\0\0\1\0more"])
-def test_a_server_that_speaks_another_language_is_no_display(monkeypatch, answer):
+def test_rejects_a_server_without_x11_protocol(monkeypatch, answer):
     with socket.create_server(("127.0.0.1", 0)) as server:
         def serve():
             connection, _ = server.accept()
@@ -112,8 +112,8 @@ def test_a_server_that_speaks_another_language_is_no_display(monkeypatch, answer
 
 @needs_xvfb
 @pytest.mark.parametrize("platform", ["wayland", "wayland-egl;nothing", "xcb", "wayland;xcb"])
-def test_a_qt_platform_that_opencv_has_not_does_not_end_the_process(locked, platform):
-    """Desktops under Wayland set it for all programs."""
+def test_unsupported_qt_platform_does_not_abort(locked, platform):
+    """Wayland desktops set QT_QPA_PLATFORM for all programs."""
     code = ("from fer_live.screen.window import Window; w = Window({}, print, None); w.__enter__(); w.__exit__(); "
             "print('closed')")
     status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]), QT_QPA_PLATFORM=platform)
@@ -144,14 +144,14 @@ def test_a_window_opens_in_the_middle_at_seventy_percent_of_the_screen(locked, s
     assert abs(2 * x + w - 1366) <= 2 and abs(2 * y + h - 768) <= 2 and (w, h) == (drawn_w, drawn_h)
 
 
-def test_where_the_screen_is_not_known_the_window_is_small_enough_for_most():
+def test_window_uses_a_safe_size_on_unknown_screens():
     assert window.opening((1920, 1080), None) == ((896, 504), None)
     assert window.opening((640, 480), (1920, 0, 2560, 1440)) == ((1344, 1008), (2528, 216)), "on the monitor on the right"
 
 
 @needs_xvfb
-def test_what_python_xlib_cannot_do_does_not_end_a_kiosk(locked, monkeypatch, capsys):
-    """It reads the authority file itself, and asks extensions that may not be there."""
+def test_python_xlib_errors_do_not_end_a_kiosk(locked, monkeypatch, capsys):
+    """python-xlib reads the authority file and queries extensions that can be missing."""
     from fer_live.screen.x11 import ScreenHold
 
     monkeypatch.setenv("DISPLAY", locked[0])
@@ -165,6 +165,6 @@ def test_what_python_xlib_cannot_do_does_not_end_a_kiosk(locked, monkeypatch, ca
     (ord("q"), ord("q")), (ord("Q"), ord("Q")), (27, 27), (32, 32), (13, 13), (-1, None), (0x100000 | ord("q"), ord("q")),
     (0xFF51, None), (0xFF52, None), (0xFF53, None), (0xFF54, None), (0xFF1B, None), (0xFFBE, None), (0xE1, None),
     (0x250000, None), (63234, None), (127, None), (9, None), (0, None)])
-def test_only_characters_are_keys(code, key):
+def test_only_characters_count_as_keys(code, key):
     """Codes of Qt and GTK (X11's: arrows, Escape of the keypad, F1, Shift), of Windows (left) and of macOS (left)."""
     assert window.typed(code) == key

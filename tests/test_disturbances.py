@@ -1,4 +1,4 @@
-"""Each disturbance of the robustness table, and each augmentation for webcams, measured on pictures where its effect is known."""
+"""Each disturbance of the robustness table, and each augmentation for webcams, measured on images with a known effect."""
 
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ def disturbed(name, image, seed=0):
 
 
 def dot(dx=0.0, dy=0.0):
-    """A soft bright dot, (dx, dy) pixels off the center."""
+    """A soft bright dot at (dx, dy) pixels from the center."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     return (250 * np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / 8)).astype(np.uint8)
 
 
 def centroid(image):
-    """(x, y) of the dot in pixels off the center."""
+    """The dot's (x, y) in pixels from the center."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     weight = image.astype(float)
     return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
@@ -41,14 +41,14 @@ def number(name):
     return float(name.split()[1].rstrip("%"))
 
 
-def test_every_row_of_the_table_is_tested_here():
+def test_every_table_row_is_tested():
     tested = [name for kind in ("shift", "scale", "rotation", "blur", "noise", "light", "size", "JPEG") for name in names(kind)]
     assert ["as it is", *tested] == list(TABLE)
     assert np.array_equal(disturbed("as it is", dot()), dot())
 
 
 @pytest.mark.parametrize("name", names("shift"))
-def test_shift_moves_the_picture_by_its_share_of_the_side_in_all_directions(name):
+def test_shift_moves_by_a_fraction_of_the_side_in_all_directions(name):
     moves = np.array([centroid(disturbed(name, dot(), seed)) for seed in range(40)])
     assert np.linalg.norm(moves, axis=1) == pytest.approx([number(name) / 100 * SIZE] * 40, abs=0.3)
     assert {(x > 0, y > 0) for x, y in moves} == {(a, b) for a in (True, False) for b in (True, False)}
@@ -60,7 +60,7 @@ def test_scale_enlarges_about_the_center(name):
 
 
 @pytest.mark.parametrize("name", names("rotation"))
-def test_rotation_turns_to_both_sides(name):
+def test_rotation_goes_both_ways(name):
     angles = set()
     for seed in range(12):
         x, y = centroid(disturbed(name, dot(12, 0), seed))
@@ -68,7 +68,7 @@ def test_rotation_turns_to_both_sides(name):
     assert sorted(angles) == pytest.approx([-number(name), number(name)], abs=1)
 
 
-def test_the_edge_of_a_shifted_picture_is_mirrored_not_black():
+def test_shifted_image_has_mirrored_edges():
     assert affine(shift=0.2, scale=0.7, degrees=30)(np.full((SIZE, SIZE), 90, np.uint8), np.random.default_rng(0)).min() == 90
 
 
@@ -93,7 +93,7 @@ def test_low_light_scales_the_brightness_and_adds_sensor_noise(name):
     assert dark.mean() == pytest.approx(200 * number(name) / 100, abs=1) and dark.std() == pytest.approx(2, rel=0.1)
 
 
-def test_size_removes_what_fewer_pixels_cannot_show():
+def test_size_removes_fine_detail():
     def contrast(name, period):
         stripes = np.tile((np.arange(SIZE) // (period // 2) % 2 * 200).astype(np.uint8), (SIZE, 1))
         return disturbed(name, stripes).std() / stripes.std()
@@ -103,7 +103,7 @@ def test_size_removes_what_fewer_pixels_cannot_show():
     assert contrast("size 24 px", 16) > 0.85 and contrast("size 36 px", 16) > 0.9, "wide stripes stay"
 
 
-def test_jpeg_has_the_quality_of_its_name(portrait):
+def test_jpeg_uses_the_named_quality(portrait):
     face = cv2.cvtColor(cv2.resize(portrait[66:172, 171:277], (SIZE, SIZE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     loss = {quality: np.abs(cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0).astype(float)
                             - face).mean() for quality in (20, 30, 40)}
@@ -111,7 +111,7 @@ def test_jpeg_has_the_quality_of_its_name(portrait):
     assert ours == pytest.approx(loss[30]) and loss[40] < ours < loss[20]
 
 
-def test_low_light_augmentation_is_dark_and_noisy_in_its_share_of_the_pictures():
+def test_low_light_augmentation_darkens_its_fraction_of_images():
     images = torch.full((400, SIZE, SIZE), 200, dtype=torch.uint8)
     result = augment(images, SIZE, replace(STILL, low_light=0.5), torch.Generator().manual_seed(0))[..., 0]
     light, noise = result.mean((1, 2)) / 200, result.std((1, 2))
@@ -122,7 +122,7 @@ def test_low_light_augmentation_is_dark_and_noisy_in_its_share_of_the_pictures()
     assert 2.8 < noise[dark].median() < 3.1, "sensor noise with a sigma of 3"
 
 
-def test_erasing_paints_one_gray_rectangle_of_2_to_20_percent():
+def test_erasing_draws_one_gray_rectangle_of_2_to_20_percent():
     images = torch.zeros(200, SIZE, SIZE, dtype=torch.uint8)
     result = augment(images, SIZE, replace(STILL, erase=0.4), torch.Generator().manual_seed(0))[..., 0]
     erased = result == 128
@@ -134,7 +134,7 @@ def test_erasing_paints_one_gray_rectangle_of_2_to_20_percent():
     assert erased[has].float().mean((1, 2)).max() <= 0.22
 
 
-def test_loss_of_detail_blurs_fine_stripes_and_keeps_coarse_ones():
+def test_blur_removes_fine_stripes_and_keeps_coarse_ones():
     fine = torch.arange(SIZE).remainder(2).mul(200).to(torch.uint8).expand(64, SIZE, SIZE)
     coarse = (torch.arange(SIZE) // 12).remainder(2).mul(200).to(torch.uint8).expand(64, SIZE, SIZE)
     for stripes, low, high in ((fine, 0.0, 0.9), (coarse, 0.85, 1.01)):

@@ -1,4 +1,4 @@
-"""The examples of every public name, and those of the guides, run as they stand there."""
+"""The examples in public docstrings and in the guides run."""
 
 import doctest
 import functools
@@ -19,7 +19,7 @@ GUIDES = ("README.md", "fer_live/README.md")
 
 @pytest.fixture
 def example_folder(tmp_path, make_clip, monkeypatch):
-    """A folder with the files that examples speak of; the model is loaded once for each choice."""
+    """A folder with the files used in examples; each model is loaded once."""
     shutil.copy(ROOT / "fer_live" / "assets" / "portrait.jpg", tmp_path / "party.jpg")
     make_clip(tmp_path / "clip.mp4")
     monkeypatch.chdir(tmp_path)
@@ -31,7 +31,7 @@ _load = functools.cache(fer_live.load)
 
 
 @pytest.mark.parametrize("name", fer_live.__all__)
-def test_the_examples_of_a_public_name_run(name, example_folder):
+def test_docstring_examples_run(name, example_folder):
     public = getattr(fer_live, name)
     public = getattr(public, "__wrapped__", public)  # load, as it is cached here
     known = {"fer_live": fer_live, "cv2": cv2, "numpy": numpy, "PIL": PIL}
@@ -43,7 +43,7 @@ def test_the_examples_of_a_public_name_run(name, example_folder):
 
 
 @pytest.mark.parametrize("name", [n for n in fer_live.__all__ if not n.endswith("Error")])
-def test_what_is_public_is_described(name):
+def test_public_names_have_docstrings(name):
     public = getattr(fer_live, name)
     assert public.__doc__
     if isinstance(public, type):
@@ -53,7 +53,7 @@ def test_what_is_public_is_described(name):
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_the_python_of_the_guides_runs(guide, example_folder, capsys):
+def test_guide_examples_run(guide, example_folder, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / guide).read_text(), re.M | re.S)
     assert blocks
     with warnings.catch_warnings():

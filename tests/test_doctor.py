@@ -1,4 +1,4 @@
-"""The doctor: what it finds on a whole machine, and that it answers on a broken one."""
+"""The doctor: findings on an intact machine, and robustness on a broken one."""
 
 import errno
 import json
@@ -20,8 +20,8 @@ def levels(findings):
     return [finding.level for finding in findings]
 
 
-def test_what_is_whole_is_ok():
-    """Here the tests run, so all that they need is there."""
+def test_intact_machine_is_ok():
+    """The test environment has all requirements."""
     for check in (machine.python, machine.model_file, probes.opencv, probes.detectors, probes.video, probes.torchvision,
                   probes.timm, probes.onnx, probes.model):
         findings = list(check())
@@ -44,7 +44,7 @@ BROKEN = {
 
 
 @pytest.mark.slow
-def test_it_answers_when_everything_is_broken(tmp_path):
+def test_answers_when_everything_is_broken(tmp_path):
     for name, text in BROKEN.items():
         (tmp_path / f"{name}.py").write_text(text)
     done = subprocess.run(
@@ -65,7 +65,7 @@ def test_it_answers_when_everything_is_broken(tmp_path):
     assert "FAILURE video" in done.stdout and f"{result['counts'][FAILURE]} failures" in done.stdout.split("\n")[0]
 
 
-def test_a_crash_in_the_middle_keeps_what_was_found_before(tmp_path, monkeypatch):
+def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
     (tmp_path / "torchvision.py").write_text("import os; os.kill(os.getpid(), 11)")
     shutil.copytree(ROOT / "fer_live", tmp_path / "fer_live", ignore=shutil.ignore_patterns("__pycache__", "assets"))
     text = (tmp_path / "fer_live" / "doctor" / "machine.py").read_text()
@@ -129,7 +129,7 @@ def test_the_verdict_names_what_is_wrong():
     assert doctor._details(found, False).splitlines()[-1] == "ok      python (--verbose says more)"
 
 
-def test_nothing_said_can_steer_the_terminal():
+def test_output_has_no_terminal_escapes():
     line = doctor._lines(machine.Finding("cameras", OK, "\x1b[31mevil\ncamera\u202e", "x\ry"))
     assert "\x1b" not in line and "\u202e" not in line and "\r" not in line and line.count("\n") == 2
 
@@ -143,7 +143,7 @@ def dist_info(folder, name, version, *more):
     (path / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *more]) + "\n")
 
 
-def test_packages_that_do_not_go_together(tmp_path, monkeypatch):
+def test_detects_incompatible_packages(tmp_path, monkeypatch):
     dist_info(tmp_path, "opencv-python-headless", "4.12.0.88")
     dist_info(tmp_path, "torch", "2.13.0")
     dist_info(tmp_path, "torchvision", "0.29.1", "Requires-Dist: torch==2.14.1")
@@ -156,7 +156,7 @@ def test_packages_that_do_not_go_together(tmp_path, monkeypatch):
     assert any(text.startswith("torch is 2.13.0, tested was") for text in bad)
 
 
-def test_packages_that_are_missing(monkeypatch):
+def test_detects_missing_packages(monkeypatch):
     gone, there = {"av", "opencv-contrib-python", "python-xlib", "onnx"}, machine.installed
     monkeypatch.setattr(machine, "installed", lambda name: None if name in gone else there(name))
     found = list(machine.packages())
@@ -166,7 +166,7 @@ def test_packages_that_are_missing(monkeypatch):
     assert "not installed: onnx" in next(f.text for f in found if f.name == "optional packages")
 
 
-def test_av_before_cv2_is_found(tmp_path, monkeypatch):
+def test_detects_av_imported_before_cv2(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "sitecustomize.py").write_text("import av")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -176,7 +176,7 @@ def test_av_before_cv2_is_found(tmp_path, monkeypatch):
     assert levels(doctor.run_group("probes", {"program": ""}, 60.0)) == [OK]
 
 
-def test_opencv_without_cascades_is_found(monkeypatch):
+def test_detects_opencv_without_cascades(monkeypatch):
     import cv2
 
     monkeypatch.setattr(cv2.data, "haarcascades", "/nowhere/")
@@ -188,7 +188,7 @@ def test_opencv_without_cascades_is_found(monkeypatch):
     assert finding.level == WARNING and "overwritten" in finding.text
 
 
-def test_a_blind_detector_and_a_confused_model_are_found(monkeypatch):
+def test_detects_a_failing_detector_and_model(monkeypatch):
     import numpy as np
 
     monkeypatch.setattr(probes, "_portrait", lambda: np.full((512, 512, 3), 90, np.uint8))
@@ -196,7 +196,7 @@ def test_a_blind_detector_and_a_confused_model_are_found(monkeypatch):
     assert levels(probes.model()) == [FAILURE]
 
 
-def test_a_damaged_yunet_is_found(tmp_path, monkeypatch):
+def test_detects_a_damaged_yunet_file(tmp_path, monkeypatch):
     from fer_live.model import yunet_network
 
     path = tmp_path / "face.onnx"
@@ -208,7 +208,7 @@ def test_a_damaged_yunet_is_found(tmp_path, monkeypatch):
     assert haar.level == OK and second.level == FAILURE and "SHA-256" in second.text and "install" in second.todo
 
 
-def test_damaged_weights_are_found(tmp_path, monkeypatch):
+def test_detects_damaged_weights(tmp_path, monkeypatch):
     for name in ("best_model.pt", "best_model.json"):
         shutil.copy(machine.WEIGHTS / name, tmp_path)
     monkeypatch.setattr(machine, "WEIGHTS", tmp_path)
@@ -224,14 +224,14 @@ def test_damaged_weights_are_found(tmp_path, monkeypatch):
     assert levels(machine.model_file()) == [FAILURE]
 
 
-def test_a_gpu_that_cannot_be_used_is_a_warning(monkeypatch):
+def test_unusable_gpu_is_a_warning(monkeypatch):
     monkeypatch.setattr(probes.shutil, "which", lambda name: f"/usr/bin/{name}")
     for build, todo in (("13.0", "nvidia-smi"), (None, "pip install --force-reinstall torch==")):
         finding = probes._no_cuda(build)
         assert finding.level == WARNING and todo in finding.todo
 
 
-def test_a_full_disk_is_found(monkeypatch):
+def test_detects_a_full_disk(monkeypatch):
     for free, level in ((50e6, FAILURE), (1e9, WARNING), (9e9, OK)):
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(1, 1, int(free)))
         assert set(levels(machine.disk())) == {level}
@@ -255,7 +255,7 @@ FORMATS = {"MJPG": {(1280, 720): (30, 15), (640, 480): (60,)}, "YUYV": {(640, 48
 
 
 def kernel(caps=0x1, formats=FORMATS, stepwise=False):
-    """An ioctl that answers as the kernel does, for one camera."""
+    """A fake ioctl for one camera."""
 
     def refuse():
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -285,7 +285,7 @@ def kernel(caps=0x1, formats=FORMATS, stepwise=False):
 
 @pytest.fixture
 def devices(tmp_path, monkeypatch):
-    """devices("video0", ...) makes /dev and /sys/class/video4linux in a folder."""
+    """devices("video0", ...) creates /dev and /sys/class/video4linux in a folder."""
     monkeypatch.setattr(cameras.sys, "platform", "linux")
     dev, sysfs = tmp_path / "dev", tmp_path / "sys"
     dev.mkdir()
@@ -301,7 +301,7 @@ def devices(tmp_path, monkeypatch):
     return make
 
 
-def test_cameras_are_told_with_names_and_modes(devices):
+def test_lists_cameras_with_names_and_modes(devices):
     dev, sysfs = devices("video0", "video10", "video2")
     findings = list(cameras.cameras(dev, sysfs, kernel()))
     assert [f.text.split(":")[0] for f in findings] == [str(dev / n) for n in ("video0", "video2", "video10")]
@@ -325,7 +325,7 @@ def test_no_camera_is_a_warning(devices):
     assert finding.level == WARNING and "does not answer as a camera" in finding.text
 
 
-def test_a_camera_that_may_not_be_opened_is_a_failure(devices, monkeypatch):
+def test_camera_without_permission_is_a_failure(devices, monkeypatch):
     dev, sysfs = devices("video0")
 
     def denied(path, flags):
@@ -337,7 +337,7 @@ def test_a_camera_that_may_not_be_opened_is_a_failure(devices, monkeypatch):
     assert finding.level == FAILURE and "Webcam of video0" in finding.text and "usermod -aG" in finding.todo
 
 
-def test_a_camera_in_use_names_the_program(devices):
+def test_camera_in_use_names_the_program(devices):
     dev, sysfs = devices("video0")
     with open(dev / "video0"):
         (finding,) = cameras.cameras(dev, sysfs, kernel())

@@ -40,7 +40,7 @@ def exported(untrained, tmp_path_factory):
 
 
 @onnx
-def test_an_export_contains_no_path_of_this_machine(exported):
+def test_export_contains_no_local_path(exported):
     for path in (exported, DEFAULT_WEIGHTS.with_suffix(".onnx")):
         assert not [word for word in (b".py", str(ROOT).encode(), b"site-packages") if word in path.read_bytes()]
 
@@ -62,7 +62,7 @@ def test_exports_agree_with_torch_for_any_batch_and_head(exported, untrained, ru
 
 
 @onnx
-def test_a_checkpoint_uses_only_its_own_export(exported, untrained, tmp_path, monkeypatch):
+def test_checkpoint_uses_only_its_own_export(exported, untrained, tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
     weights.write_bytes(untrained.read_bytes())
@@ -78,7 +78,7 @@ def test_a_checkpoint_uses_only_its_own_export(exported, untrained, tmp_path, mo
 
 
 @onnx
-def test_an_onnx_model_reports_what_it_cannot_do(exported, tmp_path):
+def test_onnx_model_reports_unsupported_options(exported, tmp_path):
     with pytest.raises(DeviceError, match="CPU"):
         EmotionClassifier(exported, "cuda")
     with pytest.raises(CheckpointError, match="no file"):
@@ -98,7 +98,7 @@ def test_an_onnx_model_reports_what_it_cannot_do(exported, tmp_path):
                 EmotionClassifier(bad, runtime=runtime)
 
 
-def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypatch):
+def test_missing_runtime_is_named(untrained, tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.analysis.classifier.find_spec", lambda name: name == "torch" or None)
     assert "torch" in EmotionClassifier(untrained).describe
     for runtime, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
@@ -107,7 +107,7 @@ def test_a_runtime_that_is_not_installed_is_named(untrained, tmp_path, monkeypat
 
 
 @onnx
-def test_the_released_export_matches_the_released_weights_and_needs_no_torch():
+def test_released_export_matches_the_weights_without_torch():
     code = ("import sys, numpy as np; from fer_live import Analyzer; a = Analyzer.from_checkpoint(device='cpu'); "
             "a(np.zeros((240, 320, 3), np.uint8)); print(a.classifier.describe); print('torch' in sys.modules)")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -116,7 +116,7 @@ def test_the_released_export_matches_the_released_weights_and_needs_no_torch():
     assert np.allclose(EmotionClassifier(DEFAULT_WEIGHTS, "cpu", runtime="onnx")(crops_of(3)), ours(crops_of(3)), atol=1e-4)
 
 
-def test_batches_are_padded_and_cropped_again():
+def test_batches_are_padded_and_cropped():
     seen = []
 
     def run(part, size):
@@ -136,7 +136,7 @@ def test_cuda_graphs_agree_with_the_cpu(untrained):
         assert np.allclose(theirs(crops_of(n)), ours(crops_of(n)), atol=5e-3)
 
 
-def test_a_failed_export_is_reported_in_one_line(untrained, tmp_path, capsys):
+def test_failed_export_is_a_one_line_error(untrained, tmp_path, capsys):
     assert export_main(["--model", str(untrained), "--out", str(tmp_path / "x.ts")]) == 2
     assert "ONNX files end in .onnx" in capsys.readouterr().err
     assert export_main(["--model", str(tmp_path / "no.pt"), "--out", str(tmp_path / "x.onnx")]) == 2
@@ -155,7 +155,7 @@ def test_predict_draws_a_chart(untrained, tmp_path, portrait, capsys):
 
 
 @onnx
-def test_a_release_is_converted_to_16_bits_measured_and_exported(tmp_path, face_folders, monkeypatch):
+def test_release_is_converted_measured_and_exported(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
     votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
     run, out = tmp_path / "run", tmp_path / "out"
@@ -174,7 +174,7 @@ def test_a_release_is_converted_to_16_bits_measured_and_exported(tmp_path, face_
 
 @pytest.mark.slow
 @onnx
-def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monkeypatch, capsys):
+def test_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
     votes = write_votes(tmp_path / "votes.csv", ["Training"] * 6 + ["PublicTest"] * 3 + ["PrivateTest"] * 2)
     data = ["--data", str(face_folders), "--votes", str(votes)]
@@ -207,7 +207,7 @@ def test_a_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monke
 
 
 def run_folder(folder, weights, spec, model):
-    """A folder as a soup leaves it, with these weights."""
+    """The output folder of a soup with these weights."""
     folder.mkdir()
     save_checkpoint(folder / "best_model.pt", model, spec, {})
     (folder / "soup.json").write_text(json.dumps([{"command": weights, "seconds": 1, "share": 1.0}]))
@@ -248,7 +248,7 @@ def test_averaged_logits_of_different_networks(tmp_path, face_folders, untrained
 
 @onnx
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_a_requested_runtime_runs_these_weights_or_refuses(exported, untrained, tmp_path, runtime):
+def test_requested_runtime_runs_the_weights_or_fails(exported, untrained, tmp_path, runtime):
     """The export beside a checkpoint may be from an older run, and the checkpoint may not be a checkpoint."""
     pytest.importorskip("openvino" if runtime == "openvino" else "onnxruntime")
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"
@@ -271,7 +271,7 @@ def test_a_requested_runtime_runs_these_weights_or_refuses(exported, untrained, 
 
 
 @onnx
-def test_a_runtime_that_cannot_run_the_file_is_refused(exported, untrained):
+def test_rejects_a_runtime_that_cannot_run_the_file(exported, untrained):
     with pytest.raises(CheckpointError, match="torch does not run"):
         EmotionClassifier(exported, runtime="torch")
     with pytest.raises(CheckpointError, match="auto, torch, onnx, openvino"):
@@ -279,7 +279,7 @@ def test_a_runtime_that_cannot_run_the_file_is_refused(exported, untrained):
 
 
 @onnx
-def test_an_export_with_another_head_does_not_change_the_answer_of_the_weights(untrained, tmp_path, monkeypatch):
+def test_export_with_another_head_keeps_the_checkpoint_answer(untrained, tmp_path, monkeypatch):
     """`--head` of the export applies only to the .onnx file itself."""
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
     weights, beside = tmp_path / "model.pt", tmp_path / "model.onnx"

@@ -31,20 +31,20 @@ def overlap(a, b):
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.4])
-def test_finds_the_face_at_any_size_of_picture(portrait, scale):
+def test_finds_the_face_at_any_image_size(portrait, scale):
     boxes = HaarFaceDetector().detect(cv2.resize(portrait, None, fx=scale, fy=scale))
     assert boxes.dtype == np.int32 and boxes.shape == (1, 4)
     assert overlap(boxes[0] / scale, (176, 70, 273, 167)) > 0.6
 
 
-def test_no_face_is_an_empty_array():
+def test_no_faces_is_an_empty_array():
     detector = HaarFaceDetector()
     for image in (np.zeros((480, 640, 3), np.uint8), np.full((10, 10, 3), 90, np.uint8),
                   np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)):
         assert detector.detect(image).shape == (0, 4)
 
 
-def test_min_face_in_pixels_and_as_a_share(portrait):
+def test_min_face_in_pixels_and_as_a_fraction(portrait):
     assert len(HaarFaceDetector(min_face=60).detect(portrait)) == 1
     assert len(HaarFaceDetector(min_face=200).detect(portrait)) == 0
     assert len(HaarFaceDetector(min_face=0.4).detect(portrait)) == 0
@@ -53,13 +53,13 @@ def test_min_face_in_pixels_and_as_a_share(portrait):
 # ------------------------------------------------------------------------------------------------ tracker
 
 
-def test_a_face_is_shown_when_it_has_come_back_and_keeps_its_id():
+def test_face_is_shown_once_confirmed_and_keeps_its_id():
     tracker = FaceTracker(confirm_hits=3)
     shown = [[t.track_id for t in tracker.update(box(100 + 5 * i, 80), i / 30)] for i in range(10)]
     assert shown == [[], [], *[[1]] * 8]
 
 
-def test_a_flash_is_never_shown():
+def test_single_detection_is_never_shown():
     tracker = FaceTracker()
     rng = np.random.default_rng(0)
     for i in range(60):
@@ -67,7 +67,7 @@ def test_a_flash_is_never_shown():
         assert tracker.update(boxes, i / 30) == []
 
 
-def test_short_misses_are_bridged_and_long_ones_end_the_track():
+def test_short_gaps_are_bridged_and_long_ones_end_the_track():
     tracker = FaceTracker(memory_s=0.5)
     for i in range(5):
         tracker.update(box(100, 100), i / 30)
@@ -87,14 +87,14 @@ def test_tracks_expire_before_they_are_matched():
 
 
 @pytest.mark.parametrize("interval_s", [1.0, 2.0, 60.0, 3600.0])
-def test_slow_films_keep_their_faces(interval_s):
+def test_low_frame_rate_videos_keep_their_tracks(interval_s):
     tracker = FaceTracker()
     times = [i * interval_s + (0.3 * interval_s if i % 3 == 0 else 0) for i in range(12)]
     shown = [[t.track_id for t in tracker.update(box(100 + i, 100), t)] for i, t in enumerate(times)]
     assert shown == [[], [], *[[1]] * 10]
 
 
-def test_a_camera_that_becomes_slow_keeps_its_faces_after_a_moment():
+def test_slowing_camera_keeps_its_tracks():
     tracker = FaceTracker()
     for i in range(50):
         tracker.update(box(100, 100), i / 25)
@@ -102,14 +102,14 @@ def test_a_camera_that_becomes_slow_keeps_its_faces_after_a_moment():
     assert all(shown[9:])
 
 
-def test_time_that_goes_back_begins_anew():
+def test_time_going_back_resets_the_tracker():
     tracker = FaceTracker()
     first = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(8)]
     second = [[t.track_id for t in tracker.update(box(100, 100), i / 25)] for i in range(4)]
     assert first[-1] == [1] and second == [[], [], [2], [2]]
 
 
-def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
+def test_coasting_track_is_hidden_after_a_scene_change(portrait):
     tracker = FaceTracker()
     at = np.array([[176, 70, 273, 167]])
     for i in range(4):
@@ -120,8 +120,8 @@ def test_a_remembered_face_is_not_drawn_over_another_scene(portrait):
 
 
 @pytest.mark.parametrize("contrast", [0.06, 0.3])
-def test_a_remembered_face_is_not_drawn_over_a_curtain_that_happens_to_correlate(portrait, contrast):
-    """After a cut to something dark or flat: its shades lie as those of the face, but are another scene's."""
+def test_coasting_track_is_hidden_over_correlating_texture(portrait, contrast):
+    """After a cut to a dark or flat scene whose shading resembles the face."""
     tracker, at = FaceTracker(), np.array([[176, 70, 273, 167]])
     for i in range(4):
         tracker.update(at, i / 30, portrait)
@@ -131,7 +131,7 @@ def test_a_remembered_face_is_not_drawn_over_a_curtain_that_happens_to_correlate
     assert tracker.update(NOBODY, 0.15, curtain) == []
 
 
-def test_a_dim_face_is_remembered_while_its_place_looks_the_same_and_not_over_other_dim_things(portrait):
+def test_dim_coasting_track_needs_the_same_appearance(portrait):
     chance, at = np.random.default_rng(0), np.array([[176, 70, 273, 167]])
 
     def dim(image):
@@ -147,7 +147,7 @@ def test_a_dim_face_is_remembered_while_its_place_looks_the_same_and_not_over_ot
     assert tracker.update(NOBODY, 0.2, other) == []
 
 
-def test_crossing_faces_keep_their_ids():
+def test_crossing_faces_keep_their_track_ids():
     tracker = FaceTracker(confirm_hits=1)
     for i in range(30):
         left, right = box(50 + 8 * i, 100), box(400 - 8 * i, 190)
@@ -157,8 +157,8 @@ def test_crossing_faces_keep_their_ids():
         assert (by_id[1][1], by_id[2][1]) == (190, 100), "each stays in its own row, though they are found in turns"
 
 
-def test_the_result_depends_on_seconds_and_not_on_frames():
-    """Every other frame dropped, the same face: confirmed and smoothed to about the same."""
+def test_smoothing_depends_on_time_not_on_frames():
+    """With every other frame dropped, the face is confirmed and smoothed almost identically."""
     probs = {}
     for step in (1, 2):
         smoother = Smoother(EMOTIONS)
@@ -173,7 +173,7 @@ def test_the_result_depends_on_seconds_and_not_on_frames():
 
 
 def flickering(rng, n=300):
-    """A face between two expressions, as a classifier sees it frame by frame."""
+    """Per-frame probabilities of a face between two expressions."""
     base = np.array([0.05, 0.02, 0.03, 0.4, 0.4, 0.05, 0.05])
     noisy = np.clip(base + rng.normal(0, 0.12, (n, 7)), 0.001, None)
     return (noisy / noisy.sum(1, keepdims=True)).astype(np.float32)
@@ -184,7 +184,7 @@ def changes(smoother, series):
     return sum(a != b for a, b in itertools.pairwise(labels))
 
 
-def test_labels_do_not_flicker_but_follow():
+def test_labels_are_stable_but_follow_changes():
     series = flickering(np.random.default_rng(0))
     plain = changes(Smoother(EMOTIONS, time_constant_s=0, margin=0, sure=0, dwell_s=0), series)
     assert plain > 50 and changes(Smoother(EMOTIONS), series) <= plain // 10
@@ -194,13 +194,13 @@ def test_labels_do_not_flicker_but_follow():
     assert labels[29] == "neutral" and "happy" in labels[30:45], "a clear change shows within half a second"
 
 
-def test_a_weak_face_is_unsure_and_says_how_strong_it_is():
+def test_weak_face_is_unsure_with_its_confidence():
     smoother = Smoother(EMOTIONS)
     probs, label, confidence = smoother.update(1, np.full(7, 1 / 7, np.float32), 0.0)
     assert label == UNSURE and confidence == pytest.approx(1 / 7) and probs.sum() == pytest.approx(1)
 
 
-def test_smoothing_is_per_track_and_forgets():
+def test_smoothing_is_per_track_and_ends_with_it():
     smoother = Smoother(EMOTIONS)
     happy, sad = np.eye(7, dtype=np.float32)[3], np.eye(7, dtype=np.float32)[5]
     for i in range(10):
@@ -216,7 +216,7 @@ def contradicts(labels, results):
 
 
 def lively(rng, fps, seconds_each=1.5, turns=12):
-    """A talking face: noisy answers that change from class to class and leave the strongest hardly ahead in some turns."""
+    """A talking face: noisy probabilities that alternate between classes, with a narrow lead at times."""
     mean = np.full(7, 0.1)
     for turn in range(turns):
         target = np.full(7, 0.04)
@@ -228,7 +228,7 @@ def lively(rng, fps, seconds_each=1.5, turns=12):
 
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
-def test_the_word_is_the_strongest_class_or_unsure(fps):
+def test_label_is_the_strongest_class_or_unsure(fps):
     for seed in range(3):
         smoother, results = Smoother(EMOTIONS), []
         for i, probs in enumerate(lively(np.random.default_rng(seed), fps)):
@@ -239,7 +239,7 @@ def test_the_word_is_the_strongest_class_or_unsure(fps):
 
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
-def test_the_smaller_set_shows_no_contradiction_either(fps):
+def test_label_set_label_is_the_strongest_class_or_unsure(fps):
     smoother, reduce = Smoother(EMOTIONS), Reduction("basic", EMOTIONS)
     results = []
     for i, probs in enumerate(lively(np.random.default_rng(0), fps)):
@@ -251,7 +251,7 @@ def test_the_smaller_set_shows_no_contradiction_either(fps):
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
 @pytest.mark.parametrize(("before", "after"), [(0.9, 0.9), (0.95, 0.6), (0.6, 0.6)])
-def test_a_real_change_shows_within_half_a_second(fps, before, after):
+def test_real_change_shows_within_half_a_second(fps, before, after):
     def answer(strong, weak, share):
         probs = np.full(7, 0.3 * (1 - share) / 5, np.float32)
         probs[[strong, weak]] = share, 0.7 * (1 - share)
@@ -265,7 +265,7 @@ def test_a_real_change_shows_within_half_a_second(fps, before, after):
         assert EMOTIONS[strong] in labels[: fps // 2 + 1] and sum(a != b for a, b in itertools.pairwise(labels)) == 1
 
 
-def test_a_blink_changes_nothing_and_a_wavering_face_little():
+def test_blink_and_jitter_do_not_change_the_label():
     smoother = Smoother(EMOTIONS)
     happy, sad = np.eye(7, dtype=np.float32)[3], np.eye(7, dtype=np.float32)[5]
     assert {smoother.update(1, sad if i % 60 in range(40, 44) else happy, i / 30)[1] for i in range(300)} == {"happy"}
@@ -289,7 +289,7 @@ def face(x1, y1, x2, y2, label="happy"):
 
 
 @pytest.mark.parametrize("size_hw", [(48, 48), (120, 160), (480, 640), (1080, 1920), (1280, 720)])
-def test_draws_at_any_size_and_clips_at_the_borders(size_hw):
+def test_draws_at_any_size_and_clips_at_the_edges(size_hw):
     h, w = size_hw
     faces = (face(-20, -20, w // 2, h // 2), face(w // 2, h // 2, w + 30, h + 30), face(0, 0, w, h), face(w - 2, 0, w, 2))
     drawn = shown(size_hw, faces, bars=True, help=True, badge="DEMO", recording=True)
@@ -303,7 +303,7 @@ def test_text_is_legible_on_any_background(background):
     assert (plate < 60).mean() > 0.4 and (plate > 200).mean() > 0.05, "white letters on a dark plate"
 
 
-def test_the_view_decides_what_is_drawn():
+def test_view_settings_control_the_overlay():
     one = (face(200, 150, 400, 350),)
     plain = shown((480, 640), one)
     for extra in ({"bars": True}, {"badge": "DEMO"}, {"recording": True}, {"fps": True}, {"notice": "log stopped"}):

@@ -16,7 +16,7 @@ from fer_live.types import Analysis, Frame, SourceError
 
 
 class Still:
-    """A live source that shows one picture, `n` times, at its own rate; after `late_s`, before which it gives slates if asked."""
+    """A live source that yields one image `n` times at its own rate, starting after `late_s`, optionally with slates before."""
 
     is_live = True
 
@@ -48,7 +48,7 @@ def filled(value, size_wh=(64, 48)):
     return np.full((size_wh[1], size_wh[0], 3), value, np.uint8)
 
 
-def test_every_camera_has_its_tile_and_its_shape():
+def test_each_camera_has_its_tile_and_aspect_ratio():
     cameras = [Still(filled(50)), Still(filled(100, (128, 48))), Still(filled(150, (32, 24)))]
     with Grid(cameras) as grid:
         frames = list(grid)
@@ -67,13 +67,13 @@ def shapes(grid):
 
 
 @pytest.mark.parametrize("slate", [None, filled(9, (1280, 720))])
-def test_the_first_camera_sets_the_size_once_even_when_it_comes_last(slate):
-    """The others are shown from the moment it is known; nothing jumps when it arrives."""
+def test_first_camera_sets_the_tile_size_even_if_late(slate):
+    """The other cameras are shown once the tile size is known, and the layout stays the same when it arrives."""
     late = Still(filled(50), late_s=0.3, slate=slate)
     assert shapes(Grid([late, Still(filled(100, (128, 96)), n=60)])) == {(48, 128, 3)}
 
 
-def test_a_first_camera_that_does_not_come_is_not_waited_for():
+def test_missing_first_camera_is_not_awaited():
     late = Still(filled(50), late_s=0.8)
     grid = Grid([late, Still(filled(100, (128, 96)), n=80)], wait_s=0.2)
     with grid:
@@ -85,7 +85,7 @@ def test_a_first_camera_that_does_not_come_is_not_waited_for():
     assert shapes(Grid([slates, slates], wait_s=0.2)) == {(48, 128, 3)}, "where there are only slates, theirs"
 
 
-def test_a_camera_that_changes_its_size_keeps_its_tile():
+def test_camera_that_changes_size_keeps_its_tile():
     class Turned(Still):
         def __iter__(self):
             yield from super().__iter__()
@@ -95,7 +95,7 @@ def test_a_camera_that_changes_its_size_keeps_its_tile():
     assert shapes(Grid([Turned(filled(50)), Still(filled(100), n=12)])) == {(48, 128, 3)}
 
 
-def test_where_the_pictures_are_and_how_small_the_smallest_is():
+def test_tiles_and_smallest_side_of_a_grid():
     with Grid([Still(filled(50)), Still(filled(100, (48, 48))), Still(filled(150, (24, 48)))]) as grid:
         frame = list(grid)[-1]
     assert frame.tiles == ((0, 0, 64, 48), (72, 0, 120, 48), (20, 48, 44, 96)) and frame.smallest_side == 24
@@ -106,8 +106,8 @@ def test_where_the_pictures_are_and_how_small_the_smallest_is():
 
 @pytest.mark.parametrize("cameras", [1, 2, 4])
 @pytest.mark.parametrize("shape", ["square", "tall", "wide"])
-def test_a_face_is_found_in_a_grid_as_it_is_alone(portrait, untrained, cameras, shape):
-    """It is a fifth of its picture's shorter side, whatever the grid's shape."""
+def test_face_is_found_in_a_grid_as_in_a_single_image(portrait, untrained, cameras, shape):
+    """The face is a fifth of its image's shorter side in every grid layout."""
     pad = {"square": (0, 0, 0, 0), "tall": (200, 300, 0, 0), "wide": (0, 0, 200, 300)}[shape]
     picture = cv2.copyMakeBorder(portrait, *pad, cv2.BORDER_CONSTANT, value=(90, 90, 90))
     with Grid([Still(picture, fps=20.0) for _ in range(cameras)]) as grid:
@@ -122,7 +122,7 @@ def test_a_face_is_found_in_a_grid_as_it_is_alone(portrait, untrained, cameras, 
         assert (before == after).all(axis=2).mean() < 0.2, "the second look has found it by itself"
 
 
-def test_a_late_camera_does_not_turn_the_time_back():
+def test_late_camera_keeps_time_monotonic():
     class Late(Still):
         def __iter__(self):
             yield from (replace(frame, time_s=frame.time_s - 0.1) for frame in super().__iter__())
@@ -132,7 +132,7 @@ def test_a_late_camera_does_not_turn_the_time_back():
     assert times == sorted(times)
 
 
-def test_a_slow_camera_delays_nobody_and_the_grid_ends_with_the_last():
+def test_slow_camera_delays_no_other_and_grid_ends_with_the_last():
     quick, slow = Still(filled(10), n=20, fps=100), Still(filled(20), n=2, fps=8)
     with Grid([quick, slow]) as grid:
         started_s = time.monotonic()
@@ -142,7 +142,7 @@ def test_a_slow_camera_delays_nobody_and_the_grid_ends_with_the_last():
     assert frames[-1].image[0, 0, 0] == 10 and frames[-1].image[0, -1, 0] == 20
 
 
-def test_what_is_done_to_a_camera_is_done_to_its_tile_alone():
+def test_per_camera_processing_affects_only_its_tile():
     half = filled(0)
     half[:, 32:] = 200
     with Grid([Still(half), Still(half)]) as grid:
@@ -150,14 +150,14 @@ def test_what_is_done_to_a_camera_is_done_to_its_tile_alone():
     assert flipped[0, 0, 0] == 200 and flipped[0, 63, 0] == 0 and flipped[0, 64, 0] == 200 and flipped[0, 127, 0] == 0
 
 
-def test_cameras_that_are_open_are_closed_when_the_next_cannot_be():
+def test_open_cameras_are_closed_if_another_fails():
     first = Still(filled(1))
     with pytest.raises(SourceError, match="in use"), Grid([first, Still(filled(2), open_error=SourceError("in use"))]):
         pass
     assert first.left == 1
 
 
-def test_two_demos_are_one_picture_with_two_faces(tmp_path, untrained, capsys):
+def test_two_demos_form_one_image_with_two_faces(tmp_path, untrained, capsys):
     log, out = tmp_path / "o.jsonl", tmp_path / "o.mp4"
     arguments = ["--source", "demo", "--source", "demo", "--model", str(untrained), "--no-window", "--max-seconds", "4",
                  "--log", str(log), "--output", str(out)]
@@ -169,7 +169,7 @@ def test_two_demos_are_one_picture_with_two_faces(tmp_path, untrained, capsys):
     assert any(box[2] <= 1280 for box in boxes) and any(box[0] >= 1280 for box in boxes), "a face in each tile"
 
 
-def test_files_are_not_put_side_by_side(tmp_path, portrait, capsys):
+def test_grid_rejects_files(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     assert main(["--source", "demo", "--source", str(tmp_path / "a.png")]) == 2
     assert "is a file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The library in the programs that people run it in: Flask, FastAPI and Jupyter, with the code of the guide."""
+"""The library in Flask, FastAPI and Jupyter, with the code of the guide."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 
 def app_of_the_guide(package):
-    """The `app` that the guide's example for this package makes."""
+    """The `app` of the guide's example for this package."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "fer_live" / "README.md").read_text(), re.M | re.S)
     block, = [block for block in blocks if f"from {package} import" in block]
     names: dict = {"__name__": "guide"}
@@ -35,7 +35,7 @@ def posted(port, content):
 
 
 def check_server(port, portrait):
-    """Many clients at once get the answers to their own pictures, and a line where it is none."""
+    """Concurrent clients get their own results, and a one-line error for invalid images."""
     fer = fer_live.load(device="cpu")
     images = [cv2.copyMakeBorder(portrait, 0, 0, left, 0, cv2.BORDER_REPLICATE) for left in (0, 80)]
     images.append(np.full((90, 120, 3), 90, np.uint8))
@@ -49,7 +49,7 @@ def check_server(port, portrait):
     assert status == 400 and "cannot read an image of 13 bytes: damaged" in json.dumps(answer)
 
 
-def test_flask_serves_the_guides_example(portrait):
+def test_flask_example_works(portrait):
     pytest.importorskip("flask")
     from werkzeug.serving import make_server
 
@@ -64,7 +64,7 @@ def test_flask_serves_the_guides_example(portrait):
         server.server_close()
 
 
-def test_fastapi_serves_the_guides_example(portrait):
+def test_fastapi_example_works(portrait):
     pytest.importorskip("fastapi")
     import socket
     import time
@@ -87,7 +87,7 @@ def test_fastapi_serves_the_guides_example(portrait):
 
 
 @pytest.mark.slow
-def test_a_notebook_shows_results_by_themselves(tmp_path, portrait, make_clip):
+def test_notebook_displays_results(tmp_path, portrait, make_clip):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
     cv2.imwrite(str(tmp_path / "party.jpg"), portrait)

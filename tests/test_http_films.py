@@ -1,4 +1,4 @@
-"""Films served over HTTP: short ones, damaged ones, and such as end too early."""
+"""Videos served over HTTP: short, damaged and truncated ones."""
 
 import http.server
 import itertools
@@ -23,7 +23,7 @@ from tests.test_shown import _film
 
 @contextmanager
 def served(folder):
-    """The address of a server of this folder's files."""
+    """URL of a server for this folder."""
     handler = lambda *given: http.server.SimpleHTTPRequestHandler(*given, directory=str(folder))  # noqa: E731
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -35,7 +35,7 @@ def served(folder):
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_short_films_show_their_face(tmp_path, portrait, untrained, frames):
+def test_short_videos_show_their_face(tmp_path, portrait, untrained, frames):
     _film(tmp_path / "a.mp4", portrait, frames)
     with served(tmp_path) as address:
         assert run("--source", f"{address}/a.mp4", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained) == 0
@@ -44,8 +44,8 @@ def test_short_films_show_their_face(tmp_path, portrait, untrained, frames):
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.gif"])
-def test_a_film_of_unknown_length_ends(tmp_path, portrait, name):
-    """Python's own server gives no parts of files, so that the last time in them cannot be looked up."""
+def test_video_of_unknown_length_ends(tmp_path, portrait, name):
+    """Python's own server does not support range requests, so the end of the file cannot be probed."""
     with av.open(str(tmp_path / name), "w") as container:
         stream = container.add_stream({"a.gif": "gif", "a.ts": "libx264", "a.mpg": "mpeg2video"}[name], rate=25)
         stream.height, stream.width, stream.pix_fmt = 64, 64, "rgb8" if name == "a.gif" else "yuv420p"
@@ -57,14 +57,14 @@ def test_a_film_of_unknown_length_ends(tmp_path, portrait, name):
         assert source.ends and len(list(source)) >= 10
 
 
-def test_an_avif_is_a_snapshot(tmp_path, portrait):
+def test_avif_is_a_snapshot(tmp_path, portrait):
     Image.fromarray(portrait).save(tmp_path / "now.avif")
     with served(tmp_path) as address, Stream(f"{address}/now.avif") as source:
         assert not source.ends and len(list(itertools.islice(source, 2))) == 2
 
 
 def _mjpeg(path, jpegs):
-    """An AVI of these JPEGs, each a frame that stands alone; its header says how many there are."""
+    """An AVI of these JPEGs; its header has the frame count."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=30)
         stream.height, stream.width, stream.pix_fmt = 512, 512, "yuvj420p"
@@ -81,7 +81,7 @@ def jpeg(portrait):
     return cv2.imencode(".jpg", portrait)[1].tobytes()
 
 
-def test_a_film_of_which_nothing_can_be_decoded_is_an_error(tmp_path, jpeg, capsys, untrained):
+def test_undecodable_video_is_an_error(tmp_path, jpeg, capsys, untrained):
     whole = _mjpeg(tmp_path / "a.avi", [jpeg] * 30)
     (tmp_path / "a.avi").write_bytes(whole[: whole.index(b"movi") + 4])
     with served(tmp_path) as address:
@@ -89,7 +89,7 @@ def test_a_film_of_which_nothing_can_be_decoded_is_an_error(tmp_path, jpeg, caps
     assert "ended without a decodable image" in said and not (tmp_path / "o.jsonl").exists()
 
 
-def test_a_film_that_breaks_off_says_so(tmp_path, jpeg):
+def test_truncated_video_is_reported(tmp_path, jpeg):
     whole = _mjpeg(tmp_path / "a.avi", [jpeg] * 60)
     (tmp_path / "a.avi").write_bytes(whole[: int(0.6 * len(whole))])
     seen = []
@@ -98,7 +98,7 @@ def test_a_film_that_breaks_off_says_so(tmp_path, jpeg):
     assert 30 < len(seen) < 60
 
 
-def test_a_damaged_frame_does_not_end_a_film(tmp_path, jpeg, capsys):
+def test_damaged_frame_does_not_end_a_video(tmp_path, jpeg, capsys):
     _mjpeg(tmp_path / "a.avi", [b"\xff\xd8\xff\xe0 no picture" * 20 if i == 5 else jpeg for i in range(12)])
     with served(tmp_path) as address, Stream(f"{address}/a.avi") as source:
         assert sum(1 for _ in source) >= 11

@@ -1,4 +1,4 @@
-"""Kinds of films and pictures: what is left out is named, and colors and angles are as a player shows them."""
+"""Kinds of videos and images: unused parts are reported, and colors and rotation match players."""
 
 import io
 import math
@@ -43,7 +43,7 @@ def _difference(image, wanted):
 
 
 def _tagged(path, image, format, color):
-    """A film of one frame. color: transfer, primaries, matrix and range, as FFmpeg counts them."""
+    """A video of one frame. color: transfer, primaries, matrix and range, as numbered by FFmpeg."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "10"})
         stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
@@ -57,8 +57,8 @@ def _tagged(path, image, format, color):
     return path
 
 
-def test_hlg_is_as_bright_as_it_was_meant(tmp_path, portrait):
-    """ITU-R BT.2100 for a screen of 1000 cd/m2, on which white paper has 203 cd/m2 (BT.2408)."""
+def test_hlg_has_the_intended_brightness(tmp_path, portrait):
+    """ITU-R BT.2100 for a display of 1000 cd/m2, with white at 203 cd/m2 (BT.2408)."""
     shown = np.clip(_linear_2020(portrait), 1e-6, 1) * 203 / 1000
     luminance = shown @ np.array([0.2627, 0.6780, 0.0593])
     scene = shown / luminance[..., None] ** (0.2 / 1.2)
@@ -68,7 +68,7 @@ def test_hlg_is_as_bright_as_it_was_meant(tmp_path, portrait):
     assert _difference(image, portrait) < 12
 
 
-def test_bt2020_colors_are_not_paled(tmp_path):
+def test_bt2020_colors_are_not_desaturated(tmp_path):
     coded = _coded(np.clip(_linear_2020(PATCHES), 0, 1) ** (1 / 2.4))
     image = _first(_tagged(tmp_path / "a.mp4", coded, "rgb48le", (14, 9, 9, 1)))
     # 128 where the primaries are left as they are
@@ -77,13 +77,13 @@ def test_bt2020_colors_are_not_paled(tmp_path):
 
 @pytest.mark.parametrize("color_range", [1, 2], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", [1, 5], ids=["bt709", "bt601"])
-def test_the_tagged_range_and_matrix_count(tmp_path, color_range, matrix):
+def test_tagged_range_and_matrix_are_used(tmp_path, color_range, matrix):
     shown = _first(_tagged(tmp_path / "a.mp4", PATCHES, "bgr24", (1, matrix, matrix, color_range)))
     assert np.abs(shown[32::64, 32::64].astype(int) - PATCHES[32::64, 32::64]).max() < 8
 
 
 @pytest.mark.parametrize("degrees", [7, 30, 135, -60])
-def test_an_odd_angle_is_turned_as_it_says(tmp_path, portrait, degrees):
+def test_arbitrary_rotation_angles_are_applied(tmp_path, portrait, degrees):
     """Compared with Pillow, which turns counterclockwise."""
     stored = portrait[:320]
     content = _film(tmp_path / "a.mp4", stored).read_bytes()
@@ -100,7 +100,7 @@ def test_an_odd_angle_is_turned_as_it_says(tmp_path, portrait, degrees):
 # ------------------------------------------------------------------------------------------------ what is left out
 
 
-def test_an_animated_webp_says_what_it_is(tmp_path, portrait, capsys):
+def test_animated_webp_is_rejected_with_a_hint(tmp_path, portrait, capsys):
     first, second = Image.fromarray(portrait[..., ::-1]), Image.fromarray(portrait[::-1, :, ::-1])
     first.save(tmp_path / "a.webp", save_all=True, append_images=[second], duration=100)
     with pytest.raises(SourceError, match=r"animated WebP.*convert"):
@@ -111,7 +111,7 @@ def test_an_animated_webp_says_what_it_is(tmp_path, portrait, capsys):
     assert "a.webp" in capsys.readouterr().err
 
 
-def test_further_pages_of_a_tiff_are_named(tmp_path, portrait, capsys):
+def test_additional_tiff_pages_are_reported(tmp_path, portrait, capsys):
     page = Image.fromarray(portrait[..., ::-1])
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page, page])
     page.save(tmp_path / "b.tif")
@@ -122,7 +122,7 @@ def test_further_pages_of_a_tiff_are_named(tmp_path, portrait, capsys):
 
 
 def _two_tracks(path, late=0.0, sound=False):
-    """A film of two video tracks, dark and bright; the second is the default and begins later."""
+    """A video with two tracks, dark and bright; the second is the default and starts later."""
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("libx264", rate=10) for _ in range(2)]
         for stream, is_default in zip(streams, (False, True), strict=True):
@@ -140,7 +140,7 @@ def _two_tracks(path, late=0.0, sound=False):
     return path
 
 
-def test_video_tracks_that_are_not_shown_are_named(tmp_path, portrait, capsys):
+def test_unused_video_tracks_are_reported(tmp_path, portrait, capsys):
     with VideoFile(_two_tracks(tmp_path / "a.mkv")) as source:
         assert next(iter(source)).image.mean() > 150
     assert "2 video tracks; only track 2 is used" in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_video_tracks_that_are_not_shown_are_named(tmp_path, portrait, capsys):
     assert capsys.readouterr().err == "", "its still picture is no second track"
 
 
-def test_the_sound_belongs_to_the_track_that_is_shown(tmp_path):
+def test_sound_matches_the_displayed_track(tmp_path):
     path = _two_tracks(tmp_path / "a.mkv", late=1.0, sound=True)
     with VideoFile(path) as source:
         sound = SoundTrack(path, None, MOST_PIXELS, source.track.index)
@@ -159,7 +159,7 @@ def test_the_sound_belongs_to_the_track_that_is_shown(tmp_path):
     sound.close()
 
 
-def test_a_film_of_one_frame_may_be_written_as_a_picture_or_a_film(tmp_path, portrait, untrained, capsys):
+def test_single_frame_video_can_be_saved_as_image_or_video(tmp_path, portrait, untrained, capsys):
     one = _film(tmp_path / "one.mp4", portrait, 1)
     for name in ("o.png", "o.mp4"):
         assert run("--source", one, "--no-window", "--output", tmp_path / name, "--model", untrained) == 0
@@ -183,8 +183,7 @@ def _full(kind: bytes, version: int, *parts: bytes, flags: int = 0) -> bytes:
 
 
 def _avif_grid(left: np.ndarray, right: np.ndarray) -> bytes:
-    """An AVIF as cameras write large ones: a grid of pictures of their own (ISO/IEC 23008-12, 6.6.2.3), here of two (H, W, 3)
-    RGB beside each other."""
+    """A tiled AVIF, as cameras write large images (ISO/IEC 23008-12, 6.6.2.3), here of two (H, W, 3) RGB tiles."""
     tiles = []
     for image in (left, right):
         made = io.BytesIO()
@@ -218,7 +217,7 @@ def _avif_grid(left: np.ndarray, right: np.ndarray) -> bytes:
     return head + meta(first) + _box(b"mdat", *tiles)
 
 
-def test_an_avif_of_tiles_is_put_together(tmp_path, portrait):
+def test_tiled_avif_is_assembled(tmp_path, portrait):
     path = Path(tmp_path / "grid.avif")
     path.write_bytes(_avif_grid(np.ascontiguousarray(portrait[:, :256, ::-1]), np.ascontiguousarray(portrait[:, 256:, ::-1])))
     with open_source(str(path)) as source:

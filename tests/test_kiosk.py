@@ -1,4 +1,4 @@
-"""The kiosk: who is there, who has agreed, what the screen shows, the unit that keeps it running; and all on a virtual screen."""
+"""The kiosk: visitors, consent, the screen, the systemd unit, and the whole program on a virtual screen."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def seen(people: int, time_s: float, image=None) -> Analysis:
 # ------------------------------------------------------------------------------------------------- visitors
 
 
-def test_idle_comes_after_a_while_and_everyone_is_forgotten_once():
+def test_idle_screen_appears_and_forgets_visitors_once():
     forgotten = []
     presence = Presence(5.0, lambda: forgotten.append(1))
     assert presence.idle
@@ -54,7 +54,7 @@ def test_idle_comes_after_a_while_and_everyone_is_forgotten_once():
     assert len(forgotten) == 2
 
 
-def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
+def test_forgetting_removes_all_visitor_state(portrait, untrained):
     from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
@@ -70,7 +70,7 @@ def test_forgetting_leaves_nothing_of_a_visitor(portrait, untrained):
 
 
 class Tape:
-    """A consent whose clock is the frames', and what its recorder was given."""
+    """A Consent with a simulated clock, and the frames its recorder received."""
 
     def __init__(self, seconds=10.0):
         self.time_s, self.view, self.said, self.files = 0.0, View(), [], []
@@ -81,7 +81,7 @@ class Tape:
         return self.files[-1]
 
     def run(self, until_s, *faces, every_s=1 / 30, **frame):
-        """Frames up to a time, each with these faces: (track id, place, look)."""
+        """Feed frames up to a time, each with these faces: (track id, position, appearance)."""
         while self.time_s < until_s - 1e-6:
             self.time_s += every_s
             self.consent.write(np.zeros((1, 1, 3), np.uint8), crowd(self.time_s, *faces, **frame))
@@ -99,7 +99,7 @@ class Tape:
 
     @property
     def recorded(self):
-        """Times of all recorded pictures."""
+        """Times of all recorded frames."""
         return [time_s for reel in self.files for time_s in reel.times]
 
 
@@ -124,7 +124,7 @@ LOOKS = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 3), np.uint8)  # o
 
 
 def crowd(time_s, *faces, seen=(), **frame):
-    """An analysis of a picture with these faces: (track id, place from the left, look)."""
+    """An analysis with these faces: (track id, position from the left, appearance)."""
     image, probs, made = np.full((200, 600, 3), 90, np.uint8), np.full(7, 1 / 7, np.float32), []
     for track_id, place, look in faces:
         box = 20 + 150 * place, 50, 120 + 150 * place, 150
@@ -136,7 +136,7 @@ def crowd(time_s, *faces, seen=(), **frame):
 A, B = (1, 0, 0), (2, 1, 1)  # two people, each at a place of their own
 
 
-def test_consent_records_from_a_press_only_and_ends_by_itself(capsys):
+def test_consent_records_from_the_press_for_a_limited_time(capsys):
     tape = Tape().run(50, A)
     assert not tape.is_on and not tape.files
     pressed_s = tape.press().time_s
@@ -148,8 +148,8 @@ def test_consent_records_from_a_press_only_and_ends_by_itself(capsys):
     assert "recording ended: after 10 s" in capsys.readouterr().err
 
 
-def test_pictures_from_before_the_press_are_not_recorded():
-    """They are still on their way when the button is pressed, a slow machine's half a second later."""
+def test_frames_before_the_press_are_not_recorded():
+    """Frames in flight at the press, up to half a second late on a slow machine."""
     tape = Tape().run(5, A)
     tape.time_s = 5.5  # of the press
     tape.press()
@@ -158,7 +158,7 @@ def test_pictures_from_before_the_press_are_not_recorded():
     assert tape.recorded[0] > 5.5
 
 
-def test_consent_ends_with_a_second_press_but_a_held_button_counts_once():
+def test_second_press_ends_consent_but_a_held_button_counts_once():
     tape = Tape().run(2, A)
     for i in range(40):  # a key that repeats itself
         tape.press().run(2 + (i + 1) * 0.05, A)
@@ -167,7 +167,7 @@ def test_consent_ends_with_a_second_press_but_a_held_button_counts_once():
     assert not tape.is_on and len(tape.files) == 1 and tape.files[0].is_closed
 
 
-def test_who_has_just_come_cannot_agree():
+def test_visitor_needs_a_second_on_screen_to_agree():
     tape = Tape().run(1, )
     assert not tape.press().is_on, "nobody is there"
     tape.run(1.9, A)
@@ -181,8 +181,8 @@ def test_who_has_just_come_cannot_agree():
     assert tape.run(7, A, B).is_on and tape.recorded
 
 
-def test_one_goes_and_another_comes_within_two_seconds():
-    """The count of people is the same before and after."""
+def test_replacement_within_two_seconds_is_not_recorded():
+    """The number of people stays the same."""
     tape = Tape().run(2, A).press().run(6, A)
     assert tape.is_on
     tape.run(6.6).run(6.65, B)
@@ -194,7 +194,7 @@ def test_one_goes_and_another_comes_within_two_seconds():
     assert not tape.is_on, "one of two who agreed is gone"
 
 
-def test_nobody_else_is_recorded_not_even_the_frames_in_which_they_come():
+def test_new_arrivals_are_never_recorded():
     tape = Tape(60.0).run(2, A).press().run(12, A)
     tape.run(12.8, A)  # somebody has come into the picture, and is not found yet
     tape.run(12.85, A, B)
@@ -204,7 +204,7 @@ def test_nobody_else_is_recorded_not_even_the_frames_in_which_they_come():
     assert max(slow.recorded) < 12.0
 
 
-def test_a_candidate_face_takes_back_what_waits_but_does_not_end():
+def test_candidate_face_drops_held_frames_without_ending_consent():
     tape = Tape(60.0).run(2, A).press().run(6, A)
     tape.run(6.1, A, seen=((400, 20, 500, 120),))
     assert tape.is_on and tape.run(8, A).is_on
@@ -212,8 +212,8 @@ def test_a_candidate_face_takes_back_what_waits_but_does_not_end():
     assert not gap and max(tape.recorded) > 7.0
 
 
-def test_another_face_at_the_same_place_is_not_who_agreed():
-    """The tracker follows places: whoever is there half a second later has the same number."""
+def test_different_face_at_the_same_place_ends_consent():
+    """The tracker matches by position, so a person who appears there half a second later gets the same id."""
     tape = Tape(60.0).run(2, A).press().run(6, A)
     tape.run(6.4).run(6.8, (1, 0, 3))
     assert not tape.is_on and max(tape.recorded) < 6.0
@@ -224,8 +224,8 @@ def test_another_face_at_the_same_place_is_not_who_agreed():
 
 
 @pytest.mark.parametrize(("away", "options"), [(1, []), (8, []), (8, ["--mask", "emoji"])])
-def test_who_takes_the_place_within_half_a_second_is_told_from_who_agreed(portrait, untrained, away, options):
-    """With the true detector, tracker and mask; the tracker gives both the same number."""
+def test_quick_replacement_is_told_apart_by_appearance(portrait, untrained, away, options):
+    """With the real detector, tracker and mask; the tracker gives both people the same id."""
     from contextlib import ExitStack
 
     from fer_live.app.kiosk import ask_consent
@@ -250,7 +250,7 @@ def test_who_takes_the_place_within_half_a_second_is_told_from_who_agreed(portra
     assert set(ids) == {1} and not tape.is_on and 2 < tape.recorded[0] < 2.2 and tape.recorded[-1] < 4.0
 
 
-def test_a_lost_camera_a_clock_that_goes_back_and_silence_end_it():
+def test_lost_camera_clock_reset_and_silence_end_consent():
     assert not Tape(60.0).run(2, A).press().run(6, A).run(6.05, is_slate=True).is_on
     back = Tape(60.0).run(2, A).press().run(6, A)
     back.time_s = 1.0
@@ -262,7 +262,7 @@ def test_a_lost_camera_a_clock_that_goes_back_and_silence_end_it():
     assert not silent.is_on
 
 
-def test_a_short_visit_leaves_no_file_and_a_full_disk_ends_the_recording_only():
+def test_short_visit_leaves_no_file_and_full_disk_ends_only_the_recording():
     tape = Tape().run(2, A).press().run(2.7, A)
     with tape.consent:
         pass
@@ -273,7 +273,7 @@ def test_a_short_visit_leaves_no_file_and_a_full_disk_ends_the_recording_only():
     assert not full.run(2, A).press().run(6, A).is_on and full.said == [("recording stopped", "no room")]
 
 
-def test_what_waits_is_bounded():
+def test_held_frames_are_bounded():
     for rate in (5, 30, 60, 120):
         tape, most = Tape(60.0).run(2, A, every_s=1 / rate).press(), 0
         for i in range(6 * rate):
@@ -282,7 +282,7 @@ def test_what_waits_is_bounded():
         assert 20 <= most <= 26 and tape.recorded, rate
 
 
-def test_the_chord():
+def test_exit_chord():
     done = []
     chord = Chord("qQ7", lambda: done.append(1))
     for keys, times, ends in (("qq7", (0, 0.5, 1.0), 1), ("qq7", (10, 11, 12.5), 0), ("qxq7", (20, 20.1, 20.2, 20.3), 0),
@@ -297,7 +297,7 @@ def test_the_chord():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_screen_in_every_language_shape_and_company(language):
+def test_screen_fits_in_every_language_shape_and_group(language):
     words = read_words(language)
     notice = Notice([words], Facts(("consent",), True, "Museum für Gestaltung", URL))
     for size_wh in ((1280, 720), (720, 1280), (1728, 720), (960, 720)):
@@ -324,7 +324,7 @@ def test_the_screen_in_every_language_shape_and_company(language):
         assert cv2.QRCodeDetector().detectAndDecode(rest)[0] == URL, size_wh
 
 
-def test_the_button_speaks_of_all_who_are_recorded():
+def test_button_text_matches_the_number_of_visitors():
     words = {**read_words("en"), "record": "x", "record_all": "yyy"}
     layout, said = Layout((1280, 720), EMOTIONS, [words], View(), may_record=lambda: True), []
     layout._middle = lambda screen, box, text, *_: said.append(text)
@@ -333,7 +333,7 @@ def test_the_button_speaks_of_all_who_are_recorded():
     assert said == ["x", "yyy", "yyy"]
 
 
-def test_visitors_keep_their_numbers():
+def test_visitors_keep_their_slots():
     layout = Layout((1280, 720), EMOTIONS, [read_words("en")], View())
     probs = np.full(7, 1 / 7, np.float32)
     faces = {i: Face((x, 100, x + 150, 250), i, probs, "sad", 0.3) for i, x in ((4, 900), (5, 100), (6, 500))}
@@ -344,7 +344,7 @@ def test_visitors_keep_their_numbers():
     assert numbers() == {} and numbers(5, 4) == {5: 1, 4: 2}
 
 
-def test_drawing_leaves_time_for_the_rest():
+def test_drawing_is_fast_enough():
     words = read_words("de")
     layout = Layout((1280, 720), EMOTIONS, [words], View(), Notice([words], Facts(policy_url=URL)))
     layout.draw(seen(3, 0.0))
@@ -359,7 +359,7 @@ def test_drawing_leaves_time_for_the_rest():
 # ----------------------------------------------------------------------------------------- unit and watchdog
 
 
-def test_the_unit_is_written_printed_and_removed(tmp_path, monkeypatch, capsys):
+def test_unit_is_written_printed_and_removed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")  # no systemctl: the test must not touch the user's own
     options = ["--language", "de,en", "--operator", 'Café "100%" $HOME', "--policy-url", URL]
@@ -396,7 +396,7 @@ def test_systemd_accepts_the_unit(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_running_program_tells_systemd(tmp_path, untrained, abstract):
+def test_running_program_notifies_systemd(tmp_path, untrained, abstract):
     address = f"\0fer-live-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
@@ -414,8 +414,8 @@ def test_the_running_program_tells_systemd(tmp_path, untrained, abstract):
     assert 3 <= len(said[1:-1]) <= 7, "every 0.3 s or so"
 
 
-def test_no_pictures_no_heartbeat(tmp_path):
-    """What systemd hears comes from the live loop alone: pictures that do not flow are a program that hangs."""
+def test_no_frames_no_heartbeat(tmp_path):
+    """Only the live loop notifies systemd, so missing frames count as a hang."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
@@ -439,7 +439,7 @@ def test_no_pictures_no_heartbeat(tmp_path):
 # ------------------------------------------------------------------------------------------- the real thing
 
 
-def test_a_kiosk_needs_a_screen_and_a_live_source(tmp_path, make_clip, untrained, capsys, monkeypatch):
+def test_kiosk_needs_a_screen_and_a_live_source(tmp_path, make_clip, untrained, capsys, monkeypatch):
     monkeypatch.setenv("DISPLAY", "")
     assert "needs one" in refused(capsys, "--kiosk", "--source", "demo", "--model", untrained)
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
@@ -456,7 +456,7 @@ def click(display, x, y, button=1):  # noqa: F811
 
 
 class Room(FaultyCamera):
-    """Shows `who` is there: nobody, somebody in red at the left, or somebody in blue at the right."""
+    """A source that shows `who`: nobody, a red face on the left, or a blue face on the right."""
 
     def __init__(self, portrait, who=""):
         self.who, head = who, cv2.resize(portrait[20:320, 60:360], (300, 300))
@@ -473,7 +473,7 @@ class Room(FaultyCamera):
 
 
 @needs_screen
-def test_a_kiosk_on_a_screen(display, tmp_path, untrained, portrait):  # noqa: F811
+def test_kiosk_runs_on_a_screen(display, tmp_path, untrained, portrait):  # noqa: F811
     camera = Room(portrait, "red")
     with camera:
         process = start(display, tmp_path, "--source", camera.address, "--frozen-seconds", "0", "--model", untrained, "--kiosk",
@@ -513,8 +513,8 @@ def is_red(display) -> bool:  # noqa: F811
 
 
 @needs_screen
-def test_only_who_agreed_is_in_the_file(display, tmp_path, untrained, portrait):  # noqa: F811
-    """Red agrees and leaves, and blue comes half a second later, while the recording would go on for a minute."""
+def test_only_consenting_visitors_are_in_the_file(display, tmp_path, untrained, portrait):  # noqa: F811
+    """Red agrees and leaves; blue appears half a second later, during a recording of up to a minute."""
     with Room(portrait) as camera:
         process = start(display, tmp_path, "--source", camera.address, "--no-mirror", "--model", untrained, "--kiosk",
                         "--no-notice", "--record-on-consent", "--output", tmp_path / "o.mp4", "--consent-seconds", "60",
@@ -543,8 +543,8 @@ def test_only_who_agreed_is_in_the_file(display, tmp_path, untrained, portrait):
 
 
 @needs_screen
-def test_a_terminated_kiosk_is_started_again(display, tmp_path, untrained):  # noqa: F811
-    """Its status is neither 0, which the unit does not start again, nor that of a program that broke."""
+def test_terminated_kiosk_is_restarted(display, tmp_path, untrained):  # noqa: F811
+    """Its status is neither 0, which the unit does not restart, nor an error."""
     process = start(display, tmp_path, "--source", "demo", "--model", untrained, "--kiosk", "--no-notice")
     try:
         wait_for(lambda: screenshot(display).any(), "a window")

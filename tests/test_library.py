@@ -1,4 +1,4 @@
-"""`fer_live.load()`: whatever a program has goes in, plain names come out, and what is unclear is refused in one line."""
+"""`fer_live.load()`: supported inputs, results, and one-line errors for ambiguous input."""
 
 import io
 import itertools
@@ -50,7 +50,7 @@ def png(image):
 
 
 def turned_by_exif(image):
-    """The picture lying on its side, with the note to turn it back."""
+    """The image rotated by 90 degrees, with an EXIF orientation that undoes it."""
     file, picture = io.BytesIO(), rgb(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -84,7 +84,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_a_picture_may_come_in_any_form(fer, known, portrait, case):
+def test_accepts_every_image_input(fer, known, portrait, case):
     result = fer(SAME[case](portrait))
     assert isinstance(result, Result) and len(result) == 1
     assert np.abs(result.image.astype(int) - portrait).max() <= 1
@@ -95,13 +95,13 @@ def test_a_picture_may_come_in_any_form(fer, known, portrait, case):
     ("RGB", lambda image: image[:, :, ::-1]), ("RGBA", lambda image: np.dstack([image[:, :, ::-1], image[:, :, 0]])),
     ("float RGB", lambda image: image[:, :, ::-1] / 255),
 ])
-def test_the_order_of_colors_is_told(fer, portrait, case, make):
+def test_color_sets_the_channel_order(fer, portrait, case, make):
     assert np.array_equal(fer(make(portrait), color="rgb").image, portrait), case
     assert not np.array_equal(fer(make(portrait)).image, portrait), "without it arrays are BGR"
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (512, 512, 1)])
-def test_gray_pictures_have_no_order_of_colors(fer, portrait, shape):
+def test_gray_images_ignore_channel_order(fer, portrait, shape):
     gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).reshape(shape)
     for color in (None, "bgr", "rgb"):
         result = fer(gray, color=color)
@@ -110,7 +110,7 @@ def test_gray_pictures_have_no_order_of_colors(fer, portrait, shape):
     assert fer(Image.fromarray(gray.reshape(512, 512)))[0].label == "happy"
 
 
-def test_sixteen_bits_in_a_file_and_in_pillow_are_the_same(fer, portrait, tmp_path):
+def test_sixteen_bit_files_and_pil_images_agree(fer, portrait, tmp_path):
     deep = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "deep.png"), deep)
     with Image.open(tmp_path / "deep.png") as picture:
@@ -152,7 +152,7 @@ REFUSED = {  # what is given -> the error, and a part of what it says
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_picture_or_unclear_is_refused_in_one_line(fer, case, tmp_path, monkeypatch):
+def test_rejects_invalid_or_ambiguous_images(fer, case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given, kind, words = REFUSED[case]
     with pytest.raises(kind, match=words) as caught:
@@ -166,17 +166,17 @@ def test_what_is_no_picture_or_unclear_is_refused_in_one_line(fer, case, tmp_pat
     (str(PORTRAIT), "rgb", "leave it out for str"),
     (Image.new("RGB", (9, 9)), "bgr", "leave it out for PIL"), ([str(PORTRAIT)], "rgb", "image 0 of the list: color is"),
 ])
-def test_a_color_that_can_take_no_effect_is_an_error(fer, given, color, words):
+def test_rejects_color_without_effect(fer, given, color, words):
     with pytest.raises(ValueError, match=words):
         fer(given, color=color)
 
 
-def test_a_video_is_not_one_picture(fer, tmp_path, make_clip):
+def test_rejects_a_video_as_an_image(fer, tmp_path, make_clip):
     with pytest.raises(SourceError, match=r"it is a video; use stream\(\) or video\(\)"):
         fer(make_clip(tmp_path / "clip.mp4", frames=4))
 
 
-def test_a_pil_image_that_breaks_off_or_means_nothing_is_refused_in_one_line(fer, portrait):
+def test_rejects_truncated_or_ambiguous_pil_images(fer, portrait):
     with pytest.raises(SourceError, match=r"cannot read a PIL image: .*truncated") as caught:
         fer(Image.open(io.BytesIO(png(portrait)[:90000])))
     assert "\n" not in str(caught.value)
@@ -185,7 +185,7 @@ def test_a_pil_image_that_breaks_off_or_means_nothing_is_refused_in_one_line(fer
     assert fer(Image.fromarray(np.full((90, 90), 0.5, np.float32))).image.max() == 128
 
 
-def test_a_list_gives_a_list_and_names_what_fails(fer, portrait):
+def test_list_returns_a_list_and_errors_name_the_index(fer, portrait):
     results = fer([PORTRAIT, IMAGE, rgb(portrait)])
     assert [len(result) for result in results] == [1, 0, 1] and [result.frame for result in results] == [0, 1, 2]
     assert [result.path for result in results] == [str(PORTRAIT), None, None] and fer(()) == []
@@ -193,7 +193,7 @@ def test_a_list_gives_a_list_and_names_what_fails(fer, portrait):
         fer([portrait, "nowhere.jpg"])
 
 
-def test_results_do_not_change_with_the_callers_array(fer, portrait):
+def test_results_do_not_alias_the_callers_array(fer, portrait):
     mine = portrait.copy()
     result = fer(mine)
     mine[:] = 0
@@ -203,7 +203,7 @@ def test_results_do_not_change_with_the_callers_array(fer, portrait):
 # ------------------------------------------------------------------------------------------------ results
 
 
-def test_a_result_reads_as_a_sequence_of_named_faces(known, portrait):
+def test_result_is_a_sequence_of_faces(known, portrait):
     face, = known
     assert known and len(known) == 1 and known[0] is face and known[-1] is face and known[:1] == (face,) and list(known) == [face]
     assert face in known and known.faces == (face,) and known.path == str(PORTRAIT) and (known.frame, known.time_s) == (0, 0.0)
@@ -217,7 +217,7 @@ def test_a_result_reads_as_a_sequence_of_named_faces(known, portrait):
     assert str(known) == f"1 face: happy {face.confidence:.0%}" and str(PORTRAIT) in repr(known)
 
 
-def test_faces_are_told_in_words(portrait):
+def test_faces_print_as_text(portrait):
     unsure, sure = np.full(7, 0.59 / 6, np.float32), np.full(7, 0.01, np.float32)
     unsure[4], sure[3] = 0.41, 0.93
     faces = Face((0, 0, 90, 90), 1, sure, "happy", 0.93), Face((90, -9, 600, 90), 2, unsure, "unsure", 0.41)
@@ -227,7 +227,7 @@ def test_faces_are_told_in_words(portrait):
     assert nobody.to_dict() == {"frame": 3, "time_s": 0.5, "faces": []}
 
 
-def test_a_result_becomes_data(known):
+def test_result_converts_to_dict_json_and_table(known):
     made = json.loads(known.to_json())
     assert made == known.to_dict() and made["faces"][0]["label"] == "happy" and made["file"] == str(PORTRAIT)
     assert made["faces"][0]["box"] == list(known[0].box) and list(made["faces"][0]["probs"]) == list(LABELS)
@@ -236,21 +236,21 @@ def test_a_result_becomes_data(known):
     assert table.loc[0, ["x1", "y1", "x2", "y2"]].tolist() == list(known[0].box) and table.loc[0, "happy"] == known[0].confidence
 
 
-def test_tables_of_pictures_without_a_face_keep_their_types(fer, known):
+def test_tables_without_faces_keep_their_types(fer, known):
     empty = fer(IMAGE).to_df()
     assert len(empty) == 0 and empty.dtypes["confidence"] == np.float64 and empty.dtypes["x1"] == np.int64
     both = pandas.concat([empty, known.to_df()])
     assert both.dtypes["happy"] == np.float64 and both.dtypes["track_id"] == np.int64 and len(both) == 1
 
 
-def test_without_pandas_the_table_says_what_to_install(known, monkeypatch):
+def test_missing_pandas_says_what_to_install(known, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="to_df needs pandas: pip install pandas"):
         known.to_df()
     assert known.to_dict()
 
 
-def test_a_plot_is_drawn_saved_and_never_overwrites_unasked(known, portrait, tmp_path):
+def test_plot_saves_without_overwriting(known, portrait, tmp_path):
     plot = known.plot()
     x1, y1, x2, _ = known[0].box
     assert plot.image.shape == portrait.shape and (plot.image[y1, x1:x2] != portrait[y1, x1:x2]).any()
@@ -266,7 +266,7 @@ def test_a_plot_is_drawn_saved_and_never_overwrites_unasked(known, portrait, tmp
             plot.save(path)
 
 
-def test_a_notebook_gets_a_picture_of_sensible_size(fer, known, portrait):
+def test_notebook_image_has_a_bounded_size(fer, known, portrait):
     shown = cv2.imdecode(np.frombuffer(known._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(shown, known.plot().image)
     large = fer(cv2.resize(portrait, (2048, 1024)))._repr_png_()
@@ -284,7 +284,7 @@ def told(results):
     return [(one.frame, one.time_s, [(face.track_id, face.box, face.label) for face in one]) for one in results]
 
 
-def test_a_file_streams_every_frame_with_its_time_and_tracks(fer, tmp_path, make_clip):
+def test_file_stream_yields_every_frame_with_time_and_tracks(fer, tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4")
     got = told(fer.stream(str(clip)))
     assert [index for index, _, _ in got] == list(range(24)) and got[3][1] == pytest.approx(0.1001, abs=1e-4)
@@ -298,7 +298,7 @@ def test_a_file_streams_every_frame_with_its_time_and_tracks(fer, tmp_path, make
     assert [time_s for _, time_s, _ in film] == pytest.approx([time_s for _, time_s, _ in got], abs=1e-4)
 
 
-def test_live_frames_are_answered_one_by_one_at_the_time_they_come(fer, portrait):
+def test_live_frames_are_analyzed_on_arrival(fer, portrait):
     asked = []
 
     def camera():
@@ -316,12 +316,12 @@ def test_live_frames_are_answered_one_by_one_at_the_time_they_come(fer, portrait
     assert result[0].track_id == 1
 
 
-def test_frames_bring_their_own_times(fer, portrait):
+def test_frames_keep_their_own_times(fer, portrait):
     frames = [Frame(portrait, 10 + i, 5 + i / 10) for i in range(4)]
     assert [(one.frame, one.time_s) for one in fer.stream(frames)] == [(10, 0.0), (11, 0.1), (12, 0.2), (13, 0.3)]
 
 
-def test_pictures_of_a_folder_stand_alone(fer, portrait, tmp_path):
+def test_images_of_a_folder_are_independent(fer, portrait, tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), portrait)
     results = list(fer.stream(tmp_path))
@@ -329,7 +329,7 @@ def test_pictures_of_a_folder_stand_alone(fer, portrait, tmp_path):
 
 
 class Camera:
-    """A hundred pictures a second; those that nobody takes wait in the driver."""
+    """A hundred frames per second; unread ones are queued in the driver."""
 
     is_live, fps, is_open = True, 100.0, False
 
@@ -346,7 +346,7 @@ class Camera:
             yield Frame(IMAGE, index, self.begun_s + index / self.fps)
 
 
-def test_a_camera_gives_its_newest_frame_and_is_closed_when_the_loop_is_left(fer, monkeypatch):
+def test_camera_stream_yields_the_newest_frame_and_closes(fer, monkeypatch):
     camera, got = Camera(), []
     monkeypatch.setattr(recognizer, "open_source", lambda source: camera)
     results = fer.stream(0)
@@ -364,7 +364,7 @@ def test_a_camera_gives_its_newest_frame_and_is_closed_when_the_loop_is_left(fer
     assert times_s[0] == 0 and read_s[-1] - (times_s[-1] + frames[0] / 100) < 0.5, "the delay does not grow"
 
 
-def test_leaving_a_videos_loop_ends_its_threads(fer, tmp_path, make_clip):
+def test_leaving_a_video_loop_ends_its_threads(fer, tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4")
     before = threading.active_count()
     for _ in range(3):
@@ -383,13 +383,13 @@ def test_leaving_a_videos_loop_ends_its_threads(fer, tmp_path, make_clip):
     ([IMAGE], {"fps": 0}, ValueError, "above 0, in frames per second; got 0"), ([IMAGE], {"fps": "25"}, ValueError, "got '25'"),
     ([IMAGE], {"color": "x"}, ValueError, "got 'x'"),
 ])
-def test_what_holds_no_frames_is_refused_before_the_first(fer, source, options, kind, words):
+def test_rejects_invalid_sources_before_the_first_frame(fer, source, options, kind, words):
     with pytest.raises(kind, match=words) as caught:
         fer.stream(source, **options)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
 
 
-def test_a_frame_keeps_its_own_time_and_color(fer):
+def test_rejects_fps_and_color_for_frames(fer):
     for options in ({"fps": 25}, {"color": "rgb"}):
         with pytest.raises(ValueError, match="do not apply to Frames, which are BGR"):
             list(fer.stream([Frame(IMAGE, 0, 0.0)], **options))
@@ -398,7 +398,7 @@ def test_a_frame_keeps_its_own_time_and_color(fer):
 # ------------------------------------------------------------------------------------------------ videos
 
 
-def test_a_video_is_analyzed_annotated_and_reported(fer, tmp_path, make_clip, capsys):
+def test_video_is_analyzed_annotated_and_reported(fer, tmp_path, make_clip, capsys):
     clip = make_clip(tmp_path / "clip.mp4")
     session = fer.video(clip, output=tmp_path / "out.mp4")
     assert "24/24" in capsys.readouterr().err, "the progress bar"
@@ -418,7 +418,7 @@ def test_a_video_is_analyzed_annotated_and_reported(fer, tmp_path, make_clip, ca
                                       for one in session._analyses for frame in [one.frame]], "as stream() has it"
 
 
-def test_a_video_is_quiet_where_asked_and_never_overwrites(fer, tmp_path, make_clip, capsys):
+def test_video_without_progress_is_quiet_and_never_overwrites(fer, tmp_path, make_clip, capsys):
     clip = make_clip(tmp_path / "clip.mp4", frames=6, face=False)
     session = fer.video(str(clip), output=str(clip), progress=False)
     assert capsys.readouterr().err == "" and session.output.name == "clip-2.mp4"
@@ -426,7 +426,7 @@ def test_a_video_is_quiet_where_asked_and_never_overwrites(fer, tmp_path, make_c
     assert fer.video(clip, progress=False).output is None
 
 
-def test_a_damaged_video_keeps_what_was_read(fer, tmp_path, make_clip):
+def test_damaged_video_keeps_the_readable_part(fer, tmp_path, make_clip):
     whole = make_clip(tmp_path / "whole.mkv", frames=60).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole)
     clip = make_clip(tmp_path / "clip.avi", frames=60, sound=None)
@@ -449,7 +449,7 @@ def test_a_damaged_video_keeps_what_was_read(fer, tmp_path, make_clip):
     ("clip.mp4", "gone/out.mp4", OutputError, "folder gone"), ("clip.mp4", 7, TypeError, "got int"),
     (None, None, TypeError, "got NoneType"),
 ])
-def test_what_is_no_video_or_cannot_be_written_is_refused_first(fer, tmp_path, make_clip, monkeypatch, path, output, kind, words):
+def test_rejects_invalid_video_or_output_up_front(fer, tmp_path, make_clip, monkeypatch, path, output, kind, words):
     make_clip(tmp_path / "clip.mp4", frames=4)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=words):
@@ -458,7 +458,7 @@ def test_what_is_no_video_or_cannot_be_written_is_refused_first(fer, tmp_path, m
 
 
 @pytest.mark.parametrize(("path", "words"), [("s.pdf", "reports are .html files"), ("gone/s.html", "the folder gone")])
-def test_a_report_that_cannot_be_written_says_why(fer, tmp_path, make_clip, monkeypatch, path, words):
+def test_unwritable_report_says_why(fer, tmp_path, make_clip, monkeypatch, path, words):
     monkeypatch.chdir(tmp_path)
     session = fer.video(make_clip(tmp_path / "clip.mp4", frames=4), progress=False)
     with pytest.raises(OutputError, match=words):
@@ -468,7 +468,7 @@ def test_a_report_that_cannot_be_written_says_why(fer, tmp_path, make_clip, monk
 # ------------------------------------------------------------------------------------------------ as a guest in programs
 
 
-def test_threads_get_the_answers_to_their_own_pictures_and_streams(fer, portrait, tmp_path, make_clip):
+def test_threads_get_their_own_results(fer, portrait, tmp_path, make_clip):
     pictures = [cv2.copyMakeBorder(portrait, 0, 0, left, 0, cv2.BORDER_REPLICATE) for left in (0, 90, 180)]
     clips = [make_clip(tmp_path / f"{n}.mp4", frames=n) for n in (9, 12)]
     work = [lambda p=p: told([fer(p)]) for p in pictures] + [lambda c=c: told(fer.stream(c)) for c in clips]
@@ -478,7 +478,7 @@ def test_threads_get_the_answers_to_their_own_pictures_and_streams(fer, portrait
         assert list(pool.map(lambda n: work[n % 5](), range(15))) == [alone[n % 5] for n in range(15)]
 
 
-def test_a_recognizer_and_its_results_go_to_other_processes(fer, known, tmp_path, make_clip):
+def test_recognizer_and_results_can_be_pickled(fer, known, tmp_path, make_clip):
     session = fer.video(make_clip(tmp_path / "clip.mp4", frames=4), progress=False)
     again, film = pickle.loads(pickle.dumps((known, session)))
     assert str(again) == str(known) and np.array_equal(again.plot().image, known.plot().image) and str(film) == str(session)
@@ -489,7 +489,7 @@ def test_a_recognizer_and_its_results_go_to_other_processes(fer, known, tmp_path
         pickle.dumps(Recognizer(fer.analyzer))
 
 
-def test_a_model_of_ones_own_is_found_again_from_another_folder(untrained, tmp_path, monkeypatch):
+def test_pickled_recognizer_finds_a_custom_model_from_another_folder(untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(untrained.parent)
     fer = fer_live.load(untrained.name, device="cpu", head="fer2013", runtime="torch")
     content = pickle.dumps(fer)
@@ -505,27 +505,27 @@ def test_a_model_of_ones_own_is_found_again_from_another_folder(untrained, tmp_p
     ({"head": "x"}, "'x'"), ({"model": "nowhere.pt"}, "no model file at nowhere.pt"), ({"min_face": 0}, "min_face"),
     ({"runtime": "x"}, "'x'"),
 ])
-def test_settings_that_cannot_be_are_refused(settings, words):
+def test_rejects_invalid_settings(settings, words):
     with pytest.raises(ValueError, match=words):
         fer_live.load(**settings)
 
 
 @pytest.mark.parametrize("detector", ["yunet", "both"])
-def test_the_detector_is_chosen(fer, portrait, detector):
+def test_load_selects_the_detector(fer, portrait, detector):
     tilted = cv2.warpAffine(portrait, cv2.getRotationMatrix2D((224, 120), 40, 1.0), (512, 512), borderMode=cv2.BORDER_REPLICATE)
     assert len(fer(tilted)) == 0, "upright faces only"
     found = fer_live.load(device="cpu", detector=detector)(tilted)
     assert [face.label for face in found] == ["happy"] and found[0].crop.size
 
 
-def test_a_recognizer_is_made_of_an_analyzer(untrained):
+def test_recognizer_needs_an_analyzer(untrained):
     with pytest.raises(TypeError, match="needs an Analyzer; got str"):
         Recognizer("best_model.pt")
     own = Recognizer(Analyzer.from_checkpoint(untrained, device="cpu"))
     assert own(IMAGE).faces == () and "efficientnet_lite0" in repr(own)
 
 
-def test_what_tab_shows_is_what_there_is():
+def test_tab_completion_lists_public_names():
     assert set(dir(fer_live)) == {*fer_live.__all__, "__version__"} and "load" in fer_live.__all__
     code = "import sys, fer_live; print(dir(fer_live) and [n for n in ('cv2', 'numpy', 'torch', 'av') if n in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -535,7 +535,7 @@ def test_what_tab_shows_is_what_there_is():
     assert set(fer_live.__all__) <= set(names)
 
 
-def test_a_face_says_how_well_it_was_seen_and_why_it_is_unsure(fer, portrait):
+def test_face_result_has_visibility_and_reason(fer, portrait):
     face = fer(portrait)[0]
     assert face.visibility.size == face.box[2] - face.box[0] and 0 <= face.visibility.darkness < 0.9 and face.unsure_because == ""
     dark = fer_live.load(device="cpu", detector="both")((portrait * 0.06).astype("uint8"))

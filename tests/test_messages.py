@@ -1,4 +1,4 @@
-"""Messages: one logger, plain lines on stderr while a program runs, nothing of its own where the package is a library."""
+"""Messages: one logger, plain lines on stderr for commands, and no output when used as a library."""
 
 import ast
 import logging
@@ -28,7 +28,7 @@ for wanted in (False, True):
 """
 
 
-def test_a_program_that_uses_the_package_decides_what_becomes_of_messages(untrained):
+def test_importing_program_controls_logging(untrained):
     out = subprocess.run([sys.executable, "-c", LIBRARY.replace("MODEL", repr(str(untrained)))], cwd=ROOT, capture_output=True,
                          text=True, check=True)
     assert out.stdout == "" and out.stderr.splitlines() == [
@@ -38,8 +38,8 @@ def test_a_program_that_uses_the_package_decides_what_becomes_of_messages(untrai
 @pytest.mark.parametrize(("option", "says", "is_silent"), [
     ([], {"efficientnet_lite0 on", "wrote "}, {"loaded in"}), (["--quiet"], set(), {"efficientnet_lite0", "wrote", "frames"}),
     (["--verbose"], {"efficientnet_lite0 on", "wrote ", "loaded in", "OpenCV"}, set())])
-def test_quiet_and_verbose(tmp_path, portrait, untrained, option, says, is_silent):
-    """As a user sees it, in a process of its own: plain lines, and none of the level's name."""
+def test_quiet_and_verbose_set_the_level(tmp_path, portrait, untrained, option, says, is_silent):
+    """In a separate process, messages are plain lines without level names."""
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     command = [sys.executable, "-m", "fer_live", "--source", str(tmp_path), "--no-window", "--log", str(tmp_path / "o.jsonl"),
@@ -54,7 +54,7 @@ def test_quiet_and_verbose(tmp_path, portrait, untrained, option, says, is_silen
     assert out.returncode == 2 and "error: " in out.stderr.splitlines()[-1]
 
 
-def test_a_live_run_is_quiet_too(untrained, capsys):
+def test_quiet_applies_to_live_runs(untrained, capsys):
     live = ["--source", "demo", "--no-window", "--max-seconds", "1.5", "--model", str(untrained), "--device", "cpu"]
     assert main([*live, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -69,7 +69,7 @@ def test_quiet_and_verbose_exclude_each_other(capsys):
     assert end.value.code == 2 and "not allowed with" in capsys.readouterr().err
 
 
-def test_what_is_shown_goes_where_stderr_is_and_leaves_the_logger_as_it_was(capsys):
+def test_shown_messages_go_to_stderr_and_restore_the_logger(capsys):
     logger = logging.getLogger("fer_live")
     kept, logger.handlers, logger.propagate, before = logger.handlers, [], True, logger.level  # those of the tests
     try:
@@ -85,7 +85,7 @@ def test_what_is_shown_goes_where_stderr_is_and_leaves_the_logger_as_it_was(caps
     assert capsys.readouterr().err == "100% %s plain\nonce\n"
 
 
-def test_nothing_is_printed_to_stderr_past_the_logger():
+def test_no_print_to_stderr_bypasses_the_logger():
     """Two lines must be: a made token, which is no matter for logs, and what a check of the doctor tells its parent process."""
     printing = []
     for path in (ROOT / "fer_live").rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The microphone: in time with the pictures, whatever its clock; silence where it is gone; one line where it is not there."""
+"""The microphone: in sync despite clock drift, silence after a loss, and one-line errors."""
 
 import time
 import wave
@@ -19,7 +19,7 @@ from fer_live.types import MOST_PIXELS, Analysis, Frame, SourceError
 
 
 def beeps(path, seconds: float, rate: int = 44_100, channels: int = 1):
-    """A sound file: 100 ms of 1 kHz at the beginning of each second, silence between."""
+    """A sound file with 100 ms of 1 kHz at the start of each second."""
     t = np.arange(int(seconds * rate)) / rate
     samples = (np.sin(2 * np.pi * 1000 * t) * (t % 1 < 0.1) * 20_000).astype("<i2")
     with wave.open(str(path), "wb") as file:
@@ -29,14 +29,14 @@ def beeps(path, seconds: float, rate: int = 44_100, channels: int = 1):
 
 
 def onsets_s(samples: np.ndarray, rate: int = RATE) -> np.ndarray:
-    """When beeps begin, in seconds, in (n,) samples."""
+    """Start times of the beeps in seconds, in (n,) samples."""
     loud = np.convolve(np.abs(samples), np.ones(rate // 500), "same") > 0.1 * rate // 500
     starts = np.flatnonzero(loud[1:] & ~loud[:-1]) / rate
     return starts[np.diff(starts, prepend=-1.0) > 0.5]
 
 
 def heard(path) -> tuple[np.ndarray, float, float]:
-    """The sound track's first channel, put at its time, its end and that of the pictures in seconds."""
+    """The sound track's first channel aligned to time, its end, and the end of the video, in seconds."""
     with av.open(str(path)) as container:
         assert container.streams.audio[0].codec_context.name == "aac"
         frames = [(frame.time, frame.to_ndarray()[0]) for frame in container.decode(audio=0)]
@@ -50,7 +50,7 @@ def heard(path) -> tuple[np.ndarray, float, float]:
 
 
 def record(recorder, seconds: float, fps: float = 15.0) -> float:
-    """Gray pictures for so long; the time at which the first was taken."""
+    """Write gray images for this long; returns the time of the first."""
     image, started = np.full((64, 64, 3), 90, np.uint8), time.monotonic()
     with recorder:
         for i in range(round(seconds * fps)):
@@ -60,7 +60,7 @@ def record(recorder, seconds: float, fps: float = 15.0) -> float:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_sound_is_in_time_with_the_pictures(tmp_path, channels):
+def test_sound_is_in_sync_with_the_video(tmp_path, channels):
     with Microphone(str(beeps(tmp_path / "b.wav", 9, channels=channels))) as microphone:
         entered = time.monotonic()
         time.sleep(0.6)
@@ -71,7 +71,7 @@ def test_sound_is_in_time_with_the_pictures(tmp_path, channels):
     assert len(late) == 3 and np.abs(late).max() < 0.08
 
 
-def test_sound_goes_on_from_one_segment_to_the_next(tmp_path):
+def test_sound_continues_across_segments(tmp_path):
     opened = []
 
     def open_recorder(path):
@@ -91,7 +91,7 @@ def test_sound_goes_on_from_one_segment_to_the_next(tmp_path):
     assert np.diff(onsets_s(whole)) == pytest.approx([1.0] * (len(onsets_s(whole)) - 1), abs=0.01)
 
 
-def test_a_microphone_that_goes_away_leaves_silence_and_says_so(tmp_path):
+def test_lost_microphone_becomes_silence_and_is_reported(tmp_path):
     said = []
     with Microphone(str(beeps(tmp_path / "b.wav", 1.5))) as microphone:
         microphone.lost = said.append
@@ -102,8 +102,8 @@ def test_a_microphone_that_goes_away_leaves_silence_and_says_so(tmp_path):
     assert np.abs(samples[RATE : round(1.2 * RATE)]).max() > 0.1 and np.abs(samples[round(1.8 * RATE) :]).max() < 0.01
 
 
-def test_ffmpegs_other_inputs_can_stand_in_for_a_microphone(tmp_path):
-    """A device that does not end and is not a file: FFmpeg's signal generator."""
+def test_ffmpeg_inputs_can_replace_a_microphone(tmp_path):
+    """An endless device that is not a file: FFmpeg's signal generator."""
     with Microphone("sine=frequency=440:sample_rate=16000,arealtime", "lavfi") as microphone:
         record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 1.5)
     samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
@@ -113,7 +113,7 @@ def test_ffmpegs_other_inputs_can_stand_in_for_a_microphone(tmp_path):
 
 
 @pytest.mark.parametrize("off", [-0.001, 0.001])
-def test_a_clock_that_is_wrong_drifts_no_further(monkeypatch, off):
+def test_clock_drift_is_bounded(monkeypatch, off):
     """Two minutes on a fake clock: a microphone 0.1% fast or slow, whose sound arrives up to 80 ms late."""
     chance, seconds, size = np.random.default_rng(0), 120, 2048
     t = np.arange((seconds + 1) * RATE) / (RATE * (1 + off))  # what its clock takes for RATE samples a second
@@ -140,7 +140,7 @@ def test_a_clock_that_is_wrong_drifts_no_further(monkeypatch, off):
     assert abs(np.median(errors[-30:])) < 0.03  # uncorrected it would be 0.12
 
 
-def test_the_earliest_arrival_counts_and_a_gap_is_followed():
+def test_arrival_clock_uses_the_earliest_arrival_and_follows_gaps():
     clock = ArrivalClock(1000)
     assert [clock.began_s(100, 0.1 * i + late) for i, late in [(1, 0.05), (2, 0.0), (3, 0.07)]] == pytest.approx([0.05, 0.1, 0.2])
     for i in range(4, 60):  # from here on the device has lost 300 samples
@@ -148,7 +148,7 @@ def test_the_earliest_arrival_counts_and_a_gap_is_followed():
     assert began == pytest.approx(0.1 * 58 + 0.3)
 
 
-def test_no_microphone_is_one_line_and_status_2(tmp_path, capfd):
+def test_missing_microphone_is_a_one_line_error(tmp_path, capfd):
     (tmp_path / "text.wav").write_text("this is no sound")
     for device in ("no-such-microphone", str(tmp_path / "text.wav")):
         assert main(["--source", "demo", "--no-window", "--audio", device, "--output", str(tmp_path / "o.mp4")]) == 2
@@ -158,15 +158,15 @@ def test_no_microphone_is_one_line_and_status_2(tmp_path, capfd):
         pass
 
 
-def test_options_of_live_recordings_are_refused_for_a_file(tmp_path, make_clip, capsys):
+def test_rejects_live_recording_options_for_files(tmp_path, make_clip, capsys):
     clip = make_clip(tmp_path / "clip.mp4", frames=3)
     for option in (["--audio"], ["--segment-minutes", "5"], ["--keep-gb", "1"], ["--keep-days", "1"]):
         assert main(["--source", str(clip), "--no-window", "--output", str(tmp_path / "o.mp4"), *option]) == 2
         assert option[0] in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_sound_file_is_opened_by_its_path_and_with_the_limit_of_pictures(tmp_path, monkeypatch):
-    """A film may stand in for a microphone: pictures in it must not take the memory while it looks what is in it."""
+def test_sound_file_is_opened_by_path_with_the_pixel_limit(tmp_path, monkeypatch):
+    """A video can replace a microphone; probing its images must not use too much memory."""
     opened, real = [], av.open
     monkeypatch.setattr(av, "open", lambda *given, **options: opened.append((given, options)) or real(*given, **options))
     monkeypatch.chdir(tmp_path)
@@ -176,6 +176,6 @@ def test_a_sound_file_is_opened_by_its_path_and_with_the_limit_of_pictures(tmp_p
     assert int(opened[0][1]["options"]["max_pixels"]) == MOST_PIXELS
 
 
-def test_a_microphones_name_may_be_anything(tmp_path):
+def test_microphone_names_are_not_restricted(tmp_path):
     with pytest.raises(SourceError, match="no microphone"), Microphone("a" * 300):
         pass

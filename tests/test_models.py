@@ -25,7 +25,7 @@ SPEC = ModelSpec("efficientnet_lite0", heads={"fer2013": 1.0, "ferplus": 1.0}, h
 
 
 def disturb(model):
-    """Set batch norm to statistics and weights as after training, not to their neutral initial values."""
+    """Set batch norm statistics and weights to values as after training."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -37,12 +37,12 @@ def disturb(model):
 # ------------------------------------------------------------------------------------------------ preprocessing
 
 
-def test_a_picture_of_the_networks_input_size_is_unchanged():
+def test_image_of_the_input_size_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     assert np.array_equal(crop_faces(image, np.array([[0, 0, 48, 48]]), SPEC)[0, ..., 0], image)
 
 
-def test_crops_are_squares_around_the_box_and_repeat_the_edge():
+def test_crops_are_square_and_repeat_the_edge():
     image = np.zeros((100, 100, 3), np.uint8)
     image[:, 50:] = 200
     crop = crop_faces(image, np.array([[70, 30, 130, 70]]), SPEC)  # 60 wide, 40 high, 30 pixels over the right border
@@ -60,7 +60,7 @@ def test_margin_widens_the_crop():
     assert tight.mean() == 255 and wide.mean() == pytest.approx(255 / 4, abs=3)
 
 
-def test_normalize_gives_the_documented_range_order_and_shape():
+def test_normalize_has_the_documented_range_order_and_shape():
     crops = torch.zeros(1, 48, 48, 3, dtype=torch.uint8)
     crops[..., 0] = 255  # blue
     color = dataclasses.replace(SPEC, channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.5))
@@ -71,7 +71,7 @@ def test_normalize_gives_the_documented_range_order_and_shape():
     assert normalize(crops[..., :1], gray).shape == (1, 2, 48, 48)  # one plane is repeated
 
 
-def test_one_picture_gives_one_tensor_in_training_evaluation_and_live(tmp_path, portrait):
+def test_training_evaluation_and_live_input_are_identical(tmp_path, portrait):
     """Training without augmentation, evaluation from a file, and the live crop of a full-frame box give the same tensor."""
     from training.augment import Augmentation, augment
     from training.data import load_dataset
@@ -107,7 +107,7 @@ def test_folding_batch_norm_does_not_change_the_result(arch):
     assert torch.allclose(plain, fused, atol=1e-4 * float(plain.abs().max() + 1))
 
 
-def test_the_network_upscales_small_pictures_itself():
+def test_network_upsamples_small_input():
     model = build_model(dataclasses.replace(SPEC, resolution=64)).eval()
     x = torch.randn(1, 1, 48, 48)
     large = torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear", align_corners=False)
@@ -115,7 +115,7 @@ def test_the_network_upscales_small_pictures_itself():
         assert torch.equal(model(x), model(large))
 
 
-def test_unknown_network_is_named():
+def test_unknown_network_suggests_names():
     with pytest.raises(CheckpointError, match="efficientnet_b99"):
         build_model(dataclasses.replace(SPEC, arch="efficientnet_b99"))
 
@@ -138,7 +138,7 @@ def test_pretrained_weights_load_by_position_and_fold_colors(tmp_path):
         build_model(dataclasses.replace(SPEC, arch="resnet18"), pretrained=tmp_path / "position.pth")
 
 
-def test_files_without_weights_of_this_network_are_refused(tmp_path):
+def test_rejects_weights_of_other_networks(tmp_path):
     own = build_model(SPEC).trunk.state_dict()
     wrong = {
         "no named weights": [1, 2], "other than named weights": {"a": torch.zeros(1), "b": "text"},
@@ -171,14 +171,14 @@ def test_checkpoints_store_their_spec_and_select_heads(untrained):
         load_checkpoint(untrained, head="nonsense")
 
 
-def test_a_file_names_a_few_networks_at_most(untrained, tmp_path):
+def test_rejects_ensembles_with_too_many_members(untrained, tmp_path):
     model, spec = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "many.pt", model, dataclasses.replace(spec, arch="+".join(["efficientnet_lite0"] * 9)), {})
     with pytest.raises(CheckpointError, match="at most 8"):
         load_checkpoint(tmp_path / "many.pt")
 
 
-def test_half_precision_on_disk_loads_as_single_precision(untrained, tmp_path):
+def test_half_precision_files_load_as_float32(untrained, tmp_path):
     model, spec = load_checkpoint(untrained)
     save_checkpoint(tmp_path / "half.pt", model, spec, {"note": 1}, half=True)
     half, _ = load_checkpoint(tmp_path / "half.pt")
@@ -191,7 +191,7 @@ class Payload:
         return (open, ("/nonexistent-proof-of-code", "w"))
 
 
-def test_bad_checkpoints_are_refused_in_one_line(untrained, tmp_path):
+def test_rejects_bad_checkpoints(untrained, tmp_path):
     whole = untrained.read_bytes()
     buffer = io.BytesIO()
     torch.save({"format": "fer_live/1", "spec": Payload(), "state_dict": {}}, buffer)
@@ -215,7 +215,7 @@ def test_bad_checkpoints_are_refused_in_one_line(untrained, tmp_path):
         load_checkpoint(tmp_path / "missing.pt")
 
 
-def test_a_failed_save_keeps_the_old_file(untrained, tmp_path, monkeypatch):
+def test_failed_save_keeps_the_old_file(untrained, tmp_path, monkeypatch):
     model, spec = load_checkpoint(untrained)
     path = tmp_path / "best.pt"
     path.write_bytes(b"old")
@@ -225,7 +225,7 @@ def test_a_failed_save_keeps_the_old_file(untrained, tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_the_released_weights_match_their_card():
+def test_released_weights_match_the_model_card():
     card = json.loads(DEFAULT_WEIGHTS.with_suffix(".json").read_text())
     assert hashlib.sha256(DEFAULT_WEIGHTS.read_bytes()).hexdigest() == card["sha256"]
     assert DEFAULT_WEIGHTS.stat().st_size < 20e6
@@ -237,7 +237,7 @@ def test_the_released_weights_match_their_card():
 # ------------------------------------------------------------------------------------------------ classifier
 
 
-def test_batch_equals_single_and_probabilities_sum_to_one(untrained):
+def test_batch_equals_single_input_and_probabilities_sum_to_one(untrained):
     classify = EmotionClassifier(untrained, "cpu")
     crops = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 1), np.uint8)
     together = classify(crops)

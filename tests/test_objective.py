@@ -38,13 +38,13 @@ def gray_face(portrait):
 
 
 @pytest.mark.parametrize("quality", [15, 40, 70])
-def test_jpeg_augmentation_equals_a_real_encoder(gray_face, quality):
+def test_jpeg_augmentation_matches_a_real_encoder(gray_face, quality):
     real = cv2.imdecode(cv2.imencode(".jpg", gray_face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0).astype(float)
     ours = jpeg(torch.from_numpy(gray_face)[None, None].float(), torch.full((1, 1, 1, 1), float(quality)))[0, 0].numpy()
     assert np.abs(ours - real).mean() < 1.0 < np.abs(gray_face - real).mean()
 
 
-def test_the_detectors_box_follows_the_face(gray_face):
+def test_detector_box_follows_the_face(gray_face):
     moved = np.roll(cv2.copyMakeBorder(gray_face, 8, 8, 8, 8, cv2.BORDER_REFLECT_101), 5, axis=1)[8:56, 8:56]
     blank = np.full((48, 48), 120, np.uint8)
     plain, right, none = detector_boxes(np.stack([gray_face, moved, blank]))
@@ -53,7 +53,7 @@ def test_the_detectors_box_follows_the_face(gray_face):
     assert none.tolist() == [0.5, 0.5, 1.0], "without a face the box is the whole picture"
 
 
-def test_a_box_is_cropped_as_in_the_app(gray_face):
+def test_box_crop_matches_the_app(gray_face):
     box = torch.tensor([[0.5, 0.5, 0.5]])  # the inner half: pixels 12 to 36
     cut = augment(torch.from_numpy(gray_face)[None], 48, replace(STILL, detector_box=1.0), torch.Generator(), box)
     expected = cv2.resize(gray_face[12:36, 12:36], (48, 48), interpolation=cv2.INTER_LINEAR)
@@ -74,7 +74,7 @@ def targets_of(labels):
 PLAIN = ClassPrior({}, {"fer2013": torch.ones(7), "ferplus": torch.ones(8)})
 
 
-def test_distillation_has_its_weight_in_the_loss():
+def test_distillation_loss_has_its_weight():
     logits = {"fer2013": torch.randn(3, 7), "ferplus": torch.randn(3, 8)}
     targets, teacher, recipe = targets_of([0, 1, 2]), {"fer2013": torch.randn(3, 7)}, replace(QUICK, distill=0.4)
     both = batch_loss(logits, replace(targets, teacher_logits=teacher), recipe, PLAIN)
@@ -112,7 +112,7 @@ def train_linear(start, offset, weight, epochs=300):
     return model(x).detach(), labels
 
 
-def test_initial_biases_at_the_prior_equal_the_logit_adjusted_loss():
+def test_prior_biases_equal_the_logit_adjusted_loss():
     _, labels = train_linear(torch.zeros(3), torch.zeros(3), torch.ones(3), epochs=0)
     log_share = (torch.bincount(labels) / len(labels)).log().double()
     inside, _ = train_linear(log_share, torch.zeros(3), torch.ones(3).double())
@@ -131,7 +131,7 @@ def test_class_weights_do_not_change_the_posterior():
     assert logits.softmax(1).mean(0).tolist() == pytest.approx(share.tolist(), abs=0.02), "not biased toward rare classes"
 
 
-def test_a_new_head_starts_at_the_class_shares_and_a_trained_one_is_kept(tmp_path, face_folders, untrained):
+def test_new_head_starts_at_the_class_prior_and_trained_head_is_kept(tmp_path, face_folders, untrained):
     data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
     recipe = replace(QUICK, adjust=1.0)
     fresh = Trainer(recipe, data, CPU, 0)
@@ -140,7 +140,7 @@ def test_a_new_head_starts_at_the_class_shares_and_a_trained_one_is_kept(tmp_pat
     assert torch.equal(kept.model.heads["fer2013"].bias, load_checkpoint(untrained)[0].heads["fer2013"].bias)
 
 
-def test_a_recipe_with_everything_resumes_bit_for_bit(tmp_path, face_folders, untrained):
+def test_recipe_with_all_features_resumes_bit_for_bit(tmp_path, face_folders, untrained):
     data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
     recipe = replace(QUICK, phases=((2, 48),), adjust=1.0, balance=0.5, distill=0.5,
                      augmentation=as_webcam(replace(QUICK.augmentation, gamma=0.5), 0.5))
@@ -160,13 +160,13 @@ def test_a_recipe_with_everything_resumes_bit_for_bit(tmp_path, face_folders, un
     assert np.isfinite(straight.history[-1]["train_loss"])
 
 
-def test_a_recipe_can_ignore_the_votes(tmp_path, face_folders):
+def test_recipe_can_ignore_votes(tmp_path, face_folders):
     data = load_dataset(face_folders, write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3))
     assert set(make_spec(QUICK, data).heads) == {"fer2013", "ferplus"}
     assert set(make_spec(replace(QUICK, use_votes=False), data).heads) == {"fer2013"}
 
 
-def test_training_continues_without_torch_compile_if_it_fails(caplog):
+def test_failed_torch_compile_falls_back(caplog):
     def heads(x):
         return {"fer2013": x * 2}
 
@@ -179,7 +179,7 @@ def test_training_continues_without_torch_compile_if_it_fails(caplog):
     assert compiled(heads, backend="eager")(torch.ones(1))["fer2013"].item() == 2.0
 
 
-def test_the_command_accepts_teachers(tmp_path, face_folders, untrained, monkeypatch, capsys):
+def test_command_accepts_teachers(tmp_path, face_folders, untrained, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),), distill=0.5))
     base = ["--data", str(face_folders), "--recipe", "quick", "--pretrained", "none", "--device", "cpu"]
     assert train_main([*base, "--out", str(tmp_path / "run"), "--teacher", str(untrained)]) == 0
@@ -188,7 +188,7 @@ def test_the_command_accepts_teachers(tmp_path, face_folders, untrained, monkeyp
     assert "none.pt" in capsys.readouterr().err
 
 
-def test_gamma_keeps_black_and_white_and_the_order_between():
+def test_gamma_is_monotonic_and_keeps_black_and_white():
     ramp = torch.arange(0, 256, 16, dtype=torch.uint8).repeat(64, 16, 1)
     curved = augment(ramp, 16, replace(STILL, gamma=0.7), torch.Generator().manual_seed(0))[..., 0]
     assert curved[:, :, 0].max() < 0.5 and torch.allclose(curved.diff(dim=2).clamp_max(-0.01), torch.tensor(-0.01)), "in order"

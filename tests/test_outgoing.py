@@ -1,4 +1,4 @@
-"""Outputs to other programs: which events there are, that none is lost, commands, the webhook, and the options."""
+"""Outputs to other programs: events, delivery, commands, the webhook, and the options."""
 
 import http.server
 import itertools
@@ -46,7 +46,7 @@ def an_event(number=0, kind="enter", label="happy", seconds=0.0, jpeg=b""):
 
 
 class Story:
-    """What a detector says to frames at given times."""
+    """Events for frames at given times."""
 
     def __init__(self, *holds):
         self.is_recording = False
@@ -75,7 +75,7 @@ def test_faces_enter_change_and_leave():
     assert story.detect.end() == []
 
 
-def test_a_held_label_is_told_once_each_time():
+def test_hold_event_occurs_once_per_label_run():
     story = Story(("happy", 0.5), ("happy", 2.0), ("sad", 1.0))
     told = [(t, event[2], event[4]) for t in np.arange(0, 4, 0.25) for event in story(float(t), face()) if event[0] == "hold"]
     assert told == [(0.5, "happy", 0.5), (2.0, "happy", 2.0)]
@@ -87,7 +87,7 @@ def test_a_held_label_is_told_once_each_time():
     assert [e[1] for e in both(0.6, face(), face(track_id=2))] == [1, 2], "each face for itself"
 
 
-def test_a_face_that_is_asked_to_look_neutral_has_no_label_yet():
+def test_face_under_calibration_has_no_label_events():
     story = Story(("sad", 0.5))
     story(0.0, face("sad", calibration_s=2.0))
     assert story(1.0, face("sad", calibration_s=1.0)) == [] and story(1.5, face("angry", calibration_s=0.5)) == []
@@ -95,7 +95,7 @@ def test_a_face_that_is_asked_to_look_neutral_has_no_label_yet():
     assert story(2.5, face("sad", calibration_s=0.0)) == [("hold", 1, "sad", "", 0.5)]
 
 
-def test_the_camera_and_recordings():
+def test_camera_and_recording_events():
     story = Story()
     story(0.0, face())
     assert [e[0] for e in story(0.5, is_slate=True)] == ["camera lost"]
@@ -105,7 +105,7 @@ def test_the_camera_and_recordings():
     assert [e.kind for e in story.detect.end()] == ["leave", "recording stopped"]
 
 
-def test_an_event_as_json():
+def test_event_to_json():
     made = Event("label", 5.0, 1_700_000_000.25, 9, 3, "sad", np.float32(0.61234), "happy", 1.23456).to_dict()
     assert json.loads(json.dumps(made)) == {
         "event": "label", "time": "2023-11-14T22:13:20.250+00:00", "frame": 9, "track_id": 3, "label": "sad",
@@ -117,7 +117,7 @@ def test_an_event_as_json():
 
 
 class Other:
-    """A receiver that can be taken away, and notes what it gets."""
+    """A receiver that can be disconnected and records what it gets."""
 
     option, kinds, settle_s, takes_pictures = "--other there", FACES | RUN, 0.0, False
 
@@ -174,7 +174,7 @@ def values():
     return Values.of(IMAGE, analysis(face()))
 
 
-def test_the_newest_values_win_and_no_event_is_lost(started):
+def test_newest_values_win_and_no_event_is_lost(started):
     other = Other()
     worker = started(other)
     worker.put(values(), [])
@@ -191,7 +191,7 @@ def test_the_newest_values_win_and_no_event_is_lost(started):
     assert worker.counts.values_skipped == 49 and worker.counts.events_lost == 0
 
 
-def test_a_receiver_that_goes_away_is_said_once_and_gets_all_events_when_it_is_back(started, capsys):
+def test_lost_receiver_is_reported_once_and_gets_all_events_later(started, capsys):
     other = Other()
     worker = started(other, first_wait_s=0.01)
     worker.put(values(), [an_event(0)])
@@ -211,7 +211,7 @@ def test_a_receiver_that_goes_away_is_said_once_and_gets_all_events_when_it_is_b
     assert other.tries - tries <= 2 or time.monotonic() - since_s > 0.5
 
 
-def test_it_is_asked_less_and_less_often(monkeypatch):
+def test_reconnection_backs_off(monkeypatch):
     waits = []
     worker = Worker(Other(), first_wait_s=0.5)
     monkeypatch.setattr(worker._changed, "wait", lambda seconds: waits.append(seconds) or setattr(worker, "_end_s", 0.0))
@@ -221,7 +221,7 @@ def test_it_is_asked_less_and_less_often(monkeypatch):
     assert [round(w, 1) for w in waits] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-def test_beyond_the_bound_the_oldest_events_are_given_up_counted_and_said_once(started, capsys):
+def test_full_queue_drops_counts_and_reports_the_oldest_events(started, capsys):
     other = Other()
     other.is_there = False
     worker = started(other, max_events=10)
@@ -234,7 +234,7 @@ def test_beyond_the_bound_the_oldest_events_are_given_up_counted_and_said_once(s
     assert sum("more than 10 events are queued" in line for line in said) == 1
 
 
-def test_an_event_that_is_refused_does_not_hold_up_the_next(started, capsys):
+def test_refused_event_does_not_block_the_next(started, capsys):
     other = Other()
     other.refuses = True
     worker = started(other)
@@ -247,7 +247,7 @@ def test_an_event_that_is_refused_does_not_hold_up_the_next(started, capsys):
     assert capsys.readouterr().err.splitlines() == ["--other there: answered no; an event was rejected"]
 
 
-def test_a_mistake_of_ours_reaches_the_run(started):
+def test_unexpected_error_reaches_the_run(started):
     other = Other()
     other.bad = KeyError("mistake")
     worker = started(other)
@@ -257,7 +257,7 @@ def test_a_mistake_of_ours_reaches_the_run(started):
         worker.put(values(), [])
 
 
-def test_at_the_end_what_waits_is_sent_or_said(capsys):
+def test_queued_events_are_sent_or_reported_at_the_end(capsys):
     good, bad = Other(), Other()
     bad.is_there = False
     with Outgoing([good, bad], EventDetector()) as out:
@@ -270,7 +270,7 @@ def test_at_the_end_what_waits_is_sent_or_said(capsys):
     assert out.workers[1].counts.events_lost == 2
 
 
-def test_a_receiver_that_hangs_costs_the_camera_nothing():
+def test_hung_receiver_does_not_delay_the_camera():
     other = Other()
     other.slow.clear()
     with Outgoing([other], EventDetector()) as out:
@@ -283,7 +283,7 @@ def test_a_receiver_that_hangs_costs_the_camera_nothing():
     assert np.median(took_s) < 0.001
 
 
-def test_metrics_stand_beside_those_of_the_web_view():
+def test_metrics_join_those_of_the_web_view():
     with Outgoing([Other()], EventDetector()) as out, served(more_metrics=out.metrics_text) as (port, _):
         out.write(IMAGE, analysis(face()))
         wait_for(lambda: out.workers[0].counts.events == 1)
@@ -306,7 +306,7 @@ def commands_run(rules, events, **options):
     return commands
 
 
-def test_a_command_finds_what_was_seen_in_its_environment_and_the_picture_while_it_runs(tmp_path, monkeypatch):
+def test_command_gets_event_data_and_snapshot_in_its_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_LIVE_MQTT_PASSWORD", "hunter2-hunter2")
     out = tmp_path / "out"
     write = f'env | grep ^FER_LIVE_ > "{out}"; cp "$FER_LIVE_SNAPSHOT" "{tmp_path}/kept.jpg"'
@@ -320,13 +320,13 @@ def test_a_command_finds_what_was_seen_in_its_environment_and_the_picture_while_
     assert not os.path.exists(snapshot) and not os.path.exists(os.path.dirname(snapshot)), "deleted when the command has ended"
 
 
-def test_no_label_becomes_a_part_of_a_command(tmp_path):
+def test_labels_are_not_interpolated_into_commands(tmp_path):
     evil = f"$(touch {tmp_path}/a);`touch {tmp_path}/b`\"';touch {tmp_path}/c"
     commands_run([("enter", f'printf %s "$FER_LIVE_LABEL" > "{tmp_path}/label"')], [an_event(1, "enter", evil)])
     assert (tmp_path / "label").read_text() == evil and [path.name for path in tmp_path.iterdir()] == ["label"]
 
 
-def test_nothing_is_stored_where_nothing_may_be(tmp_path):
+def test_no_store_writes_no_snapshot(tmp_path):
     args = parse(["--no-store", "--on", "enter", "true"])
     assert make_receivers(args, EMOTIONS)[0].is_storing is False
     assert make_receivers(parse(["--kiosk", "--on", "enter", "true"]), EMOTIONS)[0].is_storing is False
@@ -335,19 +335,19 @@ def test_nothing_is_stored_where_nothing_may_be(tmp_path):
     assert (tmp_path / "out").read_text() == "[]" and commands.folder is None
 
 
-def test_failures_of_a_command_are_said_once_until_it_works(capfd, tmp_path):
+def test_command_failures_are_reported_once_until_success(capfd, tmp_path):
     rule = ("leave", f'test -e "{tmp_path}/ok" || exit 3')
     commands_run([rule], [an_event(i, "leave") for i in range(3)])
     assert capfd.readouterr().err.splitlines() == ["--on leave: the command failed with status 3"]
 
 
-def test_more_events_than_commands_may_run_wait_and_are_all_served(tmp_path, monkeypatch):
+def test_excess_commands_are_queued_and_all_run(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.outgoing.commands.MAX_RUNNING", 2)
     commands_run([("enter", f'sleep 0.05; echo $FER_LIVE_TRACK >> "{tmp_path}/out"')], [an_event(i) for i in range(7)])
     assert sorted(map(int, (tmp_path / "out").read_text().split())) == list(range(7))
 
 
-def test_the_sink_runs_commands_once_for_each_hold(tmp_path):
+def test_commands_run_once_per_hold(tmp_path):
     note = f'echo $FER_LIVE_EVENT $FER_LIVE_TRACK >> "{tmp_path}/out"'
     args = parse(["--on", "happy:0.2", f'test -s "$FER_LIVE_SNAPSHOT" && {note}', "--on", "leave", note])
     sinks = []
@@ -365,7 +365,7 @@ def test_the_sink_runs_commands_once_for_each_hold(tmp_path):
 
 
 class Hook:
-    """A local server that answers POSTs as it is told: a status, "hang", or "drop"."""
+    """A local server with scripted answers to POST: a status, "hang", or "drop"."""
 
     def __init__(self, port=0):
         self.answers, self.got, self.attempts, self.heads = [], [], [], []
@@ -413,7 +413,7 @@ def hook():
     made.close()
 
 
-def test_a_webhook_gets_every_event_though_the_server_fails_hangs_and_returns(hook, started, capsys):
+def test_webhook_delivers_every_event_despite_server_failures(hook, started, capsys):
     hook.answers = [500, "drop", "hang", 429, 200, 302, 400]
     receiver = Webhook(f"http://me:hunter2@127.0.0.1:{hook.port}/in?key=hunter2", timeout_s=0.3)
     receiver.slow = threading.Event()
@@ -432,7 +432,7 @@ def test_a_webhook_gets_every_event_though_the_server_fails_hangs_and_returns(ho
     assert said.count("an event was rejected") == 1 and worker.counts.losses == 1
 
 
-def test_a_webhook_that_is_not_there_at_first(hook, started, monkeypatch, capsys):
+def test_webhook_server_that_starts_late(hook, started, monkeypatch, capsys):
     monkeypatch.setenv("FER_LIVE_WEBHOOK_TOKEN", "secret-of-mine")
     port = hook.port
     hook.close()
@@ -453,7 +453,7 @@ def test_a_webhook_that_is_not_there_at_first(hook, started, monkeypatch, capsys
 # ------------------------------------------------------------------------------------------------------------ options
 
 
-def test_options_that_cannot_take_effect_are_refused_in_one_line(capsys, untrained, tmp_path, make_clip):
+def test_rejects_output_options_without_effect(capsys, untrained, tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
     cases = [
         (["--on", "gleeful", "true"], "there is no label gleeful; there are: angry"),
@@ -485,7 +485,7 @@ def test_options_that_cannot_take_effect_are_refused_in_one_line(capsys, untrain
 @pytest.mark.parametrize(("option", "package", "extra", "module"), [
     ("--osc=127.0.0.1:9", "python-osc", "osc", "pythonosc"), ("--mqtt=127.0.0.1", "paho-mqtt", "mqtt", "paho"),
     ("--lsl=fer", "pylsl", "lsl", "pylsl"), ("--virtual-camera", "pyvirtualcam", "virtual-camera", "pyvirtualcam")])
-def test_a_package_that_is_missing_is_one_line_with_its_extra(capsys, monkeypatch, option, package, extra, module):
+def test_missing_package_names_its_extra(capsys, monkeypatch, option, package, extra, module):
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Blocked(module), *sys.meta_path])
@@ -495,7 +495,7 @@ def test_a_package_that_is_missing_is_one_line_with_its_extra(capsys, monkeypatc
 
 
 class Blocked:
-    """An importer that does not find one package."""
+    """An import hook that hides one package."""
 
     def __init__(self, module):
         self.module = module
@@ -506,14 +506,14 @@ class Blocked:
 
 
 @pytest.mark.parametrize(("module", "heavy"), [("app.live", set()), ("app.options", {"cv2", "aiohttp"})])
-def test_nothing_is_imported_that_is_not_asked_for(module, heavy):
+def test_optional_packages_are_imported_only_if_needed(module, heavy):
     code = (f"import sys, fer_live.{module}; names = {{n.split('.')[0] for n in sys.modules}};"
             f"print(names & {{'pythonosc', 'paho', 'pylsl', 'pyvirtualcam', *{sorted(heavy)}}})")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_the_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):
+def test_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):
     out = tmp_path / "out"
     command = f'test -s "$FER_LIVE_SNAPSHOT" && echo $FER_LIVE_EVENT > "{out}"'
     assert run("--source", "demo", "--no-window", "--max-seconds", 3, "--model", untrained, "--webhook",
@@ -522,7 +522,7 @@ def test_the_demo_runs_commands_and_a_webhook(hook, tmp_path, untrained):
     assert kinds[0] == "enter" and kinds[-1] == "leave" and out.read_text() == "enter\n"
 
 
-def test_a_kiosk_s_unit_is_not_written_with_options_that_cannot_take_effect():
+def test_kiosk_unit_rejects_options_without_effect():
     from fer_live.kiosk.__main__ import unit
 
     assert '"--on" "happy" "echo $$FER_LIVE_LABEL"' in unit(["--on", "happy", "echo $FER_LIVE_LABEL"])
@@ -531,7 +531,7 @@ def test_a_kiosk_s_unit_is_not_written_with_options_that_cannot_take_effect():
     assert "hunter2" not in unit(["--webhook", "https://me:hunter2@e.org/?key=hunter2"], hide=True)
 
 
-def test_an_unknown_label_is_known_only_with_the_model():
+def test_unknown_hold_label_is_rejected_once_the_model_is_loaded():
     with pytest.raises(OutputError, match="unsure"):
         make_receivers(parse(["--on", "positive", "true"]), EMOTIONS)
     assert len(make_receivers(parse(["--on", "unsure:2", "true"]), EMOTIONS)) == 1

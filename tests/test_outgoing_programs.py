@@ -1,4 +1,4 @@
-"""Outputs against the programs that they are for: an OSC server, Mosquitto, an LSL inlet, a virtual camera."""
+"""Outputs with real receivers: an OSC server, Mosquitto, an LSL inlet, a virtual camera."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 def running(*receivers, **options):
-    """A sink of these receivers, whose workers try again soon."""
+    """A sink for these receivers with a short reconnection interval."""
     out = Outgoing(list(receivers), EventDetector(**options))
     for worker in out.workers:
         worker.first_wait_s = worker._wait_s = 0.05
@@ -51,7 +51,7 @@ def running(*receivers, **options):
 
 
 class OscServer:
-    """A server of python-osc that notes each message."""
+    """A python-osc server that records messages."""
 
     def __init__(self, port):
         dispatcher = pytest.importorskip("pythonosc.dispatcher").Dispatcher()
@@ -68,7 +68,7 @@ class OscServer:
         self.server.server_close()
 
 
-def test_osc_values_and_events_arrive_at_a_server():
+def test_osc_server_receives_values_and_events():
     server = OscServer(port := free_port(socket.SOCK_DGRAM))
     with running(Osc("127.0.0.1", port, EMOTIONS), holds=frozenset({("happy", 0.0)})) as out:
         out.write(IMAGE, analysis(face()))
@@ -88,7 +88,7 @@ def test_osc_values_and_events_arrive_at_a_server():
     assert server.last("/fer_live/face/1/present") == (0,) == server.last("/fer_live/face/2/present")
 
 
-def test_a_place_is_kept_while_its_face_is_there_and_then_given_to_the_next():
+def test_osc_slot_is_reused_after_its_face_leaves():
     pytest.importorskip("pythonosc")
     osc, sent = Osc("127.0.0.1", 1, EMOTIONS), []
     osc._send = sent.extend
@@ -100,7 +100,7 @@ def test_a_place_is_kept_while_its_face_is_there_and_then_given_to_the_next():
     assert osc.slots == {7: 2, 9: 1, 12: 3} and ("/fer_live/face/1/present", (0,)) in sent
 
 
-def test_osc_says_once_that_nobody_listens_and_once_that_somebody_does_again(capsys, monkeypatch):
+def test_osc_reports_a_missing_receiver_and_its_return_once(capsys, monkeypatch):
     pytest.importorskip("pythonosc")
     monkeypatch.setattr(Osc, "settle_s", 0.5)
     port = free_port(socket.SOCK_DGRAM)
@@ -129,7 +129,7 @@ def test_osc_says_once_that_nobody_listens_and_once_that_somebody_does_again(cap
 
 
 class Mosquitto:
-    """Debian's broker on a free port; what it is told is noted by a client of its own."""
+    """Mosquitto on a free port, with a client that records messages."""
 
     def __init__(self, folder, *lines, port=None, **client):
         self.port, self.folder, self.client_options = port or free_port(), folder, client
@@ -152,7 +152,7 @@ class Mosquitto:
         self.process.wait()
 
     def listen(self):
-        """Topic -> payloads that came, and whether the last was retained."""
+        """Topic -> received payloads, and whether the last one was retained."""
         import paho.mqtt.client as paho
 
         got = {}
@@ -198,7 +198,7 @@ def last(got, topic):
     return got.get(topic, [("", False)])[-1][0]
 
 
-def test_home_assistant_finds_a_sensor_for_each_source(broker):
+def test_home_assistant_discovers_sensors_per_source(broker):
     server = broker()
     got = broker.listen(server)
     tiles = ((0, 0, 40, 60), (40, 0, 80, 60))
@@ -233,7 +233,7 @@ def test_home_assistant_finds_a_sensor_for_each_source(broker):
     assert events == ["enter"] * 3 + ["leave"] * 3 and "fer_live/hall_1/event" not in later
 
 
-def test_states_are_sent_when_they_change_and_at_most_once_a_second(broker):
+def test_states_are_sent_on_change_at_most_once_a_second(broker):
     server = broker()
     got = broker.listen(server)
     with running(Mqtt(Broker("127.0.0.1", server.port), "hall", ["demo"], EMOTIONS)) as out:
@@ -247,7 +247,7 @@ def test_states_are_sent_when_they_change_and_at_most_once_a_second(broker):
         wait_for(lambda: json.loads(got["fer_live/hall/event"][-1][0])["event"] == "camera lost")
 
 
-def test_a_broker_that_is_killed_and_started_again_gets_every_event_and_the_state(broker, capsys):
+def test_restarted_broker_gets_every_event_and_the_state(broker, capsys):
     server = broker()
     with running(Mqtt(Broker("127.0.0.1", server.port), "hall", ["demo"], EMOTIONS)) as out:
         out.write(IMAGE, analysis(face()))
@@ -267,7 +267,7 @@ def test_a_broker_that_is_killed_and_started_again_gets_every_event_and_the_stat
         assert "homeassistant/sensor/fer_live_hall_demo_faces/config" in got
 
 
-def test_a_broker_that_hangs_is_lost_and_back(broker, capsys, monkeypatch):
+def test_hung_broker_is_lost_and_recovers(broker, capsys, monkeypatch):
     monkeypatch.setattr("fer_live.outgoing.mqtt.ANSWER_S", 0.5)
     server = broker()
     with running(Mqtt(Broker("127.0.0.1", server.port), "hall", ["demo"], EMOTIONS)) as out:
@@ -281,7 +281,7 @@ def test_a_broker_that_hangs_is_lost_and_back(broker, capsys, monkeypatch):
         wait_for(lambda: ": is back" in capsys.readouterr().err)
 
 
-def test_the_broker_says_that_a_program_which_was_killed_is_offline(broker):
+def test_last_will_reports_a_killed_program_as_offline(broker):
     server = broker()
     got = broker.listen(server)
     code = ("import time; from fer_live.outgoing.mqtt import *;"
@@ -328,7 +328,7 @@ def test_password_from_the_environment_and_tls(broker, tmp_path, monkeypatch, ca
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_a_part_of_a_topic_holds_no_password_and_no_wildcard():
+def test_topic_segments_have_no_password_or_wildcard():
     assert slug("rtsp://me:hunter2@cam/+/#") == "rtsp_cam" and slug("/dev/video0") == "dev_video0" and slug("###") == "source"
 
 
@@ -357,7 +357,7 @@ print(json.dumps({"samples": samples, "marker": text, "marker_s": stamp + marker
 """
 
 
-def test_an_inlet_in_another_process_gets_every_frame_with_its_capture_time():
+def test_lsl_inlet_gets_every_frame_with_its_capture_time():
     pytest.importorskip("pylsl")
     from fer_live.outgoing.lsl import Lsl
 
@@ -386,7 +386,7 @@ def test_an_inlet_in_another_process_gets_every_frame_with_its_capture_time():
 
 
 class Device:
-    """In place of pyvirtualcam.Camera."""
+    """Replaces pyvirtualcam.Camera."""
 
     made, fault = [], None
 
@@ -416,7 +416,7 @@ def device(monkeypatch):
     return Device
 
 
-def test_pictures_go_to_the_virtual_camera_and_it_may_fail_for_a_while(device, capsys):
+def test_virtual_camera_shows_images_and_recovers_from_errors(device, capsys):
     with running(virtual_camera.VirtualCamera()) as out:
         out.write(np.full((60, 60, 3), 200, np.uint8), analysis(face()))
         wait_for(lambda: device.made[0].pictures)
@@ -434,14 +434,14 @@ def test_pictures_go_to_the_virtual_camera_and_it_may_fail_for_a_while(device, c
         "--virtual-camera: lost (device was removed); reconnecting until it is back", "--virtual-camera: is back"]
 
 
-def test_no_virtual_camera_is_one_line(device):
+def test_missing_virtual_camera_is_a_one_line_error(device):
     device.fault = "No v4l2 loopback device found.\nDid you run modprobe?"
     with pytest.raises(OutputError, match=r"no virtual camera device was found \(No v4l2 .* modprobe\?\); install") as caught:
         virtual_camera.VirtualCamera()
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_of_any_shape_fit():
+def test_virtual_camera_letterboxes_any_shape():
     for shape in ((720, 1280), (1080, 1920), (1280, 720), (33, 1000), (480, 640)):
         made = virtual_camera.fit(np.full((*shape, 3), 9, np.uint8))
         assert made.shape == (720, 1280, 3) and made.flags.c_contiguous and made.any()
@@ -452,8 +452,8 @@ def test_pictures_of_any_shape_fit():
 
 
 @pytest.mark.slow
-def test_all_outputs_at_once_cost_the_demo_no_frame(broker, device, tmp_path, capfd):
-    """A minute of the demo: 30 frames a second, none dropped once it runs, and everything arrives everywhere."""
+def test_all_outputs_together_drop_no_frame(broker, device, tmp_path, capfd):
+    """A minute of the demo at 30 fps: no frame is dropped after the start, and every output gets everything."""
     for package in ("pythonosc", "pylsl"):
         pytest.importorskip(package)
     server, hook, osc = broker(), Hook(), OscServer(port := free_port(socket.SOCK_DGRAM))

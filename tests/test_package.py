@@ -1,4 +1,4 @@
-"""What is installed, and what runs without the optional packages."""
+"""The installed package, with and without optional packages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_every_package_of_the_program_is_named_for_the_wheel():
+def test_wheel_includes_every_package():
     there = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "fer_live").rglob("__init__.py")}
     named = set(PROJECT["tool"]["setuptools"]["packages"])
     assert named == there | {"fer_live.assets", "fer_live.assets.web", "fer_live.weights"}
 
 
-def test_every_file_that_is_read_at_run_time_is_named_for_the_wheel():
+def test_wheel_includes_every_runtime_file():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     named = {path for package, patterns in data.items() for pattern in patterns
              for path in (ROOT / package.replace(".", "/")).glob(pattern)}
@@ -35,7 +35,7 @@ def test_every_file_that_is_read_at_run_time_is_named_for_the_wheel():
     assert any(path.name == "session.html" for path in there) and not there - named
 
 
-def test_the_pins_lie_in_the_packages_ranges():
+def test_pinned_versions_match_the_package_ranges():
     pins = dict(line.split("#")[0].split(";")[0].strip().split("==")
                 for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line.split("#")[0])
     wanted = {line.split(">")[0] for line in PROJECT["project"]["dependencies"]}
@@ -43,8 +43,8 @@ def test_the_pins_lie_in_the_packages_ranges():
 
 
 @pytest.mark.slow
-def test_an_installed_program_runs_from_another_folder(tmp_path):
-    """The wheel without its dependencies, which are here already; built from a copy, so that nothing is left in the checkout."""
+def test_installed_program_runs_from_another_folder(tmp_path):
+    """Install the wheel without dependencies, built from a copy to keep the checkout clean."""
     source = tmp_path / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*cache", "runs", "data", "build"))
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
@@ -68,14 +68,14 @@ def no_torch(monkeypatch):
 
 
 @pytest.mark.skipif(not (find_spec("openvino") or find_spec("onnxruntime")), reason="wants a runtime of exports")
-def test_without_pytorch_the_shipped_export_runs_and_a_gpu_is_named(no_torch, monkeypatch):
+def test_shipped_export_runs_without_pytorch(no_torch, monkeypatch):
     assert "no CUDA GPU was found" in classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
     monkeypatch.setattr(classifier, "has_cuda_driver", lambda: True)
     said = classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
     assert " on cpu " in said and "a CUDA GPU was found, but not PyTorch; pip install torch torchvision timm" in said
 
 
-def test_without_pytorch_what_needs_it_is_refused_in_one_line(no_torch, untrained, tmp_path):
+def test_options_that_need_pytorch_are_rejected_without_it(no_torch, untrained, tmp_path):
     with pytest.raises(CheckpointError, match=r"needs PyTorch.*pip install torch"):
         classifier.EmotionClassifier(untrained)
     with pytest.raises(DeviceError, match="--device cuda needs PyTorch"):

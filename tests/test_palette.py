@@ -1,4 +1,4 @@
-"""One palette: every view of a face shows its label in the same color, and the colors can be told apart."""
+"""One palette: labels have the same, distinguishable colors in every view."""
 
 import itertools
 import re
@@ -38,17 +38,17 @@ def oklab(bgr, sight):
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("colors", [COLORS, COLORS_ON_LIGHT], ids=["on dark", "on light"])
-def test_every_two_labels_are_told_apart(colors, sight):
+def test_label_colors_are_distinguishable(colors, sight):
     for a, b in itertools.combinations((*EMOTIONS, UNSURE), 2):
         assert np.linalg.norm(oklab(colors[a], sight) - oklab(colors[b], sight)) >= LEAST, (a, b)
 
 
-def test_contrast_is_that_of_wcag():
+def test_contrast_matches_wcag():
     assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
 
 
-def test_colors_reach_three_to_one_on_their_ground():
+def test_colors_have_3_to_1_contrast():
     for name in COLORS:
         for ground in ((0, 0, 0), PLATE, LIGHTEST_DARK):
             assert contrast(COLORS[name], ground) >= 3, name
@@ -56,7 +56,7 @@ def test_colors_reach_three_to_one_on_their_ground():
             assert contrast(COLORS_ON_LIGHT[name], ground) >= 3, name
 
 
-def test_a_label_has_one_hue_on_every_ground():
+def test_label_has_the_same_hue_on_every_background():
     def hue(color):
         return cv2.cvtColor(np.uint8([[color]]), cv2.COLOR_BGR2HSV)[0, 0, 0] * 2.0
 
@@ -65,7 +65,7 @@ def test_a_label_has_one_hue_on_every_ground():
         assert min(apart, 360 - apart) < 60, name
 
 
-def test_the_web_pages_have_the_palettes_colors():
+def test_web_pages_use_the_palette():
     place = take_place("127.0.0.1", 0)
     with place.socket:
         css = Pages(PageConfig(), place).files["colors.css"][0].decode()
@@ -79,7 +79,7 @@ def test_the_web_pages_have_the_palettes_colors():
     assert f'stroke="{as_hex(COLORS["happy"])}"' in (WEB / "icon.svg").read_text()
 
 
-def test_bars_and_numbers_of_the_page_lie_on_grounds_that_the_palette_allows():
+def test_page_backgrounds_are_allowed_by_the_palette():
     light, dark = (WEB / "style.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
     for part, colors in ((light, COLORS_ON_LIGHT), (dark.split("* {")[0], COLORS)):
         given = dict(re.findall(r"--(\w+): (#\w{6});", part))
@@ -88,8 +88,8 @@ def test_bars_and_numbers_of_the_page_lie_on_grounds_that_the_palette_allows():
             assert min(contrast(color, bgr) for color in colors.values()) >= 3, ground
 
 
-def test_no_other_module_has_colors_of_labels():
-    """A color that is written down twice is soon two colors."""
+def test_only_the_palette_defines_label_colors():
+    """Duplicated colors diverge over time."""
     colors = [*COLORS.values(), *COLORS_ON_LIGHT.values()]
     numbers = [f"({b}, {g}, {r})" for b, g, r in colors if len({b, g, r}) > 1]
     texts = numbers + [as_hex(color) for color in colors]

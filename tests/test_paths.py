@@ -1,4 +1,4 @@
-"""Paths and addresses as users give them: folders that may not be entered, names of any letters, names that are taken."""
+"""User-supplied paths and URLs: inaccessible folders, unusual names, existing names."""
 
 import csv
 import json
@@ -34,8 +34,7 @@ LONG = "a" * 300  # letters; file systems take 255
 
 @pytest.fixture
 def guarded(tmp_path, monkeypatch):
-    """A folder `locked` that may not be entered and a file `sealed.*` that may not be read, also for the superuser: the system
-    calls say so."""
+    """An inaccessible folder `locked` and an unreadable file `sealed.*`, by patched system calls that also affect root."""
     (tmp_path / "locked").mkdir()
     real = {name: getattr(os, name) for name in ("stat", "lstat", "scandir", "listdir", "open")}
 
@@ -64,14 +63,14 @@ def guarded(tmp_path, monkeypatch):
     ["--source", "demo", "--output", "locked/x.mp4"], ["--source", "demo", "--log", "locked/x.csv"],
     ["--source", "p.jpg", "--model", "locked/m.pt", "--log", "y.jsonl"],
 ])
-def test_a_folder_that_may_not_be_entered_is_said_in_one_line(guarded, portrait, capsys, untrained, arguments):
+def test_inaccessible_folder_is_a_one_line_error(guarded, portrait, capsys, untrained, arguments):
     cv2.imwrite("p.jpg", portrait)
     said = refused(capsys, *arguments, "--no-window", *([] if "--model" in arguments else ["--model", untrained]))
     assert "locked" in said and "permission denied" in said
 
 
 @pytest.mark.parametrize("name", ["source", "output", "log", "model"])
-def test_a_name_that_is_too_long_is_said_in_one_line(tmp_path, portrait, capsys, untrained, name, monkeypatch):
+def test_overlong_name_is_a_one_line_error(tmp_path, portrait, capsys, untrained, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("p.jpg", portrait)
     ending = {"output": ".png", "log": ".jsonl"}.get(name, "")
@@ -81,7 +80,7 @@ def test_a_name_that_is_too_long_is_said_in_one_line(tmp_path, portrait, capsys,
 
 
 @pytest.mark.parametrize("name", ["source", "output", "log", "model", "labels"])
-def test_an_empty_name_is_refused(tmp_path, portrait, capsys, monkeypatch, name):
+def test_rejects_empty_paths(tmp_path, portrait, capsys, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("p.jpg", portrait)
     given = {"source": "p.jpg", "log": "o.jsonl"} | {name: ""}
@@ -92,8 +91,8 @@ def test_an_empty_name_is_refused(tmp_path, portrait, capsys, monkeypatch, name)
 
 @pytest.mark.parametrize("module", ["fer_live.report", "fer_live.bench", "fer_live.kiosk", "fer_live.doctor", "training.data",
                                     "training.evaluate"])
-def test_every_command_ends_with_a_line_where_a_name_is_too_long(module, tmp_path):
-    """Status 2 and one line, whatever part of the program meets the name first."""
+def test_every_command_reports_overlong_names_in_one_line(module, tmp_path):
+    """Status 2 and one line, regardless of which part of the program uses the name first."""
     arguments = {"fer_live.report": [LONG + ".jsonl", "--output", LONG + "/x.html"], "fer_live.bench": ["--json", LONG],
                  "fer_live.kiosk": ["install"], "fer_live.doctor": ["--json", LONG, "--timeout", "0.01"],
                  "training.data": [LONG], "training.evaluate": ["--model", LONG, "--data", "x", "--split", "PublicTest"]}[module]
@@ -103,7 +102,7 @@ def test_every_command_ends_with_a_line_where_a_name_is_too_long(module, tmp_pat
     assert "too long" in ended.stderr.splitlines()[-1].lower()
 
 
-def test_only_plain_digits_are_a_cameras_number(tmp_path, monkeypatch):
+def test_only_ascii_digits_are_a_camera_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert camera_number("12") == 12 and isinstance(open_source("0"), Camera)
     for text in ("²", "٣", "-1", "9" * 5000, ""):
@@ -114,13 +113,13 @@ def test_only_plain_digits_are_a_cameras_number(tmp_path, monkeypatch):
         assert stable_path(text) == text
 
 
-def test_schemes_in_capitals(tmp_path, make_clip):
+def test_uppercase_url_schemes(tmp_path, make_clip):
     for text in ("RTSP://camera/1", "Http://camera/now.jpg", "HTTPS://camera/now.jpg"):
         source = open_source(text)
         assert isinstance(source, Stream) and source.address == text.split(":")[0].lower() + text[text.index(":") :]
 
 
-def test_a_file_below_dev_is_a_file(make_clip, portrait):
+def test_regular_file_below_dev_is_a_file(make_clip, portrait):
     folder = Path("/dev/shm")
     if not os.access(folder, os.W_OK):
         pytest.skip("no /dev/shm here")
@@ -139,7 +138,7 @@ def test_a_file_below_dev_is_a_file(make_clip, portrait):
     assert isinstance(open_source("/dev/null"), Camera), "a device is a camera's"
 
 
-def test_the_sound_of_a_name_that_looks_like_a_protocol_is_kept(tmp_path, make_clip, monkeypatch, untrained):
+def test_sound_of_a_file_named_like_a_protocol_is_kept(tmp_path, make_clip, monkeypatch, untrained):
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "clip.mp4", frames=12).rename("concat:a.mp4")
     assert run("--source", "concat:a.mp4", "--no-window", "--output", "o.mp4", "--model", untrained) == 0
@@ -160,14 +159,14 @@ def albums(tmp_path, portrait, monkeypatch):
     return tmp_path
 
 
-def test_brackets_in_a_folders_name(albums):
+def test_folder_name_with_brackets(albums):
     assert [str(path) for path in open_source("x/one[1]/*.png").paths] == ["x/one[1]/a.png"]
     assert [str(path) for path in open_source(str(albums / "x" / "one[1]" / "*.png")).paths] == [str(albums / "x/one[1]/a.png")]
     assert [str(path) for path in open_source("x/[ot]*/[b-z].png").paths] == ["x/two/b.png"]
     assert len(open_source("**/a.png").paths) == 2
 
 
-def test_folders_that_a_glob_may_not_read_are_named(albums, monkeypatch, capsys):
+def test_unreadable_folders_in_a_glob_are_reported(albums, monkeypatch, capsys):
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: "two" not in Path(path).parts and real(path, mode))
     open_source("x/*/a.png")
@@ -179,7 +178,7 @@ def test_folders_that_a_glob_may_not_read_are_named(albums, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", [".", "/"])
-def test_a_name_without_letters_is_said_in_one_line(name, capsys):
+def test_name_with_null_character_is_a_one_line_error(name, capsys):
     from fer_live import Analyzer
     from fer_live.model.spec import CheckpointError
     from fer_live.report.__main__ import main as report
@@ -190,7 +189,7 @@ def test_a_name_without_letters_is_said_in_one_line(name, capsys):
         Analyzer.from_checkpoint(name, "cpu")
 
 
-def test_the_reason_why_a_picture_cannot_be_read_is_said_in_training_too(tmp_path, capsys):
+def test_predict_reports_why_an_image_is_unreadable(tmp_path, capsys):
     from training.predict import main as predict
 
     assert predict([str(tmp_path / "no.jpg"), "--out", str(tmp_path / "o.png")]) == 2
@@ -199,7 +198,7 @@ def test_the_reason_why_a_picture_cannot_be_read_is_said_in_training_too(tmp_pat
     assert "charts are .png" in capsys.readouterr().err
 
 
-def test_pictures_of_one_name_in_two_folders_are_told_apart(albums, untrained, capsys):
+def test_same_names_in_two_folders_are_distinguished(albums, untrained, capsys):
     for log in ("o.jsonl", "o.csv"):
         assert run("--source", "x/*/a.png", "--no-window", "--output", "out", "--log", log, "--model", untrained) == 0
     names = ["one[1]/a.png", "two/a.png"]
@@ -216,7 +215,7 @@ def test_pictures_of_one_name_in_two_folders_are_told_apart(albums, untrained, c
     assert "overwrite the source" in said
 
 
-def test_logs_of_pictures_are_read_again_and_old_ones_too(albums, untrained):
+def test_image_logs_can_be_read_back_including_old_ones(albums, untrained):
     assert run("--source", "x/two", "--no-window", "--log", "new.csv", "--model", untrained) == 0
     new = list(read_log(Path("new.csv")))
     assert [entry["file"] for entry in new] == ["a.png", "b.png"]
@@ -231,13 +230,13 @@ def test_logs_of_pictures_are_read_again_and_old_ones_too(albums, untrained):
         assert len(old[0]["faces"][0]["probs"]) == 7
 
 
-def test_the_line_names_the_file_that_was_written(albums, untrained, capsys):
+def test_message_names_the_written_file(albums, untrained, capsys):
     for name in ("o.png", "o-2.png"):
         assert run("--source", "x/two/a.png", "--no-window", "--output", "o.png", "--model", untrained) == 0
         assert capsys.readouterr().err.splitlines()[-1] == f"wrote {name}" and Path(name).is_file()
 
 
-def test_a_folder_may_have_a_dot_in_its_name(albums, untrained, capsys):
+def test_output_folder_name_can_contain_a_dot(albums, untrained, capsys):
     Path("there.v1").mkdir()
     for given, folder in (("there.v1", "there.v1"), ("results.v2/", "results.v2")):
         assert run("--source", "x/two", "--no-window", "--output", given, "--model", untrained) == 0
@@ -247,7 +246,7 @@ def test_a_folder_may_have_a_dot_in_its_name(albums, untrained, capsys):
     assert "it is a file" in said
 
 
-def test_a_picture_of_a_kind_that_cannot_be_written_becomes_a_png(tmp_path, portrait, untrained):
+def test_unsupported_output_format_becomes_png(tmp_path, portrait, untrained):
     from PIL import Image
 
     (tmp_path / "in").mkdir()
@@ -261,7 +260,7 @@ def test_a_picture_of_a_kind_that_cannot_be_written_becomes_a_png(tmp_path, port
     assert cv2.imread(str(tmp_path / "colored" / "b.pgm.png"))[0, 0].tolist() == [10, 20, 200]
 
 
-def test_one_picture_that_cannot_be_read_gives_one_line(tmp_path, untrained):
+def test_unreadable_single_image_is_a_one_line_error(tmp_path, untrained):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     ended = subprocess.run([sys.executable, "-m", "fer_live", "--source", tmp_path / "a.png", "--no-window", "--log",
@@ -273,7 +272,7 @@ def test_one_picture_that_cannot_be_read_gives_one_line(tmp_path, untrained):
         list(source)
 
 
-def test_a_picture_that_may_not_be_read_is_not_called_broken(guarded, monkeypatch):
+def test_image_without_permission_is_not_called_damaged(guarded, monkeypatch):
     monkeypatch.setattr(np, "fromfile", lambda path, *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     Path("sealed.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(SourceError, match="permission denied") as caught, open_source("sealed.jpg"):
@@ -281,7 +280,7 @@ def test_a_picture_that_may_not_be_read_is_not_called_broken(guarded, monkeypatc
     assert "sealed.jpg" in str(caught.value)
 
 
-def test_a_video_that_may_not_be_read_is_not_called_broken(tmp_path, make_clip, monkeypatch):
+def test_video_without_permission_is_not_called_damaged(tmp_path, make_clip, monkeypatch):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
 
     def refuse(name, **_):
@@ -293,7 +292,7 @@ def test_a_video_that_may_not_be_read_is_not_called_broken(tmp_path, make_clip, 
     assert "check its permissions" in str(caught.value) and "whole" not in str(caught.value)
 
 
-def test_names_that_are_no_text_stand_in_logs(tmp_path, portrait, untrained):
+def test_names_with_invalid_unicode_are_logged(tmp_path, portrait, untrained):
     name = os.fsdecode(b"caf\xe9.png")
     (tmp_path / "in").mkdir()
     try:
@@ -307,7 +306,7 @@ def test_names_that_are_no_text_stand_in_logs(tmp_path, portrait, untrained):
     (tmp_path / "o.csv").read_text(encoding="utf-8")  # other programs read it
 
 
-def test_a_link_that_leads_nowhere_takes_its_name(tmp_path):
+def test_dangling_link_counts_as_existing(tmp_path):
     (tmp_path / "o.png").symlink_to(tmp_path / "nowhere")
     assert unused(tmp_path / "o.png").name == "o-2.png"
     path, file = make_new(tmp_path / "o.png")
@@ -317,8 +316,8 @@ def test_a_link_that_leads_nowhere_takes_its_name(tmp_path):
         unused(tmp_path / LONG)
 
 
-def test_a_recording_that_cannot_begin_does_not_end_the_show(capsys):
-    """Key r in a folder that may no longer be entered."""
+def test_recording_that_cannot_start_does_not_end_the_run(capsys):
+    """Press r after the folder became inaccessible."""
     def refuse(path):
         raise OutputError(f"cannot write {path} (permission denied)")
 

@@ -1,4 +1,4 @@
-"""The order of the stages, and the threads between them."""
+"""The order of the stages, and the handoff between threads."""
 
 import itertools
 import threading
@@ -20,7 +20,7 @@ def analyzer(untrained):
     return Analyzer.from_checkpoint(untrained, device="cpu")
 
 
-def test_one_picture_stands_alone(analyzer, portrait):
+def test_still_images_are_independent(analyzer, portrait):
     first, again = analyzer(portrait), analyzer(portrait)
     assert len(first.faces) == 1 and first.frame.image is portrait
     face = first.faces[0]
@@ -29,7 +29,7 @@ def test_one_picture_stands_alone(analyzer, portrait):
     assert np.array_equal(face.probs, again.faces[0].probs) and again.faces[0].track_id == 1
 
 
-def test_frames_are_followed_over_time(untrained, portrait):
+def test_faces_are_tracked_over_time(untrained, portrait):
     analyze = Analyzer.from_checkpoint(untrained, device="cpu")
     faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(6)]
     assert [len(f) for f in faces] == [0, 0, 1, 1, 1, 1] and {f[0].track_id for f in faces[2:]} == {1}
@@ -47,7 +47,7 @@ def test_all_faces_of_a_frame_are_one_batch(analyzer, portrait, monkeypatch):
 
 
 class Leaning:
-    """Stands in for a classifier that is wholly of one mind where the left half is the brighter, and of another where not."""
+    """A fake classifier: one class if the left half is brighter, another class otherwise."""
 
     def __init__(self, spec):
         self.spec, self.sides = spec, []
@@ -58,7 +58,7 @@ class Leaning:
         return np.eye(7, dtype=np.float32)[np.where(is_left, 3, 5)]
 
 
-def test_a_face_is_seen_from_both_sides(untrained, portrait):
+def test_faces_are_classified_in_both_views(untrained, portrait):
     plain = Analyzer.from_checkpoint(untrained, device="cpu")
     analyze = Analyzer(Leaning(plain.classifier.spec), plain.detector, plain.still_detector)
     probs = analyze(portrait).faces[0].probs
@@ -71,7 +71,7 @@ def test_a_face_is_seen_from_both_sides(untrained, portrait):
 
 
 class Told:
-    """Stands in for a classifier that says what it is told to."""
+    """A fake classifier with scripted results."""
 
     def __init__(self, spec):
         self.spec, self.index = spec, 0
@@ -81,7 +81,7 @@ class Told:
 
 
 @pytest.mark.parametrize("segments", [(0, 0), (0, 1)])
-def test_a_second_clip_or_segment_begins_anew(untrained, portrait, segments):
+def test_second_clip_or_segment_resets_tracking(untrained, portrait, segments):
     plain = Analyzer.from_checkpoint(untrained, device="cpu")
     analyze = Analyzer(Told(plain.classifier.spec), plain.detector, plain.still_detector)
     ids, labels = {}, {}
@@ -94,8 +94,8 @@ def test_a_second_clip_or_segment_begins_anew(untrained, portrait, segments):
     assert (ids, labels) == ({0: {1}, 1: {2}}, {0: {labels_of[3]}, 1: {labels_of[2]}})
 
 
-def test_faces_of_a_second_clip_are_not_shown_in_the_first(untrained, portrait):
-    """The frames that wait for the beginnings of faces bear the same times."""
+def test_lookahead_does_not_cross_clips(untrained, portrait):
+    """Frames held by the lookahead have the same times in both clips."""
     analyze = Analyzer.from_checkpoint(untrained, device="cpu")
     empty = np.zeros_like(portrait)
     frames = [Frame(empty, i, i / 25) for i in range(5)] + [Frame(portrait, i, i / 25) for i in range(5)]
@@ -105,7 +105,7 @@ def test_faces_of_a_second_clip_are_not_shown_in_the_first(untrained, portrait):
 # ------------------------------------------------------------------------------------------------ LatestItem
 
 
-def test_the_latest_item_drops_and_counts_what_the_reader_is_too_busy_for():
+def test_latest_item_drops_and_counts_unread_items():
     gate = threading.Event()
 
     def stream():
@@ -124,7 +124,7 @@ def test_the_latest_item_drops_and_counts_what_the_reader_is_too_busy_for():
         assert newest.get() is None and newest.ended
 
 
-def test_an_error_in_the_stream_reaches_the_reader_with_its_traceback():
+def test_stream_error_reaches_the_reader_with_its_traceback():
     def stream():
         yield 1
         raise ValueError("lens fell off")
@@ -135,7 +135,7 @@ def test_an_error_in_the_stream_reaches_the_reader_with_its_traceback():
     assert any(entry.name == "stream" for entry in caught.traceback)
 
 
-def test_the_latest_item_ends_its_thread():
+def test_latest_item_ends_its_thread():
     def endless():
         i = 0
         while True:
@@ -148,8 +148,8 @@ def test_the_latest_item_ends_its_thread():
     assert threading.active_count() == before
 
 
-def test_the_latest_item_closes_its_stream_in_the_thread_that_draws_it():
-    """There it has its devices and threads: the reader must not close them under it."""
+def test_latest_item_closes_its_stream_in_its_thread():
+    """The stream owns devices and threads, which the reader must not close."""
     closed_in = []
 
     def stream():
@@ -164,7 +164,7 @@ def test_the_latest_item_closes_its_stream_in_the_thread_that_draws_it():
     assert closed_in == [latest.thread]
 
 
-def test_items_that_wait_can_be_merged():
+def test_queued_items_can_be_merged():
     with LatestItem(range(1, 8), merge=lambda waiting, new: None if new == 1 else (waiting or 0) + new) as latest:
         latest.thread.join(5)
         assert latest.get() == sum(range(2, 8)) and latest.get() is None and latest.dropped == 0
@@ -214,14 +214,14 @@ def draw(analysis, *_):
     return analysis.frame.image
 
 
-def test_a_file_run_takes_every_frame_in_order_however_slow():
+def test_file_run_processes_every_frame_in_order():
     sink = Recorded()
     slow = lambda frame: (time.sleep(0.002), plain(frame))[1]  # noqa: E731
     assert run_file(paced(20, 1000), partial(map, slow), draw, [sink], threading.Event()) == 20
     assert sink.indices == list(range(20))
 
 
-def test_a_file_run_ends_with_the_sinks_error_and_with_stop():
+def test_file_run_ends_on_sink_errors_and_stop():
     with pytest.raises(OSError, match="disk full"):
         run_file(paced(20, 1000), partial(map, plain), draw, [Recorded(fail_at=3)], threading.Event())
     stop = threading.Event()
@@ -231,7 +231,7 @@ def test_a_file_run_ends_with_the_sinks_error_and_with_stop():
     assert len(seen) == 5
 
 
-def test_a_live_run_shows_frames_without_faces_polls_and_drops_when_slow():
+def test_live_run_shows_polls_and_drops_frames():
     screen, sink = Screen(), Recorded()
     slow = lambda frame: (time.sleep(0.04), plain(frame))[1]  # noqa: E731
     shown = run_live(paced(60), slow, draw, [sink], screen, threading.Event())
@@ -239,7 +239,7 @@ def test_a_live_run_shows_frames_without_faces_polls_and_drops_when_slow():
     assert sink.indices == sorted(sink.indices) and screen.polled >= shown
 
 
-def test_a_live_run_stops_in_time_and_hands_on_errors():
+def test_live_run_stops_in_time_and_propagates_errors():
     started = time.monotonic()
     run_live(paced(10_000), plain, draw, [], Screen(), threading.Event(), max_seconds=0.3)
     assert time.monotonic() - started < 2
@@ -254,8 +254,8 @@ def test_a_live_run_stops_in_time_and_hands_on_errors():
         run_live(paced(10), lambda frame: 1 / 0, draw, [], Screen(), threading.Event())
 
 
-def test_a_run_over_pictures_ends_by_the_clock_and_not_before_the_first():
-    """Their own time is 0; a video's own time decides for a video."""
+def test_image_run_ends_by_the_clock_after_the_first_image():
+    """Images have time 0; videos use their own times."""
     sink = Recorded()
 
     def pictures():
@@ -272,7 +272,7 @@ def test_a_run_over_pictures_ends_by_the_clock_and_not_before_the_first():
 # ------------------------------------------------------------------------------------------------ Prefetch
 
 
-def test_prefetch_keeps_order_and_reads_only_so_far():
+def test_prefetch_keeps_order_and_is_bounded():
     drawn = []
 
     def stream():
@@ -288,7 +288,7 @@ def test_prefetch_keeps_order_and_reads_only_so_far():
         assert list(reader) == list(range(5, 100))
 
 
-def test_prefetch_hands_on_errors_after_what_came_before_and_ends_its_thread():
+def test_prefetch_raises_errors_in_order_and_ends_its_thread():
     def stream():
         yield 1
         yield 2
@@ -304,7 +304,7 @@ def test_prefetch_hands_on_errors_after_what_came_before_and_ends_its_thread():
     assert not endless._thread.is_alive()
 
 
-def test_groups_end_with_what_came_before_an_error():
+def test_partial_group_precedes_an_error():
     assert list(grouped(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]] and list(grouped([], 3)) == []
 
     def torn():
@@ -318,7 +318,7 @@ def test_groups_end_with_what_came_before_an_error():
     assert got == [[0, 1, 2], [3]]
 
 
-def test_many_frames_are_analyzed_as_one_by_one(untrained, portrait):
+def test_batched_analysis_matches_single_frames(untrained, portrait):
     def frames():
         for i in range(21):
             scene = np.full((240, 320, 3), 90, np.uint8)
@@ -339,7 +339,7 @@ def test_many_frames_are_analyzed_as_one_by_one(untrained, portrait):
     assert not together[5].faces, "and a face is not put where none is"
 
 
-def test_what_was_held_for_its_beginning_comes_before_an_error(untrained, portrait):
+def test_held_frames_precede_an_error(untrained, portrait):
     def torn():
         for i in range(5):
             yield Frame(portrait, i, i / 30)
@@ -353,7 +353,7 @@ def test_what_was_held_for_its_beginning_comes_before_an_error(untrained, portra
     assert list(Analyzer.from_checkpoint(untrained, device="cpu").analyze_all([])) == []
 
 
-def test_a_file_run_that_breaks_off_leaves_no_thread(untrained, portrait):
+def test_failed_file_run_leaves_no_thread(untrained, portrait):
     before = set(threading.enumerate())
 
     def endless():

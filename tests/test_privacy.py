@@ -1,4 +1,4 @@
-"""What leaves the process: covered faces, nothing stored where nothing may be, words and classes as they were asked for."""
+"""Privacy: masks, --no-store, the notice, languages and label sets."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def face(label="happy", box=BOX, track_id=1, probs=None):
 
 
 def likeness(before: np.ndarray, after: np.ndarray, box=BOX) -> float:
-    """Correlation of what is finer than a mask's patches in the box: eyes, mouth and brows, which tell faces apart."""
+    """Correlation of the detail finer than a mask's patches: eyes, mouth and brows, which identify a face."""
     x1, y1, x2, y2 = box
     gray = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y1:y2, x1:x2].astype(np.float32) for image in (before, after)]
     fine = [cv2.GaussianBlur(part, (0, 0), 1.5) - cv2.GaussianBlur(part, (0, 0), 6) for part in gray]
@@ -47,7 +47,7 @@ GONE = 0.35  # measured: the same face 1, softened by 3 pixels 0.93, another per
 
 
 @pytest.mark.parametrize("kind", ["blur", "pixelate", "emoji"])
-def test_a_covered_face_has_no_detail_left_and_the_camera_s_picture_is_not_touched(portrait, kind):
+def test_masked_face_has_no_detail_and_the_source_image_is_unchanged(portrait, kind):
     before = portrait.copy()
     masked = Mask(kind, look=False)(Analysis(Frame(portrait, 0, 0.0), (face(),))).frame.image
     assert (portrait == before).all() and masked is not portrait
@@ -61,8 +61,8 @@ def test_a_covered_face_has_no_detail_left_and_the_camera_s_picture_is_not_touch
     assert kind != "emoji" or abs(masked[75:160, 180:270].astype(int) - portrait[75:160, 180:270]).mean() > 40
 
 
-def test_whatever_may_be_a_face_is_covered_from_the_first_frame_on(portrait):
-    """The tracker believes a face with its third hit; the mask does not wait for that."""
+def test_candidate_faces_are_masked_from_the_first_frame(portrait):
+    """The tracker confirms a face at its third detection; the mask does not wait."""
     mask = Mask("pixelate", look=False)
     analysis = mask(Analysis(Frame(portrait, 0, 0.0), (), seen=(BOX,)))
     assert likeness(portrait, analysis.frame.image) < GONE
@@ -70,7 +70,7 @@ def test_whatever_may_be_a_face_is_covered_from_the_first_frame_on(portrait):
     assert likeness(portrait, lone.frame.image) < GONE, "the second look finds it by itself"
 
 
-def test_a_face_that_is_lost_stays_covered_for_a_second(portrait):
+def test_lost_face_stays_masked_for_a_second(portrait):
     mask = Mask("pixelate", look=False)
     mask(Analysis(Frame(portrait, 0, 10.0), (face(),)))
     for time_s, covered in ((10.5, True), (10.95, True), (11.1, False)):
@@ -84,7 +84,7 @@ def test_a_face_that_is_lost_stays_covered_for_a_second(portrait):
 @pytest.mark.parametrize(("options", "stills", "share"), [
     ([], True, 0.08), (["--min-face", "0.08"], False, 0.09), (["--min-face", "60"], False, 0.1),
     (["--min-face", "0.5"], False, 0.19)])
-def test_the_second_look_finds_faces_as_small_as_the_detector_does(portrait, untrained, options, stills, share):
+def test_second_search_finds_faces_as_small_as_the_detector(portrait, untrained, options, stills, share):
     from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
@@ -96,7 +96,7 @@ def test_the_second_look_finds_faces_as_small_as_the_detector_does(portrait, unt
     assert likeness(image, mask(Analysis(Frame(image, 0, 0.0), ())).frame.image) < GONE
 
 
-def test_a_moving_face_does_not_leave_a_trail(portrait):
+def test_moving_face_leaves_no_trail_of_masks(portrait):
     mask = Mask("pixelate", look=False)
     mask(Analysis(Frame(portrait, 0, 0.0), (face(),)))
     near = tuple(v + 30 for v in BOX)
@@ -106,7 +106,7 @@ def test_a_moving_face_does_not_leave_a_trail(portrait):
 
 
 def test_masks_reach_recordings_in_every_frame(tmp_path, make_clip, untrained):
-    """A face that moves: no frame of the recordings shows it, the very first included."""
+    """No frame of the recordings shows a moving face, including the first frame."""
     clip = make_clip(tmp_path / "clip.mp4", frames=12, sound=None, size_wh=(640, 480))
     options = {"plain": [], "blur": ["--blur-faces"], "pixelate": ["--mask", "pixelate"], "emoji": ["--mask", "emoji"]}
     for name, option in options.items():
@@ -148,9 +148,9 @@ finally:
 
 
 def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
-    """As Python sees it and, where strace is at hand, as the system does: libav, OpenCV and torch open files without Python.
+    """Checked with Python's audit hook and, if available, strace, since libav, OpenCV and torch open files without Python.
 
-    The file "control", opened after the run, shows that both see what is written.
+    The file "control", opened after the run, shows that both methods detect writes.
     """
     trace, folder = tmp_path / "trace", tmp_path / "in"
     folder.mkdir()
@@ -171,7 +171,7 @@ def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
         assert len(stored) == 1 and '"control"' in stored[0], stored
 
 
-def test_no_store_kills_the_keys_that_write():
+def test_no_store_disables_keys_that_write():
     from fer_live.app.keys import make_keys
     from fer_live.app.options import parse
     from fer_live.app.outputs import Outputs
@@ -182,7 +182,7 @@ def test_no_store_kills_the_keys_that_write():
         assert set(make_keys(outputs, print, print, can_write)) == {*keys, "esc"}
 
 
-def test_options_that_exclude_each_other_are_refused_in_one_line(tmp_path, capsys, untrained):
+def test_rejects_mutually_exclusive_options(tmp_path, capsys, untrained):
     cases = [
         (["--no-store", "--output", tmp_path / "o.mp4"], "--no-store and --output"),
         (["--no-store", "--log", tmp_path / "o.csv"], "--no-store and --log"),
@@ -215,7 +215,7 @@ def test_options_that_exclude_each_other_are_refused_in_one_line(tmp_path, capsy
 # ------------------------------------------------------------------------------------------- words and sets
 
 
-def test_every_language_has_every_text_in_letters_that_can_be_drawn():
+def test_every_language_is_complete_and_drawable():
     assert len({tuple(sorted(read_words(language))) for language in LANGUAGES}) == 1
     for language in LANGUAGES:
         words = read_words(language)
@@ -223,7 +223,7 @@ def test_every_language_has_every_text_in_letters_that_can_be_drawn():
         assert all(text.font_file(word) == str(text.SHIPPED) for word in words.values()), language
 
 
-def test_text_is_drawn_as_it_is_and_not_as_boxes():
+def test_text_is_drawn_without_missing_glyphs():
     drawn = {}
     for word in ("驚き", "悲み", "şaşkın", "saskin", "überrascht", "uberrascht"):
         image = np.zeros((80, 400, 3), np.uint8)
@@ -241,7 +241,7 @@ def test_text_is_drawn_as_it_is_and_not_as_boxes():
         text.check(["\U00013000"])  # an Egyptian hieroglyph
 
 
-def test_own_labels(tmp_path, capsys, untrained, portrait):
+def test_custom_labels(tmp_path, capsys, untrained, portrait):
     own = tmp_path / "own.json"
     own.write_text('{"happy": "みんな笑顔", "operator": "© {operator}"}', encoding="utf-8")
     words = read_words("de", own)
@@ -261,7 +261,7 @@ def test_own_labels(tmp_path, capsys, untrained, portrait):
                                        "--labels", tmp_path / "none.json", "--model", untrained)
 
 
-def test_the_smaller_set_sums_and_steadies():
+def test_label_set_sums_and_smooths_probabilities():
     reduce = Reduction("basic", EMOTIONS)
     assert reduce.labels == ("positive", "neutral", "negative", "surprised")
     probs = {"angry": 0.15, "disgust": 0.05, "fear": 0.1, "happy": 0.2, "neutral": 0.2, "sad": 0.2, "surprise": 0.1}
@@ -279,7 +279,7 @@ def test_the_smaller_set_sums_and_steadies():
         Reduction("basic", ("a", "b"))
 
 
-def test_the_smaller_set_holds_for_log_and_picture(tmp_path, make_clip):
+def test_label_set_applies_to_log_and_image(tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=12, sound=None)
     for options in ([], ["--label-set", "basic", "--language", "ja"]):
         assert run("--source", clip, "--no-window", "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl", *options) == 0
@@ -293,7 +293,7 @@ def test_the_smaller_set_holds_for_log_and_picture(tmp_path, make_clip):
     assert (tmp_path / "o.mp4").read_bytes() != (tmp_path / "o-2.mp4").read_bytes()
 
 
-def test_stills_in_the_smaller_set_stand_alone(tmp_path, portrait, untrained):
+def test_label_set_keeps_still_images_independent(tmp_path, portrait, untrained):
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / "in" / name), portrait if name == "a.png" else portrait[:, ::-1])
@@ -308,7 +308,7 @@ def test_stills_in_the_smaller_set_stand_alone(tmp_path, portrait, untrained):
 
 
 def told(*options: str) -> str:
-    """The notice in English of a kiosk with these options."""
+    """The English notice for these options."""
     from fer_live.app.kiosk import facts
     from fer_live.app.options import parse
 
@@ -353,7 +353,7 @@ SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Noth
     ("--blur-faces --policy-url https://e.org", (HERE, NOTHING, "Faces are covered", "scan the code")),
     ("--mask emoji --operator Museum", (HERE, NOTHING, "Faces are covered", "Responsible: Museum.")),
 ])
-def test_the_notice_says_what_is_true(options, said):
+def test_notice_matches_the_configuration(options, said):
     text = told(*options.split())
     for part in said:
         assert part in text, text
@@ -377,8 +377,8 @@ STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store
     "mqtt_name": "the same", "log_level": "which messages are shown"}
 
 
-def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():
-    """An option that is added must be put into one of the two lists, and into the notice if it stores or sends."""
+def test_every_storing_or_sending_option_is_in_the_notice():
+    """A new option must be added to one of the two lists, and to the notice if it stores or sends."""
     from fer_live.app.options import make_parser
 
     options = {action.dest: action.option_strings[0] for action in make_parser()._actions}
@@ -392,7 +392,7 @@ def test_every_option_is_in_the_notice_or_stores_and_sends_nothing():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_notice_fits_and_its_code_is_read_from_the_picture(language):
+def test_notice_fits_and_its_qr_code_is_readable(language):
     url = "https://museum.example/datenschutz?v=2"
     facts = Facts(("values", "consent", "sound"), True, "Museum für Gestaltung, Zürich", url, sent=True)
     notice = Notice([read_words(language)], facts)
@@ -402,7 +402,7 @@ def test_the_notice_fits_and_its_code_is_read_from_the_picture(language):
     assert (screen[464:696, 24:742] != 24).any() and (screen[:464] == 24).all() and (screen[:, 742:] == 24).all()
 
 
-def test_the_screen_has_the_monitor_s_shape():
+def test_kiosk_screen_has_the_monitor_aspect_ratio():
     from fer_live.app.kiosk import canvas
 
     assert canvas(None) == (1280, 720) and canvas((0, 0, 1920, 1080)) == (1280, 720) and canvas((0, 0, 1080, 1920)) == (720, 1280)

@@ -1,4 +1,4 @@
-"""Recordings that survive: kills, power cuts, full disks; that last as long as reality; in segments, with a quota."""
+"""Recordings: kills, power cuts and full disks; real-time duration; segments and quota."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ BITS = 12
 
 
 def numbered(number: int) -> np.ndarray:
-    """A picture (120, 192, 3) that bears `number` in black and white columns, over some noise to encode."""
+    """An image (120, 192, 3) that encodes `number` in black and white columns, over noise."""
     image = np.random.default_rng(number % 5).integers(0, 255, (120, 192, 3), np.uint8)
     image[:40] = np.repeat([255 * (number >> bit & 1) for bit in range(BITS)], 192 // BITS)[None, :, None]
     return image
@@ -55,7 +55,7 @@ def analysis(number: int, time_s: float) -> Analysis:
 
 
 def frames_of(path: Path) -> list[tuple[int, float]]:
-    """The number on each picture and its time; every packet must decode."""
+    """The number and time of each frame; every packet must decode."""
     with av.open(str(path)) as container:
         return [(number_in(f.to_ndarray(format="bgr24")), f.time) for f in container.decode(video=0)]
 
@@ -88,7 +88,7 @@ with Microphone(sound) if sound else nullcontext() as microphone:
 
 
 def killed(path: Path, fps: float, sound: str, after_s: float) -> tuple[int, float]:
-    """Record in another process, kill it `after_s` after its first picture; number and time of the last picture written."""
+    """Record in another process and kill it `after_s` after the first frame; returns number and time of the last frame."""
     child = subprocess.Popen([sys.executable, "-c", CHILD, path, str(fps), sound], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     first = child.stdout.readline()
     time.sleep(after_s)
@@ -106,7 +106,7 @@ def tone(path: Path, seconds: float, rate: int = 48_000) -> Path:
     return path
 
 
-def test_a_kill_at_any_moment_loses_at_most_two_seconds(tmp_path):
+def test_kill_loses_at_most_two_seconds(tmp_path):
     chance = random.Random()  # another moment in every run; a failure names it
     hum = str(tone(tmp_path / "hum.wav", 20))
     lost, started, longest_s = [], [], 3.0 if KILLS < 10 else 8.0
@@ -127,8 +127,8 @@ def test_a_kill_at_any_moment_loses_at_most_two_seconds(tmp_path):
     assert len(lost) >= KILLS // 3
 
 
-def test_what_reached_the_disk_plays(tmp_path, monkeypatch):
-    """A power cut leaves what was brought to the disk: the file as it is at each of these moments."""
+def test_data_on_disk_is_playable(tmp_path, monkeypatch):
+    """Simulates power cuts with copies of the file at different times."""
     cuts, real = [], disk._sync
 
     def sync(number):
@@ -151,7 +151,7 @@ def test_what_reached_the_disk_plays(tmp_path, monkeypatch):
         assert numbers == list(range(len(numbers))) and len(numbers) / 30 > last / 30 - 1.2
 
 
-def test_a_slow_disk_does_not_hold_the_pictures_up(tmp_path, monkeypatch):
+def test_slow_disk_does_not_delay_frames(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "_sync", lambda number: time.sleep(0.5))
     slowest, started = 0.0, time.monotonic()
     with VideoRecorder(tmp_path / "o.mp4", 30.0, live=True) as recorder:
@@ -165,7 +165,7 @@ def test_a_slow_disk_does_not_hold_the_pictures_up(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ time
 
 
-def test_recordings_last_as_long_as_reality_at_any_rate(tmp_path):
+def test_recording_duration_is_real_time_at_any_rate(tmp_path):
     lasted = {}
 
     def record(fps):
@@ -187,7 +187,7 @@ def test_recordings_last_as_long_as_reality_at_any_rate(tmp_path):
         assert len(frames_of(tmp_path / f"{fps}.mp4")) == 2 * fps + 1  # the last is shown until the end
 
 
-def test_a_recording_on_a_key_begins_with_the_picture_on_the_screen(tmp_path):
+def test_key_recording_starts_with_the_displayed_image(tmp_path):
     outputs = Outputs(View(), lambda path: VideoRecorder(path, 5.0, live=True))
     image = numbered(7)
     outputs.write(image, analysis(7, time.monotonic() - 0.2))
@@ -203,7 +203,7 @@ def test_a_recording_on_a_key_begins_with_the_picture_on_the_screen(tmp_path):
 
 
 def test_segments_join_without_a_gap_and_overwrite_nothing(tmp_path):
-    """27 seconds at 10 a second, as fast as they can be written."""
+    """27 seconds at 10 fps, written as fast as possible."""
     opened, began = [], time.monotonic() - 27.0
 
     def open_recorder(path):
@@ -228,8 +228,8 @@ def test_segments_join_without_a_gap_and_overwrite_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("in_segments", [False, True])
-def test_a_recording_that_is_told_when_to_end_lasts_no_longer(tmp_path, in_segments):
-    """However long after its last picture it is closed."""
+def test_recording_stops_at_its_end_time(tmp_path, in_segments):
+    """Regardless of when it is closed."""
     began, path = time.monotonic() - 30.0, tmp_path / "o.mp4"
     recorder = VideoRecorder(path, 30.0, live=True)
     with SegmentedRecorder(path, lambda _: recorder, segment_s=60.0) if in_segments else recorder as sink:
@@ -240,8 +240,8 @@ def test_a_recording_that_is_told_when_to_end_lasts_no_longer(tmp_path, in_segme
 
 
 @pytest.mark.parametrize("in_segments", [False, True])
-def test_the_end_of_a_run_is_the_end_of_its_recording(tmp_path, in_segments):
-    """A camera that hangs while it is closed holds the program up, and is no part of what was asked for."""
+def test_recording_ends_with_the_run(tmp_path, in_segments):
+    """The time that a hung camera takes to close is not part of the recording."""
     def frames():
         for number in range(40):
             yield Frame(numbered(number), number, time.monotonic())
@@ -257,7 +257,7 @@ def test_the_end_of_a_run_is_the_end_of_its_recording(tmp_path, in_segments):
     assert duration_s(next(tmp_path.glob("a*.mp4"))) < 1.0
 
 
-def test_names_bear_the_time_of_day_once(tmp_path):
+def test_segment_names_have_one_timestamp(tmp_path):
     opened = []
     for name in ("out.mp4", "fer_live-20261122-101500.mp4", "fer_live-20261122-101500-2.mp4"):
         recorder = SegmentedRecorder(tmp_path / name, lambda path: opened.append(path) or VideoRecorder(path, 30.0), 60.0)
@@ -278,7 +278,7 @@ def recording(path: Path, age_days: float, comment: str = OWN) -> Path:
 
 
 def folder_of_old_recordings(tmp_path) -> tuple[list[Path], list[Path]]:
-    """Five of our own, oldest first, and what must never be deleted."""
+    """Five of our own recordings, oldest first, and files that must never be deleted."""
     own = [recording(tmp_path / f"k-2026112{i}-101500{'-2' if i == 3 else ''}.mp4", 10 - i) for i in range(5)]
     shutil.copy(own[0], tmp_path / "wedding.mp4")  # marked, but it was given another name
     shutil.copy(own[0], tmp_path / "k-20261120-101500-cut.mp4")
@@ -295,14 +295,14 @@ def folder_of_old_recordings(tmp_path) -> tuple[list[Path], list[Path]]:
     return own, [path for path in tmp_path.rglob("*") if path not in own]
 
 
-def test_days_to_keep_deletes_only_our_own_old_recordings(tmp_path):
+def test_keep_days_deletes_only_our_own_recordings(tmp_path):
     own, foreign = folder_of_old_recordings(tmp_path)
     Quota(tmp_path / "k.mp4", float("inf"), 7.5 * 86_400, pytest.fail).clear([])
     assert [path.exists() for path in own] == [False, False, False, True, True]
     assert all(path.exists() for path in foreign)
 
 
-def test_a_quota_deletes_our_oldest_first_and_never_what_is_written(tmp_path):
+def test_quota_deletes_our_oldest_files_and_never_open_ones(tmp_path):
     own, foreign = folder_of_old_recordings(tmp_path)
     size = own[0].stat().st_size
     Quota(tmp_path / "k.mp4", 3.5 * size, float("inf"), pytest.fail).clear([])
@@ -314,7 +314,7 @@ def test_a_quota_deletes_our_oldest_first_and_never_what_is_written(tmp_path):
     assert all(path.exists() for path in foreign)
 
 
-def test_a_recording_clears_up_while_it_runs_and_locks_its_own_file(tmp_path):
+def test_recording_enforces_the_quota_and_locks_its_file(tmp_path):
     own, foreign = folder_of_old_recordings(tmp_path)
     quota = Quota(tmp_path / "k.mp4", 1.0, float("inf"), pytest.fail)
     with SegmentedRecorder(tmp_path / "k.mp4", lambda path: VideoRecorder(path, 30.0, live=True, comment=OWN), 60.0,
@@ -337,7 +337,7 @@ def opened_name(folder: Path, foreign: list[Path]) -> str:
 
 @contextlib.contextmanager
 def limit(size):
-    """Inside, no file can grow beyond this many bytes, as on a disk that is full; pytest's own log could not, either."""
+    """Limit the size of all files, to simulate a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -350,7 +350,7 @@ def run(*arguments) -> int:
     return main(["--no-window", *map(str, arguments)])
 
 
-def test_a_full_disk_stops_a_live_recording_and_not_the_program(tmp_path, untrained, capsys):
+def test_full_disk_stops_the_live_recording_but_not_the_program(tmp_path, untrained, capsys):
     with limit(150_000):
         assert run("--source", "demo", "--max-seconds", 4, "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl",
                    "--model", untrained) == 0
@@ -363,14 +363,14 @@ def test_a_full_disk_stops_a_live_recording_and_not_the_program(tmp_path, untrai
         assert sum(1 for _ in container.decode(video=0)) > 0
 
 
-def test_a_full_disk_ends_a_run_over_a_file(tmp_path, make_clip, untrained, capsys):
+def test_full_disk_ends_a_file_run(tmp_path, make_clip, untrained, capsys):
     clip = make_clip(tmp_path / "clip.mp4", frames=90, size_wh=(320, 240), sound=None)
     with limit(20_000):
         assert run("--source", clip, "--output", tmp_path / "o.mp4", "--model", untrained) == 2
     assert "File too large" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_folder_that_vanishes_is_noticed(tmp_path):
+def test_deleted_output_folder_is_noticed(tmp_path):
     folder = tmp_path / "stick"
     folder.mkdir()
     started = time.monotonic()
@@ -408,7 +408,7 @@ class Failing:
     event = write
 
 
-def test_what_fails_is_taken_out_and_told_on_the_picture(tmp_path, capsys):
+def test_failed_sink_is_removed_and_reported_on_the_image(tmp_path, capsys):
     view = View()
     outputs = Outputs(view, lambda path: Failing(2))
     log = Log(tmp_path / "o.jsonl", EMOTIONS)
@@ -432,7 +432,7 @@ def test_what_fails_is_taken_out_and_told_on_the_picture(tmp_path, capsys):
     assert outputs.sinks == [outputs] and "log stopped" in view.notice
 
 
-def test_a_notice_is_drawn_on_as_many_lines_as_it_takes():
+def test_long_notice_wraps():
     image = np.full((360, 640, 3), 120, np.uint8)
     item = Analysis(Frame(image, 0, 0.0), ())
     view = View(fps=False, notice="recording stopped: cannot write to o.mp4 (No space left on device)")

@@ -56,7 +56,7 @@ KNOWN_KEY = "http://host/x?pwd=a?s3cr3t=1"  # here the letters are taken for the
 
 
 @pytest.mark.parametrize(("address", "shown"), SECRETS, ids=[address for address, _ in SECRETS])
-def test_an_address_is_shown_without_its_secrets(address, shown):
+def test_urls_are_shown_without_secrets(address, shown):
     assert redact_address(address) == shown
     assert redact_address(shown) == shown, "twice is as good as once"
     for text in (f"{address} is lost (no answer); reconnecting", f"no source {address!r}; give another", f"a ({address}) b"):
@@ -65,7 +65,7 @@ def test_an_address_is_shown_without_its_secrets(address, shown):
 
 
 @pytest.mark.parametrize("address", PLAIN)
-def test_what_holds_no_secret_stays_as_it_is(address):
+def test_text_without_secrets_is_unchanged(address):
     assert redact_address(address) == redact(address) == address
     text = f"cannot open {address}: no such file; is it 10:30 already (see --list-cameras)?"
     assert redact(text) == text == str(SourceError(text))
@@ -88,7 +88,7 @@ ADDRESS = "rtsp://admin:p@s3cr3t@host/ch1?pwd=s3cr3t"
     ("fer_live.kiosk", [ADDRESS]), ("fer_live.bench", ["--only", ADDRESS]), ("fer_live.bench", ["--model", ADDRESS]),
     ("fer_live.report", [ADDRESS]), ("fer_live.report", ["a.csv", ADDRESS]), ("fer_live.doctor", ["--timeout", ADDRESS]),
 ])
-def test_no_command_repeats_a_password_that_was_given_in_the_wrong_place(command, arguments, capsys):
+def test_no_command_prints_a_misplaced_password(command, arguments, capsys):
     main = importlib.import_module(f"{command}.__main__").main
     try:
         status = main(arguments)
@@ -98,7 +98,7 @@ def test_no_command_repeats_a_password_that_was_given_in_the_wrong_place(command
     assert status == 2 and "error" in said.err and "s3cr3t" not in said.err + said.out, said.err
 
 
-def test_a_log_a_picture_and_hooks_tell_no_password(tmp_path, capsys):
+def test_log_image_and_hooks_have_no_password(tmp_path, capsys):
     view = View()
     log = Log(tmp_path / "o.jsonl", EMOTIONS)
     with Outputs(view) as outputs:
@@ -122,7 +122,7 @@ def test_a_log_a_picture_and_hooks_tell_no_password(tmp_path, capsys):
     assert "s3cr3t" not in text + environment + view.notice + "".join(capsys.readouterr())
 
 
-def test_the_unit_file_is_for_its_owner_alone_and_a_dry_run_shows_no_password(tmp_path, monkeypatch, capsys):
+def test_unit_file_is_private_and_dry_run_shows_no_password(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     options = ["--source", ADDRESS, "--serve", "8080", "--token", "s3cr3t-s3cr3t", f"--on-camera-lost=curl https://x?key={'s3cr3t'}"]
@@ -141,8 +141,8 @@ def test_the_unit_file_is_for_its_owner_alone_and_a_dry_run_shows_no_password(tm
 
 
 @pytest.mark.slow
-def test_a_running_program_tells_nobody_the_password_of_its_camera(tmp_path, untrained):
-    """Its messages, its log, its hooks, its page, metrics and events, while the camera is there and when it is lost."""
+def test_running_program_never_shows_the_camera_password(tmp_path, untrained):
+    """Checks messages, log, hooks, page, metrics and events, with the camera connected and lost."""
     with FaultyCamera(rate=15.0) as camera:
         address = camera.address.replace("http://", "http://admin:p@s3cr3t@") + "live?user=admin&pwd=s3cr3t"
         hook = f"env | grep FER_LIVE >> {shlex.quote(str(tmp_path / 'env'))}"
@@ -173,7 +173,7 @@ def test_a_running_program_tells_nobody_the_password_of_its_camera(tmp_path, unt
 
 
 def fetch(address: str) -> bytes:
-    """What is answered, of an answer without end the first lines."""
+    """The response body, or the first lines of an endless one."""
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:
             return b"".join(answer.readline() for _ in range(6)) if "events" in address else answer.read()
@@ -181,7 +181,7 @@ def fetch(address: str) -> bytes:
         return error.read()
 
 
-def test_hooks_do_not_get_the_programs_own_secrets(tmp_path, monkeypatch):
+def test_hooks_do_not_get_the_programs_secrets(tmp_path, monkeypatch):
     for name in SECRET_VARIABLES:
         monkeypatch.setenv(name, "hidden-secret")
     monkeypatch.setenv("OTHERS_OWN", "visible")

@@ -1,4 +1,4 @@
-"""The report: what is read from a log, what is counted, and that the page is safe and whatever the log holds."""
+"""The report: log parsing, counts, and safety of the page for any log."""
 
 import base64
 import html.parser
@@ -37,7 +37,7 @@ def as_color(text):
 
 
 def frames(*items, step_s=0.1):
-    """Entries of a log: each item is the faces of one frame, or a number: seconds without a line."""
+    """Log entries; each item is the faces of one frame, or a number of seconds without entries."""
     time_s, entries = 0.0, []
     for item in items:
         if isinstance(item, float):
@@ -54,7 +54,7 @@ def write(path, entries):
 
 
 class Tags(html.parser.HTMLParser):
-    """Collects tags and attributes, and asserts that what is opened is closed."""
+    """Collects tags and attributes, and asserts that all tags are closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -84,7 +84,7 @@ class Tags(html.parser.HTMLParser):
 
 
 def written(path, count=5):
-    """A log by the program's own sink: one face, then two, then none, and so on."""
+    """A log written by the Log sink: one face, then two, then none, and so on."""
     probs = np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32)
     with Log(path, EMOTIONS) as sink:
         for i in range(count):
@@ -93,13 +93,13 @@ def written(path, count=5):
     return path
 
 
-def test_csv_and_jsonl_give_the_same_objects(tmp_path):
+def test_csv_and_jsonl_read_as_the_same_objects(tmp_path):
     lines, rows = (list(read_log(written(tmp_path / name))) for name in ("a.jsonl", "a.csv"))
     assert len(lines) == 5 and [entry for entry in lines if entry["faces"]] == rows
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
-def test_a_log_torn_anywhere_is_read_up_to_there(tmp_path, name, capsys):
+def test_log_truncated_anywhere_is_read_up_to_that_point(tmp_path, name, capsys):
     whole = written(tmp_path / name).read_bytes()
     entries = list(read_log(tmp_path / name))
     last = whole.rstrip(b"\n").rfind(b"\n") + 1
@@ -111,7 +111,7 @@ def test_a_log_torn_anywhere_is_read_up_to_there(tmp_path, name, capsys):
     assert capsys.readouterr().err == "", "a torn end is nothing to speak of"
 
 
-def test_broken_lines_are_counted_and_the_rest_is_read(tmp_path, capsys):
+def test_damaged_lines_are_counted_and_skipped(tmp_path, capsys):
     good = json.dumps(frames([face()])[0])
     evil = ["garbage", "[1, 2]", "[" * 100_000, '{"a": ' + "1" * 6000 + "}", '"' + "x" * (3 << 20) + '"', "\udcff"]
     content = "\n".join([evil[0], good, *evil[1:], good]) + "\n"
@@ -124,7 +124,7 @@ def test_broken_lines_are_counted_and_the_rest_is_read(tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):
+def test_rejects_files_that_are_not_logs(tmp_path, capsys):
     video = tmp_path / "no.mp4"
     video.write_text("no video")
     log = write(tmp_path / "a.jsonl", frames([face()], [face()]))
@@ -149,8 +149,8 @@ def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------------ counting
 
 
-def test_time_between_frames_is_the_weight():
-    """Twice the frames in the same time are the same time: live frames are dropped."""
+def test_frames_are_weighted_by_duration():
+    """The frame rate does not affect durations, since live frames can be dropped."""
     result = summarize(frames(*[[face(label="happy")]] * 10, *[[face(label="sad")], 0.1] * 5, []))
     by_label = {result.labels[n]: s for n, s in result.seconds.items()}
     assert by_label == {"happy": pytest.approx(1.0), "sad": pytest.approx(1.0)}
@@ -159,7 +159,7 @@ def test_time_between_frames_is_the_weight():
     assert result.changes == 1 and list(result.dwells_s) == pytest.approx([2.0])
 
 
-def test_a_hole_is_not_counted_as_anybodys_time():
+def test_gap_counts_for_no_person():
     result = summarize(frames([face()], [face()], 30.0, [face(label="sad")], [face(label="sad")]))
     assert result.face_s == pytest.approx(0.4) and result.span_s == pytest.approx(30.4)
     assert result.holes == [(pytest.approx(0.2), pytest.approx(30.2))] and result.changes == 0
@@ -167,7 +167,7 @@ def test_a_hole_is_not_counted_as_anybodys_time():
     assert person.seen_s == pytest.approx(0.4) and list(person.starts) == pytest.approx([0.0, 30.2])
 
 
-def test_gaps_people_and_runs():
+def test_gaps_people_and_label_runs():
     empty, long = [], [[]] * 15
     result = summarize(frames([face(1)], empty, [face(1, "sad"), face(2)], *long, [face(3)], [face(3, "sad")], [face(3)]))
     assert result.gaps == [(pytest.approx(0.3), pytest.approx(1.8))], "a frame without a face is no gap"
@@ -184,14 +184,14 @@ def test_gaps_at_both_ends_and_a_session_without_faces():
     assert result.gaps == [(0.0, pytest.approx(1.5))] and not result.people and result.frames == 15
 
 
-def test_logs_put_together_are_parts_with_their_own_people():
+def test_concatenated_logs_are_parts_with_separate_people():
     part = frames(*[[face(1)]] * 30)
     result = summarize([*part, *part])
     assert result.parts == 2 and [p.name for p in result.people] == ["1", "2.1"]
     assert result.span_s == pytest.approx(6.0) and result.face_s == pytest.approx(6.0)
 
 
-def test_pictures_are_counted_not_timed(tmp_path):
+def test_images_are_counted_not_timed(tmp_path):
     entries = [{"frame": i, "time_s": 0.0, "faces": [face(label="happy" if i else "sad")], "file": f"{i}.png"} for i in range(4)]
     result = summarize(entries)
     assert result.stills and {result.labels[n]: c for n, c in result.counts.items()} == {"happy": 3, "sad": 1}
@@ -199,7 +199,7 @@ def test_pictures_are_counted_not_timed(tmp_path):
     assert "75.0%" in text and "pictures" in text and "Nobody in view" not in text
 
 
-def test_events_are_told():
+def test_events_are_reported():
     entries = frames(*[[face()]] * 5)
     entries[2:2] = [{"event": "camera_lost", "time_s": 0.15}, {"event": "camera_lost"}, {"event": "back", "time_s": 0.2}]
     result = summarize(entries)
@@ -208,11 +208,11 @@ def test_events_are_told():
 
 
 def lost(start_s, seconds):
-    """Entries of a lost camera: a frame each second or so, in which nobody was looked for."""
+    """Log entries of a lost camera: about one slate per second."""
     return [{"frame": 0, "time_s": round(start_s + i * 1.01, 3), "faces": [], "camera_lost": True} for i in range(seconds)]
 
 
-def test_a_lost_camera_is_not_nobody_in_view(tmp_path):
+def test_lost_camera_differs_from_nobody_in_view(tmp_path):
     before = frames(*[[face()]] * 20, *[[]] * 20)  # 2 s somebody, 2 s nobody; then 4 s of silence until it counts as lost
     after = [{**entry, "time_s": 68.6 + entry["time_s"]} for entry in frames(*[[]] * 15, *[[face(2)]] * 10)]
     result = summarize([*before, *lost(8.0, 60), *after])
@@ -225,19 +225,19 @@ def test_a_lost_camera_is_not_nobody_in_view(tmp_path):
     assert "For 1 s or more, 2 times, 3.5 s together, no face was seen" in text
 
 
-def test_a_computer_that_slept_while_the_camera_was_lost_logged_nothing():
+def test_sleep_during_a_lost_camera_is_a_gap():
     result = summarize([*lost(0.0, 3), *lost(100.0, 2)])
     assert result.lost_s == pytest.approx(2.02 + 1 + 1.01 + 1) and result.holes == [(pytest.approx(3.02), pytest.approx(100.0))]
 
 
-def test_a_log_of_a_camera_that_never_came(tmp_path):
+def test_log_of_a_camera_that_never_connected(tmp_path):
     for count in (1, 5):
         write(tmp_path / "a.jsonl", lost(0.0, count))
         text = Tags(make_report(tmp_path / "a.jsonl").read_text()).text
         assert "the camera was lost" in text and "pictures" not in text
 
 
-def test_what_is_broken_is_skipped_and_counted():
+def test_damaged_entries_are_skipped_and_counted():
     nan, inf = float("nan"), float("inf")
     good = frames(*[[face()]] * 4)
     bad = [{}, {"time_s": 0.3}, {"time_s": nan, "faces": []}, {"time_s": inf, "faces": []}, {"time_s": 10**400, "faces": []},
@@ -253,7 +253,7 @@ def test_what_is_broken_is_skipped_and_counted():
         assert result.faces == 1 and result.people[0].best is None, "a face without a place is still a face"
 
 
-def test_a_flood_of_names_stays_small():
+def test_many_label_names_stay_bounded():
     entries = frames(*[[face(i, label=f"label {i}" + "x" * 500)] for i in range(6000)])
     entries += [{"event": f"e{i}", "time_s": 1.0} for i in range(5000)]
     result = summarize(entries)
@@ -264,7 +264,7 @@ def test_a_flood_of_names_stays_small():
     assert sum(result.seconds.values()) == pytest.approx(600, abs=0.2) == sum(sum(b.values()) for b in result.bins)
 
 
-def test_a_long_log_needs_little_memory(tmp_path):
+def test_long_log_uses_little_memory(tmp_path):
     code = ("import resource, sys; from fer_live.report.session import summarize\n"
             "def entries():\n"
             "    for i in range(60_000):\n"
@@ -281,7 +281,7 @@ def test_a_long_log_needs_little_memory(tmp_path):
 # ------------------------------------------------------------------------------------------------ the page
 
 
-def test_the_page_tells_what_was_counted(tmp_path):
+def test_page_shows_the_counts(tmp_path):
     log = write(tmp_path / "a.jsonl", frames(*[[face(1)]] * 30, *[[]] * 20, *[[face(2, "sad"), face(3, "unsure")]] * 10))
     assert main([str(log)]) == 0
     page = Tags((tmp_path / "a.html").read_text())
@@ -291,7 +291,7 @@ def test_the_page_tells_what_was_counted(tmp_path):
     assert main([str(log)]) == 0 and (tmp_path / "a-2.html").exists(), "nothing is overwritten"
 
 
-def test_a_csv_says_what_it_cannot_tell(tmp_path):
+def test_csv_report_names_missing_data(tmp_path):
     text = make_report(written(tmp_path / "a.csv", 60)).read_text()
     assert "There was always somebody" in text
     log = tmp_path / "b.csv"
@@ -300,7 +300,7 @@ def test_a_csv_says_what_it_cannot_tell(tmp_path):
     assert "a CSV log has none while nobody is seen" in make_report(log).read_text()
 
 
-def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
+def test_hostile_log_is_escaped(tmp_path):
     """Labels, events and the log's name are shown in full on the page, and only as text."""
     evil = ["<script>alert(1)</script>", "\"' onload=alert(1) x='", "</style><img src=http://evil/>", "&lt;b",
             "\ud800\u202e\x00\x1b[31m"]
@@ -317,7 +317,7 @@ def test_a_hostile_log_cannot_reach_the_reader(tmp_path):
     assert "\u202e" not in text and "\x1b" not in text
 
 
-def test_colors_are_the_palettes_and_patterns_tell_them_apart():
+def test_report_uses_palette_colors_and_patterns():
     for name, (blue, green, red) in COLORS.items():
         assert f"#{red:02x}{green:02x}{blue:02x}" in (tiles([name])[0].light, tiles([name])[0].dark)
     assert not set(tiles(["happy", "bored"])[1][:2]) & {tile.light for tile in tiles(list(COLORS))}
@@ -329,7 +329,7 @@ def test_colors_are_the_palettes_and_patterns_tell_them_apart():
     assert len({tile.mark for tile in drawn}) == len({tile.dash for tile in drawn}) == len(EMOTION_COLORS)
 
 
-def test_a_frame_that_stands_for_long_fills_all_of_its_time():
+def test_long_frame_fills_its_whole_duration():
     face = {"track_id": 1, "box": [0, 0, 9, 9], "label": "happy", "confidence": 1.0, "probs": {"happy": 1.0}}
     times = [0.0, 0.1, 0.2, 0.75, 0.8]  # half a second of dropped frames
     result = summarize([{"frame": i, "time_s": time_s, "faces": [face]} for i, time_s in enumerate(times)])
@@ -337,7 +337,7 @@ def test_a_frame_that_stands_for_long_fills_all_of_its_time():
     assert max(full) <= 1.001 and all(share == pytest.approx(1.0) for share in full[:8]), "never more faces than there were"
 
 
-def test_a_row_of_very_many_parts_is_thinned():
+def test_very_dense_row_is_thinned():
     runs = [(i / 10, (i + 1) / 10, int(i % 10 == 0)) for i in range(20_000)]
     drawn = bands(runs, (0.0, 2000.0), ["happy", "sad"])
     assert len(drawn) < 450 and drawn[0][:5] == (0.0, pytest.approx(1000 * drawn[0].end_s / 2000), 0.0, drawn[0].end_s, 0)
@@ -345,7 +345,7 @@ def test_a_row_of_very_many_parts_is_thinned():
     assert [clock(t) for t in (125, 3600, 86401)] == ["2:05", "1:00:00", "24:00:01"]
 
 
-def test_pictures_are_of_the_clearest_moment_and_only_with_a_video(tmp_path, make_clip):
+def test_thumbnails_show_the_clearest_moment_and_need_a_video(tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=60, sound=None)
     with_face = [[face(1, confidence=0.5 + i / 200, box=(83 + 2 * i, 33, 128 + 2 * i, 78))] for i in range(40)]
     entries = frames(*with_face, [face(2, box=(900, 900, 950, 950))], *[[]] * 100, [face(3)], [face(3)], step_s=1001 / 30000)
@@ -364,8 +364,8 @@ def test_pictures_are_of_the_clearest_moment_and_only_with_a_video(tmp_path, mak
     assert np.abs(picture.astype(int) - wanted).mean() < 6
 
 
-def test_a_video_of_larger_pictures_than_8k_is_refused(tmp_path):
-    """As sources refuse it: a header that lies must not take the memory."""
+def test_rejects_video_above_8k(tmp_path):
+    """Like sources, the report rejects headers that declare huge frames."""
     huge = cv2.imencode(".jpg", np.full((6000, 8000, 3), 90, np.uint8))[1].tobytes()
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
@@ -377,6 +377,6 @@ def test_a_video_of_larger_pictures_than_8k_is_refused(tmp_path):
         thumbnails(tmp_path / "a.mkv", [(0.0, (100, 100, 300, 300))])
 
 
-def test_read_log_raises_what_the_command_line_tells(tmp_path):
+def test_read_log_raises_the_command_line_message(tmp_path):
     with pytest.raises(SourceError, match="no log at"):
         list(read_log(tmp_path / "no.csv"))

@@ -33,7 +33,7 @@ def data(page):
 # ------------------------------------------------------------------------------------------------ words
 
 
-def test_the_headline_names_what_was_seen_most():
+def test_headline_names_the_most_frequent_label():
     title, lead = headline(summarize(frames(*[[face(1)]] * 60, *[[face(1), face(2, "sad")]] * 20)))
     assert title == "Faces looked mostly happy (80%), then sad (20%)."
     assert lead == "In 8 seconds, people came into view 2 times, up to 2 at once."
@@ -42,7 +42,7 @@ def test_the_headline_names_what_was_seen_most():
     assert headline(summarize(frames(*[[face(1, "unsure")]] * 9)))[0].endswith("hardly any expression could be told.")
 
 
-def test_the_headline_of_sessions_without_faces():
+def test_headline_without_faces():
     assert headline(summarize(frames(*[[]] * 50))) == ("No face was seen.", "In 5 seconds there was nobody in view.")
     assert headline(summarize(lost(0.0, 20))) == ("The camera gave no picture.", "It was lost for all of 20 seconds.")
     stills = [{"frame": i, "time_s": 0.0, "faces": [face()], "file": f"{i}.png"} for i in range(3)]
@@ -59,7 +59,7 @@ def test_times_in_words():
 # ------------------------------------------------------------------------------------------------ curves
 
 
-def test_a_curve_has_the_mean_probabilities_weighted_by_time():
+def test_curve_is_the_time_weighted_mean_probability():
     curve = Curve(10.0)
     curve.add(10.0, 0.03, (0, 1), (0.2, 0.8))
     curve.add(10.03, 0.01, (0, 1), (0.6, 0.4))
@@ -69,7 +69,7 @@ def test_a_curve_has_the_mean_probabilities_weighted_by_time():
     assert second == (pytest.approx(10.2), pytest.approx(10.3), {0: pytest.approx(1.0)})
 
 
-def test_a_curve_of_any_length_has_few_bins_and_keeps_its_means():
+def test_curve_of_any_length_has_few_bins_and_keeps_its_means():
     curve = Curve(0.0)
     for i in range(36_000):
         curve.add(i / 10, 0.1, (0,), (0.25 if i < 18_000 else 0.75,))
@@ -82,7 +82,7 @@ def test_a_curve_of_any_length_has_few_bins_and_keeps_its_means():
     assert 30 <= len(means) <= 60 and means[0][2][0] == pytest.approx(0.25, abs=1e-3) and means[-1][1] >= 3600
 
 
-def test_a_curve_is_broken_where_nobody_was_seen_and_rare_classes_have_none():
+def test_curve_has_gaps_without_faces_and_omits_rare_classes():
     entries = frames(*[[smiling()]] * 20, 30.0, *[[smiling(happy=0.1)]] * 20)
     session = summarize(entries)
     (person,) = session.people
@@ -95,7 +95,7 @@ def test_a_curve_is_broken_where_nobody_was_seen_and_rare_classes_have_none():
 
 @pytest.mark.parametrize("probs", [None, [], {"happy": 2.0}, {"happy": float("nan")}, {"happy": "0.5"}, {"happy": True},
                                    {f"p{i}": 0.0 for i in range(65)}])
-def test_a_face_with_impossible_probabilities_is_counted_and_has_no_curve(probs, tmp_path):
+def test_face_with_invalid_probabilities_is_counted_without_curve(probs, tmp_path):
     entries = frames(*[[{**face(), "probs": probs}]] * 9)
     (person,) = summarize(entries).people
     assert person.frames == 9 and not list(person.curve.means())
@@ -106,24 +106,24 @@ def test_a_face_with_impossible_probabilities_is_counted_and_has_no_curve(probs,
 # ------------------------------------------------------------------------------------------------ drawings
 
 
-def test_areas_are_stacked_and_end_where_nobody_is():
+def test_areas_are_stacked_and_end_at_gaps():
     (low, path), (high, other) = areas([{0: 0.1, 1: 0.1}, {0: 0.1}, {}, {0: 0.2}], 0.1, 0.4, 2.0, [0, 1])
     assert (low, high) == (0, 1)
     assert path == "M0 50V50H250V50H500V100H250V100H0zM750 0V0H1000V100H750z" and other == "M0 0V0H250V50H0z"
 
 
-def test_an_axis_of_a_part_has_whole_times():
+def test_axis_has_round_times():
     assert [time_s for _, time_s in axis((61.3, 64.9))] == [62, 63, 64]
     assert axis((61.3, 64.9))[0][0] == pytest.approx(100 * 0.7 / 3.6) and axis((0.0, 0.0)) == []
 
 
-def test_spans_are_cut_to_the_time_that_is_drawn():
+def test_spans_are_clipped_to_the_drawn_time():
     drawn = marks([(0.0, 10.0), (50.0, 60.0), (90.0, 99.0)], (5.0, 55.0), "camera lost")
     assert [(band.x, band.begin_s, band.end_s) for band in drawn] == [(0, 5, 10), (900, 50, 55)]
     assert [band.word for band in marks([(0.0, 40.0)], (0.0, 50.0), "camera lost")] == ["camera lost"]
 
 
-def test_a_lost_camera_shows_in_every_chart_over_time(tmp_path):
+def test_lost_camera_shows_in_every_time_chart(tmp_path):
     after = [{**entry, "time_s": 68.6 + entry["time_s"]} for entry in frames(*[[smiling()]] * 100)]
     page = make_report(write(tmp_path / "a.jsonl", [*frames(*[[smiling()]] * 100), *lost(12.0, 56), *after])).read_text()
     parts = page.split('<svg class="time"')[1:]
@@ -135,7 +135,7 @@ def test_a_lost_camera_shows_in_every_chart_over_time(tmp_path):
 # ------------------------------------------------------------------------------------------------ the page
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(tmp_path):
+def test_page_is_self_contained(tmp_path):
     page = make_report(write(tmp_path / "a.jsonl", frames(*[[smiling()]] * 30))).read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy and "media-src" not in policy
@@ -143,14 +143,14 @@ def test_the_page_is_one_file_that_asks_for_nothing(tmp_path):
     assert 'id="patterns"' in page and 'checked' not in page.split('id="patterns"')[1][:20], "patterns are an option"
 
 
-def test_what_the_script_reads_cannot_end_its_element(tmp_path):
+def test_script_data_cannot_end_its_element(tmp_path):
     evil = "</script><script>alert(1)</script>\u202e"
     page = make_report(write(tmp_path / "a.jsonl", frames(*[[face(1, evil)]] * 9))).read_text()
     assert page.count("<script") == page.count("</script>") == 2
     assert data(page)["charts"]["expressions"]["rows"][0][0] == evil[:40].replace("\u202e", "\ufffd")
 
 
-def test_a_video_is_linked_by_its_place_beside_the_page(tmp_path, make_clip):
+def test_video_link_is_relative_to_the_page(tmp_path, make_clip):
     (tmp_path / "pages").mkdir()
     clip = make_clip(tmp_path / "a b#'\"&.mp4", frames=12, sound=None)
     log = write(tmp_path / "a.jsonl", [{**entry, "time_s": entry["time_s"] + 2.0} for entry in frames(*[[smiling()]] * 9)])
@@ -163,7 +163,7 @@ def test_a_video_is_linked_by_its_place_beside_the_page(tmp_path, make_clip):
     assert "media-src 'self' file:" in policy
 
 
-def test_a_long_session_stays_small(tmp_path):
+def test_long_session_report_stays_small(tmp_path):
     """Ten minutes of five people whose label changes all the time."""
     entries = [{"time_s": i / 5, "faces": [smiling(track, (i * 7 + track * 3) % 10 / 10) for track in range(5)]}
                for i in range(3000)]
@@ -192,7 +192,7 @@ def test_two_logs_are_compared(tmp_path):
     assert charts["overview-0"]["columns"][2:] == ["happy", "sad"] and charts["overview-1"]["columns"][2:] == ["fear", "happy"]
 
 
-def test_sessions_that_do_not_differ_or_show_nobody(tmp_path):
+def test_comparison_of_equal_or_empty_sessions(tmp_path):
     first = write(tmp_path / "a.jsonl", frames(*[[face(1)]] * 60))
     (tmp_path / "b").mkdir()
     second = write(tmp_path / "b" / "a.jsonl", frames(*[[face(1)]] * 40))
@@ -209,13 +209,13 @@ def test_sessions_that_do_not_differ_or_show_nobody(tmp_path):
     ([], "give a log, or two with --compare A B"), (["a.jsonl", "--compare", "a.jsonl", "b.jsonl"], "give a log, or two"),
     (["--compare", "a.jsonl", "b.jsonl", "--video", "v.mp4"], "--video is for the report of one log"),
     (["--compare", "a.jsonl"], "expected 2 arguments")])
-def test_arguments_that_exclude_each_other(arguments, said, capsys):
+def test_rejects_conflicting_report_arguments(arguments, said, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
-def test_logs_that_cannot_be_compared(tmp_path, capsys):
+def test_rejects_logs_that_cannot_be_compared(tmp_path, capsys):
     log = write(tmp_path / "a.jsonl", frames([face()]))
     for other in ("none.jsonl", "a.txt"):
         assert main(["--compare", str(log), str(tmp_path / other)]) == 2
@@ -227,7 +227,7 @@ def test_logs_that_cannot_be_compared(tmp_path, capsys):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_the_page_in_a_browser(tmp_path, make_clip):
+def test_page_in_a_browser(tmp_path, make_clip):
     """Tooltips, the video, a name, and both exports, under the page's own policy; it reads without scripts too."""
     clip = make_clip(tmp_path / "clip.mp4", frames=90, sound=None)
     entries = frames(*[[smiling()]] * 15, *[[smiling(happy=0.1)]] * 14)

@@ -72,7 +72,7 @@ def change_last(out, **fields):
 # ------------------------------------------------------------------------------------------------ the best epoch
 
 
-def test_the_best_epoch_keeps_the_resolution_at_which_it_was_measured(tmp_path, face_folders, monkeypatch):
+def test_best_epoch_keeps_its_resolution(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "two", replace(SMALL, phases=((1, 32), (1, 64))))
     validate = Trainer._validate
     monkeypatch.setattr(Trainer, "_validate", lambda self: {**validate(self), "val_loss": 1.0 + self.epoch})  # 1st is best
@@ -86,7 +86,7 @@ def test_the_best_epoch_keeps_the_resolution_at_which_it_was_measured(tmp_path, 
     assert resume(tmp_path / "run") == 0 and load_checkpoint(tmp_path / "run" / "best_model.pt")[1].resolution == 32
 
 
-def test_networks_measured_at_two_resolutions_are_not_averaged(tmp_path, finished, capsys):
+def test_rejects_averaging_networks_of_different_resolutions(tmp_path, finished, capsys):
     run, data = finished
     other = shutil.copytree(run, tmp_path / "other")
     model, spec = load_checkpoint(run / "best_model.pt")
@@ -107,14 +107,14 @@ def test_networks_measured_at_two_resolutions_are_not_averaged(tmp_path, finishe
 @pytest.mark.parametrize("more", [["--epochs", "9"], ["--arch", "resnet9"], ["--seed", "0"], ["--data", "x"], ["--votes", "x"],
                                   ["--out", "x"], ["--recipe", "best"], ["--pretrained", "none"], ["--clean"], ["--no-bf16"],
                                   ["--optimizer", "sgd"], ["--teacher", "x"]])
-def test_resume_refuses_options_that_it_would_ignore(tmp_path, capsys, more):
+def test_resume_rejects_options_without_effect(tmp_path, capsys, more):
     with pytest.raises(SystemExit, match="2"):
         resume(tmp_path, *more)
     said = capsys.readouterr().err
     assert f"leave out {more[0].replace('--no-bf16', '--bf16')}, or start" in said
 
 
-def test_resume_refuses_changed_data(finished, capsys):
+def test_resume_rejects_changed_data(finished, capsys):
     run, data = finished
     file = next((data / "train" / "happy").iterdir())
     content = file.read_bytes()
@@ -124,7 +124,7 @@ def test_resume_refuses_changed_data(finished, capsys):
     assert resume(run) == 0, "restored, it continues"
 
 
-def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
+def test_resume_rejects_a_changed_teacher_or_recipe(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "small", replace(SMALL, phases=((1, 32),), distill=0.5))
     teacher, out = tmp_path / "teacher.pt", tmp_path / "run"
     shutil.copy(untrained, teacher)
@@ -140,7 +140,7 @@ def test_resume_refuses_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     assert resume(out) == 2 and "a file given as --teacher changed" in one_line(capsys)
 
 
-def test_a_run_of_an_older_version_resumes_and_logs_what_is_not_checked(finished, capsys):
+def test_run_of_an_older_version_resumes_and_logs_unchecked_fields(finished, capsys):
     run, data = finished
     state = torch.load(run / "last.pt", weights_only=True)
     plan = {name: value for name, value in state["run"].items() if name not in ("data_sha256", "teacher_sha256")}
@@ -155,7 +155,7 @@ def test_a_run_of_an_older_version_resumes_and_logs_what_is_not_checked(finished
     assert len(said) == 2 and said[1].startswith("error: ") and "the data or the recipe has changed" in said[1]
 
 
-def test_damaged_states_are_reported_in_one_line(finished, capsys):
+def test_damaged_state_is_a_one_line_error(finished, capsys):
     run, _ = finished
     whole = (run / "last.pt").read_bytes()
     state = read_last(run)
@@ -175,7 +175,7 @@ def test_damaged_states_are_reported_in_one_line(finished, capsys):
     assert resume(run) == 2 and "best_model.pt" in one_line(capsys)
 
 
-def test_a_stop_before_the_first_epoch_does_not_advise_to_resume(tmp_path, face_folders, small, monkeypatch, capsys):
+def test_stop_before_the_first_epoch_does_not_suggest_resume(tmp_path, face_folders, small, monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
 
@@ -189,7 +189,7 @@ def test_a_stop_before_the_first_epoch_does_not_advise_to_resume(tmp_path, face_
 
 
 @pytest.mark.slow
-def test_an_interrupt_while_the_program_loads_prints_no_traceback(tmp_path, face_folders):
+def test_interrupt_during_startup_prints_no_traceback(tmp_path, face_folders):
     command = [sys.executable, "-X", "importtime", "-m", "training", "--data", str(face_folders), "--recipe", "smoke",
                "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -221,7 +221,7 @@ def test_runs_and_soups_are_not_overwritten(tmp_path, finished, capsys):
     assert release_main([str(tmp_path / "soup"), *other]) == 2 and "soup.json" in one_line(capsys)
 
 
-def test_two_heads_without_votes_are_refused_before_anything_is_written(tmp_path, face_folders, votes, small, capsys):
+def test_rejects_two_heads_without_votes_before_writing(tmp_path, face_folders, votes, small, capsys):
     run, out = tmp_path / "run", tmp_path / "out"
     assert train(face_folders, run, "--votes", str(votes)) == 0
     out.mkdir()
@@ -236,7 +236,7 @@ def test_two_heads_without_votes_are_refused_before_anything_is_written(tmp_path
         check_votes(load_checkpoint(run / "best_model.pt")[1], load_dataset(face_folders))
 
 
-def test_measuring_on_other_data_than_the_training_data_is_logged(tmp_path, finished, capsys):
+def test_measuring_on_different_data_is_logged(tmp_path, finished, capsys):
     run, data = finished
     soup = ["--data", str(data), "--out", str(tmp_path / "soup")]
     assert soup_main([str(run), str(run), *soup]) == 0 and "trained on other" not in capsys.readouterr().err
@@ -250,7 +250,7 @@ def test_measuring_on_other_data_than_the_training_data_is_logged(tmp_path, fini
 # ------------------------------------------------------------------------------------------------ nothing is ignored
 
 
-def test_initial_weights_and_teachers_without_effect_are_refused(tmp_path, face_folders, untrained, small, capsys):
+def test_rejects_initial_weights_and_teachers_without_effect(tmp_path, face_folders, untrained, small, capsys):
     assert train(face_folders, tmp_path / "a", "--teacher", str(untrained)) == 2
     assert "--teacher has no effect" in one_line(capsys)
     base = ["--data", str(face_folders), "--recipe", "small", "--arch", "resnet9", "--device", "cpu"]
@@ -271,7 +271,7 @@ def test_resnet9_starts_from_a_file(tmp_path, face_folders, monkeypatch):
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_recipe_that_selects_on_the_test_splits_does_not_train_on_them(tmp_path, face_folders):
+def test_recipe_that_selects_on_test_splits_does_not_train_on_them(tmp_path, face_folders):
     """Kaggle's folders shuffle all rows: their train/ holds pictures of PublicTest and PrivateTest."""
     recipe = replace(SMALL, choose_on=("PublicTest", "PrivateTest"))
     folders = load_dataset(face_folders)
@@ -282,7 +282,7 @@ def test_a_recipe_that_selects_on_the_test_splits_does_not_train_on_them(tmp_pat
     assert len(Trainer(recipe, table, CPU, 0).selection_ids) == 14
 
 
-def test_a_class_without_training_pictures_is_reported(face_folders, caplog):
+def test_class_without_training_images_is_reported(face_folders, caplog):
     data = load_dataset(face_folders)
     ids = data.split("train")
     fewer = ids[data.labels[ids] != EMOTIONS.index("fear")]
@@ -290,7 +290,7 @@ def test_a_class_without_training_pictures_is_reported(face_folders, caplog):
     assert "the split train has no picture of fear" in caplog.text
 
 
-def test_weights_with_classes_in_another_order_are_refused(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
+def test_rejects_weights_with_another_class_order(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
     model, spec = load_checkpoint(untrained)
     other = tmp_path / "other.pt"
     save_checkpoint(other, model, replace(spec, labels=EMOTIONS[::-1]), {})
@@ -331,7 +331,7 @@ def ablation(tmp_path, face_folders, votes, small, monkeypatch):
     return command
 
 
-def test_two_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
+def test_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
     (tmp_path / "runs").mkdir()
     with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process works on this run
         assert ablation("--only", ablate.BASE) == 0
@@ -342,7 +342,7 @@ def test_two_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys)
     assert "| 55.0 ± 7.1 |" in capsys.readouterr().out
 
 
-def test_a_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, capsys):
+def test_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, capsys):
     assert ablation("--only", ablate.BASE) == 0
     (tmp_path / "runs" / "notes.json").write_text('{"variant": 3}')
     (tmp_path / "runs" / "list.json").write_text("[1, 2")
@@ -363,7 +363,7 @@ def test_a_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, ca
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
 
 
-def test_a_teacher_of_an_ablation_has_an_effect_or_is_refused(ablation, untrained, capsys):
+def test_ablation_teacher_has_an_effect_or_is_rejected(ablation, untrained, capsys):
     assert ablation("--only", "one head", "--teacher", str(untrained)) == 2
     assert "add --only distilled" in one_line(capsys)
     assert RECIPES["best"].distill == 0 < ablate.variants(RECIPES["best"])["distilled"].distill

@@ -1,4 +1,4 @@
-"""What carries a picture does not matter, and it is brought to what a player shows."""
+"""Images and videos are recognized by content and displayed as in players."""
 
 import http.server
 import itertools
@@ -24,7 +24,7 @@ ONE = 1 << 16  # 1.0 in a display matrix
 
 
 def _film(path, image, frames=3, aspect=None, color=None, pixels="yuv420p"):
-    """color: (transfer, primaries, matrix) to tag, of an image that is uint16 RGB in that very transfer."""
+    """color: (transfer, primaries, matrix) tags of an image in uint16 RGB with that transfer."""
     format = "bgr24" if color is None else "rgb48le"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
@@ -58,7 +58,7 @@ def test_pixels_become_square_without_losing_detail(tmp_path, portrait, aspect):
     assert np.abs(image.astype(int) - portrait).mean() < 6
 
 
-def test_thumbnails_see_the_same_picture(tmp_path, portrait):
+def test_thumbnails_use_the_displayed_image(tmp_path, portrait):
     path = _film(tmp_path / "a.mp4", cv2.resize(portrait, (256, 512)), aspect=Fraction(2))
     assert thumbnails(path, [(0.0, (300.0, 100.0, 500.0, 300.0))])[0]  # beyond the stored width
 
@@ -70,7 +70,7 @@ EXPECTED = {"mirrored": lambda a: a[:, ::-1], "upside down and mirrored": lambda
 
 
 @pytest.mark.parametrize("name", MATRICES)
-def test_the_whole_display_matrix_counts(tmp_path, portrait, name):
+def test_whole_display_matrix_is_applied(tmp_path, portrait, name):
     stored = portrait[:320]
     content = _film(tmp_path / "a.mp4", stored).read_bytes()
     (a, b), (c, d) = MATRICES[name]
@@ -82,14 +82,14 @@ def test_the_whole_display_matrix_counts(tmp_path, portrait, name):
     assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 6
 
 
-def test_a_damaged_display_matrix_is_left_out(portrait):
+def test_damaged_display_matrix_is_ignored(portrait):
     for matrix in (np.zeros((2, 2)), np.array([[1.0, 0.0], [1.0, 0.0]])):
         assert upright(portrait, matrix).shape == portrait.shape
 
 
 @pytest.mark.parametrize("orientation", [1, 5, 6])
-def test_jpegs_in_a_film_are_turned_as_their_exif_says(tmp_path, portrait, orientation):
-    """FFmpeg hands EXIF on beside the display matrix it makes of it, as side data of a kind that PyAV does not know."""
+def test_motion_jpeg_exif_orientation_is_applied(tmp_path, portrait, orientation):
+    """FFmpeg passes EXIF as side data of a type that PyAV does not know, together with the display matrix."""
     stored = {1: portrait, 5: portrait.transpose(1, 0, 2), 6: np.rot90(portrait)}[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -99,8 +99,8 @@ def test_jpegs_in_a_film_are_turned_as_their_exif_says(tmp_path, portrait, orien
     assert np.abs(_first(tmp_path / "a.mjpeg").astype(int) - portrait).mean() < 6
 
 
-def test_hdr10_is_as_bright_as_it_was_meant(tmp_path, portrait):
-    """White paper is 203 cd/m2 in HDR (ITU-R BT.2408)."""
+def test_hdr10_has_the_intended_brightness(tmp_path, portrait):
+    """White is 203 cd/m2 in HDR (ITU-R BT.2408)."""
     to_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
     linear = (portrait[..., ::-1] / 255.0) ** 2.2 @ to_2020.T * 203 / 10_000
     power = np.clip(linear, 0, 1) ** (2610 / 16384)
@@ -111,7 +111,7 @@ def test_hdr10_is_as_bright_as_it_was_meant(tmp_path, portrait):
 
 
 @pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.gif", "a.avif", "a.jp2", "a.ppm", "a.tga", "a.ico", "a.qoi", "a.data"])
-def test_a_picture_is_a_picture_whatever_carries_it(tmp_path, portrait, name):
+def test_images_are_recognized_by_content(tmp_path, portrait, name):
     kinds = {".jfif": "JPEG", ".jpe": "JPEG", ".data": "PNG", ".jp2": "JPEG2000"}
     small = Image.fromarray(portrait[::2, ::2, ::-1])
     small.save(tmp_path / name, kinds.get((tmp_path / name).suffix))
@@ -121,7 +121,7 @@ def test_a_picture_is_a_picture_whatever_carries_it(tmp_path, portrait, name):
     assert frame.image.shape == (256, 256, 3) and np.abs(frame.image.astype(int) - portrait[::2, ::2]).mean() < 12
 
 
-def test_a_film_is_a_film_whatever_it_is_called(tmp_path, portrait):
+def test_videos_are_recognized_by_content(tmp_path, portrait):
     _film(tmp_path / "a.mp4", portrait).rename(tmp_path / "a.jpg")
     first, second = Image.fromarray(portrait[..., ::-1]), Image.fromarray(portrait[::-1, :, ::-1])
     first.save(tmp_path / "b.gif", save_all=True, append_images=[second], duration=100)
@@ -130,7 +130,7 @@ def test_a_film_is_a_film_whatever_it_is_called(tmp_path, portrait):
     assert _first(tmp_path / "a.jpg").shape == portrait.shape
 
 
-def test_avif_is_turned_as_it_says(tmp_path, portrait):
+def test_avif_rotation_is_applied(tmp_path, portrait):
     picture = Image.fromarray(portrait[:300, :, ::-1])
     for orientation in range(1, 9):
         for name in ("a.avif", "a.jpg"):
@@ -141,7 +141,7 @@ def test_avif_is_turned_as_it_says(tmp_path, portrait):
         assert ours.shape == wanted.shape and np.abs(ours.astype(int) - wanted).mean() < 6, orientation
 
 
-def test_heic_is_refused_with_a_hint(tmp_path):
+def test_heic_is_rejected_with_a_hint(tmp_path):
     (tmp_path / "a.heic").write_bytes(struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100))
     with pytest.raises(PictureError, match="convert it to JPEG"):
         load_picture(tmp_path / "a.heic")
@@ -149,20 +149,20 @@ def test_heic_is_refused_with_a_hint(tmp_path):
 
 
 @pytest.mark.parametrize("head", [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"])
-def test_jpeg_xl_is_refused_with_a_hint(tmp_path, head):
+def test_jpeg_xl_is_rejected_with_a_hint(tmp_path, head):
     (tmp_path / "a.jxl").write_bytes(head + bytes(64))
     with pytest.raises(SourceError, match="JPEG XL is not supported; convert"), open_source(str(tmp_path / "a.jxl")):
         pass
 
 
 @pytest.mark.parametrize("name", ["a.nfo", "a.ans", "a.diz"])
-def test_a_text_is_no_film(tmp_path, name):
+def test_rejects_text_files_as_video(tmp_path, name):
     (tmp_path / name).write_text("a few lines of text\n" * 40)
     with pytest.raises(SourceError, match="is a text file"), open_source(str(tmp_path / name)):
         pass
 
 
-def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, portrait, capsys):
+def test_skipped_files_of_a_folder_are_counted_and_named(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     (tmp_path / "notes.txt").write_text("no picture")
     with open_source(str(tmp_path)) as source:
@@ -171,7 +171,7 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, portrait, capsy
     assert "skipped 1 of 2 files" in said and "notes.txt" in said
 
 
-def test_a_song_with_a_cover_is_no_film(tmp_path, portrait):
+def test_rejects_audio_with_cover_art(tmp_path, portrait):
     ok, jpeg = cv2.imencode(".jpg", portrait)
     assert ok
     with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
@@ -185,7 +185,7 @@ def test_a_song_with_a_cover_is_no_film(tmp_path, portrait):
         pass
 
 
-def test_films_of_one_and_two_frames_show_their_faces(tmp_path, portrait, untrained):
+def test_videos_of_one_and_two_frames_show_their_faces(tmp_path, portrait, untrained):
     from fer_live import Analyzer
 
     analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
@@ -194,7 +194,7 @@ def test_films_of_one_and_two_frames_show_their_faces(tmp_path, portrait, untrai
             assert [len(analysis.faces) for analysis in analyzer.analyze_all(source)] == [1] * frames
 
 
-def test_the_default_video_track_is_taken(tmp_path, portrait):
+def test_default_video_track_is_used(tmp_path, portrait):
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         streams = [container.add_stream("libx264", rate=10) for _ in range(2)]
         for stream, is_default in zip(streams, (False, True), strict=True):
@@ -208,7 +208,7 @@ def test_the_default_video_track_is_taken(tmp_path, portrait):
     assert _first(tmp_path / "a.mkv").mean() > 150
 
 
-def test_a_snapshot_address_is_polled(tmp_path, portrait):
+def test_snapshot_url_is_polled(tmp_path, portrait):
     cv2.imwrite(str(tmp_path / "now.jpg"), portrait)
     serve = lambda *given: http.server.SimpleHTTPRequestHandler(*given, directory=str(tmp_path))  # noqa: E731
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
@@ -223,7 +223,7 @@ def test_a_snapshot_address_is_polled(tmp_path, portrait):
     assert [frame.image.shape for frame in frames] == [(512, 512, 3)] * 3
 
 
-def test_a_name_that_looks_like_a_protocol_is_a_file(tmp_path, portrait, monkeypatch):
+def test_file_named_like_a_protocol_is_opened(tmp_path, portrait, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _film(tmp_path / "a.mp4", portrait).rename(tmp_path / "concat:a.mp4")
     assert _first("concat:a.mp4").shape == portrait.shape

@@ -1,4 +1,4 @@
-"""What cannot be written ends itself, never the run: the sinks of a live run while others beside them fail."""
+"""A failing sink ends alone, never the live run or other sinks."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ from fer_live.types import Analysis, Face, Frame, OutputError, View
 
 
 class Screen:
-    """Shows nothing; acts at a picture."""
+    """A screen that displays nothing and acts at a given frame."""
 
     def __init__(self, act_at=None, act=None):
         self.shown, self.act_at, self.act = 0, act_at, act
@@ -37,7 +37,7 @@ class Screen:
 
 
 class Watched:
-    """A sink that notes what is written to it, and whether that was after its end. fails: at which picture."""
+    """A sink that records writes, including writes after its end. fails: frame at which it raises."""
 
     def __init__(self, fails=None):
         self.path = Path("o.mp4")
@@ -72,8 +72,8 @@ def outputs_for(recorder=None):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_log_that_fails_on_an_event_ends_the_log_and_not_the_run(tmp_path, capsys):
-    """The event is written by a sink that comes before the log, in the middle of the same picture."""
+def test_log_failing_on_an_event_does_not_end_the_run(tmp_path, capsys):
+    """The event is logged by an earlier sink during the same frame."""
     log = Log(tmp_path / "o.jsonl", ())
 
     def fill_the_disk():
@@ -92,8 +92,8 @@ def test_a_log_that_fails_on_an_event_ends_the_log_and_not_the_run(tmp_path, cap
     assert len(lines) >= 4 and all("faces" in line for line in lines)
 
 
-def test_a_sink_that_takes_another_with_it_leaves_nothing_to_write_after_the_end(capsys):
-    """The recorder fails, and whoever is told of it ends the sink that comes next in the list."""
+def test_nothing_is_written_after_a_cascading_sink_failure(capsys):
+    """The recorder fails, and the error handler ends the next sink in the list."""
     recorder, next_one = Watched(fails=3), Watched()
     with outputs_for(recorder) as outputs:
         outputs.record(Path("o.mp4"))
@@ -111,7 +111,7 @@ def test_a_sink_that_takes_another_with_it_leaves_nothing_to_write_after_the_end
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-def test_a_log_takes_names_that_are_no_utf8(tmp_path, suffix):
+def test_log_accepts_non_utf8_names(tmp_path, suffix):
     """A file called \\xff reaches Python as a lone surrogate; so may a label of a checkpoint."""
     name = "smile\udcff"
     face = Face((0, 0, 8, 8), 1, np.ones(1, np.float32), name, 1.0)
@@ -121,8 +121,8 @@ def test_a_log_takes_names_that_are_no_utf8(tmp_path, suffix):
     assert "smile\\udcff" in (tmp_path / f"o{suffix}").read_text(encoding="utf-8")
 
 
-def test_a_recording_whose_thread_meets_the_unforeseen_says_so(tmp_path, monkeypatch):
-    """Not only OSError: a thread that ends in silence would leave a recording that nobody brings to the disk."""
+def test_unexpected_recording_thread_error_is_reported(tmp_path, monkeypatch):
+    """Applies to any exception: if the thread ended silently, nothing would be synced to disk."""
     def broken(path, file):
         raise RuntimeError("no such luck")
 
@@ -140,7 +140,7 @@ def test_a_recording_whose_thread_meets_the_unforeseen_says_so(tmp_path, monkeyp
     assert (tmp_path / "o.mp4").read_bytes() == b"a fragment"
 
 
-def test_a_microphone_whose_thread_meets_the_unforeseen_says_so(monkeypatch):
+def test_unexpected_microphone_thread_error_is_reported(monkeypatch):
     def broken(self, samples, now_s):
         raise RuntimeError("no such luck")
 
@@ -156,8 +156,8 @@ def test_a_microphone_whose_thread_meets_the_unforeseen_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("size_wh, beside", [((96, 96), (48, 4)), ((256, 64), (4, 64)), ((32, 16), (4, 64))])
-def test_a_picture_of_another_shape_is_not_distorted(tmp_path, size_wh, beside):
-    """A stream that changes its size on the way; the recording cannot."""
+def test_image_with_another_aspect_ratio_is_not_distorted(tmp_path, size_wh, beside):
+    """A stream can change its size, but its recording cannot."""
     path = tmp_path / "o.mp4"
     with VideoRecorder(path, 10.0) as recorder:
         for i, (w, h) in enumerate(((128, 96), size_wh)):

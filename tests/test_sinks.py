@@ -1,4 +1,4 @@
-"""One contract for all sinks, and what is particular to each."""
+"""The contract of all sinks, and the behavior of each."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ KINDS = ["video", "live", "jsonl", "csv", "pictures"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_sink_keeps_the_contract(kind, tmp_path):
+def test_every_sink_meets_the_contract(kind, tmp_path):
     with make(kind, tmp_path) as sink:
         assert list(tmp_path.iterdir()) == []  # nothing is written before there is something to write
         for i in range(3):
@@ -52,14 +52,14 @@ def test_every_sink_keeps_the_contract(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_unused_sink_leaves_nothing(kind, tmp_path):
+def test_unused_sink_leaves_no_file(kind, tmp_path):
     with make(kind, tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_place_that_cannot_be_written_is_an_output_error(kind, tmp_path):
+def test_unwritable_path_is_an_output_error(kind, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError) as caught, make(kind, tmp_path / "file") as sink:
         sink.write(analysis(0, 0.0).frame.image, analysis(0, 0.0, name="a.png"))
@@ -75,7 +75,7 @@ def decoded(path):
         return [(float(f.time), f.to_ndarray(format="bgr24")) for f in container.decode(stream)], stream.codec_context
 
 
-def test_video_keeps_times_size_codec_and_colors(tmp_path):
+def test_video_keeps_timestamps_size_codec_and_colors(tmp_path):
     times = [0.0, 0.1, 0.15, 0.4, 0.45]
     colors = [(30, 40, 200), (200, 60, 20), (20, 180, 40), (0, 0, 0), (255, 255, 255)]
     with VideoRecorder(tmp_path / "o.mp4", 29.97, Fraction(1, 1000)) as sink:
@@ -88,7 +88,7 @@ def test_video_keeps_times_size_codec_and_colors(tmp_path):
         assert np.abs(image.reshape(-1, 3).mean(0) - color).max() < 8, "colors must survive; the matrix is said and used"
 
 
-def test_odd_sizes_and_a_change_of_size_are_taken(tmp_path):
+def test_accepts_odd_sizes_and_size_changes(tmp_path):
     with VideoRecorder(tmp_path / "o.mp4", 30.0) as sink:
         for i, size in enumerate([(61, 81), (61, 81), (120, 160)]):
             item = analysis(i, i / 30, size_hw=size)
@@ -97,14 +97,14 @@ def test_odd_sizes_and_a_change_of_size_are_taken(tmp_path):
     assert len(frames) == 3 and (codec.width, codec.height) == (82, 62)
 
 
-def test_two_pictures_at_one_time_are_both_kept(tmp_path):
+def test_two_images_with_equal_timestamps_are_kept(tmp_path):
     with VideoRecorder(tmp_path / "o.mp4", 30.0) as sink:
         for i, t in enumerate([0.0, 0.0, 0.1]):
             sink.write(analysis(i, t).frame.image, analysis(i, t))
     assert len(decoded(tmp_path / "o.mp4")[0]) == 3
 
 
-def test_a_live_recording_lasts_as_long_as_reality(tmp_path):
+def test_live_recording_has_real_time_duration(tmp_path):
     started = time.monotonic()
     with VideoRecorder(tmp_path / "o.mp4", 30.0, live=True) as sink:
         for i in range(4):
@@ -116,8 +116,8 @@ def test_a_live_recording_lasts_as_long_as_reality(tmp_path):
     assert frames[0][0] == 0.0 and frames[-1][0] == pytest.approx(wall_s, abs=0.1)
 
 
-def test_what_was_written_plays_without_the_end(tmp_path):
-    """As after a power cut: the file on disk is copied while the recorder still runs."""
+def test_recording_without_its_end_is_playable(tmp_path):
+    """Simulates a power cut by copying the file while the recorder runs."""
     with VideoRecorder(tmp_path / "o.mp4", 30.0) as sink:
         for i in range(150):
             sink.write(analysis(i, i / 30).frame.image, analysis(i, i / 30))
@@ -135,7 +135,7 @@ def test_the_sources_sound_is_copied_packet_by_packet(tmp_path, make_clip, sound
     assert packets(tmp_path / "o.mp4") == packets(clip)
 
 
-def test_sound_that_mp4_does_not_carry_is_encoded(tmp_path, make_clip):
+def test_sound_unsupported_by_mp4_is_encoded(tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mkv", frames=30, sound="pcm_s16le")
     with VideoRecorder(tmp_path / "o.mp4", 29.97, sound_from=clip) as sink:
         for i in range(30):
@@ -147,7 +147,7 @@ def test_sound_that_mp4_does_not_carry_is_encoded(tmp_path, make_clip):
     assert np.abs(np.fft.rfft(samples[4410:26460])).argmax() / 0.5 == pytest.approx(440, abs=4)  # it is still our tone
 
 
-def test_sound_ends_with_the_pictures_of_an_interrupted_run(tmp_path, make_clip):
+def test_sound_ends_with_the_video_of_an_interrupted_run(tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=120)
     with VideoRecorder(tmp_path / "o.mp4", 29.97, sound_from=clip) as sink:
         for i in range(30):
@@ -164,7 +164,7 @@ def packets(path):
 # ------------------------------------------------------------------------------------------------ logs and pictures
 
 
-def test_jsonl_has_an_object_a_frame(tmp_path):
+def test_jsonl_has_one_object_per_frame(tmp_path):
     with Log(tmp_path / "o.jsonl", EMOTIONS) as sink:
         sink.write(None, analysis(0, 0.0, faces=()))
         sink.write(None, analysis(12, 0.4))
@@ -177,7 +177,7 @@ def test_jsonl_has_an_object_a_frame(tmp_path):
     }]}
 
 
-def test_csv_has_a_row_a_face_and_live_times_start_at_zero(tmp_path):
+def test_csv_has_one_row_per_face_and_live_times_start_at_zero(tmp_path):
     with Log(tmp_path / "o.csv", EMOTIONS, live=True) as sink:
         sink.write(None, analysis(0, 1000.0, faces=()))
         sink.write(None, analysis(3, 1000.25, faces=(FACE, FACE)))
@@ -188,7 +188,7 @@ def test_csv_has_a_row_a_face_and_live_times_start_at_zero(tmp_path):
     assert len(rows) == 2 and rows[0]["time_s"] == "0.25" and rows[0]["label"] == "happy" and rows[0]["happy"] == "0.6"
 
 
-def test_pictures_keep_their_names_and_overwrite_nothing(tmp_path):
+def test_images_keep_their_names_and_overwrite_nothing(tmp_path):
     for _ in range(2):
         with PictureWriter(tmp_path / "out", is_folder=True) as sink:
             sink.write(np.zeros((20, 20, 3), np.uint8), analysis(0, 0.0, name="a.png"))

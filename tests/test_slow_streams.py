@@ -1,4 +1,4 @@
-"""Network cameras that are slow or say wrong things of themselves, as real streams on loopback; and one limit for silence."""
+"""Slow or mislabeled network cameras, as real streams on loopback, and the timeout option."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ from tests.faulty import FaultyCamera, number_in
 
 
 @pytest.mark.parametrize("part_type", ["image/jpg", "image/pjpeg", "application/octet-stream", None])
-def test_jpegs_are_shown_whatever_their_parts_are_called(part_type):
+def test_multipart_jpegs_of_any_content_type_are_shown(part_type):
     with FaultyCamera(part_type=part_type) as camera, Stream(camera.address, 5.0, 2.0) as stream:
         assert camera.sent < 20, "it opens at once, not after two seconds of pictures"
         frames = list(itertools.islice(stream, 10))
@@ -35,7 +35,7 @@ def test_jpegs_are_shown_whatever_their_parts_are_called(part_type):
         assert camera.sent - numbers[-1] <= 5, "and its delay stays small"
 
 
-def test_parts_that_are_no_jpegs_are_refused_with_a_reason():
+def test_rejects_multipart_streams_without_jpegs():
     with FaultyCamera(part_type="image/png", suffix=".png") as camera:
         started_s = time.monotonic()
         with pytest.raises(SourceError, match="without JPEG images; set"), Stream(camera.address, 1.0, 1.0):
@@ -44,7 +44,7 @@ def test_parts_that_are_no_jpegs_are_refused_with_a_reason():
 
 
 def lost_within(camera, limits, seconds):
-    """The reasons for which it was lost."""
+    """The reasons of the losses."""
     said = []
     source = Supervised("test", lambda: Stream(camera.address, limits.answer_s, limits.read_s), draw_slate,
                         lambda event, reason: said.append(reason), limits)
@@ -57,8 +57,8 @@ def lost_within(camera, limits, seconds):
 
 
 @pytest.mark.slow
-def test_a_slow_camera_is_neither_lost_nor_frozen():
-    """A picture a second: that none has come since the last is no proof that it stands still."""
+def test_slow_camera_is_neither_lost_nor_frozen():
+    """At one frame per second, the pause between frames does not mean that the camera is frozen."""
     with FaultyCamera(rate=1.0) as camera:
         assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.5), 3.5) == []
         assert lost_within(camera, Patience(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no image for 0.5 s"]
@@ -67,8 +67,8 @@ def test_a_slow_camera_is_neither_lost_nor_frozen():
 
 
 @pytest.mark.parametrize("silent_s", [0.5, 4.0, 10.0, 3600.0])
-def test_all_limits_follow_from_one(silent_s):
-    """A read ends after the silence was noticed, not before; opening may take the two pictures that are needed to know it."""
+def test_all_timeouts_derive_from_one(silent_s):
+    """Reads time out after the silence is noticed, and opening can take the two frames needed to probe the format."""
     limits = Patience.of(silent_s, 4.0)
     assert limits.silent_s < limits.read_s <= limits.silent_s + 1
     assert 2 * limits.silent_s < limits.answer_s < limits.open_s
@@ -77,20 +77,20 @@ def test_all_limits_follow_from_one(silent_s):
     assert open_source("/dev/video9", limits).read_s == limits.read_s
 
 
-def test_a_slow_snapshot_address_is_not_frozen():
-    """It gives the same picture until the camera has taken another."""
+def test_slow_snapshot_url_is_not_frozen():
+    """The URL returns the same image until the camera has a new one."""
     assert patience(parse(["--silent-seconds", "20"]).source).frozen_s == 20
     assert patience(parse(["--silent-seconds", "1"]).source).frozen_s == 4
     assert patience(parse(["--silent-seconds", "20", "--frozen-seconds", "5"]).source).frozen_s == 5
 
 
-def test_what_was_the_default_still_is():
+def test_default_timeouts_are_unchanged():
     limits = patience(parse([]).source)
     assert limits == Patience() == Patience.of()
     assert (limits.silent_s, limits.frozen_s, limits.open_s, limits.answer_s, limits.read_s) == (4, 4, 15, 10, 5)
 
 
-def test_the_option_reaches_every_limit(monkeypatch):
+def test_option_sets_every_timeout(monkeypatch):
     arguments = ["--source", "http://127.0.0.1:9/", "--silent-seconds", "12.5"]
     source = make_source("http://127.0.0.1:9/", parse(arguments).source)
     assert source.patience == Patience.of(12.5) and source.connect().read_s == 13.5
@@ -105,7 +105,7 @@ def test_the_option_reaches_every_limit(monkeypatch):
     assert "WatchdogSec=30\n" in unit([]) and "TimeoutStartSec=180\n" in unit([])
 
 
-def test_the_web_view_is_as_patient(monkeypatch):
+def test_web_view_uses_the_same_timeout(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("fer_live.web.feed.time.monotonic", lambda: now[0])
     picture = np.zeros((8, 8, 3), np.uint8)
@@ -119,7 +119,7 @@ def test_the_web_view_is_as_patient(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_program_takes_the_option(tmp_path, untrained, capsys):
+def test_program_accepts_the_timeout_option(tmp_path, untrained, capsys):
     with FaultyCamera(rate=0.8) as camera:
         for seconds, is_lost in (("0.6", True), ("3", False)):
             log = tmp_path / f"{seconds}.jsonl"
@@ -132,7 +132,7 @@ def test_the_program_takes_the_option(tmp_path, untrained, capsys):
 
 @pytest.mark.parametrize("option", [["--silent-seconds", "9"], ["--frozen-seconds", "0"], ["--wait-for-camera"],
                                     ["--on-camera-lost", "true"], ["--on-camera-found", "true"]])
-def test_what_cannot_take_effect_is_refused(tmp_path, portrait, capsys, option):
+def test_rejects_timeouts_without_effect(tmp_path, portrait, capsys, option):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
     for sources in (["demo"], [str(tmp_path / "a.png")], ["demo", "demo"]):
         named = itertools.chain(*(("--source", source) for source in sources))
@@ -141,13 +141,13 @@ def test_what_cannot_take_effect_is_refused(tmp_path, portrait, capsys, option):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
-def test_silence_has_bounds(value, capsys):
+def test_timeout_option_has_bounds(value, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(["--silent-seconds", value])
     assert caught.value.code == 2 and "--silent-seconds" in capsys.readouterr().err
 
 
-def test_whatever_ends_the_thread_that_draws_packets_reaches_its_reader():
+def test_packet_thread_errors_reach_the_reader():
     def packets():
         raise ZeroDivisionError
         yield

@@ -1,4 +1,4 @@
-"""A day without a leak, in short: what `python -m tests.soak` measures, that it sees a leak, and leaks that were."""
+"""A short soak test: its measurements, detection of a leak, and regression tests of earlier leaks."""
 
 import gc
 import re
@@ -33,7 +33,7 @@ def python(*arguments):
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_four_minutes_of_the_day_are_flat_and_a_leak_is_seen(tmp_path):
+def test_short_soak_is_flat_and_detects_a_leak(tmp_path):
     with python("-m", "tests.soak", "--frames", "1300", "--csv", str(tmp_path / "a.csv")) as whole, \
             python("-c", FORGETS_NOBODY) as leaking:
         out, err = whole.communicate(timeout=100)
@@ -53,7 +53,7 @@ def test_four_minutes_of_the_day_are_flat_and_a_leak_is_seen(tmp_path):
 
 
 def rows(**measures):
-    """Measures that stay about 100 but for those given, (1000,) each."""
+    """Measures of (1000,) points that stay near 100, except for the given ones."""
     made = 100 + np.random.default_rng(0).normal(0, 1, (1000, 2 + len(TOLERANCES)))
     made[:, 0] = np.arange(1, 1001) * 500
     for name, values in measures.items():
@@ -61,14 +61,14 @@ def rows(**measures):
     return made
 
 
-def test_what_stays_or_falls_is_flat_and_warming_up_is_not_judged():
+def test_flat_series_pass_and_warm_up_is_ignored():
     share, noise = np.arange(1000) / 1000, np.random.default_rng(1).normal(0, 2, 1000)
     assert judge(rows()) == []
     assert judge(rows(rss_mb=200 + np.minimum(share * 1000, 50) + noise)) == []
     assert judge(rows(rss_mb=200 - 100 * share, threads=20 - 10 * share)) == []
 
 
-def test_what_grows_steadily_or_by_a_step_late_or_early_is_named():
+def test_growing_series_are_reported():
     share = np.arange(1000) / 1000
     assert judge(rows(rss_mb=200 + 9 * share)) == []
     (line,) = judge(rows(rss_mb=200 + 12 * share))
@@ -77,7 +77,7 @@ def test_what_grows_steadily_or_by_a_step_late_or_early_is_named():
     assert [line.split()[0] for line in judge(rows(handles=16 + 6 * share, events=share))] == ["handles", "events"]
 
 
-def test_the_line_of_least_squares():
+def test_least_squares_line():
     assert growth(np.array([500.0, 1000, 1500]), np.array([1.0, 1, 4])) == pytest.approx(3)
 
 
@@ -92,8 +92,8 @@ def without_cycles_collected():
     gc.enable()
 
 
-def test_a_recording_that_failed_is_let_go_with_its_encoder(tmp_path, without_cycles_collected):
-    """The file kept its error, that its traceback, that the recorder: each full disk left an encoder and its threads behind."""
+def test_failed_recording_releases_its_encoder(tmp_path, without_cycles_collected):
+    """Through the traceback of its stored error, each failed file kept its recorder and encoder threads alive."""
     image = np.zeros((120, 160, 3), np.uint8)
 
     def fail():
@@ -108,7 +108,7 @@ def test_a_recording_that_failed_is_let_go_with_its_encoder(tmp_path, without_cy
     assert fail()() is None
 
 
-def test_a_lost_camera_is_let_go_with_its_last_picture(without_cycles_collected):
+def test_lost_camera_releases_its_last_image(without_cycles_collected):
     class Failing:
         is_live, ends = True, False
 
@@ -131,7 +131,7 @@ def test_a_lost_camera_is_let_go_with_its_last_picture(without_cycles_collected)
     assert lose()() is None
 
 
-def test_a_stream_that_broke_off_is_let_go_with_its_decoder(without_cycles_collected):
+def test_interrupted_stream_releases_its_decoder(without_cycles_collected):
     def lose(camera):
         with pytest.raises(SourceError), open_source(camera.address) as source:
             for frame in source:

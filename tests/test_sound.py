@@ -1,4 +1,4 @@
-"""The sound of recorded films: kept wherever it can be, beside the pictures it belongs to, and never a danger to them."""
+"""The sound of recorded videos: kept if possible, in sync, and without affecting the video."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ def beeps(start_s: float, end_s: float, rate: int, channels: int) -> np.ndarray:
 
 
 def film(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=(0.0, 2.0), heard=(0.0, 2.0), tracks=1):
-    """A film at 25 pictures a second that flashes and beeps; pictures and heard: when these begin and end."""
+    """A video at 25 fps that flashes and beeps; pictures and heard: start and end of video and sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if video == "mjpeg" else "yuv420p"
@@ -65,7 +65,7 @@ def film(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=
 
 
 def recorded(path, out, max_s=float("inf")):
-    """The film, written again by a VideoRecorder with its sound."""
+    """The video, re-recorded by a VideoRecorder with its sound."""
     with VideoFile(path) as source, VideoRecorder(
             out, source.fps, source.time_base, sound_from=path, segments=source.timeline.segments) as recorder:
         for frame in source:
@@ -76,7 +76,7 @@ def recorded(path, out, max_s=float("inf")):
 
 
 class Heard:
-    """What is in a recording: spans of pictures and sound in seconds, codec of the sound, times of flashes and beeps."""
+    """Contents of a recording: spans of video and sound in seconds, sound codec, times of flashes and beeps."""
 
     def __init__(self, path):
         with av.open(str(path)) as container:
@@ -110,7 +110,7 @@ class Heard:
         self.beeps = [i / 8000 for i in np.flatnonzero(loud) if i > quiet and not loud[i - quiet : i].any()]
 
     def check(self, early_s=0.05, late_s=0.11):
-        """Sound begins and ends with the pictures, and it beeps when they flash. One packet more or less is no fault."""
+        """Sound starts and ends with the video, and beeps coincide with flashes, within one packet."""
         assert -early_s <= self.sound[0] - self.pictures[0] <= late_s
         assert -0.03 <= self.sound[1] - self.pictures[1] <= late_s
         assert len(self.beeps) == len(self.flashes) > 0
@@ -134,7 +134,7 @@ KINDS = [  # ending, pictures, sound, rate, layout -> sound in the recording
 
 
 @pytest.mark.parametrize("ending, video, sound, rate, layout, kept", KINDS, ids=[f"{k[0]}-{k[2]}-{k[3]}" for k in KINDS])
-def test_every_sound_stays_beside_its_pictures(tmp_path, ending, video, sound, rate, layout, kept):
+def test_sound_stays_in_sync_for_every_container(tmp_path, ending, video, sound, rate, layout, kept):
     path = film(tmp_path / f"a.{ending}", video, sound, rate, layout)
     whole = Heard(recorded(path, tmp_path / "o.mp4"))
     assert whole.codec == kept and whole.count == 50
@@ -150,20 +150,20 @@ ENDINGS = [("mp4", "aac"), ("mkv", "aac"), ("mkv", "pcm_s16le"), ("ts", "aac"), 
 @pytest.mark.parametrize("ending, sound", ENDINGS)
 @pytest.mark.parametrize("pictures, heard", [((1.0, 2.8), (0.0, 2.8)), ((0.0, 1.8), (0.7, 1.8)), ((0.0, 1.8), (0.0, 2.8)),
                                              ((1.5, 2.8), (1.3, 3.8))])
-def test_sound_begins_and_ends_with_the_pictures(tmp_path, ending, sound, pictures, heard):
+def test_sound_starts_and_ends_with_the_video(tmp_path, ending, sound, pictures, heard):
     found = Heard(recorded(film(tmp_path / f"a.{ending}", sound=sound, pictures=pictures, heard=heard), tmp_path / "o.mp4"))
     found.flashes = [flash for flash in found.flashes if flash >= heard[0] - pictures[0]]
     found.check()
 
 
-def test_sound_that_ends_early_is_all_kept(tmp_path):
+def test_sound_that_ends_early_is_kept(tmp_path):
     found = Heard(recorded(film(tmp_path / "a.mp4", pictures=(0.0, 3.0), heard=(0.0, 1.2)), tmp_path / "o.mp4"))
     assert found.count == 75 and found.sound[1] == pytest.approx(1.2, abs=0.06) and len(found.beeps) == 2
 
 
 @pytest.mark.parametrize("sound, kept", [("aac", "aac"), ("ac3", "ac3"), ("mp2", "aac")])
 @pytest.mark.parametrize("starts_s", [(0, 0), (0, 3600), (3600, 0)])
-def test_films_put_together_keep_their_sound(tmp_path, sound, kept, starts_s):
+def test_concatenated_videos_keep_their_sound(tmp_path, sound, kept, starts_s):
     part = film(tmp_path / "part.ts", sound=sound)
     whole = tmp_path / "whole.ts"
     whole.write_bytes(b"".join(shifted(part, tmp_path / "one.ts", start_s).read_bytes() for start_s in starts_s))
@@ -173,13 +173,13 @@ def test_films_put_together_keep_their_sound(tmp_path, sound, kept, starts_s):
 
 
 class Stamped:
-    """Stands in for a packet of sound that lasts 0.02 s."""
+    """A fake sound packet of 0.02 s."""
 
     def __init__(self, time_s):
         self.pts, self.duration, self.time_base = round(time_s * 1000), 20, Fraction(1, 1000)
 
 
-def test_a_damaged_time_of_a_picture_does_not_end_the_sound():
+def test_damaged_frame_timestamp_does_not_end_the_sound():
     segments = [Segment(Fraction(1), Fraction(0))]
     places = Places(segments)
     for i in range(62):
@@ -191,7 +191,7 @@ def test_a_damaged_time_of_a_picture_does_not_end_the_sound():
     assert places.find(Stamped(2.28), 1.28) == Fraction(128, 100) and not places.is_past(Fraction(128, 100))
 
 
-def test_sound_that_only_the_second_part_has_begins_there(tmp_path):
+def test_sound_of_the_second_part_starts_there(tmp_path):
     film(tmp_path / "sound.ts", sound="mp2")
     with av.open(str(tmp_path / "sound.ts")) as source, av.open(str(tmp_path / "silent.ts"), "w") as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])
@@ -204,7 +204,7 @@ def test_sound_that_only_the_second_part_has_begins_there(tmp_path):
     assert found.count == 100 and all(beep > 1.9 for beep in found.beeps) and len(found.beeps) >= 3
 
 
-def test_the_default_sound_track_is_kept_and_the_others_named(tmp_path, capsys):
+def test_default_sound_track_is_kept_and_reported(tmp_path, capsys):
     recorded(film(tmp_path / "a.mkv", tracks=3), tmp_path / "o.mp4")
     assert "sound track 1 of 3" in capsys.readouterr().err
 
@@ -216,7 +216,7 @@ def lines_said(capsys):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("the recording")]
 
 
-def test_sound_without_decoder_ends_no_recording(tmp_path, capsys):
+def test_undecodable_sound_does_not_end_a_recording(tmp_path, capsys):
     path = film(tmp_path / "a.mkv", sound="aac")
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
     found = Heard(recorded(path, tmp_path / "o.mp4"))
@@ -225,7 +225,7 @@ def test_sound_without_decoder_ends_no_recording(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name, sound", [("a.ts", "aac"), ("a.mkv", "libopus"), ("a.avi", "libmp3lame"), ("a.mkv", "flac")])
-def test_damaged_sound_ends_no_recording(tmp_path, name, sound):
+def test_damaged_sound_does_not_end_a_recording(tmp_path, name, sound):
     path = film(tmp_path / name, "mpeg4", sound)
     content, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
     with av.open(str(path)) as container:
@@ -239,7 +239,7 @@ def test_damaged_sound_ends_no_recording(tmp_path, name, sound):
     assert Heard(out).count >= 40
 
 
-def test_sound_that_fails_on_the_way_ends_and_the_pictures_go_on(tmp_path, monkeypatch, capsys):
+def test_failing_sound_ends_and_the_video_continues(tmp_path, monkeypatch, capsys):
     path = film(tmp_path / "a.mp4")
     with VideoFile(path) as source, VideoRecorder(tmp_path / "o.mp4", 25.0, source.time_base, sound_from=path) as recorder:
         for i, frame in enumerate(source):
@@ -253,7 +253,7 @@ def test_sound_that_fails_on_the_way_ends_and_the_pictures_go_on(tmp_path, monke
 
 
 @pytest.mark.parametrize("sound, kept_s", [("aac", 2.0), ("mp2", 4.0)])
-def test_sound_that_changes_its_rate_is_never_played_too_fast(tmp_path, sound, kept_s, capsys):
+def test_sound_with_changing_rate_is_never_played_too_fast(tmp_path, sound, kept_s, capsys):
     parts = [film(tmp_path / f"{rate}.ts", sound=sound, rate=rate) for rate in (48_000, 32_000)]
     (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     found = Heard(recorded(tmp_path / "a.ts", tmp_path / "o.mp4"))
@@ -261,7 +261,7 @@ def test_sound_that_changes_its_rate_is_never_played_too_fast(tmp_path, sound, k
     assert ["rate" in line for line in lines_said(capsys)] == ([True] if kept_s == 2.0 else [])
 
 
-def test_rates_that_the_encoder_has():
+def test_encoder_rates():
     rates = {rate: encoder_rate(rate) for rate in (5_000, 8_000, 11_025, 37_000, 44_100, 48_000, 96_000, 192_000)}
     assert rates == {5_000: 32_000, 8_000: 32_000, 11_025: 44_100, 37_000: 44_100, 44_100: 44_100, 48_000: 48_000,
                      96_000: 96_000, 192_000: 48_000}

@@ -1,4 +1,4 @@
-"""One contract for all sources, and what is particular to each."""
+"""The contract of all sources, and the behavior of each."""
 
 import http.server
 import itertools
@@ -19,7 +19,7 @@ from fer_live.types import SourceError
 
 
 class FakeCapture:
-    """What cv2.VideoCapture gives for a camera; `shots` pictures, then it fails as an unplugged one does."""
+    """A fake cv2.VideoCapture that returns `shots` images and then fails like an unplugged camera."""
 
     shots = 5
 
@@ -76,7 +76,7 @@ def source(request, tmp_path, make_clip, portrait):
         server.server_close()
 
 
-def test_every_source_keeps_the_contract(source):
+def test_every_source_meets_the_contract(source):
     with source as opened:
         assert opened is source and isinstance(source.is_live, bool) and isinstance(source.fps, float) and source.fps > 0
         frames = list(itertools.islice(source, 5))
@@ -89,7 +89,7 @@ def test_every_source_keeps_the_contract(source):
     assert len({id(f.image) for f in frames}) == 5  # no frame is overwritten by a later one
 
 
-def test_video_keeps_its_own_times_and_every_frame(tmp_path, make_clip):
+def test_video_keeps_every_frame_and_its_time(tmp_path, make_clip):
     path = make_clip(tmp_path / "clip.mp4", frames=20, skip=(7, 8, 9))
     with open_source(str(path)) as source:
         assert source.fps != 30 and source.has_audio
@@ -99,8 +99,8 @@ def test_video_keeps_its_own_times_and_every_frame(tmp_path, make_clip):
     assert [f.index for f in frames] == list(range(17))
 
 
-def test_lying_video_is_turned_upright(tmp_path, make_clip):
-    """Telephones write the picture as the sensor lies and a matrix beside it."""
+def test_rotated_video_is_turned_upright(tmp_path, make_clip):
+    """Phones store the image in sensor orientation, with a display matrix."""
     path = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
     content = path.read_bytes()
     straight = b"\x00\x01\x00\x00" + bytes(12) + b"\x00\x01\x00\x00" + bytes(12) + b"\x40\x00\x00\x00"
@@ -122,7 +122,7 @@ def test_demo_is_paced_like_a_camera():
     assert frames[-1].index / source.fps <= time.monotonic() - started < frames[-1].index / source.fps + 1.0
 
 
-def test_broken_pictures_are_named_skipped_and_counted(tmp_path, portrait, capsys):
+def test_damaged_images_are_reported_skipped_and_counted(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.jpg"), portrait)
     (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     (tmp_path / "c.png").write_bytes(b"")
@@ -133,7 +133,7 @@ def test_broken_pictures_are_named_skipped_and_counted(tmp_path, portrait, capsy
     assert "b.jpg" in said and "c.png" in said and "2 of 3" in said
 
 
-def test_a_lost_camera_is_an_error_and_is_released(fake_camera):
+def test_lost_camera_is_an_error_and_is_released(fake_camera):
     with pytest.raises(SourceError, match="unplugged"), open_source("0") as source:
         list(source)
     assert fake_camera.last.released
@@ -149,7 +149,7 @@ def test_a_lost_camera_is_an_error_and_is_released(fake_camera):
     ("/dev/video-none", "does not exist"), ("nothing.mp4", "no source"), ("http://127.0.0.1:9/x.mjpg", "cannot be opened"),
     ("*.nothing", "no images"),
 ])
-def test_what_is_not_there_is_said_in_one_line(text, words):
+def test_missing_source_is_a_one_line_error(text, words):
     with pytest.raises(SourceError) as caught, open_source(text):
         pass
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -185,7 +185,7 @@ def _move_index_first(path, out):
     return out
 
 
-def test_sound_only_is_no_video(tmp_path):
+def test_rejects_sound_only_files(tmp_path):
     import av
 
     from tests.conftest import _tone
@@ -201,7 +201,7 @@ def test_fractional_rates_stay_fractional(tmp_path, make_clip):
         assert source.fps == pytest.approx(24.7)
 
 
-def test_every_kind_of_picture_that_is_written_is_read(tmp_path, portrait):
+def test_every_written_image_format_can_be_read(tmp_path, portrait):
     for suffix in PICTURES_WRITTEN:
         write_picture(tmp_path / f"a{suffix}", portrait)
     with ImageFiles(sorted(tmp_path.iterdir()), "pictures") as source:

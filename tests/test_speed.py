@@ -1,4 +1,4 @@
-"""The fast path: when faces are searched for, that quality does not pay for it, and that a rate is held."""
+"""The fast path: search schedule, unchanged quality, and the load governor."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ from fer_live.types import Analysis, Frame
 
 
 class Counted:
-    """A searcher of which a test says what there is to be found, and that counts its work."""
+    """A fake detector with scripted faces that counts its searches."""
 
     def __init__(self):
         self.there: list[list[int]] = []
@@ -50,7 +50,7 @@ IMAGE = np.zeros((100, 100, 3), np.uint8)
 ONE, TWO = [10, 10, 30, 30], [60, 60, 90, 90]
 
 
-def test_known_faces_are_followed_nearby_and_the_whole_is_searched_when_due():
+def test_known_faces_use_near_search_between_full_searches():
     searcher = Counted()
     detector = ScheduledDetector(searcher, every=5)
     searcher.there = [ONE]
@@ -59,7 +59,7 @@ def test_known_faces_are_followed_nearby_and_the_whole_is_searched_when_due():
     assert (searcher.whole, searcher.near) == (4, 16)
 
 
-def test_who_comes_is_seen_when_the_next_search_is_due():
+def test_new_face_is_found_by_the_next_full_search():
     searcher = Counted()
     detector = ScheduledDetector(searcher)
     for _ in range(10):
@@ -72,7 +72,7 @@ def test_who_comes_is_seen_when_the_next_search_is_due():
     assert counts[-1] == 2 and counts == sorted(counts)
 
 
-def test_a_face_that_is_missed_nearby_is_searched_for_at_once_and_waited_for():
+def test_missed_face_triggers_a_full_search():
     searcher = Counted()
     searcher.there = [ONE]
     detector = ScheduledDetector(searcher, every=100)
@@ -89,7 +89,7 @@ def test_a_face_that_is_missed_nearby_is_searched_for_at_once_and_waited_for():
     assert detector.detect(IMAGE).boxes.tolist() == [ONE], "the place is still watched"
 
 
-def test_two_known_faces_that_are_found_in_one_place_are_one():
+def test_duplicate_near_detections_are_merged():
     searcher = Counted()
     searcher.there = [ONE, TWO]
     detector = ScheduledDetector(searcher, every=100)
@@ -98,7 +98,7 @@ def test_two_known_faces_that_are_found_in_one_place_are_one():
     assert detector.detect(IMAGE).boxes.tolist() == [TWO] == detector.detect(IMAGE).boxes.tolist()
 
 
-def test_one_search_a_frame_is_the_plain_path():
+def test_full_search_every_frame_is_the_plain_path():
     searcher = Counted()
     searcher.there = [ONE]
     detector = ScheduledDetector(searcher, every=1)
@@ -107,7 +107,7 @@ def test_one_search_a_frame_is_the_plain_path():
     assert (searcher.whole, searcher.near) == (7, 0)
 
 
-def test_near_search_finds_the_moved_face_and_nothing_where_there_is_none(portrait):
+def test_near_search_finds_a_moved_face_and_no_false_one(portrait):
     detector = HaarFaceDetector()
     box = detector.detect(portrait)[0]
     moved = np.roll(portrait, 12, axis=1)
@@ -128,7 +128,7 @@ def overlap(a, b):
 
 
 def visitors(portrait, n=150, size_wh=(640, 360)):
-    """A face that sways, with a second, smaller visitor who comes after a while and goes again."""
+    """A swaying face, and a second, smaller one that comes and goes."""
     scene, small = Scene(1, size_wh), cv2.resize(portrait[40:220, 130:320], (114, 108), interpolation=cv2.INTER_AREA)
     for i in range(n):
         image = scene.render(i / 30)
@@ -139,7 +139,7 @@ def visitors(portrait, n=150, size_wh=(640, 360)):
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
-def test_the_fast_path_sees_what_the_plain_one_sees(runtime, portrait):
+def test_fast_path_matches_the_plain_path(runtime, portrait):
     if runtime == "onnx":
         pytest.importorskip("onnxruntime")
     plain = Analyzer.from_checkpoint(device="cpu", runtime="torch", search_every=1)
@@ -160,7 +160,7 @@ def test_the_fast_path_sees_what_the_plain_one_sees(runtime, portrait):
     assert {t.track_id for t in plain.tracker.tracks} <= {t.track_id for t in fast.tracker.tracks}
 
 
-def test_a_rate_is_held_by_giving_up_and_what_was_given_up_comes_back():
+def test_load_governor_reduces_and_restores_quality():
     now, cost_s = [0.0], [0.05]
 
     def analyze(frame):
@@ -190,8 +190,8 @@ def test_a_rate_is_held_by_giving_up_and_what_was_given_up_comes_back():
     assert detector.every == LEVELS[0][0] and detector.searcher.min_face == pytest.approx(0.1)
 
 
-def test_what_comes_after_analysis_counts_for_the_rate():
-    """Analysis is quick, drawing and encoding are not: one picture in 50 ms does not hold 30 a second."""
+def test_rate_includes_work_after_analysis():
+    """Analysis is fast, but drawing and encoding take 50 ms per frame, too slow for 30 fps."""
     now = [0.0]
 
     def analyze(frame):
@@ -209,7 +209,7 @@ def test_what_comes_after_analysis_counts_for_the_rate():
     assert governor.level == 0, "and nothing of what was before stays"
 
 
-def test_a_live_run_tells_how_long_showing_takes():
+def test_live_run_reports_display_time():
     told = []
 
     class Slow:
@@ -229,8 +229,8 @@ def test_a_live_run_tells_how_long_showing_takes():
     assert len(told) == shown == 5 and min(told) >= 0.04
 
 
-def test_a_run_with_a_target_rate_hears_of_a_slow_recorder(monkeypatch, untrained, tmp_path):
-    """The whole program: each picture takes 120 ms to write."""
+def test_target_rate_accounts_for_a_slow_recorder(monkeypatch, untrained, tmp_path):
+    """The whole program, with a recorder that takes 120 ms per frame."""
     write, presented, told = VideoRecorder.write, Governor.presented, []
     monkeypatch.setattr(VideoRecorder, "write", lambda self, *what: (time.sleep(0.12), write(self, *what)))
     monkeypatch.setattr(Governor, "presented", lambda self, seconds: (told.append(seconds), presented(self, seconds)))
@@ -243,7 +243,7 @@ def test_a_run_with_a_target_rate_hears_of_a_slow_recorder(monkeypatch, untraine
 
 
 @pytest.mark.parametrize("source", ["file", "demo"])
-def test_what_nobody_sees_is_not_drawn(monkeypatch, untrained, tmp_path, make_clip, source):
+def test_unneeded_images_are_not_drawn(monkeypatch, untrained, tmp_path, make_clip, source):
     drawn, log, draw = [], tmp_path / "o.jsonl", Overlay.draw
     monkeypatch.setattr(Overlay, "draw", lambda self, *what: (drawn.append(what), draw(self, *what))[1])
     name = str(make_clip(tmp_path / "a.mp4", 6)) if source == "file" else "demo"
@@ -254,7 +254,7 @@ def test_what_nobody_sees_is_not_drawn(monkeypatch, untrained, tmp_path, make_cl
     assert len(drawn) == len((tmp_path / "p.jsonl").read_text().splitlines())
 
 
-def test_a_picture_is_drawn_as_soon_as_one_sink_looks():
+def test_image_is_drawn_if_one_sink_needs_it():
     class Watched:
         needs_picture = False
 
@@ -272,7 +272,7 @@ def test_a_picture_is_drawn_as_soon_as_one_sink_looks():
     assert sink.sizes == [0, 0, 0, 192, 192]
 
 
-def test_large_batches_are_shared_out_and_answered_in_order():
+def test_large_batches_are_split_and_returned_in_order():
     pytest.importorskip("openvino")
     from fer_live.analysis.runtimes.openvino_network import LEAST_A_PART, OpenVinoNetwork
 

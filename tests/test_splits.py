@@ -30,7 +30,7 @@ def sizes(data):
 
 
 @pytest.mark.parametrize("name", ["valid", "val", "Validation"])
-def test_the_validation_folder_selects_and_test_is_separate(own, face_folders, name):
+def test_validation_folder_selects_and_test_is_separate(own, face_folders, name):
     path = own(train="train", validation=name)
     shutil.copytree(face_folders / "validation", path / "test")
     data = load_dataset(path)
@@ -46,7 +46,7 @@ def test_two_validation_folders_are_an_error(own, face_folders):
         load_dataset(path)
 
 
-def test_without_a_validation_folder_a_tenth_of_train_validates_and_test_does_not(own, caplog):
+def test_missing_validation_folder_uses_a_tenth_of_train(own, caplog):
     data = load_dataset(own(train="train", validation="test"))
     assert sizes(data)["test"] == 21 and sizes(data)["train"] + sizes(data)["validation"] == 56
     assert sizes(data)["validation"] > 0 and len(np.unique(np.concatenate(list(data.splits.values())))) == 77
@@ -54,7 +54,7 @@ def test_without_a_validation_folder_a_tenth_of_train_validates_and_test_does_no
     assert f"has no validation/: {sizes(data)['validation']} of the 56 pictures in train/" in caplog.messages[0]
 
 
-def test_clean_training_leaves_out_copies_of_the_test_folder_too(own):
+def test_clean_excludes_copies_of_test_images(own):
     path = own(train="train", validation="test")
     shutil.copy(next((path / "test" / "happy").iterdir()), path / "train" / "happy" / "1000.png")
     data = load_dataset(path)
@@ -62,7 +62,7 @@ def test_clean_training_leaves_out_copies_of_the_test_folder_too(own):
     assert audit(without_leaks(data))["across"]["test in train"] == 0
 
 
-def test_everything_left_out_is_logged_with_its_count(own, face_folders, caplog):
+def test_skipped_files_are_logged_with_counts(own, face_folders, caplog):
     path = own(train="train", validation="valid")
     load_dataset(path)
     assert not caplog.messages, "nothing is left out here"
@@ -82,7 +82,7 @@ def test_everything_left_out_is_logged_with_its_count(own, face_folders, caplog)
     assert "4 files (2 .svg, 1 .txt, 1 not a regular file)" in said[-1] and ".jpg" in said[-1]
 
 
-def test_folders_hold_any_kind_of_picture_that_the_app_reads(own, face_folders):
+def test_folders_accept_every_supported_image_format(own, face_folders):
     path = own(train="train")
     rows = len(load_dataset(path).labels)
     picture = next((path / "train" / "sad").iterdir())
@@ -90,7 +90,7 @@ def test_folders_hold_any_kind_of_picture_that_the_app_reads(own, face_folders):
     assert len(load_dataset(path).labels) == rows + 1
 
 
-def test_folders_whose_names_differ_in_case_are_one_class(own, face_folders, caplog):
+def test_folders_that_differ_in_case_are_one_class(own, face_folders, caplog):
     path = own(train="train", validation="valid")
     shutil.copytree(face_folders / "validation" / "happy", path / "train" / "Happy")
     data = load_dataset(path)
@@ -98,7 +98,7 @@ def test_folders_whose_names_differ_in_case_are_one_class(own, face_folders, cap
     assert "Happy (3 pictures) and " in caplog.text
 
 
-def test_a_class_of_only_broken_pictures_is_an_error(own):
+def test_class_of_only_damaged_images_is_an_error(own):
     path = own(train="train", validation="valid")
     for file in (path / "valid" / "fear").iterdir():
         file.write_bytes(file.read_bytes()[:40])
@@ -106,7 +106,7 @@ def test_a_class_of_only_broken_pictures_is_an_error(own):
         load_dataset(path)
 
 
-def test_an_unknown_usage_is_an_error_and_no_reason_to_split_by_content(tmp_path):
+def test_unknown_usage_is_an_error(tmp_path):
     path = write_csv(tmp_path / "fer2013.csv", OFFICIAL)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:3], lines[3].replace("Training", "training"), *lines[4:]]))
@@ -120,7 +120,7 @@ def test_an_unknown_usage_is_an_error_and_no_reason_to_split_by_content(tmp_path
         load_dataset(path, votes)
 
 
-def test_votes_of_other_rows_are_refused(tmp_path, face_folders):
+def test_rejects_votes_of_other_rows(tmp_path, face_folders):
     table = write_csv(tmp_path / "fer2013.csv", OFFICIAL)
     assert load_dataset(table, write_votes(tmp_path / "votes.csv", OFFICIAL)).votes.shape == (28, 10)
     for usages, words in ((["Training", *OFFICIAL], "35 rows, the pictures' table 28"), (OFFICIAL[:-1], "21 rows"),
@@ -138,7 +138,7 @@ def test_votes_of_other_rows_are_refused(tmp_path, face_folders):
         load_dataset(twice, write_votes(tmp_path / "votes.csv", OFFICIAL))
 
 
-def test_votes_that_disagree_with_the_labels_are_of_other_rows(tmp_path):
+def test_rejects_votes_that_disagree_with_the_labels(tmp_path):
     table = write_csv(tmp_path / "fer2013.csv", OFFICIAL[:1], rows_per_usage=700)
     votes = write_votes(tmp_path / "votes.csv", OFFICIAL[:1], rows_per_usage=700)
     assert sizes(load_dataset(table, votes)) == {"Training": 700}
@@ -149,7 +149,7 @@ def test_votes_that_disagree_with_the_labels_are_of_other_rows(tmp_path):
         load_dataset(table, votes)
 
 
-def test_the_hash_of_the_data_sees_pictures_labels_votes_and_splits(own, tmp_path):
+def test_data_hash_covers_images_labels_votes_and_splits(own, tmp_path):
     path = own(train="train", validation="valid")
     before = data_sha256(load_dataset(path))
     assert before == data_sha256(load_dataset(path))

@@ -1,4 +1,4 @@
-"""Cameras that fail, as real streams on loopback: noticed, stood in for, opened again; nothing ends and nothing leaks."""
+"""Failing cameras, as real streams on loopback: detection, slates, reconnection, no leaks."""
 
 import contextlib
 import ctypes
@@ -46,7 +46,7 @@ def camera():
 
 
 def wait_until(condition, timeout_s=10.0):
-    """Seconds until it held; fails if it never did."""
+    """Wait for a condition and return the seconds; fails on timeout."""
     started_s = time.monotonic()
     while not condition():
         assert time.monotonic() - started_s < timeout_s, "it never happened"
@@ -55,7 +55,7 @@ def wait_until(condition, timeout_s=10.0):
 
 
 class Watcher:
-    """Takes the frames of a supervised source in a thread, as the pipeline does; keeps the newest and counts."""
+    """Reads a supervised source in a thread, as the pipeline does; keeps the newest frame and counts."""
 
     def __init__(self, source):
         self.source, self.newest, self.live, self.slates, self.events, self.error = source, None, 0, 0, [], None
@@ -93,7 +93,7 @@ def watched(camera, patience=QUICK, wait=False):
 
 
 def resources():
-    """Threads and open handles of this process, and its resident megabytes without what the allocator merely keeps."""
+    """Threads, open handles and resident megabytes of this process, after trimming the allocator."""
     gc.collect()
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -102,8 +102,8 @@ def resources():
 
 
 @pytest.mark.slow
-def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys):
-    """Every kind in turn; each is noticed, and each time the picture comes back."""
+def test_survives_a_hundred_faults_without_leaks(camera, capsys):
+    """Each kind of fault is noticed, and the image returns each time."""
     kinds = itertools.cycle(("stall", "die", "freeze", "garbage", "damage", "unplug", "refuse", "mute", "resize", "die"))
     noticed, returned, before = {}, [], None
     with watched(camera) as watcher:
@@ -139,7 +139,7 @@ def test_a_hundred_faults_end_nothing_and_leak_nothing(camera, capsys):
     print("noticed after", figures, "returned after", f"{1000 * np.median(returned):.0f} ms,", "resources", before, resources())
 
 
-def test_a_frozen_camera_stays_lost_until_its_picture_changes(camera):
+def test_frozen_camera_stays_lost_until_its_image_changes(camera):
     with watched(camera) as watcher:
         wait_until(watcher.sees_picture)
         camera.mode = "freeze"
@@ -153,15 +153,15 @@ def test_a_frozen_camera_stays_lost_until_its_picture_changes(camera):
         assert [event for event, _ in watcher.events] == ["lost", "found"]
 
 
-def test_frozen_seconds_zero_lets_a_still_picture_stay(camera):
+def test_frozen_seconds_zero_allows_a_still_image(camera):
     camera.mode = "freeze"
     with watched(camera, Patience(silent_s=0.3, frozen_s=0.0)) as watcher:
         wait_until(lambda: watcher.live > 20)
         assert not watcher.slates
 
 
-def test_waits_grow_from_one_second_to_ten():
-    """The attempts' times, with seconds of a hundredth: opening always fails."""
+def test_back_off_grows_from_one_second_to_ten():
+    """Times of connection attempts that always fail, with time sped up a hundredfold."""
     at = []
 
     def connect():
@@ -180,7 +180,7 @@ def test_waits_grow_from_one_second_to_ten():
 
 
 class OnePicture:
-    """A live source of one picture, after which it fails, or hangs until `gate` opens."""
+    """A live source that yields one image, then fails or hangs until `gate` opens."""
 
     is_live, ends, fps = True, False, 30.0
 
@@ -201,7 +201,7 @@ class OnePicture:
         self.gate.wait()
 
 
-def test_reads_that_hang_for_ever_are_left_counted_and_released():
+def test_hung_reads_are_abandoned_counted_and_released():
     gate, opened = threading.Event(), []
 
     def connect():
@@ -217,7 +217,7 @@ def test_reads_that_hang_for_ever_are_left_counted_and_released():
     wait_until(lambda: not any(source.is_open for source in opened))
 
 
-def test_an_error_of_our_own_is_not_taken_for_a_lost_camera():
+def test_internal_error_is_not_treated_as_a_lost_camera():
     def connect():
         raise ZeroDivisionError
 
@@ -225,7 +225,7 @@ def test_an_error_of_our_own_is_not_taken_for_a_lost_camera():
         pass
 
 
-def test_not_there_at_the_start(camera, capsys):
+def test_camera_missing_at_start(camera, capsys):
     camera.stop()
     with pytest.raises(SourceError, match="cannot be opened"), watched(camera):
         pass
@@ -246,8 +246,8 @@ def test_not_there_at_the_start(camera, capsys):
 # ------------------------------------------------------------------------------------------------ delay
 
 
-def test_delay_does_not_grow_behind_a_slow_reader(camera):
-    """A reader that takes five pictures a second of thirty always gets the newest one."""
+def test_latency_does_not_grow_with_a_slow_reader(camera):
+    """A reader at 5 fps of a 30 fps camera always gets the newest frame."""
     behind = []
     with Stream(camera.address) as stream:
         from fer_live.handoff import LatestItem
@@ -259,8 +259,8 @@ def test_delay_does_not_grow_behind_a_slow_reader(camera):
     assert max(behind) <= 5, behind  # 0.17 s; in order it would be 50
 
 
-def test_a_decoder_that_falls_behind_goes_on_at_the_newest_key_frame(tmp_path):
-    """H.264 with a key frame every 20: what waits is never more than what the newest picture builds on."""
+def test_slow_decoder_skips_to_the_newest_key_frame(tmp_path):
+    """H.264 with a key frame every 20 frames: only packets that the newest frame depends on are queued."""
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"bf": "0", "g": "20", "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
@@ -278,8 +278,8 @@ def test_a_decoder_that_falls_behind_goes_on_at_the_newest_key_frame(tmp_path):
     assert number_in(pictures[-1].to_ndarray(format="bgr24")) == 94
 
 
-def test_damage_does_not_end_a_stream_and_takes_no_memory(camera):
-    """A header that claims 65000x65000 pixels is refused, not decoded."""
+def test_damaged_stream_continues_without_leaks(camera):
+    """A header that declares 65000x65000 pixels is rejected."""
     whole = camera.picture(1, (320, 240))
     at = whole.index(b"\xff\xc0") + 5
     huge = whole[:at] + struct.pack(">HH", 65000, 65000) + whole[at + 4 :]
@@ -299,14 +299,14 @@ def test_passwords_are_not_shown():
 
 
 def processor_s(pid):
-    """Seconds of processor time that a process has used."""
+    """CPU seconds used by a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
-def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrained):
+def test_recording_continues_while_the_camera_is_lost(tmp_path, untrained):
     python = shlex.quote(sys.executable)
     hook = f"{python} -c \"import os; print(os.environ['FER_LIVE_EVENT'], os.environ['FER_LIVE_CAMERA'])\" 2>&1"
     with FaultyCamera(size_wh=(640, 360), rate=15) as camera:
@@ -345,7 +345,7 @@ def test_the_program_goes_on_recording_while_the_camera_is_away(tmp_path, untrai
     assert len(dark) == pytest.approx(len(gone), abs=1) and dark[0] == pytest.approx(gone[0], abs=0.1)
 
 
-def test_a_film_over_http_ends_at_its_end(tmp_path, make_clip, untrained):
+def test_video_over_http_ends(tmp_path, make_clip, untrained):
     import functools
     import http.server
 
@@ -361,7 +361,7 @@ def test_a_film_over_http_ends_at_its_end(tmp_path, make_clip, untrained):
     assert entries[-1]["time_s"] == pytest.approx(29 / 29.97, abs=0.3) and not any("camera_lost" in entry for entry in entries)
 
 
-def test_slates_are_readable_and_not_searched(untrained, portrait):
+def test_slates_are_readable_and_not_analyzed(untrained, portrait):
     for size_hw in ((720, 1280), (120, 160), (1280, 720), (64, 640), (2, 2)):
         slate = draw_slate(size_hw, "12 s")
         assert slate.shape == (*size_hw, 3)
@@ -378,7 +378,7 @@ def test_slates_are_readable_and_not_searched(untrained, portrait):
     assert TITLE == "camera lost, reconnecting"
 
 
-def test_hooks_run_beside_the_program(tmp_path, capfd):
+def test_hooks_run_in_the_background(tmp_path, capfd):
     out = tmp_path / "out"
     hooks = Hooks({"lost": f'echo "$FER_LIVE_EVENT $FER_LIVE_CAMERA: $FER_LIVE_REASON" >> {out}', "found": "exit 3"}, "camera 0")
     hooks("lost", "no picture; `touch no` $(touch no)")
@@ -400,7 +400,7 @@ def test_hooks_run_beside_the_program(tmp_path, capfd):
 
 
 def webcam(request, content):
-    """Answers as the kernel does for a webcam with two formats: MJPG in two sizes, YUYV in steps."""
+    """A fake ioctl for a webcam with two formats: MJPG in two sizes, YUYV in a range."""
     index = struct.unpack_from("I", content)[0]
     if request == v4l2.QUERYCAP:
         return struct.pack("16s32s32sIII12x", b"uvcvideo", b"HD Webcam", b"usb-1", 0x60000, 0x84A00001, 0x04200001)
@@ -418,7 +418,7 @@ def webcam(request, content):
     raise OSError(22, "Invalid argument")
 
 
-def test_of_a_range_of_rates_the_highest_is_listed():
+def test_highest_rate_of_a_range_is_listed():
     def ask(request, content):
         if request == v4l2.ENUM_FRAMEINTERVALS:  # a driver that answers for ever
             return content[:16] + struct.pack("=9I", 3, 1, 60, 1, 5, 1, 60, 0, 0)
@@ -430,7 +430,7 @@ def test_of_a_range_of_rates_the_highest_is_listed():
 
 @pytest.fixture
 def two_cameras(tmp_path, monkeypatch):
-    """/sys and /dev of a machine with two webcams, of which each has a second node that gives no pictures."""
+    """/sys and /dev of a machine with two webcams, each with a second node that does not capture."""
     monkeypatch.setattr(devices, "CLASS", tmp_path / "class")
     monkeypatch.setattr(devices, "DEV", tmp_path / "dev")
     monkeypatch.setattr(sys, "platform", "linux")
@@ -467,7 +467,7 @@ def test_cameras_are_opened_by_name(two_cameras, monkeypatch):
     assert devices.stable_path("2") == "2" and devices.stable_path(link) == link
 
 
-def test_a_camera_that_may_not_be_asked_is_listed(two_cameras, monkeypatch):
+def test_camera_without_permission_is_listed(two_cameras, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied")
 
@@ -476,7 +476,7 @@ def test_a_camera_that_may_not_be_asked_is_listed(two_cameras, monkeypatch):
         (0, ("cannot be queried: Permission denied",)), (2, ("cannot be queried: Permission denied",))]
 
 
-def test_cameras_are_probed_elsewhere(monkeypatch, capsys):
+def test_cameras_are_probed_on_other_systems(monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: type("Capture", (), {
         "isOpened": lambda self: number == 1, "get": lambda self, what: {cv2.CAP_PROP_FPS: 30.0}.get(what, 720.0),

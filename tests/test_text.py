@@ -1,4 +1,4 @@
-"""Text on pictures: what comes from outside while a run goes on is drawn whatever it holds."""
+"""Text on images: any external text is drawable during a run."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ NO_FONT = "\U0001fae0\U000f1234"  # an emoji of 2021, and a character for privat
 
 @pytest.fixture
 def no_other_fonts(monkeypatch):
-    """A machine that has the font of the program and no other."""
+    """A machine with only the bundled font."""
     monkeypatch.setattr(text, "_others", lambda characters: ())
     forget()
     yield
@@ -44,27 +44,27 @@ def test_every_text_is_measured_and_drawn(no_other_fonts, words):
     assert "".join(text.wrap(words, 20, 40)).replace(" ", "") == "".join(words.split())
 
 
-def test_what_no_font_has_is_replaced_and_the_rest_stays(no_other_fonts):
+def test_missing_glyphs_are_replaced(no_other_fonts):
     file, drawn = text._drawable(f"disk {NO_FONT} full")
     assert file == str(text.SHIPPED) and drawn in ("disk \ufffd\ufffd full", "disk ?? full")
     assert np.array_equal(written(f"disk {NO_FONT}"), written(drawn[:7]))
     assert not np.array_equal(written(f"disk {NO_FONT}"), written("disk"))
 
 
-def test_a_notice_with_a_disk_called_by_an_emoji_is_drawn(no_other_fonts):
+def test_notice_with_an_emoji_is_drawn(no_other_fonts):
     view = View(notice=f"recording stopped: cannot write to /media/{NO_FONT}/o.mp4 (No space left on device)")
     frame = Frame(np.full((480, 640, 3), 90, np.uint8), 0, 0.0)
     image = Overlay(("happy",), view).draw(Analysis(frame, ()), Rates())
     assert (image[400:] != 90).any(axis=2).mean() > 0.1, "a dark plate along the lower border"
 
 
-def test_words_that_are_known_at_the_start_are_still_refused(no_other_fonts):
+def test_rejects_undrawable_custom_labels(no_other_fonts):
     with pytest.raises(OutputError, match="no font here has"):
         text.check([f"happy {NO_FONT}"])
 
 
 @pytest.mark.parametrize("answer", [b"/fonts/caf\xe9.ttf\n", None])
-def test_a_list_of_fonts_that_cannot_be_had_or_read_ends_nothing(monkeypatch, answer):
+def test_unreadable_font_list_is_ignored(monkeypatch, answer):
     def run(command, **options):
         if answer is None:
             raise subprocess.TimeoutExpired(command, 5)
@@ -81,12 +81,12 @@ def test_a_list_of_fonts_that_cannot_be_had_or_read_ends_nothing(monkeypatch, an
         forget()
 
 
-def test_the_list_of_the_shipped_fonts_characters_is_the_fonts_own():
+def test_shipped_character_list_matches_the_font():
     has = {chr(code) for code, glyph in TTFont(text.SHIPPED).getBestCmap().items() if glyph != ".notdef"}
     assert text._characters(str(text.SHIPPED)) == {c for c in has if not c.isspace()}
 
 
-def test_words_of_the_shipped_font_do_not_wait_for_fonttools():
+def test_shipped_font_text_does_not_load_fonttools():
     code = ("import sys; from fer_live.screen import text, words;"
             "[text.check(words.read_words(name).values()) for name in words.LANGUAGES]; print('fontTools' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
@@ -112,7 +112,7 @@ def odd_font(tmp_path):
     return str(tmp_path / "odd.ttf")
 
 
-def test_what_a_font_has_is_what_its_table_says_and_not_how_it_looks(odd_font, no_other_fonts, monkeypatch):
+def test_glyph_coverage_comes_from_the_cmap(odd_font, no_other_fonts, monkeypatch):
     monkeypatch.setattr(text, "_others", lambda characters: (odd_font,))
     assert text.font_file("\u0394") == odd_font
     with pytest.raises(OutputError, match="no font here has \u0395"):
@@ -120,7 +120,7 @@ def test_what_a_font_has_is_what_its_table_says_and_not_how_it_looks(odd_font, n
     assert text._drawable("\u0394\u0395") == (odd_font, "\u0394?")
 
 
-def test_a_damaged_font_is_passed_over(odd_font, no_other_fonts, monkeypatch, tmp_path, capfd):
+def test_damaged_font_is_skipped(odd_font, no_other_fonts, monkeypatch, tmp_path, capfd):
     content = open(odd_font, "rb").read()
     damaged = []
     for number, cut in enumerate((0, 40, len(content) // 2, len(content) - 9)):

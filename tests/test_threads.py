@@ -1,4 +1,4 @@
-"""One analyzer, many threads: each gets the answers to its own pictures."""
+"""One analyzer in many threads: each gets its own results."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ from fer_live.model.pool import Pool
 
 
 def in_threads(count, work, seconds=1.5):
-    """Calls work(k) again and again in `count` threads, k = 0, 1 ...; raises their errors."""
+    """Call work(k) repeatedly in `count` threads, k = 0, 1, ...; raises their errors."""
     end_s = time.monotonic() + seconds
 
     def repeat(k):
@@ -35,12 +35,12 @@ def in_threads(count, work, seconds=1.5):
 
 @pytest.fixture(scope="module")
 def pictures(portrait):
-    """One face each, at different places and sizes."""
+    """Images with one face each, at different positions and sizes."""
     return [cv2.resize(portrait, None, fx=0.5, fy=0.5), cv2.copyMakeBorder(portrait, 60, 20, 200, 10, cv2.BORDER_REPLICATE),
             cv2.resize(portrait, None, fx=0.8, fy=0.8)]
 
 
-def test_a_detector_finds_in_each_thread_the_faces_of_its_own_picture(pictures):
+def test_detector_threads_get_their_own_results(pictures):
     detector = HaarFaceDetector()
     alone = [detector.detect(picture).tolist() for picture in pictures]
     assert all(len(boxes) == 1 for boxes in alone)
@@ -59,7 +59,7 @@ def test_a_detector_finds_in_each_thread_the_faces_of_its_own_picture(pictures):
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx", "openvino"])
-def test_a_classifier_answers_in_each_thread_for_its_own_crops(runtime):
+def test_classifier_threads_get_their_own_results(runtime):
     if runtime != "torch" and importlib.util.find_spec({"onnx": "onnxruntime"}.get(runtime, runtime)) is None:
         pytest.skip(f"{runtime} is not installed")
     classify = EmotionClassifier(DEFAULT_WEIGHTS, "cpu", runtime=runtime)
@@ -78,8 +78,8 @@ def test_a_classifier_answers_in_each_thread_for_its_own_crops(runtime):
     assert wrong == []
 
 
-def test_a_gpus_graphs_serve_one_thread_at_a_time():
-    """Without a GPU: what replays a graph is replaced, the way there is not."""
+def test_cuda_graphs_serve_one_thread_at_a_time():
+    """Without a GPU: only the replay of the graph is faked."""
     network, inside, most = CudaNetwork.__new__(CudaNetwork), [], []
 
     def replay(crops, size):
@@ -95,7 +95,7 @@ def test_a_gpus_graphs_serve_one_thread_at_a_time():
 
 
 @pytest.mark.cuda
-def test_a_gpu_answers_in_each_thread_for_its_own_crops():
+def test_cuda_threads_get_their_own_results():
     classify = EmotionClassifier(DEFAULT_WEIGHTS, "cuda")
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (n, 48, 48, 1), np.uint8) for n in (1, 1, 40)]  # the graph for 40 is captured meanwhile
@@ -108,7 +108,7 @@ def test_a_gpu_answers_in_each_thread_for_its_own_crops():
     in_threads(3, work)
 
 
-def test_a_pool_lends_each_object_to_one_and_makes_no_more_than_it_may():
+def test_pool_lends_exclusively_and_is_bounded():
     made, lent, wrong = [], set(), []
 
     def make():
@@ -133,8 +133,8 @@ def test_a_pool_lends_each_object_to_one_and_makes_no_more_than_it_may():
         assert len(made) == 2
 
 
-def test_a_server_tells_each_client_about_its_own_picture(portrait):
-    """As behind Flask: a thread for each request, one analyzer for all."""
+def test_server_clients_get_their_own_results(portrait):
+    """As in Flask: one thread per request, one analyzer for all."""
     analyze = Analyzer.from_checkpoint(device="cpu")
 
     class Handler(BaseHTTPRequestHandler):
@@ -182,7 +182,7 @@ def told(analysis):
     return [(face.track_id, face.box, face.label) for face in analysis.faces]
 
 
-def test_each_stream_follows_its_own_faces(untrained, portrait):
+def test_streams_track_their_own_faces(untrained, portrait):
     first = Analyzer.from_checkpoint(untrained, device="cpu")
     places = (0, 100, 200)
     alone = [[told(analysis) for analysis in map(first.new_stream(), film(portrait, left))] for left in places]
@@ -199,7 +199,7 @@ def test_each_stream_follows_its_own_faces(untrained, portrait):
     assert streams[1].classifier is first.classifier and streams[1].still_detector is first.still_detector
 
 
-def test_films_are_analyzed_at_the_same_time_by_streams_of_their_own(untrained, portrait):
+def test_videos_are_analyzed_concurrently_in_separate_streams(untrained, portrait):
     first = Analyzer.from_checkpoint(untrained, device="cpu")
     alone = [[told(analysis) for analysis in first.new_stream().analyze_all(film(portrait, left))] for left in (0, 200)]
     pairs = zip(first.analyze_all(film(portrait, 0)), first.new_stream().analyze_all(film(portrait, 200)), strict=True)
@@ -207,7 +207,7 @@ def test_films_are_analyzed_at_the_same_time_by_streams_of_their_own(untrained, 
     assert [list(side) for side in zip(*both, strict=True)] == alone
 
 
-def test_what_a_load_governor_changes_is_one_streams_own(untrained, portrait):
+def test_load_governor_affects_only_its_stream(untrained, portrait):
     analyzer = Analyzer.from_checkpoint(untrained, device="cpu", search_every=5, min_face=40)
     older = analyzer.new_stream()
     analyzer.detector.every, analyzer.detector.searcher.min_face = 18, 300
@@ -217,7 +217,7 @@ def test_what_a_load_governor_changes_is_one_streams_own(untrained, portrait):
     assert [analyzer(frame) for frame in film(portrait, 60, 4)][-1].faces == ()
 
 
-def test_two_threads_in_one_stream_are_refused_in_one_line(untrained, portrait):
+def test_rejects_two_threads_in_one_stream(untrained, portrait):
     plain = Analyzer.from_checkpoint(untrained, device="cpu")
     inside, go_on = threading.Event(), threading.Event()
 
@@ -245,7 +245,7 @@ def test_two_threads_in_one_stream_are_refused_in_one_line(untrained, portrait):
     assert len(stream(portrait).faces) == 1 and stream(Frame(portrait, 1, 0.1)).frame.index == 1, "one after the other is well"
 
 
-def test_a_film_in_the_middle_is_not_mixed_with_other_frames(untrained, portrait):
+def test_video_in_progress_is_not_mixed_with_other_frames(untrained, portrait):
     analyzer = Analyzer.from_checkpoint(untrained, device="cpu")
     analyses = analyzer.analyze_all(film(portrait, 60))
     assert next(analyses).frame.index == 0

@@ -1,4 +1,4 @@
-"""Times of film frames: from zero, never back, whatever the file counts."""
+"""Frame times of videos: monotonic from zero for any timestamps."""
 
 import http.server
 import struct
@@ -27,12 +27,12 @@ RATE = Fraction(25)
 
 @pytest.fixture
 def part(tmp_path, make_clip):
-    """A transport stream of ten pictures at 25 a second, without sound."""
+    """A transport stream of ten frames at 25 fps, without sound."""
     return make_clip(tmp_path / "part.ts", frames=10, fps=RATE, sound=None)
 
 
 def shifted(path, out, by_s):
-    """The same film, with times that are later by so many seconds."""
+    """The same video with timestamps shifted by this many seconds."""
     with av.open(str(path)) as source, av.open(str(out), "w") as copy:
         streams = {stream.index: copy.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
@@ -52,13 +52,13 @@ def steady(count, segments=1):
     return [(round(i / 25, 6), i // count) for i in range(count * segments)]
 
 
-def test_a_film_that_starts_at_an_hour_begins_at_zero(part, tmp_path):
+def test_video_that_starts_at_one_hour_begins_at_zero(part, tmp_path):
     assert read(shifted(part, tmp_path / "late.ts", 3600)) == steady(10)
     assert read(shifted(part, tmp_path / "late.mkv", 30)) == steady(10)
 
 
 @pytest.mark.parametrize("starts_s", [(0, 0), (0, 3600), (3600, 0, 0), (0, 100, 20)])
-def test_films_put_together_go_on_from_the_last_frame(part, tmp_path, starts_s, capsys):
+def test_concatenated_videos_continue_from_the_last_frame(part, tmp_path, starts_s, capsys):
     whole = tmp_path / "whole.ts"
     whole.write_bytes(b"".join(shifted(part, tmp_path / "one.ts", start_s).read_bytes() for start_s in starts_s))
     assert read(whole) == steady(10, len(starts_s))
@@ -77,7 +77,7 @@ def test_limits_logs_and_recordings_count_from_the_first_frame(part, tmp_path, u
 
 
 def test_pauses_are_kept(tmp_path, make_clip):
-    """A pause of eight seconds in a transport stream, of two minutes in other files, and a time-lapse film."""
+    """A pause of eight seconds in a transport stream, of two minutes in other files, and a time-lapse video."""
     for name, fps, skip, pause_s in (("a.ts", 25, range(3, 202), 8.0), ("b.mkv", 2, range(3, 242), 120.0),
                                      ("c.mkv", Fraction(1, 100), (), 100.0)):
         path = make_clip(tmp_path / name, frames=max(skip, default=3) + 3, fps=Fraction(fps), sound=None, face=False, skip=skip)
@@ -87,7 +87,7 @@ def test_pauses_are_kept(tmp_path, make_clip):
 
 
 class Stamped:
-    """Stands in for a decoded frame."""
+    """A fake decoded frame."""
 
     def __init__(self, pts, dts=None, duration=1, unit=Fraction(1, 25)):
         self.pts, self.dts, self.duration, self.time_base = pts, dts, duration, unit
@@ -98,21 +98,21 @@ def placed(frames, may_jump=True):
     return [(round(float(time_s * 25), 3), segment) for time_s, segment in map(timeline.place, frames)]
 
 
-def test_single_wrong_times_are_no_jumps():
+def test_single_timestamp_errors_are_not_jumps():
     assert placed(map(Stamped, [0, 1, 2, 2, 3, 4])) == [(0, 0), (1, 0), (2, 0), (2, 0), (3, 0), (4, 0)]
     assert placed(map(Stamped, [0, 1, 2, None, None, 5])) == [(i, 0) for i in range(6)]
     assert placed(map(Stamped, [None, None, None])) == [(i, 0) for i in range(3)]
 
 
-def test_frames_without_right_presentation_times_are_shown_in_their_order():
-    """H.264 with B-frames in AVI: only the times of decoding are in order."""
+def test_frames_without_valid_pts_are_shown_in_order():
+    """H.264 with B-frames in AVI: only the decoding timestamps are in order."""
     stamps = [(2, 4), (6, 6), (8, 8), (4, 10), (10, 12), (12, 14), (16, 16), (18, 18), (14, 20)]
     times = placed(Stamped(*stamp) for stamp in stamps)
     assert {segment for _, segment in times} == {0} and times[2:] == [(2.0 * i, 0) for i in range(3, 10)]
 
 
-def test_thumbnails_are_found_by_the_times_of_the_log(tmp_path):
-    """The pictures are brighter and brighter; a box over them is looked up by its time since the first."""
+def test_thumbnails_use_the_times_of_the_log(tmp_path):
+    """Frames get brighter; a thumbnail is looked up by its time since the first frame."""
     with av.open(str(tmp_path / "a.ts"), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"bf": "2", "g": "50"})
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
@@ -136,8 +136,8 @@ def test_thumbnails_are_found_by_the_times_of_the_log(tmp_path):
 # ------------------------------------------------------------------------------------------------ whole, or broken off
 
 
-def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path, make_clip):
-    """As in films that were trimmed without being encoded again: the header counts 40 frames, 25 are shown."""
+def test_frames_hidden_by_an_edit_list_are_not_reported_missing(tmp_path, make_clip):
+    """As in videos trimmed without re-encoding: the header declares 40 frames, 25 are displayed."""
     path = make_clip(tmp_path / "a.mp4", frames=40, fps=RATE, sound=None)
     content = bytearray(path.read_bytes())
     at = content.index(b"elst") + 12
@@ -148,8 +148,8 @@ def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path, make_clip):
     assert read(path) == steady(25)
 
 
-def test_repeated_frames_in_avi_are_not_missed(tmp_path, make_clip):
-    """AVI has no times: where nothing moves it says with empty packets that the frame before is shown on."""
+def test_repeated_avi_frames_are_not_reported_missing(tmp_path, make_clip):
+    """AVI has no timestamps; empty packets repeat the previous frame."""
     path = make_clip(tmp_path / "a.avi", frames=60, fps=RATE, sound=None, skip=tuple(range(10, 50)))
     with VideoFile(path) as source:
         assert source.declared == 60 or source.container.streams.video[0].frames >= 55
@@ -157,7 +157,7 @@ def test_repeated_frames_in_avi_are_not_missed(tmp_path, make_clip):
     assert len(times) == 20 and times[-1] == pytest.approx(59 / 25, abs=0.05)
 
 
-def test_an_avi_that_is_cut_is_broken_off(tmp_path, make_clip):
+def test_truncated_avi_is_reported(tmp_path, make_clip):
     path = make_clip(tmp_path / "a.avi", frames=60, fps=RATE, sound=None)
     path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
     with pytest.raises(SourceError, match=r"ends after|damaged"):
@@ -167,7 +167,7 @@ def test_an_avi_that_is_cut_is_broken_off(tmp_path, make_clip):
 # ------------------------------------------------------------------------------------------------ over http
 
 
-def test_films_put_together_are_shown_at_their_pace(part, tmp_path):
+def test_concatenated_videos_play_at_their_own_pace(part, tmp_path):
     (tmp_path / "whole.ts").write_bytes(part.read_bytes() * 2)
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -107,7 +107,7 @@ def test_votes_become_distributions():
     assert majority_votes(counts).tolist() == [3, -1, 0, -1]
 
 
-def test_a_folder_without_splits_is_split_by_content(tmp_path, face_folders):
+def test_folder_without_splits_is_split_by_content(tmp_path, face_folders):
     for part in ("train", "validation"):
         for name in EMOTIONS:
             (tmp_path / name).mkdir(exist_ok=True)
@@ -121,7 +121,7 @@ def test_a_folder_without_splits_is_split_by_content(tmp_path, face_folders):
     assert not sides[0] & sides[1], "copies must be on one side"
 
 
-def test_broken_data_is_reported_in_one_line(tmp_path, face_folders, caplog):
+def test_damaged_data_is_a_one_line_error(tmp_path, face_folders, caplog):
     good = write_csv(tmp_path / "good.csv", ["Training"]).read_text().splitlines()
     cases = {
         "short.csv": ("\n".join([*good[:3], "3,1 2 3,Training"]), "line 4"),
@@ -185,7 +185,7 @@ def test_audit_and_clean(tmp_path, face_folders, capsys):
 # ------------------------------------------------------------------------------------------------ augmentation
 
 
-def test_augmentation_is_repeatable_and_in_range():
+def test_augmentation_is_reproducible_and_in_range():
     images = torch.from_numpy(np.stack([cartoon(i % 7, np.random.default_rng(i)) for i in range(8)]))
     how = Augmentation(blur=1.0, noise=0.1, erase=1.0)
     first, second = (augment(images, 64, how, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -222,7 +222,7 @@ def test_temperature_is_recovered():
     assert fit_temperature(logits * 2.5, np.eye(7)[truth]) == pytest.approx(2.5, rel=0.1)
 
 
-def test_a_sheet_shows_right_predictions_in_blue_and_wrong_ones_in_orange(tmp_path):
+def test_sheet_shows_correct_predictions_in_blue_and_wrong_ones_in_orange(tmp_path):
     def share(color):
         picture = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
         return (picture == np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])).all(2).mean()
@@ -298,7 +298,7 @@ def test_resume_continues_bit_for_bit(tmp_path, face_folders):
     assert other.history[0]["train_loss"] != straight.history[0]["train_loss"]
 
 
-def test_the_command_overfits_a_few_faces_stops_and_resumes(tmp_path, face_folders, monkeypatch, capsys):
+def test_command_overfits_a_few_faces_stops_and_resumes(tmp_path, face_folders, monkeypatch, capsys):
     out = tmp_path / "run"
     run_epoch = Trainer.run_epoch
     epochs = RECIPES["smoke"].epochs
@@ -335,7 +335,7 @@ def test_the_command_overfits_a_few_faces_stops_and_resumes(tmp_path, face_folde
     assert "--split" in capsys.readouterr().err, "PrivateTest is never measured by default"
 
 
-def test_bfloat16_is_used_where_asked_for_and_remembered(tmp_path, face_folders, monkeypatch):
+def test_bfloat16_is_used_if_requested_and_remembered(tmp_path, face_folders, monkeypatch):
     seen, run_epoch = [], Trainer.run_epoch
 
     def watched(self):
@@ -374,7 +374,7 @@ def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatc
     assert metrics["ferplus"]["ferplus_official"]["pictures"] == metrics["shown"]["clear_votes"]["pictures"] == 21
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path, face_folders, monkeypatch, capsys):
+def test_non_finite_loss_stops_and_keeps_the_last_good_epoch(tmp_path, face_folders, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "wild", Recipe(about="", phases=((3, 48),), batch_size=14, ema=0))
     run_epoch = Trainer.run_epoch
 
@@ -393,7 +393,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(tmp_path,
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_result(tmp_path, face_folders):
+def test_killed_run_resumes_to_the_same_result(tmp_path, face_folders):
     """kill -9 in the middle of an epoch; test_resume_continues_bit_for_bit covers resuming without it."""
     base = ["--data", str(face_folders), "--recipe", "smoke", "--epochs", "4", "--pretrained", "none", "--device", "cpu"]
     command = [sys.executable, "-m", "training"]
@@ -414,7 +414,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path, face_folders):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_result_of_one(tmp_path, face_folders):
+def test_two_processes_match_one(tmp_path, face_folders):
     """With a network without dropout and without batch norm, whose statistics are not synchronized on the CPU."""
     base = ["--data", str(face_folders), "--recipe", "smoke", "--arch", "convnext_atto", "--epochs", "2", "--pretrained", "none",
             "--device", "cpu"]

@@ -1,4 +1,4 @@
-"""How well a face was seen, why it cannot be read, and why it is followed no longer: in the analysis, the log and the report."""
+"""Visibility of faces, reasons for "unsure", and ends of tracks: in the analysis, the log and the report."""
 
 import csv
 import itertools
@@ -37,7 +37,7 @@ def landmarks(yaw, roll=0.0, box=FACE):
 
 
 class Fixed:
-    """Finds one face where it is told to, or none."""
+    """A fake detector with a scripted face."""
 
     def __init__(self, box=FACE, yaw=None):
         self.box, self.yaw = box, yaw
@@ -50,7 +50,7 @@ class Fixed:
 
 
 class Happy:
-    """A classifier that always sees the same."""
+    """A fake classifier with a constant result."""
 
     spec = ModelSpec("efficientnet_lite0")
 
@@ -81,7 +81,7 @@ def moved(image, pixels=40):
 # ------------------------------------------------------------------------------------------------ what is seen
 
 
-def test_a_face_seen_well_is_read_and_says_how_well(portrait):
+def test_clear_face_has_a_label_and_visibility(portrait):
     face = analyzer(Fixed(yaw=10.0))(portrait).faces[0]
     assert (face.label, face.unsure_because) == ("happy", "")
     seen = face.visibility
@@ -92,25 +92,25 @@ def test_a_face_seen_well_is_read_and_says_how_well(portrait):
 
 
 @pytest.mark.parametrize(("disturb", "reason"), [(dark, "dark"), (blurred, "blurred"), (moved, "blurred")])
-def test_a_face_too_dark_or_blurred_is_unsure_for_that_reason(portrait, disturb, reason):
+def test_dark_or_blurred_face_is_unsure_for_that_reason(portrait, disturb, reason):
     face = analyzer(Fixed())(disturb(portrait)).faces[0]
     assert (face.label, face.unsure_because) == (UNSURE, reason)
     assert face.probs[EMOTIONS.index("happy")] > 0.8, "what the network says is still there"
 
 
-def test_a_face_too_small_is_unsure_and_one_at_the_limit_is_not(portrait):
+def test_small_face_is_unsure_below_the_limit(portrait):
     for side, reason in ((10, "small"), (14, "")):
         picture = cv2.resize(portrait[70:167, 176:273], (side, side), interpolation=cv2.INTER_AREA)
         assert analyzer(Fixed((0, 0, side, side)))(picture).faces[0].unsure_because == reason
 
 
 @pytest.mark.parametrize("yaw", [-75.0, 75.0])
-def test_a_face_turned_away_is_unsure_and_one_turned_a_little_is_not(portrait, yaw):
+def test_turned_face_is_unsure_beyond_the_limit(portrait, yaw):
     assert analyzer(Fixed(yaw=yaw))(portrait).faces[0].unsure_because == "turned"
     assert analyzer(Fixed(yaw=yaw / 2))(portrait).faces[0].unsure_because == ""
 
 
-def test_dim_light_and_dark_skin_are_no_darkness(portrait):
+def test_dim_light_and_dark_skin_do_not_count_as_dark(portrait):
     for share in (0.5, 0.25, 0.15):
         assert analyzer(Fixed())(dark(portrait, share)).faces[0].unsure_because == ""
 
@@ -123,14 +123,14 @@ def test_yaw_comes_from_the_landmarks_whatever_the_tilt(yaw, roll):
     assert np.isnan(Detections.of(np.array([FACE])).yaws).all()
 
 
-def test_noise_makes_no_blurred_face_sharp(portrait):
+def test_noise_does_not_make_a_blurred_face_sharp(portrait):
     crop = cv2.resize(cv2.cvtColor(portrait[70:167, 176:273], cv2.COLOR_BGR2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
     soft = blurred(crop, 3.0).astype(float) + np.random.default_rng(0).normal(0, 2, crop.shape)
     seen = see(np.clip(soft, 0, 255).astype(np.uint8)[..., None], FACE)
     assert why_unreadable(seen.size, seen.sharpness, seen.darkness, 0.0) == "blurred"
 
 
-def test_an_unclear_answer_is_a_reason_of_its_own(portrait):
+def test_unclear_is_a_separate_reason(portrait):
     face = analyzer(Fixed(), np.full(7, 1 / 7, np.float32))(portrait).faces[0]
     assert (face.label, face.unsure_because) == (UNSURE, UNCLEAR)
 
@@ -138,14 +138,14 @@ def test_an_unclear_answer_is_a_reason_of_its_own(portrait):
 # ------------------------------------------------------------------------------------------------ over time
 
 
-def test_one_blurred_frame_makes_no_face_unsure_and_many_do(portrait):
+def test_single_blurred_frame_does_not_make_a_face_unsure(portrait):
     subject = analyzer(Fixed())
     told = [subject(Frame(blurred(portrait) if i == 20 or i > 30 else portrait, i, i / 30)).faces for i in range(60)]
     reasons = [faces[0].unsure_because for faces in told if faces]
     assert set(reasons[:28]) == {""} and reasons[-1] == "blurred"
 
 
-def test_what_was_read_of_a_dark_face_is_forgotten_when_the_light_comes_back(portrait):
+def test_dark_results_are_dropped_when_the_light_returns(portrait):
     subject, sad = analyzer(Fixed()), np.roll(HAPPY, 2)
     labels, night = [], dark(portrait)
     for i in range(90):
@@ -156,14 +156,14 @@ def test_what_was_read_of_a_dark_face_is_forgotten_when_the_light_comes_back(por
     assert labels[0] == labels[50] == UNSURE and set(labels) == {UNSURE, "happy"}, "sad was never to be seen"
 
 
-def test_readability_does_not_flicker_at_the_limit():
+def test_readability_has_hysteresis():
     readability, chance = Readability(), np.random.default_rng(0)
     views = [Visibility(97, float(0.31 + chance.normal(0, 0.02)), 0.2) for _ in range(300)]
     told = [readability.update(1, view, i / 30)[0] for i, view in enumerate(views)]
     assert sum(a != b for a, b in itertools.pairwise(told)) <= 2
 
 
-def test_a_remembered_face_has_no_visibility_and_keeps_its_reason(portrait):
+def test_coasting_face_has_no_visibility_and_keeps_its_reason(portrait):
     detector = Fixed()
     subject, night = analyzer(detector), dark(portrait)
     for i in range(10):
@@ -173,13 +173,13 @@ def test_a_remembered_face_has_no_visibility_and_keeps_its_reason(portrait):
     assert face.visibility is None and (face.label, face.unsure_because) == (UNSURE, "dark")
 
 
-def test_files_know_the_visibility_of_a_face_from_its_first_frame(portrait):
+def test_file_faces_have_visibility_from_the_first_frame(portrait):
     frames = [Frame(portrait, i, i / 30) for i in range(12)]
     views = [one.faces[0].visibility for one in analyzer(Fixed(yaw=20.0)).analyze_all(frames)]
     assert len(views) == 12 and {view.yaw for view in views} == {views[-1].yaw} and views[0].score == pytest.approx(0.8)
 
 
-def test_a_resting_face_is_not_learned_in_the_dark_and_not_forgotten(portrait):
+def test_calibration_pauses_in_the_dark(portrait):
     subject = analyzer(Fixed())
     subject.calibrate(1.0)
     night = dark(portrait)
@@ -193,7 +193,7 @@ def test_a_resting_face_is_not_learned_in_the_dark_and_not_forgotten(portrait):
     assert last.calibration_s == 0.0, "three dark seconds are no reason to ask again"
 
 
-def test_a_smaller_set_of_classes_keeps_the_reason():
+def test_label_set_keeps_the_reason():
     def reduced(label, because, probs):
         reduction = Reduction("basic", EMOTIONS)
         face = Face(FACE, 1, probs, label, 0.3, None, GOOD, because)
@@ -211,7 +211,7 @@ def test_a_smaller_set_of_classes_keeps_the_reason():
 
 
 def followed(box, frames, size_hw=(300, 400), **more):
-    """The ends of the face in `box` that is found for half a second, then not."""
+    """The end of a track that is detected in `box` for half a second."""
     detector, ended = Fixed(box), []
     subject = analyzer(detector)
     image = np.random.default_rng(0).integers(0, 255, (*size_hw, 3), np.uint8)
@@ -228,25 +228,25 @@ def later(image, **more):
     return [Frame(image, i, i / 30, **more) for i in range(15, 60)]
 
 
-def test_who_was_at_the_edge_has_left_and_who_was_not_is_lost():
+def test_track_ended_at_the_edge_left_and_elsewhere_is_lost():
     assert followed((2, 100, 82, 180), later) == [(1, "left", 0.467)]
     assert followed((310, 100, 390, 180), later) == [(1, "left", 0.467)]
     assert followed((160, 100, 240, 180), later) == [(1, "lost", 0.467)]
 
 
-def test_an_edge_of_a_tile_is_an_edge():
+def test_tile_edges_count_as_edges():
     tiles = (0, 0, 200, 300), (200, 0, 400, 300)
     assert followed((205, 100, 285, 180), lambda image: later(image, tiles=tiles), tiles=tiles)[0][1] == "left"
 
 
-def test_a_lost_camera_and_a_new_video_are_told_as_such():
+def test_lost_camera_and_new_video_are_end_reasons():
     middle = 160, 100, 240, 180
     assert followed(middle, lambda image: [Frame(image, 15, 0.5, is_slate=True)])[0][1] == "camera lost"
     assert followed(middle, lambda image: [Frame(image, 15, 0.1)])[0][1] == "new video"
     assert followed(middle, lambda image: [Frame(image, 15, 0.5, segment=1)])[0][1] == "new video"
 
 
-def test_a_face_that_was_never_shown_does_not_end(portrait):
+def test_unconfirmed_track_has_no_end(portrait):
     detector = Fixed()
     subject = analyzer(detector)
     subject(Frame(portrait, 0, 0.0))
@@ -265,7 +265,7 @@ def analysis(i, faces, ended=()):
     return Analysis(Frame(None, i, 100 + i / 10), tuple(faces), (), tuple(ended))
 
 
-def test_the_log_has_visibility_reason_and_ends(tmp_path):
+def test_log_has_visibility_reason_and_ended(tmp_path):
     ended = Ended(3, "left", 100.1)
     dark_one = Visibility(30, 0.7, 0.97, None, None)
     for name in ("a.jsonl", "a.csv"):
@@ -285,7 +285,7 @@ def test_the_log_has_visibility_reason_and_ends(tmp_path):
     assert list(read_log(tmp_path / "a.csv")) == lines[:3], "a CSV log reads as the same objects"
 
 
-def test_the_columns_of_old_logs_stay_where_they_were(tmp_path):
+def test_old_log_columns_keep_their_positions(tmp_path):
     with Log(tmp_path / "new.csv", EMOTIONS) as log:
         log.write(None, Analysis(Frame(None, 0, 0.5, "a/b.jpg"), (seen_face(),)))
     new = [row.split(",") for row in (tmp_path / "new.csv").read_text().splitlines()]
@@ -295,12 +295,12 @@ def test_the_columns_of_old_logs_stay_where_they_were(tmp_path):
     assert old["file"] == "a/b.jpg" and set(old["faces"][0]["probs"]) == set(EMOTIONS) and "visibility" not in old["faces"][0]
 
 
-def test_the_web_views_objects_have_them_too():
+def test_web_events_have_visibility_and_reason():
     made = entry(analysis(0, [seen_face("blurred")]), EMOTIONS)
     assert made["faces"][0]["unsure_because"] == "blurred" and made["faces"][0]["visibility"]["size"] == 97
 
 
-def test_the_report_tells_not_there_from_could_not_tell(tmp_path):
+def test_report_distinguishes_absent_from_unreadable(tmp_path):
     with Log(tmp_path / "a.jsonl", EMOTIONS, live=True) as log:
         for i in range(30):
             log.write(None, analysis(i, [seen_face("dark" if i < 10 else "")]))
@@ -313,7 +313,7 @@ def test_the_report_tells_not_there_from_could_not_tell(tmp_path):
     assert "left 1" in page
 
 
-def test_a_report_takes_whatever_stands_in_those_fields(tmp_path):
+def test_report_accepts_any_values_in_new_fields(tmp_path):
     bad = [1, "x", [None], [{}], [{"track_id": "1", "because": "left"}], [{"track_id": 1, "because": "<script>" * 50}]]
     good = {"track_id": 1, "label": "happy", "confidence": 0.5, "box": [0, 0, 9, 9]}
     lines = [{"frame": i, "time_s": i / 10, "ended": ended, "faces": [
@@ -328,7 +328,7 @@ def test_a_report_takes_whatever_stands_in_those_fields(tmp_path):
 # ------------------------------------------------------------------------------------------------ the program
 
 
-def test_a_film_whose_person_walks_off(tmp_path, portrait):
+def test_video_of_a_person_leaving(tmp_path, portrait):
     path, log = tmp_path / "clip.mp4", tmp_path / "log.jsonl"
     small = cv2.resize(portrait, (320, 320), interpolation=cv2.INTER_AREA)
     with av.open(str(path), "w") as container:

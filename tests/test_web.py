@@ -1,4 +1,4 @@
-"""The web view: what it answers, whom it lets in, and that nothing a client does slows the camera or ends the program."""
+"""The web view: routes, access control, and robustness against any client."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ LOOSE = Limits(new_connections=(1e6, 1e6), requests=(1e6, 1e6), connections=400,
 
 
 class Camera:
-    """A thread that writes pictures to a view as a live run does, and notes how long each write takes."""
+    """A thread that writes frames to a view as a live run does, and records the duration of each write."""
 
     def __init__(self, view, fps=60.0, size_wh=(640, 360), sinks=(), faces=(FACE,)):
         self.view, self.fps, self.sinks, self.faces = view, fps, sinks, faces
@@ -65,7 +65,7 @@ class Camera:
 
 @contextlib.contextmanager
 def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), faces=(FACE,), **options):
-    """A view on a free port, with a camera before it; yields its port and the camera."""
+    """A view on a free port with a camera; yields the port and the camera."""
     place = take_place(host, 0, token)
     with (WebView(place, EMOTIONS, limits=limits, **options) as view,
           Camera(view, size_wh=size_wh, sinks=sinks, faces=faces) as camera):
@@ -73,7 +73,7 @@ def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 3
 
 
 def get(port, path, headers=None, method="GET", body=None, host="127.0.0.1"):
-    """Status, headers and body of an answer that ends."""
+    """Status, headers and body of a finite response."""
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request(method, path, body, headers or {})
@@ -84,7 +84,7 @@ def get(port, path, headers=None, method="GET", body=None, host="127.0.0.1"):
 
 
 def opened(port, path, headers=None, receive_buffer=None):
-    """A socket on which an answer without end begins, and its status line."""
+    """A socket with an endless response, and its status line."""
     client = socket.socket()
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -113,7 +113,7 @@ def metric(port, name, headers=None):
 # ------------------------------------------------------------------------------------------------ what is answered
 
 
-def test_page_snapshot_health_and_metrics():
+def test_page_snapshot_health_and_metrics_routes():
     with served(size_wh=(1920, 1080)) as (port, camera):
         status, headers, page = get(port, "/")
         assert status == 200 and b"<canvas" in page
@@ -154,7 +154,7 @@ def test_metrics_are_in_prometheus_format():
     assert 'fer_live_web_refused_total{reason="host"} 1' in body.decode()
 
 
-def test_events_are_the_logs_objects(tmp_path):
+def test_events_match_the_log_objects(tmp_path):
     with Log(tmp_path / "o.jsonl", EMOTIONS, live=True) as log, served(sinks=[log]) as (port, _):
         wait_for(lambda: get(port, "/healthz")[0] == 200)
         client, text = opened(port, "/events")
@@ -168,7 +168,7 @@ def test_events_are_the_logs_objects(tmp_path):
     assert [e["frame"] for e in sent] == sorted({e["frame"] for e in sent})
 
 
-def test_events_at_a_chosen_rate_and_of_a_bad_one():
+def test_events_have_a_selectable_rate():
     with served() as (port, _):
         client, text = opened(port, "/events?rate=5")
         deadline = time.monotonic() + 1.2
@@ -181,7 +181,7 @@ def test_events_at_a_chosen_rate_and_of_a_bad_one():
         assert get(port, "/events?rate=fast")[0] == 400
 
 
-def test_the_stream_is_pictures_and_only_made_while_somebody_looks():
+def test_mjpeg_is_encoded_only_for_viewers():
     with served() as (port, camera):
         assert camera.view.feed.pictures.number == 0, "nobody looks"
         client, text = opened(port, "/stream.mjpg")
@@ -200,7 +200,7 @@ def test_the_stream_is_pictures_and_only_made_while_somebody_looks():
     assert cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR).shape == (360, 640, 3)
 
 
-def test_a_camera_that_stops_is_seen_and_comes_back(monkeypatch):
+def test_stalled_camera_is_reported_and_recovers(monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 0.4)
     monkeypatch.setattr("fer_live.web.routes.SNAPSHOT_S", 0.3)
     place = take_place("127.0.0.1", 0)
@@ -220,7 +220,7 @@ def test_a_camera_that_stops_is_seen_and_comes_back(monkeypatch):
             client.close()
 
 
-def test_a_source_may_say_that_its_camera_is_away():
+def test_source_can_report_a_lost_camera():
     up = [True]
     with served(camera_is_up=lambda: up[0]) as (port, _):
         wait_for(lambda: get(port, "/healthz")[0] == 200)
@@ -231,7 +231,7 @@ def test_a_source_may_say_that_its_camera_is_away():
 # ------------------------------------------------------------------------------------------------ who is let in
 
 
-def test_another_host_needs_the_token_and_the_cookie_then_opens(capsys):
+def test_other_hosts_need_the_token_or_cookie(capsys):
     with served("0.0.0.0", TOKEN) as (port, _):
         assert TOKEN not in capsys.readouterr().err, "who gave it knows it"
         for path in ("/", "/snapshot.jpg", "/events", "/stream.mjpg", "/healthz", "/metrics", "/page.js", "/nothing"):
@@ -254,7 +254,7 @@ def test_another_host_needs_the_token_and_the_cookie_then_opens(capsys):
     assert TOKEN not in out.err + out.out
 
 
-def test_a_token_is_made_and_printed_once_with_the_address(capsys, caplog):
+def test_token_is_generated_and_printed_once(capsys, caplog):
     with served("0.0.0.0") as (port, camera):
         token = camera.view.place.token
         assert len(token) >= 20 and get(port, f"/?token={token}")[0] == 303 and get(port, "/?token=nonsense")[0] == 401
@@ -268,20 +268,20 @@ def test_a_token_is_made_and_printed_once_with_the_address(capsys, caplog):
     assert token not in caplog.text
 
 
-def test_the_machine_itself_needs_no_token_unless_one_is_given():
+def test_localhost_needs_no_token_unless_given():
     with served() as (port, _):
         assert get(port, "/")[0] == 200
     with served(token=TOKEN) as (port, _):
         assert get(port, "/")[0] == 401 and get(port, f"/?token={TOKEN}")[0] == 303
 
 
-def test_the_token_may_come_from_the_environment(monkeypatch):
+def test_token_can_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("FER_LIVE_TOKEN", TOKEN)
     with served() as (port, _):
         assert get(port, "/")[0] == 401 and get(port, "/", {"Authorization": f"Bearer {TOKEN}"})[0] == 200
 
 
-def test_wrong_tokens_are_limited_and_the_right_one_waits_too():
+def test_wrong_tokens_are_rate_limited():
     limits = Limits(wrong_tokens=(5.0, 2.0), requests=(1e6, 1e6))
     with served("0.0.0.0", TOKEN, limits) as (port, _):
         said = [get(port, f"/?token=wrong-{i}")[0] for i in range(9)]
@@ -308,12 +308,12 @@ def test_tokens_are_compared_in_constant_time(monkeypatch):
     ("", False, False), ("127.0.0.1:x", False, False), ("a@127.0.0.1", False, False), ("127.0.0.1/x", False, False),
     ("[::1", False, False), ("127.0.0.1:99999", False, False),
 ])
-def test_host_names_that_are_served(host, local, remote):
+def test_served_host_names(host, local, remote):
     assert Guard("127.0.0.1", "127.0.0.1", None, Limits()).allows_host([host]) is local
     assert Guard("0.0.0.0", "box", TOKEN, Limits()).allows_host([host]) is remote
 
 
-def test_other_sites_reach_nothing():
+def test_cross_site_requests_are_rejected():
     with served() as (port, _):
         own = {"Host": f"127.0.0.1:{port}"}
         assert get(port, "/events", {"Host": "evil.example"})[0] == 421, "DNS rebinding"
@@ -334,7 +334,7 @@ def test_other_sites_reach_nothing():
 # ------------------------------------------------------------------------------------------------ limits
 
 
-def test_the_thirty_third_viewer_is_told_to_wait():
+def test_thirty_third_viewer_is_rejected():
     with served() as (port, camera):
         seats = [opened(port, "/stream.mjpg") for _ in range(32)]
         assert all(b" 200 OK" in text for _, text in seats)
@@ -351,7 +351,7 @@ def test_the_thirty_third_viewer_is_told_to_wait():
         wait_for(lambda: camera.view.feed.pictures.readers == 0)
 
 
-def test_a_slow_client_loses_pictures_and_delays_nobody():
+def test_slow_client_drops_frames_and_delays_nobody():
     limits = Limits(idle_s=30.0)
     with served(limits=limits) as (port, camera):
         slow, _ = opened(port, "/stream.mjpg", receive_buffer=4096)  # reads nothing any more
@@ -372,7 +372,7 @@ def test_a_slow_client_loses_pictures_and_delays_nobody():
         quick.close()
 
 
-def test_clients_that_dawdle_are_cut_off():
+def test_slow_requests_time_out():
     limits = Limits(idle_s=0.6)
     with served(limits=limits) as (port, camera):
         silent = socket.create_connection(("127.0.0.1", port))
@@ -430,7 +430,7 @@ def _status(port):
         return None
 
 
-def test_large_requests_and_bodies_are_refused():
+def test_rejects_large_requests_and_bodies():
     with served() as (port, _):
         assert get(port, "/", method="GET", body=b"x")[0] == 413
         assert get(port, "/?" + "x" * 6000)[0] in (400, 414)
@@ -451,7 +451,7 @@ def _ends(client) -> bool:
     return True
 
 
-def test_buckets_refill_and_forget():
+def test_rate_limit_buckets_refill_and_expire():
     now = [100.0]
     buckets = Buckets(2.0, 1.0, lambda: now[0])
     assert [buckets.take("a") for _ in range(3)] == [True, True, False] and buckets.take("b")
@@ -467,8 +467,8 @@ def test_buckets_refill_and_forget():
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
-def test_malformed_requests_end_nothing_read_nothing_and_slow_nothing(token, capsys):
-    """Of 5,000 in all, half with a token asked for. The attackers are a program of their own, as they are in life."""
+def test_malformed_requests_are_harmless(token, capsys):
+    """5,000 requests, half of them against a view with a token, sent by a separate process."""
     with served(token=token) as (port, camera):
         time.sleep(1.0)
         calm = sorted(camera.took_s)
@@ -491,7 +491,7 @@ def test_malformed_requests_end_nothing_read_nothing_and_slow_nothing(token, cap
 # ------------------------------------------------------------------------------------------------ the command line
 
 
-def test_an_address_in_use_and_bad_ones_are_one_line(capsys, untrained, make_clip, tmp_path):
+def test_port_in_use_and_bad_addresses_are_one_line_errors(capsys, untrained, make_clip, tmp_path):
     from fer_live.__main__ import main
 
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
@@ -514,13 +514,13 @@ def test_an_address_in_use_and_bad_ones_are_one_line(capsys, untrained, make_cli
     assert parse(["--serve", "8080", "--token", TOKEN]).web == WebConfig("127.0.0.1", 8080, TOKEN) and parse([]).web is None
 
 
-def test_without_the_package_a_line_says_what_to_install(monkeypatch):
+def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(OutputError, match="pip install aiohttp"):
         take_place("127.0.0.1", 0)
 
 
-def test_a_server_that_ends_is_not_unseen():
+def test_server_failure_is_reported():
     with served() as (_, camera):
         camera.ended.set()
         camera.thread.join()
@@ -564,7 +564,7 @@ FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_the_page_in_a_browser(tmp_path, monkeypatch):
+def test_page_in_a_browser(tmp_path, monkeypatch):
     """At two widths: the picture moves, the bars stand, it says so when the server stops, and goes on when it returns."""
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 1.0)
     asyncio.run(_watch_in_browser(tmp_path))
@@ -616,7 +616,7 @@ async def _watch_in_browser(folder):
 # ------------------------------------------------------------------------------------------------ the overlay
 
 
-def test_the_overlay_keeps_its_style_when_the_token_is_taken_out_of_the_address():
+def test_overlay_keeps_its_style_after_removing_the_token():
     with served("0.0.0.0", TOKEN) as (port, _):
         status, headers, _body = get(port, f"/overlay?style=large&token={TOKEN}")
         assert status == 303 and headers["Location"] == "/overlay?style=large"
@@ -629,7 +629,7 @@ def test_the_overlay_keeps_its_style_when_the_token_is_taken_out_of_the_address(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_the_overlay_is_transparent_but_for_its_chips_and_reconnects_by_itself(tmp_path):
+def test_overlay_is_transparent_and_reconnects(tmp_path):
     asyncio.run(_watch_overlay(tmp_path))
 
 

@@ -68,7 +68,7 @@ def post(port, name, headers=BEARER):
 # ------------------------------------------------------------------------------------------------ commands
 
 
-def test_viewers_save_pictures_and_recordings_where_they_may(tmp_path, monkeypatch):
+def test_viewers_can_save_images_and_recordings(tmp_path, monkeypatch):
     with controlled(tmp_path, monkeypatch) as (port, outputs):
         status, answer = post(port, "snapshot")
         assert status == 200 and answer["recording"] is False
@@ -85,7 +85,7 @@ def test_viewers_save_pictures_and_recordings_where_they_may(tmp_path, monkeypat
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 5 and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_command_that_fails_says_why_on_the_page_too(tmp_path, monkeypatch):
+def test_failed_command_is_reported_on_the_page(tmp_path, monkeypatch):
     def fail(*_):
         raise OutputError("cannot write there (no space left); choose another place")
 
@@ -98,7 +98,7 @@ def test_a_command_that_fails_says_why_on_the_page_too(tmp_path, monkeypatch):
         assert get(port, "/healthz", BEARER)[0] == 200, "the run goes on"
 
 
-def test_without_a_picture_nothing_is_done_later_either(tmp_path, monkeypatch):
+def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.commands.ANSWER_S", 0.3)
     remote = Remote(Outputs(View()))
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_without_a_picture_nothing_is_done_later_either(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_is_drawn_for_a_command_although_nobody_looks():
+def test_command_draws_an_image_without_viewers():
     image, nothing = np.zeros((8, 8, 3), np.uint8), np.empty((0, 0, 3), np.uint8)
     outputs = Outputs(View())
     remote = Remote(outputs)
@@ -123,7 +123,7 @@ def test_a_picture_is_drawn_for_a_command_although_nobody_looks():
     assert answer.result(0) is None and not remote.needs_picture
 
 
-def test_only_our_own_page_and_programs_with_the_token_command(tmp_path, monkeypatch):
+def test_commands_need_same_origin_or_token(tmp_path, monkeypatch):
     with controlled(tmp_path, monkeypatch) as (port, _):
         own = f"http://127.0.0.1:{port}"
         cookie = {"Cookie": get(port, f"/?token={TOKEN}")[1]["Set-Cookie"].split(";")[0]}
@@ -144,13 +144,13 @@ def test_only_our_own_page_and_programs_with_the_token_command(tmp_path, monkeyp
         assert post(port, "snapshot", {**cookie, "Origin": own})[0] == 200, "a browser without Sec-Fetch"
 
 
-def test_commands_are_limited(tmp_path, monkeypatch):
+def test_commands_are_rate_limited(tmp_path, monkeypatch):
     limits = Limits(commands=(3.0, 0.001), requests=(1e6, 1e6), new_connections=(1e6, 1e6))
     with controlled(tmp_path, monkeypatch, limits=limits) as (port, _):
         assert [post(port, "stop")[0] for _ in range(5)] == [200, 200, 200, 429, 429]
 
 
-def test_without_the_option_there_are_no_commands(tmp_path, monkeypatch):
+def test_commands_are_off_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with served(token=TOKEN) as (port, _):
         for name in ("snapshot", "record", "stop"):
@@ -165,7 +165,7 @@ def test_without_the_option_there_are_no_commands(tmp_path, monkeypatch):
             WebView(place, EMOTIONS, controls=Remote(Outputs(View())))
 
 
-def test_controls_have_a_token_of_their_own_and_exclude_what_forbids_them(capsys):
+def test_web_controls_need_a_token_and_reject_conflicting_options(capsys):
     for needs, is_made in ((True, True), (False, False)):
         place = take_place("127.0.0.1", 0, needs_token=needs)
         with place.socket:
@@ -178,7 +178,7 @@ def test_controls_have_a_token_of_their_own_and_exclude_what_forbids_them(capsys
     assert parse(["--serve", "0", "--web-controls", "--no-window", "--segment-minutes", "5"]).output.segment_minutes == 5
 
 
-def test_the_log_is_downloaded_whole_lines_only(tmp_path, monkeypatch):
+def test_log_download_has_complete_lines(tmp_path, monkeypatch):
     with controlled(tmp_path, monkeypatch, log="räum 1.jsonl") as (port, _):
         status, headers, body = get(port, "/log", BEARER)
         assert status == 200 and headers["Content-Disposition"] == "attachment; filename*=UTF-8''r%C3%A4um%201.jsonl"
@@ -195,7 +195,7 @@ def test_the_log_is_downloaded_whole_lines_only(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ a phone
 
 
-def test_the_code_leads_a_phone_in_for_two_minutes():
+def test_qr_code_grants_access_for_two_minutes():
     with served("0.0.0.0", TOKEN) as (port, _):
         status, headers, png = get(port, "/phone.png", {**BEARER, "Host": f"192.168.7.8:{port}"})
         assert status == 200 and headers["Content-Type"] == "image/png" and get(port, "/phone.png")[0] == 401
@@ -212,7 +212,7 @@ def test_the_code_leads_a_phone_in_for_two_minutes():
         assert f"--serve 0.0.0.0:{port}" in get(port, "/")[2].decode()
 
 
-def test_a_ticket_runs_out_and_belongs_to_its_token(monkeypatch):
+def test_ticket_expires_and_belongs_to_its_token(monkeypatch):
     now = [1_000_000.0]
     monkeypatch.setattr("fer_live.web.guard.time.time", lambda: now[0])
     guard, other = (Guard("10.0.0.1", "box", token, Limits()) for token in (TOKEN, TOKEN + "x"))
@@ -231,7 +231,7 @@ def analysis(index, faces=(), is_slate=False):
     return Analysis(Frame(np.zeros((4, 4, 3), np.uint8), index, 0.0, is_slate=is_slate), tuple(faces))
 
 
-def test_the_past_is_means_by_the_second():
+def test_history_has_means_per_second():
     past = History(EMOTIONS)
     for index, (time_s, faces) in enumerate([(0.1, [FACE]), (0.6, [FACE, FACE]), (0.9, []), (2.5, []), (3.2, [FACE])]):
         past.add(analysis(index, faces), time_s)
@@ -243,7 +243,7 @@ def test_the_past_is_means_by_the_second():
     assert seconds[1]["probs"] == {} and past.seconds(5.5, after=2) == seconds[2:] and past.seconds(3.5) == seconds[:2]
 
 
-def test_the_past_is_three_minutes_and_no_more():
+def test_history_is_limited_to_three_minutes():
     past = History(EMOTIONS)
     for second in range(1000):
         past.add(analysis(second, [FACE]), second + 0.5)
@@ -252,7 +252,7 @@ def test_the_past_is_three_minutes_and_no_more():
     assert not past.seconds(2000.0), "what is older is not shown, also where the camera hangs"
 
 
-def test_a_kiosk_forgets_the_past_with_its_visitor():
+def test_kiosk_clears_history_with_its_visitor():
     past = History(EMOTIONS, forget_s=8.0)
     for time_s in (0.5, 1.5, 2.5):
         past.add(analysis(0, [FACE]), time_s)
@@ -262,7 +262,7 @@ def test_a_kiosk_forgets_the_past_with_its_visitor():
     assert [one["second"] for one in past.seconds(20.0)] == [10]
 
 
-def test_the_past_is_asked_for_and_told():
+def test_history_route():
     with served() as (port, _):
         wait_for(lambda: len(json.loads(get(port, "/history")[2])["seconds"]) >= 1)
         past = json.loads(get(port, "/history")[2])
@@ -279,7 +279,7 @@ def test_the_past_is_asked_for_and_told():
 # ------------------------------------------------------------------------------------------------ words, the page for programs
 
 
-def test_all_languages_say_the_same():
+def test_all_languages_have_the_same_keys():
     texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))
     assert tuple(texts) == LANGUAGES
     for language, said in texts.items():
@@ -292,7 +292,7 @@ def test_all_languages_say_the_same():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_pages_are_in_the_language_of_the_run(language):
+def test_pages_use_the_language_of_the_run(language):
     place = take_place("127.0.0.1", 0, TOKEN)
     with place.socket:
         files = Pages(PageConfig(language, read_words(language)), place).files
@@ -305,7 +305,7 @@ def test_pages_are_in_the_language_of_the_run(language):
 
 @pytest.mark.skipif(shutil.which("curl") is None or shutil.which("bash") is None, reason="needs curl and bash")
 @pytest.mark.parametrize("has_controls", [False, True])
-def test_the_examples_for_programs_work_as_they_are_written(tmp_path, monkeypatch, has_controls):
+def test_api_examples_work_as_written(tmp_path, monkeypatch, has_controls):
     with contextlib.ExitStack() as stack:
         if has_controls:
             port, _ = stack.enter_context(controlled(tmp_path, monkeypatch, log="day.jsonl"))

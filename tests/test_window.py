@@ -1,4 +1,4 @@
-"""The desktop window on a virtual screen: what it shows, and its keys."""
+"""The desktop window on a virtual screen: its content and its keys."""
 
 import os
 import shutil
@@ -62,14 +62,14 @@ def key(display, *keys):
 
 
 def is_there(display) -> bool:
-    """Whether the window exists; on a display without a window manager Qt at times paints it only later."""
+    """Whether the window exists; without a window manager, Qt sometimes paints it later."""
     command = ["xdotool", "search", "--name", "^fer_live$"]
     found = subprocess.run(command, env={**os.environ, "DISPLAY": display}, capture_output=True)
     return found.returncode == 0
 
 
 def close_politely(display):
-    """What a window manager sends when the cross in the corner is pressed."""
+    """The message that a window manager sends when the close button is clicked."""
     from Xlib import X
     from Xlib.display import Display
     from Xlib.protocol.event import ClientMessage
@@ -84,7 +84,7 @@ def close_politely(display):
     server.close()
 
 
-def test_the_demo_in_a_window_with_keys(display, tmp_path, untrained):
+def test_demo_in_a_window_with_keys(display, tmp_path, untrained):
     process = start(display, tmp_path, "--source", "demo", "--model", untrained)
     try:
         wait_for(lambda: screenshot(display).any(), "a window")
@@ -122,13 +122,13 @@ def test_closing_the_window_quits(display, tmp_path, untrained):
     assert process.returncode == 0, said
 
 
-def test_a_display_that_does_not_answer_is_said_and_survived(tmp_path, untrained):
+def test_unresponsive_display_is_reported_without_crashing(tmp_path, untrained):
     process = start(":4711", tmp_path, "--source", "demo", "--model", untrained, "--max-seconds", "1")
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 0 and "without a window" in said
 
 
-def test_a_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained, make_clip):
+def test_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=60, sound=None)
     process = start(display, tmp_path, "--source", clip, "--model", untrained)
     try:
@@ -141,8 +141,8 @@ def test_a_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrain
     assert time.monotonic() - started > 1.0
 
 
-def test_pictures_in_the_window_end_after_max_seconds(display, tmp_path, untrained, portrait):
-    """A picture waits for a key, and has no time of its own that could reach the limit."""
+def test_images_in_the_window_end_after_max_seconds(display, tmp_path, untrained, portrait):
+    """An image waits for a key and has no timestamp that could reach the limit."""
     for name in "ab":
         cv2.imwrite(str(tmp_path / f"{name}.png"), portrait)
     process = start(display, tmp_path, "--source", tmp_path, "--model", untrained, "--max-seconds", "1.5")
