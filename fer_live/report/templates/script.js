@@ -155,10 +155,12 @@ const picture = figure => {
   y += keys.length ? 28 : 6;
   for (const svg of figure.querySelectorAll("svg.bar,svg.time,svg.place")) {
     const copy = copied(svg), high = svg.getBoundingClientRect().height || 16, isBar = svg.matches(".bar");
-    const left = isBar ? 190 : EDGE, bar = chart.rows.find(row => row[0] === svg.dataset.label);
+    const column = svg.dataset.column, bar = chart.rows.find(row => row[0] === svg.dataset.label);
+    const whose = isBar && chart.columns[column] !== "share" ? `, ${chart.columns[column]}` : "";  // of two sessions
+    const left = whose ? 340 : isBar ? 190 : EDGE;
     for (const [name, value] of Object.entries({x: left, y, width: WIDTH - left - (isBar ? 100 : EDGE), height: high})) copy.setAttribute(name, value);
-    if (isBar) write(svg.dataset.label.slice(0, 20), EDGE, y + 13, 15);
-    if (isBar) write(`${(100 * bar[svg.dataset.column]).toFixed(1)}%`, WIDTH - 90, y + 13, 15);
+    if (isBar) write((svg.dataset.label.slice(0, 20) + whose).slice(0, 38), EDGE, y + 13, 15);
+    if (isBar) write(bar[column] === "" ? "-" : `${(100 * bar[column]).toFixed(1)}%`, WIDTH - 90, y + 13, 15);
     out.append(copy);
     y += high + (isBar ? 10 : 6);
   }
