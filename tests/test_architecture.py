@@ -82,7 +82,7 @@ def test_importing_the_package_is_lightweight():
 
 
 def test_doctor_imports_only_the_standard_library():
-    code = ("import sys; before = set(sys.modules); from fer_live.doctor import __main__, machine, cameras, probes; "
+    code = ("import sys; before = set(sys.modules); from fer_live.doctor import __main__, machine, cameras, probes, processes; "
             "print([n for n in set(sys.modules) - before if n.split('.')[0] not in {*sys.stdlib_module_names, 'fer_live'}])")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

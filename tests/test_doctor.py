@@ -1,6 +1,7 @@
 """The doctor: findings on an intact machine, and robustness on a broken one."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from fer_live.doctor import __main__ as doctor
-from fer_live.doctor import cameras, machine, probes
+from fer_live.doctor import cameras, machine, probes, processes
 from fer_live.doctor.machine import FAILURE, OK, WARNING
 from tests.conftest import ROOT
 
@@ -30,7 +31,7 @@ def test_intact_machine_is_ok():
     assert "happy" in said and "efficientnet_lite0" in said
     assert {finding.name for finding in probes.torch()} == {"torch", "cuda"}
     names = [(module, name) for module, todos in doctor.CHECKS for name in todos]
-    assert set(doctor.OPTIONAL) < {name for _, name in names}
+    assert set(processes.OPTIONAL) < {name for _, name in names}
     known = {"machine": machine.CHECKS, "probes": probes.CHECKS, "cameras": {"cameras": cameras.cameras}}
     assert all(name in known[module] for module, name in names), "every check exists"
     assert sum(map(len, known.values())) == len(names) == len(set(names)), "and every one is run once"
@@ -72,12 +73,12 @@ def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
     text = text.replace("def display() -> Iterator[Finding]:", "def display():\n    yield Finding('display', OK, 'first')\n"
                         "    os.kill(os.getpid(), 11)")
     (tmp_path / "fer_live" / "doctor" / "machine.py").write_text(text)
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, second = doctor.run_group("machine", {"display": "do this"}, 20.0)
+    first, second = processes.run_group("machine", {"display": "do this"}, 20.0)
     assert (first.level, first.text) == (OK, "first")
     assert second.level == WARNING and "SIGSEGV" in second.text and second.todo == "do this"
-    findings = doctor.run_group("machine", {"python": "", "display": "", "model_file": ""}, 20.0)
+    findings = processes.run_group("machine", {"python": "", "display": "", "model_file": ""}, 20.0)
     assert [f.name for f in findings] == ["python", "display", "display", "model file"], "the checks after it are made too"
 
 
@@ -90,7 +91,7 @@ def test_checks_around_torch_share_its_import_and_a_hang_stops_one_of_them_only(
     (tmp_path / "timm.py").write_text("import time\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     names = dict.fromkeys(("torch", "timm", "onnx"), "")
-    torch, timm, onnx = doctor.run_group("probes", names, 5.0)
+    torch, timm, onnx = processes.run_group("probes", names, 5.0)
     assert "SystemExit" in torch.text and "hung for 5 s" in timm.text and onnx.level == OK
 
 
@@ -118,6 +119,16 @@ def test_status_and_json(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert out.startswith("fer_live does not run here: 1 failure (nothing); checked in ") and "FAILURE nothing" in out
     assert "-> mend it" in out
+
+
+def test_a_terminal_is_told_that_it_is_checking_and_the_line_is_gone_afterwards(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "CHECKS", (("machine", {"python": ""}),))
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(doctor.sys, "stderr", terminal)
+    assert doctor.main(["--json"]) == 0 and json.loads(capsys.readouterr().out)["verdict"].startswith("fer_live runs here")
+    notice, blank, rest = terminal.getvalue().split("\r")
+    assert notice == "checking ..." and blank == " " * len(notice) and rest == ""
 
 
 def test_the_verdict_names_what_is_wrong():
@@ -148,7 +159,7 @@ def test_detects_incompatible_packages(tmp_path, monkeypatch):
     dist_info(tmp_path, "torch", "2.13.0")
     dist_info(tmp_path, "torchvision", "0.29.1", "Requires-Dist: torch==2.14.1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    bad = {f.text: f for f in doctor.run_group("machine", {"packages": ""}, 30.0) if f.level != OK}
+    bad = {f.text: f for f in processes.run_group("machine", {"packages": ""}, 30.0) if f.level != OK}
     beside = next(f for text, f in bad.items() if "headless beside opencv-contrib-python" in text)
     assert beside.level == WARNING and beside.todo.startswith("pip uninstall -y opencv-python-headless opencv-contrib-python &&")
     pair = next(f for text, f in bad.items() if "made for torch 2.14.1, but torch 2.13.0" in text)
@@ -170,10 +181,10 @@ def test_detects_av_imported_before_cv2(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "sitecustomize.py").write_text("import av")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (finding,) = doctor.run_group("probes", {"program": ""}, 60.0)
+    (finding,) = processes.run_group("probes", {"program": ""}, 60.0)
     assert finding.level == FAILURE and "before cv2" in finding.text and "sitecustomize" in finding.todo
     monkeypatch.delenv("PYTHONPATH")
-    assert levels(doctor.run_group("probes", {"program": ""}, 60.0)) == [OK]
+    assert levels(processes.run_group("probes", {"program": ""}, 60.0)) == [OK]
 
 
 def test_detects_opencv_without_cascades(monkeypatch):

@@ -11,17 +11,14 @@ import argparse
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 from fer_live.app.messages import shown
-from fer_live.doctor.machine import FAILURE, LEVELS, OK, RAISED, ROOT, WARNING, Finding, with_pins
+from fer_live.doctor.machine import FAILURE, LEVELS, OK, ROOT, WARNING, Finding
+from fer_live.doctor.processes import run_group
 from fer_live.model.suggest import suggest_names
 from fer_live.redact import redact_errors
 
@@ -52,9 +49,8 @@ CHECKS: tuple[tuple[str, dict[str, str]], ...] = (
     ("probes", {"program": "pip install -r requirements.txt"}),
     ("probes", {"window": "run it in a desktop session, or with --no-window"}),
 )
-# Their death is a warning: the program runs without.
-OPTIONAL = {"onnx", "torch", "torchvision", "timm", "window", "cameras", "display"}
 TIMEOUT_S = 90.0
+NOTICE = "checking ..."
 SIGNS = {OK: "ok", WARNING: "WARNING", FAILURE: "FAILURE"}
 
 
@@ -66,10 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a camera's name must not end the doctor on an old terminal
     started_s = time.monotonic()
-    if sys.stderr.isatty():
-        print("checking ...", end="\r", file=sys.stderr, flush=True)
     try:
-        findings = run_checks(args.timeout)
+        findings = _run_with_notice(args.timeout)
     except OSError as error:  # no room or no right to make a temporary folder, or to start a process
         logger.error(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set "
                      "TMPDIR to a folder of yours")
@@ -86,6 +80,18 @@ def main(arguments: list[str] | None = None) -> int:
             logger.error(f"error: cannot write {args.json} ({error.strerror}); give another place")
             return 2
     return int(counts[FAILURE] > 0)
+
+
+def _run_with_notice(timeout_s: float) -> list[Finding]:
+    """Run all checks; on a terminal, say so in a line that is gone when they have ended."""
+    is_shown = sys.stderr is not None and sys.stderr.isatty()
+    if is_shown:
+        print(NOTICE, end="\r", file=sys.stderr, flush=True)
+    try:
+        return run_checks(timeout_s)
+    finally:
+        if is_shown:
+            print(" " * len(NOTICE), end="\r", file=sys.stderr, flush=True)
 
 
 def _verdict(findings: list[Finding], seconds: float) -> str:
@@ -151,103 +157,6 @@ def run_checks(timeout_s: float) -> list[Finding]:
             for each in waiting.values():
                 each.cancel()
             raise
-
-
-def run_group(module: str, todos: dict[str, str], timeout_s: float) -> list[Finding]:
-    """Run checks one after another in a process; where one ends or hangs it, a finding of that, and the others in a new one.
-
-    todos: the checks' names, with what to do if one dies.
-    """
-    findings: list[Finding] = []
-    names = list(todos)
-    while names:
-        found, ended, death = _run(module, names, timeout_s)
-        findings += found
-        if death is not None:
-            name, todo = names[ended], todos[names[ended]]
-            if "cannot open shared object file" in death:
-                todo = "install the system's package with that library; for OpenCV's libGL.so.1: apt install libgl1 libglib2.0-0"
-            findings.append(Finding(name.replace("_", " "), WARNING if name in OPTIONAL else FAILURE, death, with_pins(todo)))
-        names = names[ended + 1 :]
-    return findings
-
-
-def _run(module: str, names: list[str], timeout_s: float) -> tuple[list[Finding], int, str | None]:
-    """Run checks in a process of their own: what they found, how many came to their end, and how the next one died, if so."""
-    with tempfile.TemporaryDirectory(prefix="fer_live-doctor-") as folder:
-        answers, said = Path(folder) / "answers", Path(folder) / "said"
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        with open(said, "wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"fer_live.doctor.{module}", str(answers), *names], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
-            try:
-                hung_s = _wait(process, answers, timeout_s)
-            finally:
-                status = process.poll()
-                if status is None:
-                    _kill(process)
-        findings, ended = _answers(answers)
-        if ended == len(names):
-            return findings, ended, None
-        text = _last_words(said)
-        if status != RAISED:
-            reason = f"hung for {hung_s:.0f} s" if status is None else _death(status)
-            text = f"the check {reason}" + (f" ({text})" if text else "")
-        return findings, ended, text
-
-
-def _wait(process: subprocess.Popen, answers: Path, timeout_s: float) -> float:
-    """Wait until a process ends, or one of its checks takes longer than `timeout_s`; how long the last one took."""
-    ended, started_s = 0, time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(min(timeout_s, 0.2))
-            return time.monotonic() - started_s
-        now = _answers(answers)[1]
-        if now > ended:
-            ended, started_s = now, time.monotonic()
-        if time.monotonic() - started_s >= timeout_s:
-            return time.monotonic() - started_s
-
-
-def _kill(process: subprocess.Popen) -> None:
-    process.kill()
-    with suppress(subprocess.TimeoutExpired):  # it may hang inside a driver, where no signal reaches it
-        process.wait(2)
-
-
-def _answers(path: Path) -> tuple[list[Finding], int]:
-    """What checks wrote, and how many of them came to their end."""
-    findings: list[Finding] = []
-    ended = 0
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        if line == "end":
-            ended += 1
-            continue
-        try:
-            findings.append(Finding(*json.loads(line)))
-        except (ValueError, TypeError):  # cut off while it was written
-            break
-    return findings, ended
-
-
-def _death(status: int) -> str:
-    if status < 0:
-        try:
-            return f"was ended by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"was ended by signal {-status}"
-    return f"ended by itself with status {status}"
-
-
-def _last_words(path: Path) -> str:
-    """The last line that a check's process said, which most often names the fault."""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 4000))
-        lines = file.read().decode("utf-8", "replace").split("\n")
-    return next((" ".join(line.split())[:500] for line in reversed(lines) if line.strip()), "")
 
 
 def _lines(finding: Finding, more: str = "") -> str:
