@@ -138,6 +138,7 @@ class View:
     mirror: bool = False
     fps: bool = False
     bars: bool = False
+    numbers: bool = False  # faces carry the numbers by which the web page lists them, also without bars
     help: bool = False
     badge: str = ""  # permanent text on the image, such as DEMO
     recording: bool = False

@@ -19,9 +19,10 @@ import pytest
 from fer_live.app.config import WebConfig
 from fer_live.app.options import parse
 from fer_live.model.spec import EMOTIONS
+from fer_live.screen.steady import Steadier
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, Face, Frame, OutputError
-from fer_live.web import WebView, take_place
+from fer_live.web import PageConfig, WebView, take_place
 from fer_live.web.guard import Buckets, Guard, Limits, network
 from tests.browser import CHROMIUM, browser
 from tests.conftest import ROOT
@@ -67,7 +68,7 @@ class Camera:
 def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), faces=(FACE,), **options):
     """A view on a free port with a camera; yields the port and the camera."""
     place = take_place(host, 0, token)
-    with (WebView(place, EMOTIONS, limits=limits, **options) as view,
+    with (WebView(place, Steadier(EMOTIONS, options.get("page", PageConfig()).words), limits=limits, **options) as view,
           Camera(view, size_wh=size_wh, sinks=sinks, faces=faces) as camera):
         yield place.bound[1], camera
 
@@ -158,13 +159,16 @@ def test_events_match_the_log_objects(tmp_path):
     with Log(tmp_path / "o.jsonl", EMOTIONS, live=True) as log, served(sinks=[log]) as (port, _):
         wait_for(lambda: get(port, "/healthz")[0] == 200)
         client, text = opened(port, "/events")
-        while text.count(b"data: ") < 12:
+        while text.count(b'data: {"frame"') < 10:
             text += client.recv(65536)
         client.close()
     assert b"text/event-stream" in text and b"event: state\ndata: {\"camera\": \"ok\"" in text
     sent = [json.loads(line) for line in re.findall(r'^data: (\{"frame".*\})\r?$', text.decode(), re.M)]
     logged = {line["frame"]: line for line in map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines())}
     assert len(sent) >= 8 and all(event == logged[event["frame"]] for event in sent)
+    shown = re.findall(r"^event: shown\r?\ndata: (\[.*\])\r?$", text.decode(), re.M)
+    assert len(shown) >= 8 and json.loads(shown[0]) == [
+        {"track_id": 3, "number": 1, "label": "happy", "word": "happy", "figure": "60%"}], "as on the picture"
     assert [e["frame"] for e in sent] == sorted({e["frame"] for e in sent})
 
 
@@ -204,7 +208,7 @@ def test_stalled_camera_is_reported_and_recovers(monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 0.4)
     monkeypatch.setattr("fer_live.web.routes.SNAPSHOT_S", 0.3)
     place = take_place("127.0.0.1", 0)
-    with WebView(place, EMOTIONS, limits=LOOSE) as view:
+    with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view:
         port = place.bound[1]
         assert get(port, "/healthz")[0] == 503 and b"starting" in get(port, "/healthz")[2]
         with Camera(view) as camera:
@@ -582,7 +586,7 @@ async def _watch_in_browser(folder):
             assert await page.value("document.cookie") == "", "no script sees the cookie"
             await page.until("document.querySelectorAll('#faces .fill').length === 7")
             card = "document.querySelector('#faces .face').innerText.split(/\\s+/).join(' ')"
-            assert await page.value(card) == "3 happy 60% happy 60% neutral 20% angry 10%", "the three strongest"
+            assert await page.value(card) == "1 happy 60% happy 60% neutral 20% angry 10%", "the three strongest"
             await page.value("document.querySelector('#faces button').click()")
             assert (await page.value(card)).endswith("neutral 20% angry 10% sad 10% disgust 0% fear 0% surprise 0%"), "all seven"
             assert await page.value("document.getElementById('picture').width") == 640 and await page.value(FITS)
@@ -609,7 +613,7 @@ async def _watch_in_browser(folder):
         said = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not said, "no error in the page, nothing against its policy"
         place = take_place("0.0.0.0", port, TOKEN)
-        with WebView(place, EMOTIONS, limits=LOOSE) as view, Camera(view):
+        with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(LIVE)  # by itself, and the cookie still opens
 
 
@@ -653,7 +657,7 @@ async def _watch_overlay(folder):
             await loop.run_in_executor(None, first.close)
         await page.until("document.querySelectorAll('.chip').length === 0")
         place = take_place("0.0.0.0", port, TOKEN)
-        with WebView(place, EMOTIONS, limits=LOOSE) as view, Camera(view):
+        with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(f"{chips} === 'happy 60%'")
         said = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not said

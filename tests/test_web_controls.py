@@ -17,10 +17,11 @@ from fer_live.app.options import parse
 from fer_live.app.outputs import Outputs
 from fer_live.app.web_view import Remote
 from fer_live.model.spec import EMOTIONS
+from fer_live.screen.steady import Steadier
 from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.types import Analysis, Frame, OutputError, View
+from fer_live.types import NO_PICTURE, Analysis, Frame, OutputError, View
 from fer_live.web import PageConfig, WebView, take_place
 from fer_live.web.guard import Guard, Limits
 from fer_live.web.history import History
@@ -102,7 +103,7 @@ def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.commands.ANSWER_S", 0.3)
     remote = Remote(Outputs(View()))
     monkeypatch.chdir(tmp_path)
-    with WebView(take_place("127.0.0.1", 0, TOKEN), EMOTIONS, limits=LOOSE, controls=remote) as view:
+    with WebView(take_place("127.0.0.1", 0, TOKEN), Steadier(EMOTIONS, {}), limits=LOOSE, controls=remote) as view:
         assert post(view.place.bound[1], "snapshot")[0] == 503
         image = np.zeros((8, 8, 3), np.uint8)
         remote.outputs.last = image, Analysis(Frame(image, 0, 0.0), ())
@@ -110,17 +111,16 @@ def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_command_draws_an_image_without_viewers():
-    image, nothing = np.zeros((8, 8, 3), np.uint8), np.empty((0, 0, 3), np.uint8)
+def test_command_draws_an_image_without_viewers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     outputs = Outputs(View())
-    remote = Remote(outputs)
-    assert not remote.needs_picture
-    answer = remote.ask("stop")
-    assert remote.needs_picture
-    remote.write(nothing, Analysis(Frame(image, 0, 0.0), ()))
-    assert not answer.done(), "what was kept may be old"
-    remote.write(image, Analysis(Frame(image, 0, 0.0), ()))
-    assert answer.result(0) is None and not remote.needs_picture
+    outputs.draw = lambda analysis: analysis.frame.image + 50
+    main, remote = Main(outputs), Remote(outputs)
+    outputs.sinks.append(remote)
+    for index in range(2):
+        answer = remote.ask("snapshot")
+        main.write(NO_PICTURE, Analysis(Frame(np.full((8, 8, 3), index, np.uint8), index, 0.0), ()))
+        assert (cv2.imread(str(tmp_path / answer.result(0))) == 50 + index).all(), "of this frame, not of one before"
 
 
 def test_commands_need_same_origin_or_token(tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_commands_are_off_by_default(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="token"):
         place = take_place("127.0.0.1", 0)
         with place.socket:
-            WebView(place, EMOTIONS, controls=Remote(Outputs(View())))
+            WebView(place, Steadier(EMOTIONS, {}), controls=Remote(Outputs(View())))
 
 
 def test_web_controls_need_a_token_and_reject_conflicting_options(capsys):

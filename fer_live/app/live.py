@@ -39,22 +39,22 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     has_window = wants_window(config)
     place = open_port(config.web, stack)
     words = screen_words(config.screen)
-    view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "")
+    view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "", config.web is not None)
     analyzer = open_analyzer(config.analysis, "live")
     outputs = Outputs(view, lambda path: make_recorder(config.output, path, source.fps, microphone, outputs.tell), words)
     stack.enter_context(outputs)
     if microphone is not None:
         microphone.lost = lambda text: outputs.tell("microphone lost", text)
     outgoing = add_sinks(config, source, outputs, analyzer.labels, stack)
+    steadier = Steadier(analyzer.labels, words)
     if place:
-        add_web_view(config, place, source, outputs, analyzer.labels, words, outgoing, stack)
+        add_web_view(config, place, source, outputs, steadier, outgoing, stack)
     analyze, presented = governed(analyzer, config.analysis.target_fps, view)
     draw: Draw
     screen: Screen
     if config.kiosk:
         analyze, draw, screen = set_up_kiosk(config, config.kiosk, analyzer, analyze, words, outputs, stop, stack)
     else:
-        steadier = Steadier(analyzer.labels, words)
         draw = outputs.draw = Overlay(analyzer.labels, view, words, steadier).draw
         keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S),
                          config.output.can_write)

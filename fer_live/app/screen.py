@@ -30,6 +30,7 @@ def screen_words(config: ScreenConfig) -> dict[str, str]:
     return words
 
 
-def make_view(config: ScreenConfig, mirror: bool, badge: str) -> View:
+def make_view(config: ScreenConfig, mirror: bool, badge: str, numbers: bool = False) -> View:
     """The view at the start; keys change it."""
-    return View(mirror=mirror, badge=badge, fps="fps" in config.show, bars="bars" in config.show, help="help" in config.show)
+    return View(mirror=mirror, badge=badge, numbers=numbers, fps="fps" in config.show, bars="bars" in config.show,
+                help="help" in config.show)

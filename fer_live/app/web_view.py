@@ -16,16 +16,19 @@ from fer_live.app.open_source import patience
 from fer_live.app.outputs import Outputs
 from fer_live.outgoing.sink import Outgoing
 from fer_live.protocols import Source
+from fer_live.screen.steady import Steadier
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, OutputError
 from fer_live.web import PageConfig, Place, WebView, take_place
 
 
 class Remote:
-    """A sink that carries out, at the next picture, what was asked for; stands after `outputs` among the sinks.
+    """A sink that carries out, at the next frame, what was asked for; stands after `outputs` among the sinks.
 
     `ask` and `log` may be used by any thread.
     """
+
+    needs_picture = False  # a snapshot draws its own
 
     def __init__(self, outputs: Outputs):
         self.outputs = outputs
@@ -41,11 +44,6 @@ class Remote:
             self._asked.popleft()[1].cancel()
 
     @property
-    def needs_picture(self) -> bool:
-        """Whether something waits for the next picture."""
-        return bool(self._asked)
-
-    @property
     def log(self) -> Path | None:
         """The log that is being written, if there is one."""
         log = self.outputs.log
@@ -58,8 +56,8 @@ class Remote:
         return answer
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Carry out what waits, if this is a picture."""
-        while self._asked and image.size:
+        """Carry out what waits."""
+        while self._asked:
             command, answer = self._asked.popleft()
             if not answer.set_running_or_notify_cancel():  # who asked has waited too long
                 continue
@@ -78,12 +76,12 @@ def open_port(config: WebConfig | None, stack: ExitStack) -> Place | None:
     return place
 
 
-def add_web_view(config: Config, place: Place, source: Source, outputs: Outputs, labels: tuple[str, ...], words: dict[str, str],
-                 outgoing: Outgoing | None, stack: ExitStack) -> None:
-    """The page, and before it among the sinks what carries out its commands. words: what classes and phrases are called."""
+def add_web_view(config: Config, place: Place, source: Source, outputs: Outputs, steadier: Steadier, outgoing: Outgoing | None,
+                 stack: ExitStack) -> None:
+    """The page, and before it among the sinks what carries out its commands. steadier: what the picture shows of each face."""
     controls = stack.enter_context(Remote(outputs)) if config.web and config.web.has_controls else None
-    page = PageConfig(config.screen.languages[0], words, controls is not None, config.output.log is not None)
-    view = WebView(place, labels, page, lambda: not getattr(source, "is_lost", False), stale_s=patience(config.source).read_s,
+    page = PageConfig(config.screen.languages[0], steadier.words, controls is not None, config.output.log is not None)
+    view = WebView(place, steadier, page, lambda: not getattr(source, "is_lost", False), stale_s=patience(config.source).read_s,
                    forget_s=config.kiosk.idle_s if config.kiosk else None,
                    more_metrics=outgoing.metrics_text if outgoing else str, is_recording=lambda: outputs.view.recording,
                    controls=controls)

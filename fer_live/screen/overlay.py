@@ -35,7 +35,7 @@ class Overlay:
         """A new picture (H, W, 3) uint8 BGR: the frame with its faces, and frames a second where they are given and wanted."""
         image = analysis.frame.image.copy()
         shown = self.steadier(analysis)
-        taken = self.faces.draw(image, shown, 1.0, self.view.bars)
+        taken = self.faces.draw(image, shown, 1.0, self.view.bars or self.view.numbers)
         if self.view.bars:
             self.inset.draw(image, shown, taken, analysis.frame.time_s)
         draw_marks(image, self.view, rates)

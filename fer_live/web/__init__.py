@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from fer_live.screen.steady import Steadier
 from fer_live.types import Analysis
 from fer_live.web.feed import Feed
 from fer_live.web.guard import Guard, Limits
@@ -27,7 +28,8 @@ __all__ = ["PageConfig", "Place", "WebView", "take_place"]
 class WebView:
     """A sink that shows the newest picture, what is in it, and how the run goes, to whom the guard lets in.
 
-    place: from `take_place`. labels: class names in the order of the probabilities. page: what the pages say and offer.
+    place: from `take_place`. steadier: what the picture shows of each face, and the labels. page: what the pages say and
+    offer.
     camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
     stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
     forget_s: after so long without a face the last three minutes are forgotten; None: never.
@@ -35,7 +37,7 @@ class WebView:
     controls: what viewers may do besides looking; needs a place with a token.
     """
 
-    def __init__(self, place: Place, labels: tuple[str, ...], page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
+    def __init__(self, place: Place, steadier: Steadier, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
                  stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
                  is_recording: Callable[[], bool] = lambda: False, controls: Controls | None = None):
@@ -44,7 +46,7 @@ class WebView:
         self.place, self.limits, self.more_metrics, self.controls = place, limits, more_metrics, controls
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
         self.pages = Pages(page, place)
-        self.feed = Feed(labels, camera_is_up, stale_s, History(labels, forget_s), is_recording)
+        self.feed = Feed(steadier, camera_is_up, stale_s, History(steadier.labels, forget_s), is_recording)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 
 from fer_live.pipeline import RateMeter
+from fer_live.screen.steady import Shown, Steadier
 from fer_live.sinks.log import entry
 from fer_live.types import Analysis
 from fer_live.web.history import History
 
 LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the pictures that are sent: about 40 KB each
+SHOWN = ("track_id", "number", "label", "word", "figure")  # what is sent of a face as the picture shows it
 STALE_S = 5.0  # without a frame for this long the camera counts as lost, unless the run is more patient
 
 
@@ -58,15 +60,16 @@ class Channel:
 
 
 class Feed:
-    """labels, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording runs, for the state."""
+    """steadier, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording runs, for the state."""
 
-    def __init__(self, labels: tuple[str, ...], camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
+    def __init__(self, steadier: Steadier, camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
                  history: History | None = None, is_recording: Callable[[], bool] = lambda: False):
-        self.labels, self.camera_is_up, self.stale_s, self.is_recording = labels, camera_is_up, stale_s, is_recording
-        self.history = history or History(labels)
+        self.steadier, self.camera_is_up, self.stale_s, self.is_recording = steadier, camera_is_up, stale_s, is_recording
+        self.history = history or History(steadier.labels)
         self.meter = RateMeter()
         self.figures = Figures()
         self.newest: tuple[np.ndarray, Analysis] | None = None
+        self.said: tuple[Analysis, list[Shown]] | None = None  # what the readers of events are told
         self.start_s, self.index = 0.0, -1
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pictures, self.entries = Channel(), Channel()
@@ -85,6 +88,8 @@ class Feed:
                                max(0.0, now_s - frame.time_s), now_s)
         self.newest = image, analysis
         self.history.add(analysis, frame.time_s - self.start_s)
+        if self.entries.readers:
+            self.said = analysis, self.steadier(analysis)
         if self.loop is not None and self.is_watched and not self._is_called:
             self._is_called = True
             self.loop.call_soon_threadsafe(self._take)
@@ -101,10 +106,12 @@ class Feed:
 
     def _take(self) -> None:
         self._is_called = False
-        assert self.newest is not None
-        if self.entries.readers:
-            text = json.dumps(entry(self.newest[1], self.labels, self.start_s))
-            self.entries.publish(f"data: {text}\n\n".encode())
+        if self.said is not None:
+            analysis, faces = self.said
+            logged = json.dumps(entry(analysis, self.steadier.labels, self.start_s))
+            shown = json.dumps([{name: getattr(face, name) for name in SHOWN} for face in faces])
+            self.entries.publish(f"data: {logged}\n\nevent: shown\ndata: {shown}\n\n".encode())
+            self.said = None
         self._fresh.set()
 
     async def encode(self) -> None:
@@ -142,7 +149,7 @@ class Feed:
     def past(self) -> dict:
         """The last three minutes, second by second, as an object; see `History.seconds`."""
         now_s = self.now_s()
-        return {"now_s": round(now_s, 3), "labels": list(self.labels), "seconds": self.history.seconds(now_s)}
+        return {"now_s": round(now_s, 3), "labels": list(self.steadier.labels), "seconds": self.history.seconds(now_s)}
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

@@ -1,20 +1,15 @@
-// What is said of a face, and the cards: one for each face, with its three strongest classes, or with all when it is unfolded.
+// The cards: one for each face, with its three strongest classes, or with all when it is unfolded. Number, word and figure are
+// those on the picture, and come with each face from the server.
 
 import { texts, words } from "/words.js";
 
 const SHOWN = 3; // classes on a folded card
-const TEXT_MS = 350; // numbers and the order of the bars change no faster: they are to be read
+const TEXT_MS = 350; // the order of the bars and their figures change no faster: they are to be read
 
 export const word = (name) => words[name] ?? name;
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-export const color = (label) => `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`;
+export const color = (label) => (label === "" ? "var(--edge, #fff)" : `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`); // "": it is asked to look neutral
 export const percent = (p) => `${Math.round(100 * p)}%`;
-
-// Its words and its figure, as on the picture.
-export function say(face) {
-  if (face.calibration_s > 0) return [`${word("look neutral")} ${Math.ceil(face.calibration_s)}`, ""];
-  return [word(face.label), face.label === "unsure" ? "" : percent(face.confidence)];
-}
 
 export function element(parent, name, className = "", text = "") {
   const made = document.createElement(name);
@@ -46,9 +41,9 @@ export class Cards {
     const item = element(this.list, "li", "face");
     const button = element(element(item, "h3"), "button");
     button.type = "button";
-    const card = { item, button, bars: new Map(), number: element(button, "span", "number", face.track_id),
-      label: element(button, "span", "label"), figure: element(button, "span", "figure"), order: "", shownAt: -TEXT_MS };
-    card.number.setAttribute("aria-label", fill(texts.face, { number: face.track_id }));
+    const card = { item, button, bars: new Map(), number: element(button, "span", "number", face.number),
+      label: element(button, "span", "label"), figure: element(button, "span", "figure"), order: "", shown: "", shownAt: 0 };
+    card.number.setAttribute("aria-label", fill(texts.face, { number: face.number }));
     button.title = texts.more;
     button.addEventListener("click", () => {
       if (!this.unfolded.delete(face.track_id)) this.unfolded.add(face.track_id);
@@ -62,24 +57,25 @@ export class Cards {
       bar.style.background = color(name);
       card.bars.set(name, { line, bar, value: element(line, "span", "value") });
     }
-    this.place(item, face.track_id);
+    this.place(item, face.number);
     return card;
   }
 
-  place(item, id) { // in the order of the numbers
-    item.dataset.id = id;
-    const after = [...this.list.children].find((other) => Number(other.dataset.id) > id);
+  place(item, number) { // in the order of the numbers
+    item.dataset.number = number;
+    const after = [...this.list.children].find((other) => Number(other.dataset.number) > number);
     if (after) this.list.insertBefore(item, after);
   }
 
   update(card, face) {
     for (const [name, { bar }] of card.bars) bar.style.width = percent(face.probs[name] ?? 0);
-    const now = performance.now();
-    if (now - card.shownAt < TEXT_MS) return;
-    card.shownAt = now;
-    [card.label.textContent, card.figure.textContent] = say(face);
+    [card.label.textContent, card.figure.textContent] = [face.word, face.figure];
     card.number.style.borderColor = color(face.label);
-    for (const [name, { value }] of card.bars) value.textContent = percent(face.probs[name] ?? 0);
+    const now = performance.now();
+    if (now - card.shownAt < TEXT_MS && card.shown === face.label + face.figure) return;
+    card.shownAt = now;
+    card.shown = face.label + face.figure;
+    for (const [name, { value }] of card.bars) value.textContent = name === face.label ? face.figure : percent(face.probs[name] ?? 0);
     const order = [...card.bars.keys()].sort((a, b) => (face.probs[b] ?? 0) - (face.probs[a] ?? 0));
     if (order.join() !== card.order) {
       card.order = order.join();

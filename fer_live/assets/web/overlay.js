@@ -1,6 +1,6 @@
 // The overlay: a chip for each face and nothing else. What comes from the server is only ever text.
 
-import { color, say } from "/faces.js";
+import { color } from "/faces.js";
 import { events } from "/stream.js";
 
 const list = document.getElementById("chips");
@@ -20,17 +20,17 @@ function makeChip() {
   return { item, swatch, label, percent };
 }
 
-function show({ faces }) {
+function show(faces) {
   const here = new Set(faces.map((face) => face.track_id));
   for (const [id, chip] of chips) if (!here.has(id)) { chip.item.remove(); chips.delete(id); }
   for (const face of faces) {
     if (!chips.has(face.track_id)) chips.set(face.track_id, makeChip());
     const chip = chips.get(face.track_id);
-    [chip.label.textContent, chip.percent.textContent] = say(face);
+    [chip.label.textContent, chip.percent.textContent] = [face.word, face.figure];
     chip.swatch.style.background = color(face.label);
   }
 }
 
-const nobody = () => show({ faces: [] }); // what was true before need not be now
-events({ entry: show, state: (state) => { if (state.camera !== "ok") nobody(); } },
+const nobody = () => show([]); // what was true before need not be now
+events({ shown: show, state: (state) => { if (state.camera !== "ok") nobody(); } },
   (status) => { if (status !== "open") nobody(); }).start();

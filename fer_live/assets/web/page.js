@@ -22,7 +22,10 @@ async function show(blob) {
   bitmap.close();
 }
 
-function showFaces({ faces }) {
+let measured = new Map(); // track id -> the log's object of the face, which is told just before what is shown of it
+
+function showFaces(shown) {
+  const faces = shown.filter((face) => measured.has(face.track_id)).map((face) => ({ ...measured.get(face.track_id), ...face }));
   cards.show(faces);
   by("nobody").hidden = faces.length > 0 || describe() !== "";
 }
@@ -64,7 +67,12 @@ function refresh() {
 
 const lines = [
   pictures(show, (what) => { status.pictures = what; refresh(); }),
-  events({ entry: showFaces, state: showState, second: (one) => timeline.add(one) }, (what) => {
+  events({
+    entry: ({ faces }) => { measured = new Map(faces.map((face) => [face.track_id, face])); },
+    shown: showFaces,
+    state: showState,
+    second: (one) => timeline.add(one),
+  }, (what) => {
     const isNew = what === "open" && status.events !== "open";
     status.events = what;
     if (isNew) remember();
