@@ -43,6 +43,7 @@ export function showRecording(is) {
 }
 
 export function showPaused(is) {
+  by("pause").querySelector("path").setAttribute("d", is ? "M8 5l11 7-11 7z" : "M8 5v14M16 5v14");
   label(by("pause"), is ? texts.resume : texts.pause);
 }
 
