@@ -263,7 +263,7 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
 
         return patch.object(module, name, call)
 
-    def window(keys, quit):
+    def window(keys, quit, canvas):
         parts["screen"] = Screen(day, parts, keys, rows, report)
         return parts["screen"]
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from fer_live.app.options import parse
 from fer_live.app.outputs import Outputs
 from fer_live.app.web_view import Remote
 from fer_live.model.spec import EMOTIONS
+from fer_live.screen.overlay import Overlay
 from fer_live.screen.steady import Steadier
 from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.sinks.log import Log
@@ -330,3 +332,9 @@ def test_api_examples_work_as_written(tmp_path, monkeypatch, has_controls):
         assert (tmp_path / json.loads(said["commands/snapshot"])["file"]).exists()
         assert json.loads(said["commands/record"])["recording"] and not json.loads(said["commands/stop"])["recording"]
         assert json.loads((tmp_path / "log.txt").read_text().splitlines()[0])["frame"] == 0
+
+
+def test_faces_carry_their_numbers_where_a_page_lists_them(portrait):
+    item = Analysis(Frame(portrait, 0, 0.0), (replace(FACE, box=(176, 70, 273, 167)),))
+    plain, numbered = (Overlay(EMOTIONS, View(numbers=numbers)).draw(item) for numbers in (False, True))
+    assert (plain != numbered).any()
