@@ -334,7 +334,7 @@ def test_api_examples_work_as_written(tmp_path, monkeypatch, has_controls):
         assert json.loads((tmp_path / "log.txt").read_text().splitlines()[0])["frame"] == 0
 
 
-def test_faces_carry_their_numbers_where_a_page_lists_them(portrait):
+def test_overlay_numbers_faces_for_the_web_page(portrait):
     item = Analysis(Frame(portrait, 0, 0.0), (replace(FACE, box=(176, 70, 273, 167)),))
     plain, numbered = (Overlay(EMOTIONS, View(numbers=numbers)).draw(item) for numbers in (False, True))
     assert (plain != numbered).any()
