@@ -32,6 +32,7 @@ function showFaces(shown) {
 
 function showState(state) {
   status.camera = state.camera;
+  if (!remembers) remember();
   const values = { fps: state.fps.toFixed(0), ms: (1000 * state.latency_s).toFixed(0), dropped: state.dropped, viewers: state.viewers };
   by("figures").textContent = fill(state.camera === "ok" ? texts.figures : texts.viewers, values);
   showRecording(state.recording);
@@ -39,9 +40,17 @@ function showState(state) {
   refresh();
 }
 
+let remembers = false; // whether the timeline has what the server keeps; asked for with each connection
+
 async function remember() {
-  const answer = await fetch("/history", { credentials: "same-origin" });
-  if (answer.ok) timeline.begin(await answer.json());
+  remembers = true;
+  try {
+    const answer = await fetch("/history", { credentials: "same-origin" });
+    if (!answer.ok) throw new Error(answer.statusText);
+    timeline.begin(await answer.json());
+  } catch {
+    remembers = false; // asked again with the next state
+  }
 }
 
 function describe() { // why there is no live picture; "" while there is one
@@ -73,9 +82,8 @@ const lines = [
     state: showState,
     second: (one) => timeline.add(one),
   }, (what) => {
-    const isNew = what === "open" && status.events !== "open";
     status.events = what;
-    if (isNew) remember();
+    remembers &&= what === "open";
     refresh();
   }),
 ];
@@ -84,7 +92,10 @@ function run() { // nobody looks at a hidden page: its seat is for others
   for (const line of lines) {
     if (status.paused || document.hidden) line.stop(); else line.start();
   }
-  if (status.paused || document.hidden) status.pictures = status.events = "closed";
+  if (status.paused || document.hidden) {
+    status.pictures = status.events = "closed";
+    remembers = false;
+  }
   refresh();
 }
 
