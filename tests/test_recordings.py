@@ -391,6 +391,8 @@ def test_deleted_output_folder_is_noticed(tmp_path):
 
 
 class Failing:
+    path = Path("o.mp4")
+
     def __init__(self, good: int):
         self.good = good
 

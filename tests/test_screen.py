@@ -129,6 +129,14 @@ def test_unsure_says_between_what_or_why(language):
         assert not reasons & {read_words("en")[f"unsure_{because}"] for because in REASONS}
 
 
+def test_what_becomes_unsure_says_what_it_hesitates_between_now():
+    steadier = Steadier(EMOTIONS, read_words("en"))
+    steadier(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.6, sad=0.3))))
+    doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(fear=0.3, angry=0.25), unsure_because=UNCLEAR)
+    shown = steadier(analysis(0.1, doubtful))[0]
+    assert shown.word == "hard to say: afraid or angry" and shown.short == "unsure"
+
+
 def test_a_doubt_does_not_flicker():
     steadier, said = Steadier(EMOTIONS, read_words("en")), []
     for i in range(90):

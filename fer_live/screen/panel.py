@@ -48,7 +48,7 @@ class Panel:
 
     def _card(self, image: np.ndarray, x: int, y: int, wide: int, face: Shown) -> None:
         plate(wide, self.high, self.gap).lay(image, x, y)
-        chip(face.word, self.px, face.label or None, face.figure, face.number, wide).lay(image, x, y)
+        chip(face.short, self.px, face.label or None, face.figure, face.number, wide).lay(image, x, y)
         names = min(self.names, round(0.45 * wide))
         left, right = 2 * self.gap + names, wide - 2 * self.gap - self.figures
         for i, (name, length, percent) in enumerate(face.bars):

@@ -17,6 +17,7 @@ DOUBT_S = 1.0  # the two classes that an unsure face hesitates between stay at l
 EASE_S = 0.12  # time constant of the bars
 LEAD = 0.03  # by which a class must exceed the one above it to change places
 TOP = 3  # bars
+HESITATES = "", UNCLEAR  # reasons to be unsure that are no fault of the picture
 FORGET_S = 1.0
 # One-Euro filter (Casiez, Roussel and Vogel 2012); lengths are in sides of the box, so that it does not depend on resolution.
 MIN_CUTOFF_HZ, SPEED_CUTOFF_HZ = 1.0, 1.0
@@ -34,6 +35,7 @@ class Shown:
     box: tuple[float, float, float, float]  # xyxy, pixels of the frame
     label: str  # a class name or UNSURE; "" while it is asked to look neutral
     word: str  # what to call it, in the screen's language
+    short: str  # the same where there is little room
     figure: str  # its percentage, or ""
     bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length from 0 to 1, percentage
 
@@ -86,15 +88,16 @@ class Steadier:
         bars = tuple((self.labels[i], float(calm.bars[i]), int(calm.figures[i])) for i in calm.order[:TOP])
         label = "" if face.calibration_s else face.label
         figure = f"{calm.figures[self.labels.index(label)]}%" if label in self.labels else ""
-        return Shown(face.track_id, calm.number, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), label, self._word(face, calm),
-                     figure, bars)
+        box, word = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), self._word(face, calm)
+        short = self.words.get(UNSURE, UNSURE) if label == UNSURE and face.unsure_because in HESITATES else word
+        return Shown(face.track_id, calm.number, box, label, word, short, figure, bars)
 
     def _word(self, face: Face, calm: Calm) -> str:
         if face.calibration_s:
             return f"{phrase(self.words, LOOK_NEUTRAL)} {math.ceil(face.calibration_s)}"
         if face.label != UNSURE:
             return self.words.get(face.label, face.label)
-        if face.unsure_because in ("", UNCLEAR):
+        if face.unsure_because in HESITATES:
             first, second = (self.words.get(self.labels[i], self.labels[i]) for i in calm.doubt)
             return phrase(self.words, "hard_to_say").replace("{first}", first).replace("{second}", second)
         return phrase(self.words, f"unsure_{face.unsure_because}")
@@ -115,15 +118,14 @@ class Steadier:
             figures = _percent(face.probs)
             if (figures != calm.figures).any():
                 calm.figures, calm.figures_s = figures, time_s
+        first, second = np.argsort(-face.probs, kind="stable")[:2].tolist()
+        if {first, second} != set(calm.doubt) and (time_s - calm.doubt_s >= DOUBT_S or calm.label != face.label):
+            calm.doubt, calm.doubt_s = (first, second), time_s
         calm.label = face.label
         for a in range(len(calm.order) - 1, 0, -1):  # one pass from below: the strongest rises at once, others one place a frame
             below, above = calm.order[a], calm.order[a - 1]
             if face.probs[below] > face.probs[above] + LEAD:
                 calm.order[a - 1 : a + 1] = below, above
-        if time_s - calm.doubt_s >= DOUBT_S:
-            first, second = np.argsort(-face.probs, kind="stable")[:2].tolist()
-            if {first, second} != set(calm.doubt):
-                calm.doubt, calm.doubt_s = (first, second), time_s
 
 
 def _measured(face: Face) -> np.ndarray:
