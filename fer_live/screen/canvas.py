@@ -111,7 +111,8 @@ class Canvas:
         if len(faces) > fitting:  # the last line says how many more there are
             fitting = panel.fits(high - 2 * gap - panel.row)
             text.write(self.image, f"+{len(faces) - fitting}", x + panel.gap, high - gap, panel.px, WHITE)
-        panel.draw(self.image, x + panel.gap, gap, faces[:fitting], wide)
+        faces = faces[:fitting]
+        panel.draw(self.image, panel.column(x + panel.gap, gap, len(faces)), faces, wide)
 
     def _help(self, pen: Pen) -> None:
         rows = [(key, f"{what}: {phrase(self.words, LOOK_NEUTRAL)}" if key == "n" else what) for key, what in self.keys]

@@ -16,7 +16,7 @@ from fer_live.screen.steady import TOP, Shown
 SETTLED_S = 1.0  # how long a side of the picture must be free of faces before the cards go there
 VISIBLE = 0.005  # length from which on a bar is drawn
 SMALL = 0.84  # of the letters of a bar, in those of the card's word
-MOST_WIDE = 0.42  # of the picture
+MOST_WIDE, MOST_HIGH = 0.42, 0.3  # of the picture
 
 
 class Panel:
@@ -35,16 +35,18 @@ class Panel:
         """How many cards fit into so many pixels."""
         return max(0, (high + self.gap) // (self.high + self.gap))
 
-    def span(self, count: int) -> int:
-        """How many pixels `count` cards are high."""
-        return count * (self.high + self.gap) - self.gap
+    def column(self, x: int, y: int, count: int) -> list[tuple[int, int]]:
+        """The upper left corners of cards below each other."""
+        return [(x, y + i * (self.high + self.gap)) for i in range(count)]
 
-    def draw(self, image: np.ndarray, x: int, y: int, shown: Sequence[Shown], wide: int = 0) -> None:
-        """Cards below each other on (H, W, 3) uint8 BGR, from the upper left corner (x, y) on."""
-        wide = wide or self.wide
-        for face in shown:
-            self._card(image, x, y, wide, face)
-            y += self.high + self.gap
+    def line(self, x: int, y: int, count: int) -> list[tuple[int, int]]:
+        """The upper left corners of cards beside each other."""
+        return [(x + i * (self.wide + self.gap), y) for i in range(count)]
+
+    def draw(self, image: np.ndarray, corners: Sequence[tuple[int, int]], shown: Sequence[Shown], wide: int = 0) -> None:
+        """A card for each face on (H, W, 3) uint8 BGR. wide: of a card in pixels, if not its own."""
+        for (x, y), face in zip(corners, shown, strict=True):
+            self._card(image, x, y, wide or self.wide, face)
 
     def _card(self, image: np.ndarray, x: int, y: int, wide: int, face: Shown) -> None:
         plate(wide, self.high, self.gap).lay(image, x, y)
@@ -84,36 +86,46 @@ def _bar(image: np.ndarray, left: int, right: int, middle: int, thick: int, leng
 
 
 class Inset:
-    """Cards inside a picture that has no room beside it, such as a recording: at its right or left border, where no face is.
+    """Cards inside a picture that has no room beside it, such as a recording: along its right, left or lower border, where no
+    face is.
 
-    They stay on their side, are gone while a face is there, and appear where no face has been for SETTLED_S.
+    They stay at their border, are gone while a face is there, and appear where no face has been for SETTLED_S.
     """
 
     def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
         self.labels, self.words = labels, words
-        self.busy_s: dict[str, float] = {}  # side -> when a face was last there
+        self.busy_s: dict[str, float] = {}  # border -> when a face was last there
         self.side, self.panel = "", Panel(labels, words, 11)
 
     def draw(self, image: np.ndarray, shown: Sequence[Shown], taken: Sequence[Box], time_s: float) -> None:
         """On (H, W, 3) uint8 BGR. taken: boxes and chips. time_s: of the frame; one before the last begins anew."""
-        height, width = image.shape[:2]
-        pen = Pen((width, height), 0.75)
+        pen = Pen((image.shape[1], image.shape[0]), 0.75)
         if pen.px != self.panel.px:
             self.panel = Panel(self.labels, self.words, pen.px)
-        panel, top = self.panel, 3 * pen.gap + pen.row
-        faces = shown[: panel.fits(height - top - pen.gap)]
-        if not faces or panel.wide > MOST_WIDE * width:
-            return
-        boxes = {side: (x, top, x + panel.wide, top + panel.span(len(faces)))
-                 for side, x in (("right", width - panel.wide - pen.gap), ("left", pen.gap))}
-        is_first = not self.busy_s or time_s < max(self.busy_s.values())
-        if is_first:
-            self.side, self.busy_s = "", dict.fromkeys(boxes, -np.inf)
-        for side, box in boxes.items():
+        if not self.busy_s or time_s < max(self.busy_s.values()):
+            self.side, self.busy_s = "", {}
+        places = self._places(image, len(shown), pen)
+        for side, corners in places.items():
+            box = (*corners[0], corners[-1][0] + self.panel.wide, corners[-1][1] + self.panel.high)
             if any(overlap(box, other) for other in taken):
                 self.busy_s[side] = time_s
-        free = [side for side in boxes if time_s - self.busy_s[side] >= SETTLED_S]
+            else:
+                self.busy_s.setdefault(side, -np.inf)
+        free = [side for side in places if time_s - self.busy_s[side] >= SETTLED_S]
         if self.side not in free:
             self.side = free[0] if free else ""
         if self.side:
-            panel.draw(image, *boxes[self.side][:2], faces)
+            self.panel.draw(image, places[self.side], shown[: len(places[self.side])])
+
+    def _places(self, image: np.ndarray, count: int, pen: Pen) -> dict[str, list[tuple[int, int]]]:
+        """Where there is room for `count` cards, or as many as fit, the best first: border -> upper left corners."""
+        panel, (height, width) = self.panel, image.shape[:2]
+        top, right = 3 * pen.gap + pen.row, width - panel.wide - pen.gap  # below what is said of the whole picture
+        places = {}
+        if panel.wide <= MOST_WIDE * width and (fitting := min(count, panel.fits(height - top - pen.gap))):
+            places = {"right": panel.column(right, top, fitting), "left": panel.column(pen.gap, top, fitting)}
+        fitting = min(count, (width - 2 * pen.gap + panel.gap) // (panel.wide + panel.gap))
+        if fitting > 0 and panel.high <= MOST_HIGH * height:
+            x = (width - fitting * (panel.wide + panel.gap) + panel.gap) // 2
+            places["below"] = panel.line(x, height - panel.high - pen.gap, fitting)
+        return places

@@ -52,7 +52,7 @@ class Window:
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
         """Show what was found in a frame."""
-        if self.last is None:
+        if self.last is None and not self.is_full:
             self.size_wh, at = opening(analysis.frame.image.shape[1::-1], monitor())
             cv2.resizeWindow(TITLE, *self.size_wh)
             if at is not None:
