@@ -63,10 +63,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
     add("--onnx", type=Path, metavar="FILE", help="its export, for ONNX Runtime (default: the .onnx beside the model, if any)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N, for all but the classifier's table (default: auto)")
-    add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with")
+    add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with; "
+        "it needs setuptools below 81")
+    add("--clip", type=Path, metavar="FILE", help="a video of your own, to be measured as well: repeated, to a log alone, with "
+        "each detector")
     args = redact_errors(suggest_names(parser)).parse_args(arguments)
     if args.only and "peer" in args.only and not args.peer_python:
         parser.error("--only peer needs --peer-python PATH")
+    if args.only and "clip" in args.only and not args.clip:
+        parser.error("--only clip needs --clip FILE")
+    for kind, option, value in (("peer", "--peer-python", args.peer_python), ("clip", "--clip", args.clip)):
+        if value and args.only and kind not in args.only:
+            parser.error(f"--only {','.join(args.only)} leaves out what {option} asks for; add {kind} to it")
     return args
 
 
@@ -93,6 +101,11 @@ def check(args: argparse.Namespace) -> None:
         raise OutputError(f"--json {args.json} exists already; choose another name, for earlier figures are not overwritten")
     if args.json and not is_folder(args.json.resolve().parent):
         raise OutputError(f"cannot write {args.json}: its folder does not exist")
+    if args.clip:
+        from fer_live.sources.video_file import VideoFile
+
+        with VideoFile(args.clip):  # what is no video is told at once
+            pass
     if args.peer_python and not (found := shutil.which(args.peer_python)):
         raise SourceError(f"--peer-python {args.peer_python} is no program; give the python of an environment with fer in it")
     if args.peer_python:
@@ -111,7 +124,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     print(report.machine(result["machine"]), flush=True)
     print("targets are set for two processor cores without a GPU" + (", and --quick is too short to judge them" * args.quick))
     for kind in args.only or KINDS:
-        if kind == "peer" and not args.peer_python:
+        if (kind == "peer" and not args.peer_python) or (kind == "clip" and not args.clip):
             continue
         rows, notes = measure(kind, args, settings)
         targets.judge(kind, rows)
@@ -135,6 +148,10 @@ def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[li
         from fer_live.bench import file
 
         return file.measure(args.model, args.device, settings), []
+    if kind == "clip":
+        from fer_live.bench import clip
+
+        return clip.measure(args.clip, args.model, args.device, settings), []
     if kind == "classifier":
         from fer_live.bench import classifier
 

@@ -13,15 +13,23 @@ from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import Any, cast
 
+import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+
+# isort: split
+import av
 import numpy as np
+from av.video.frame import PictureType
 
 from fer_live.app.files import run_files
 from fer_live.app.options import parse
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
 from fer_live.bench.settings import Settings
+from fer_live.handoff import Prefetch
+from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
 from fer_live.pipeline import run_file
-from fer_live.sinks.recorder import VideoRecorder
+from fer_live.sinks.recorder import FRAGMENTED, H264, VideoRecorder
+from fer_live.sources.container import open_video, packets_of
 from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame
 
@@ -45,20 +53,23 @@ class Clocked:
 
 
 def measure(model: Path, device: str, settings: Settings) -> list[dict]:
-    """A row for each of `settings.file_sizes`, one face: floor, annotated and log-only runs that take turns."""
+    """A row for each of `settings.file_sizes`, one face, and for the first of them one for each further detector: transcode,
+    floor, annotated and log-only runs that take turns."""
     rows = []
-    for size_wh in settings.file_sizes:
+    cases = [(size_wh, DEFAULT_DETECTOR) for size_wh in settings.file_sizes]
+    cases += [(settings.file_sizes[0], name) for name in DETECTORS if name != DEFAULT_DETECTOR]
+    for size_wh, detector in cases:
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(1, size_wh)
             clip = make_clip(Path(folder), scene, settings.file_frames)
             floor_s(clip, Path(folder) / "warm.mp4")
             runs = []
             for repeat in range(settings.repeats):
-                logger.info(f"file {size_wh[0]}x{size_wh[1]}, run {repeat + 1} of {settings.repeats}")
-                runs.append(_run(clip, Path(folder) / str(repeat), scene, model, device, settings.file_frames))
+                logger.info(f"file {size_wh[0]}x{size_wh[1]} with {detector}, run {repeat + 1} of {settings.repeats}")
+                runs.append(_run(clip, Path(folder) / str(repeat), scene, model, device, settings.file_frames, detector))
         names = [name for name in runs[0] if name != "true_faces"]
-        rows.append({"size_wh": list(size_wh), "frames": settings.file_frames, "clip_fps": CLIP_FPS, **median_of(runs, *names),
-                     "true_faces": min(run["true_faces"] for run in runs), "runs": runs})
+        rows.append({"size_wh": list(size_wh), "detector": detector, "frames": settings.file_frames, "clip_fps": CLIP_FPS,
+                     **median_of(runs, *names), "true_faces": min(run["true_faces"] for run in runs), "runs": runs})
     return rows
 
 
@@ -69,16 +80,35 @@ def make_clip(folder: Path, scene: Scene, frames: int) -> Path:
     return clip
 
 
-def _run(clip: Path, folder: Path, scene: Scene, model: Path, device: str, frames: int) -> dict:
+def _run(clip: Path, folder: Path, scene: Scene, model: Path, device: str, frames: int, detector: str) -> dict:
     folder.mkdir()
+    transcode = frames / transcode_s(clip, folder / "transcode.mp4")
     floor = frames / floor_s(clip, folder / "floor.mp4")
-    annotated = frames / run_s(clip, model, device, "--output", folder / "out.mp4")
-    log_only = frames / log_only_s(clip, folder / "out.jsonl", model, device)
+    annotated = frames / run_s(clip, model, device, "--output", folder / "out.mp4", "--detector", detector)
+    log_only = frames / log_only_s(clip, folder / "out.jsonl", model, device, detector)
     return {
-        "floor_per_s": floor, "annotated_per_s": annotated, "log_only_per_s": log_only, "ratio_to_floor": annotated / floor,
+        "transcode_per_s": transcode, "floor_per_s": floor,
+        "annotated_per_s": annotated, "log_only_per_s": log_only, "ratio_to_floor": annotated / floor,
         "times_real_time": annotated / CLIP_FPS, "log_only_times_real_time": log_only / CLIP_FPS,
         "true_faces": true_in_log(folder / "out.jsonl", scene),
     }
+
+
+def transcode_s(clip: Path, output: Path) -> float:
+    """Seconds to decode the clip and encode the decoded pictures as they are, without any conversion: what no program that does
+    both can be faster than."""
+    source, track = open_video(str(clip))
+    with source, av.open(str(output), "w", format="mp4", options=FRAGMENTED) as target:
+        track.thread_type = "AUTO"
+        made = target.add_stream("libx264", rate=CLIP_FPS, options={**H264})
+        made.width, made.height, made.pix_fmt = track.width, track.height, "yuv420p"
+        started_s = time.monotonic()
+        with Prefetch(frame for packet in packets_of(source, track) for frame in packet.decode()) as frames:
+            for frame in frames:
+                frame.pict_type = PictureType.NONE  # the encoder chooses its own key frames
+                target.mux(made.encode(frame))
+        target.mux(made.encode(None))
+    return time.monotonic() - started_s
 
 
 def floor_s(clip: Path, output: Path) -> float:
@@ -98,9 +128,9 @@ def _as_it_is(analysis: Analysis) -> np.ndarray:
     return analysis.frame.image
 
 
-def log_only_s(clip: Path, log: Path, model: Path, device: str) -> float:
+def log_only_s(clip: Path, log: Path, model: Path, device: str, detector: str = DEFAULT_DETECTOR) -> float:
     """Seconds to analyze the clip into a log alone."""
-    return run_s(clip, model, device, "--log", log)
+    return run_s(clip, model, device, "--log", log, "--detector", detector)
 
 
 def run_s(clip: Path, model: Path, device: str, *options) -> float:

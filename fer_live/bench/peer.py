@@ -25,7 +25,8 @@ def measure(python: Path, model: Path, device: str, settings: Settings) -> dict:
     asked = subprocess.run([python, "-c", VERSION], capture_output=True, text=True, check=False)
     if asked.returncode:
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return {"note": f"fer does not run in {python} ({reason}); {python} -m pip install fer==25.10.3"}
+        return {"note": f"fer does not run in {python} ({reason}); {python} -m pip install fer==25.10.3 "
+                        "'setuptools<81', since fer imports pkg_resources, which later ones have not"}
     frames, scene, runs = settings.peer_frames, Scene(1, (640, 360)), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -38,11 +38,21 @@ def live(rows: list[dict]) -> str:
 
 
 def file(rows: list[dict]) -> str:
-    """Frames a second of all three runs; real time is the clip's own 30 frames a second."""
-    return table("file: size|floor per s|annotated per s|of the floor|real time|log only per s|real time|true faces|targets", [[
-        _size(row), f"{row['floor_per_s']:.0f}", f"{row['annotated_per_s']:.0f}", f"{row['ratio_to_floor']:.2f}",
+    """Frames a second of all four runs; real time is the clip's own 30 frames a second."""
+    head = ("file: size|detector|transcode per s|floor per s|annotated per s|of the floor|real time|log only per s|real time|"
+            "true faces|targets")
+    return table(head, [[
+        _size(row), row["detector"], f"{row['transcode_per_s']:.0f}", f"{row['floor_per_s']:.0f}",
+        f"{row['annotated_per_s']:.0f}", f"{row['ratio_to_floor']:.2f}",
         f"{row['times_real_time']:.1f}x", f"{row['log_only_per_s']:.0f}", f"{row['log_only_times_real_time']:.1f}x",
         f"{row['true_faces']} of {row['frames']}", words(row)] for row in rows])
+
+
+def clip(rows: list[dict]) -> str:
+    """Frames a second and processor time a frame of runs to a log alone."""
+    return table("clip, log only: file|size|frames|detector|per s|CPU ms a frame|faces a frame|targets", [[
+        row["clip"], _size(row), f"{row['frames']:,}", row["detector"], f"{row['log_only_per_s']:.0f}", f"{row['cpu_ms']:.2f}",
+        f"{row['faces_found']:.2f}", words(row)] for row in rows])
 
 
 def classifier(rows: list[dict]) -> str:

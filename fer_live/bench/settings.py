@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("live", "file", "classifier", "start", "memory", "peer")
+KINDS = ("live", "file", "clip", "classifier", "start", "memory", "peer")
 HD, SMALL = (1280, 720), (640, 360)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. live: cases of (faces, frames a second, size_wh); compared: those measured with every detector."""
+    """How much is measured. live: cases of (faces, frames a second, size_wh); compared: those measured with every detector.
+    clip_frames: to which --clip is repeated."""
 
     repeats: int = 3
     live: tuple[tuple[int, int, tuple[int, int]], ...] = tuple((n, fps, HD) for fps in (30, 60) for n in (0, 1, 4, 16))
@@ -19,6 +20,7 @@ class Settings:
     warm_up_s: float = 1.5
     file_sizes: tuple[tuple[int, int], ...] = (SMALL, HD)
     file_frames: int = 450
+    clip_frames: int = 2_300
     batches: tuple[int, ...] = (1, 4, 16, 64)
     classify_s: float = 1.0  # for each runtime and batch size, in each repeat
     starts: int = 5
@@ -27,4 +29,5 @@ class Settings:
 
 
 QUICK = Settings(repeats=1, live=((1, 30, SMALL),), compared=((1, 30, SMALL),), live_s=1.0, warm_up_s=0.3, file_sizes=(SMALL,),
-                 file_frames=20, batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60), peer_frames=20)
+                 file_frames=20, clip_frames=40, batches=(1, 4), classify_s=0.05, starts=1, memory_frames=(20, 60),
+                 peer_frames=20)
