@@ -14,7 +14,6 @@ from typing import cast
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from fer_live.handoff import LatestItem, Prefetch
 from fer_live.protocols import Draw, FileScreen, Recorder, Screen, Sink
@@ -108,6 +107,8 @@ def run_file(
     ahead: how many frames wait between two threads; large ones take memory.
     max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
     """
+    from tqdm import tqdm  # a live run has no use for it
+
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     takers: list[Sink | Screen] = [*sinks, *([screen] if screen else [])]
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)

@@ -94,3 +94,12 @@ def test_public_names():
     assert {name: getattr(fer_live, name).__name__ for name in fer_live.__all__} == {name: name for name in fer_live.__all__}
     with pytest.raises(AttributeError):
         fer_live.nothing  # noqa: B018
+
+
+def test_a_run_imports_only_what_it_needs():
+    """The first picture waits for every import: the web view, HTTP, progress bars and OpenVINO's converter are not for each run."""
+    code = ("import sys; from fer_live.__main__ import main; "
+            "main(['demo', '--no-window', '--max-seconds', '0.2', '--device', 'cpu']); "
+            "print([n for n in ('jinja2', 'asyncio', 'http.client', 'tqdm', 'openvino.tools.ovc', 'torch') if n in sys.modules])")
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip().splitlines()[-1] == "[]"

@@ -15,12 +15,10 @@ from fer_live.analysis.detection import ScheduledDetector
 from fer_live.analysis.load_governor import Governor
 from fer_live.app.config import Config
 from fer_live.app.keys import make_keys
-from fer_live.app.kiosk import set_up_kiosk
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
 from fer_live.app.outputs import Outputs, add_sinks, make_recorder
 from fer_live.app.screen import make_view, screen_words, wants_window
-from fer_live.app.web_view import add_web_view, open_port
 from fer_live.pipeline import mirrored, run_live
 from fer_live.protocols import Draw, Screen, Source
 from fer_live.screen.canvas import Canvas
@@ -37,7 +35,11 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     check_outputs(config, "live", [])
     microphone = stack.enter_context(Microphone(config.output.audio)) if config.output.audio is not None else None
     has_window = wants_window(config)
-    place = open_port(config.web, stack)
+    place = None
+    if config.web:  # imported where it is wanted: the first picture would be later without need
+        from fer_live.app.web_view import add_web_view, open_port
+
+        place = open_port(config.web, stack)
     words = screen_words(config.screen)
     view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "", config.web is not None)
     analyzer = open_analyzer(config.analysis, "live")
@@ -53,6 +55,8 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     draw: Draw
     screen: Screen
     if config.kiosk:
+        from fer_live.app.kiosk import set_up_kiosk
+
         analyze, draw, screen = set_up_kiosk(config, config.kiosk, analyzer, analyze, words, outputs, stop, stack)
     else:
         draw = outputs.draw = Overlay(analyzer.labels, view, words, steadier).draw

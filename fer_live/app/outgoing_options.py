@@ -8,7 +8,6 @@ import re
 from fer_live.app.config import OutgoingConfig
 from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
-from fer_live.outgoing.webhook import Webhook
 from fer_live.types import OutputError
 
 OUTPUTS = ("on", "webhook", "osc", "mqtt", "lsl", "virtual_camera")
@@ -102,6 +101,8 @@ def _broker(text: str) -> tuple[str, int | None]:
 
 
 def _webhook(text: str) -> str:
+    from fer_live.outgoing.webhook import Webhook  # not before it is wanted: HTTP and TLS take a while to import
+
     try:
         Webhook(text)
     except ValueError:

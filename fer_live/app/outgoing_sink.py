@@ -16,7 +16,6 @@ from fer_live.outgoing.mqtt import Broker, Mqtt
 from fer_live.outgoing.osc import Osc
 from fer_live.outgoing.sink import Outgoing
 from fer_live.outgoing.virtual_camera import VirtualCamera
-from fer_live.outgoing.webhook import Webhook
 from fer_live.outgoing.worker import Receiver
 from fer_live.protocols import Sink, Source
 from fer_live.sources.demo import Demo
@@ -58,6 +57,8 @@ def make_receivers(config: Config, labels: tuple[str, ...], source: Source | Non
         is_storing = config.output.can_write and not config.kiosk  # no visitor has agreed to a snapshot
         made.append(Commands(rules, is_storing=is_storing))
     if asked.webhook:
+        from fer_live.outgoing.webhook import Webhook  # HTTP and TLS take a while to import
+
         try:
             made.append(Webhook(asked.webhook))
         except ValueError as error:

@@ -67,10 +67,8 @@ class Remote:
                 answer.set_exception(error)
 
 
-def open_port(config: WebConfig | None, stack: ExitStack) -> Place | None:
+def open_port(config: WebConfig, stack: ExitStack) -> Place:
     """The port of the web view, taken before the model is loaded: one that is in use is said at once."""
-    if config is None:
-        return None
     place = take_place(config.host, config.port, config.token, config.has_controls)
     stack.callback(place.socket.close)
     return place

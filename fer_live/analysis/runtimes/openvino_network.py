@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import queue
+import sys
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -21,8 +24,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, path: Path, head: str | None, threads: int):
-        import openvino
-
+        openvino = _openvino()
         self.spec = read_spec(path).for_head(head)
         core = openvino.Core()
         half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -57,3 +59,15 @@ class OpenVinoNetwork:
         finally:
             for request in requests:
                 self._idle.put(request)
+
+
+def _openvino() -> ModuleType:
+    """The package without its tool that converts models, which takes as long to import as all the rest."""
+    converter = "openvino.tools.ovc"
+    if "openvino" not in sys.modules and converter not in sys.modules:
+        sys.modules[converter] = None  # type: ignore[assignment]  # as documented: the package does without what cannot be imported
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules[converter]
+    return importlib.import_module("openvino")
