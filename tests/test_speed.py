@@ -1,5 +1,6 @@
 """The fast path: search schedule, unchanged quality, and the load governor."""
 
+import itertools
 import threading
 import time
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from fer_live.__main__ import main
 from fer_live.analysis import sampling
 from fer_live.analysis.analyzer import Analyzer
-from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, ScheduledDetector
+from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, MOST_EACH, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
 from fer_live.analysis.reading import LONGEST_S, Readings
 from fer_live.bench.scenes import Scene
@@ -96,6 +97,23 @@ def test_duplicate_near_detections_are_merged():
     assert detector.detect(IMAGE).boxes.tolist() == [ONE, TWO]
     searcher.detect_near = lambda image, boxes: [np.array(TWO) for _ in boxes]
     assert detector.detect(IMAGE).boxes.tolist() == [TWO] == detector.detect(IMAGE).boxes.tolist()
+
+
+def test_many_faces_are_searched_in_alternate_frames():
+    searcher, looked = Counted(), []
+    searcher.there = [[60 * i, 10, 60 * i + 30, 40] for i in range(MOST_EACH + 4)]
+    near = searcher.detect_near
+    searcher.detect_near = lambda image, boxes: (looked.append({box[0] // 60 for box in boxes.tolist()}), near(image, boxes))[1]
+    detector = ScheduledDetector(searcher, every=100)
+    for _ in range(9):
+        searcher.there = [[x1 + 1, y1, x2 + 1, y2] for x1, y1, x2, y2 in searcher.there]
+        found = np.array(sorted(detector.detect(IMAGE).boxes.tolist()))
+        assert np.abs(found - searcher.there).max() <= 1, "no box is older than one frame"
+    assert len(looked) == 8 and all(len(one) == MOST_EACH // 2 + 2 for one in looked)
+    assert all(one | other == set(range(MOST_EACH + 4)) for one, other in itertools.pairwise(looked))
+    searcher.there = searcher.there[1:]
+    counts = [len(detector.detect(IMAGE)) for _ in range(3)]
+    assert counts[-1] == MOST_EACH + 3, "who leaves is missed at most a frame later"
 
 
 def test_full_search_every_frame_is_the_plain_path():

@@ -15,6 +15,7 @@ from fer_live.types import Frame
 
 EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
 EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
+MOST_EACH = 8  # known faces up to which each is looked for in every frame; of more, in turn, in every other frame
 MEMORY = 12  # frames through which a lost face is still looked for where it was
 
 
@@ -40,6 +41,8 @@ class Known:
 
     box: np.ndarray  # (4,) int32 xyxy
     misses: int = 0
+    found: Detections | None = None  # what was found; None where it is missed
+    is_carried: bool = False  # it was not looked for in the last frame
 
 
 class ScheduledDetector:
@@ -62,16 +65,28 @@ class ScheduledDetector:
         is_waiting = not self.known or any(face.misses for face in self.known)
         again: list[Detections | None] = [None] * len(self.known)
         if self.age < (min(self.every, EVERY_WAITING) if is_waiting else self.every):
-            near = self.searcher.detect_near(image, np.array([face.box for face in self.known]).reshape(-1, 4), *more)
-            again = [None if one is None else Detections.of(one) for one in near]
+            again, carried = self._near(image, more)
             if not any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
                 found = Detections.joined(one for one in again if one is not None)
-                return self._remember(found.singled(), again)  # two that were known may be found in one place
+                return self._remember(found.singled(), again, carried)  # two that were known may be found in one place
         self.age = 0
         found = Detections.of(self.searcher.detect(image, *more))
         # what only the look nearby found is kept: it sees small faces in more detail
         kept = [one for one in again if one is not None and not any(same_face(one.boxes[0], other) for other in found.boxes)]
         return self._remember(Detections.joined([found, *kept]), again)
+
+    def _near(self, image: np.ndarray, more: tuple[int, ...]) -> tuple[list[Detections | None], list[np.ndarray]]:
+        """The known faces where they are found again, and the boxes of those that were not looked for this time."""
+        again: list[Detections | None] = [None] * len(self.known)
+        is_any_carried = any(face.is_carried for face in self.known)
+        for i, face in enumerate(self.known if len(self.known) > MOST_EACH else []):
+            if not face.is_carried and not face.misses and (is_any_carried or i % 2):
+                again[i] = face.found
+        due, carried = [i for i, one in enumerate(again) if one is None], [one.boxes[0] for one in again if one is not None]
+        near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), *more)
+        for i, one in zip(due, near, strict=True):
+            again[i] = None if one is None else Detections.of(one)
+        return again, carried
 
     def for_new_video(self) -> ScheduledDetector:
         """The same for another video, with settings of its own."""
@@ -81,10 +96,11 @@ class ScheduledDetector:
         """Forget where faces were: the next picture is searched whole."""
         self.known, self.age = [], EVERY
 
-    def _remember(self, found: Detections, again: list[Detections | None]) -> Detections:
+    def _remember(self, found: Detections, again: list[Detections | None], carried: Sequence[np.ndarray] = ()) -> Detections:
         lost = [Known(face.box, face.misses + 1) for face, one in zip(self.known, again, strict=True) if one is None
                 and face.misses < MEMORY and not any(same_face(face.box, other) for other in found.boxes)]
-        self.known = [Known(box) for box in found.boxes] + lost
+        self.known = [Known(box, 0, found[[i]], any(np.array_equal(box, other) for other in carried))
+                      for i, box in enumerate(found.boxes)] + lost
         return found
 
 

@@ -29,7 +29,7 @@ class Track:
     track_id: int
     box: np.ndarray  # (4,) float xyxy, steadied
     seen_s: float
-    look: np.ndarray | None  # (P, P) float32: what the face looked like, tiny and gray, less its mean
+    image: np.ndarray | None  # the picture in which it was last found: only a face that is missed is compared with it
     hits: int = 1
     fresh: bool = True
     roll: float = 0.0
@@ -91,11 +91,11 @@ class FaceTracker:
             track.roll, track.row = float(turned[i]), i
             unmatched.discard(i)
         for i in sorted(unmatched):
-            self.tracks.append(Track(0, boxes[i].astype(float), time_s, _look(image, boxes[i]), roll=float(turned[i]),
+            self.tracks.append(Track(0, boxes[i].astype(float), time_s, image, roll=float(turned[i]),
                                      row=i))
         self._keep(lambda track: time_s - track.seen_s <= self._memory_s(track))
         shown = [track for track in self.tracks if track.hits >= self.confirm_hits
-                 and (track.fresh or _alike(track.look, _look(image, track.box)))]
+                 and (track.fresh or _alike(_look(track.image, track.box), _look(image, track.box)))]
         for track in shown:
             if not track.track_id:  # ids are given out only to faces that are shown, so that they count people
                 track.track_id, self.next_id = self.next_id, self.next_id + 1
@@ -135,7 +135,7 @@ class FaceTracker:
         share = 1 - math.exp(-elapsed_s / self.steady_s) if self.steady_s else 1.0
         moved = np.abs(box - track.box).max() / max(1.0, track.box[2] - track.box[0])
         track.box += max(share, min(1.0, 3 * moved)) * (box - track.box)  # true motion is followed at once
-        track.seen_s, track.hits, track.fresh, track.look = time_s, track.hits + 1, True, _look(image, track.box)
+        track.seen_s, track.hits, track.fresh, track.image = time_s, track.hits + 1, True, image
 
     def _pairs(self, boxes: np.ndarray) -> list[tuple[Track, int]]:
         """Greedy one-to-one matches of tracks and boxes, the nearest relative to their size first."""
