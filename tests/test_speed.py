@@ -104,16 +104,27 @@ def test_many_faces_are_searched_in_alternate_frames():
     searcher.there = [[60 * i, 10, 60 * i + 30, 40] for i in range(MOST_EACH + 4)]
     near = searcher.detect_near
     searcher.detect_near = lambda image, boxes: (looked.append({box[0] // 60 for box in boxes.tolist()}), near(image, boxes))[1]
-    detector = ScheduledDetector(searcher, every=100)
+    detector, wide = ScheduledDetector(searcher, every=100), np.zeros((100, 60 * (MOST_EACH + 5), 3), np.uint8)
     for _ in range(9):
         searcher.there = [[x1 + 1, y1, x2 + 1, y2] for x1, y1, x2, y2 in searcher.there]
-        found = np.array(sorted(detector.detect(IMAGE).boxes.tolist()))
+        found = np.array(sorted(detector.detect(wide).boxes.tolist()))
         assert np.abs(found - searcher.there).max() <= 1, "no box is older than one frame"
     assert len(looked) == 8 and all(len(one) == MOST_EACH // 2 + 2 for one in looked)
     assert all(one | other == set(range(MOST_EACH + 4)) for one, other in itertools.pairwise(looked))
     searcher.there = searcher.there[1:]
-    counts = [len(detector.detect(IMAGE)) for _ in range(3)]
+    counts = [len(detector.detect(wide)) for _ in range(3)]
     assert counts[-1] == MOST_EACH + 3, "who leaves is missed at most a frame later"
+
+
+def test_boxes_are_not_carried_across_a_cut():
+    searcher, noise = Counted(), np.random.default_rng(0)
+    before, after = (noise.integers(0, 256, (100, 60 * (MOST_EACH + 4), 3), np.uint8) for _ in range(2))
+    searcher.there = [[60 * i, 10, 60 * i + 30, 40] for i in range(MOST_EACH + 4)]
+    detector = ScheduledDetector(searcher, every=100)
+    for _ in range(4):
+        assert len(detector.detect(before)) == MOST_EACH + 4
+    searcher.there = []
+    assert len(detector.detect(after)) == 0
 
 
 def test_full_search_every_frame_is_the_plain_path():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector
+from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
 
@@ -16,7 +16,6 @@ STEP = 3  # frames from one search to the next
 LONGER = 1.5  # from one search of the whole picture to the next, beside a live video: who has come is followed back
 WAITING = 2 * STEP  # frames between them while no face is known, or one is missed
 AGREE = 0.6  # overlap (IoU) of a face's boxes in two searches from which on the frames in between are not searched
-GRID, ALIKE = 12, 0.5  # points a side by which two patches are compared, and the correlation of those that show one face
 MOST_BYTES = 64 << 20  # that waiting frames may hold
 
 
@@ -157,10 +156,10 @@ class SampledDetector:
     def _interpolate(self, number: int, start: int, stop: int) -> None:
         """Put a face that was found in two frames into those between; where something else is seen, only if it is found."""
         one, other = self.block[start].faces[number], self.block[stop].faces[number]
-        look = _look(self.block[start].frame.image, one.boxes[0])
+        look = patch(self.block[start].frame.image, one.boxes[0])
         for i in range(start + 1, stop):
             looked, face = self.block[i], _between(one, other, (i - start) / (stop - start))
-            if look.any() and float((look * _look(looked.frame.image, face.boxes[0])).sum()) < ALIKE:
+            if not alike(look, patch(looked.frame.image, face.boxes[0])):
                 found = self._near(looked.frame, {number: face.boxes[0]}).get(number)
                 if found is None:
                     continue
@@ -200,14 +199,6 @@ def _between(a: Detections, b: Detections, share: float) -> Detections:
     boxes, landmarks, scores = (x + share * (y.astype(np.float32) - x) for x, y in
                                 ((a.boxes, b.boxes), (a.landmarks, b.landmarks), (a.scores, b.scores)))
     return Detections(np.rint(boxes).astype(np.int32), landmarks.astype(np.float32), scores.astype(np.float32))
-
-
-def _look(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A grid of GRID x GRID points of the box, of mean 0 and length 1: the product of two is their correlation. image: BGR."""
-    rows, columns = (np.linspace(box[k], box[k + 2] - 1, GRID).astype(int) for k in (1, 0))
-    points = image[np.ix_(rows, columns)][..., 1].astype(np.float32)
-    points -= points.mean()
-    return points / max(1e-3, float(np.linalg.norm(points)))
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
