@@ -336,3 +336,18 @@ def test_what_was_done_is_said_in_the_window(tmp_path, monkeypatch):
         outputs.recording_since_s -= 67
         toggle_record(outputs)
         assert view.toast == "Aufnahme beendet: 1:07" and not view.recording
+
+
+@pytest.mark.parametrize(("options", "why"), [
+    (["--source", "demo", "--no-window", "--show", "help", "--max-seconds", "1"], "--show help is for the window"),
+    (["--source", "a.png", "--show", "fps"], "--show fps is for live sources"),
+])
+def test_what_cannot_be_shown_is_refused(tmp_path, monkeypatch, portrait, capsys, options, why):
+    from fer_live.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", portrait)
+    with pytest.raises(SystemExit) as end:
+        raise SystemExit(main(options))
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and why in said and "Traceback" not in said

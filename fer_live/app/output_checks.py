@@ -24,6 +24,8 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
         raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
     if kind != "live" and config.analysis.target_fps:
         raise OutputError("--target-fps is for live sources: a camera, a stream or the demo; a file is analyzed frame by frame")
+    if kind != "live" and "fps" in config.screen.show:
+        raise OutputError("--show fps is for live sources: a camera, a stream or the demo; leave it out for files")
     if kind != "live":
         for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
             if getattr(output, name) is not None:

@@ -148,7 +148,8 @@ class Result:
         return self.plot()._repr_png_()
 
     def plot(self, bars: bool = False) -> Plot:
-        """Draw the faces and labels on the image. bars: also draw the probabilities of all classes.
+        """Draw the faces and labels on the image. bars: also the three strongest classes as bars, where no
+        face is.
 
         >>> fer_live.load(device="cpu")("party.jpg").plot(bars=True).image.shape
         (512, 512, 3)
