@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: headless Chromium, driven by its DevTools protocol."""
+"""Headless Chromium for page tests, driven by the DevTools protocol."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Browser:
-    """Headless Chromium, driven by its DevTools protocol; each width its own page."""
+    """Headless Chromium, driven by the DevTools protocol, with one page per width."""
 
     def __init__(self, session, socket_, process):
         self.session, self.socket, self.process, self.count, self.said = session, socket_, process, 0, []

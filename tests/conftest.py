@@ -17,7 +17,7 @@ import pytest
 from fer_live.app.messages import shown
 
 ROOT = Path(__file__).parent.parent
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads wait politely beside other tests and programs
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # avoid busy-waiting torch threads
 
 
 def pytest_configure(config: pytest.Config) -> None:

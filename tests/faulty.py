@@ -23,11 +23,11 @@ class FaultyCamera:
 
     def __init__(self, size_wh=(320, 240), rate=30.0, part_type="image/jpeg", suffix=".jpg"):
         self.size_wh, self.rate, self.mode, self.sent = size_wh, rate, "ok", 0
-        self.part_type, self.suffix = part_type, suffix  # what its parts call themselves, if anything, and what they are
+        self.part_type, self.suffix = part_type, suffix  # declared content type of the parts, if any, and their actual format
         self.server = None
         self.port = 0
         self.rng = np.random.default_rng(0)
-        self.scene = self.rng.integers(60, 190, (9, 16, 3), np.uint8)  # soft, with a sensor's noise, as cameras see
+        self.scene = self.rng.integers(60, 190, (9, 16, 3), np.uint8)  # smooth, with sensor noise
         self.noise = self.rng.integers(0, 9, size_wh[0] * size_wh[1] * 3, np.uint8)
         self.last = self.picture(0, size_wh)
         self.connections: set[socket.socket] = set()

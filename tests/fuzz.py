@@ -1,10 +1,10 @@
-"""python -m tests.fuzz: hostile input by the thousand, each case in a worker process that may crash, hang or eat without harm.
+"""Fuzzer: thousands of hostile inputs, each run in an isolated worker process.
 
     python -m tests.fuzz [--count 10000] [--seed 0] [--kind NAME] [--only N] [--json FILE]
 
-A case is given by seed, kind and number, and can be repeated with --only. What is allowed: that the program reads it, or refuses
-it with one of its own exceptions. Everything else is a finding: another exception, a crash, more than 10 s, more than 2 GB, a
-file outside the output folder, code run from a file. The exit status is 1 if there was one.
+A case is identified by seed, kind and number, and can be repeated with --only. The program must read the input or raise one of
+its own exceptions. Everything else is a finding: another exception, a crash, more than 10 s, more than 2 GB, a file outside the
+output folder, or code run from a file. The exit status is 1 if there are findings.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ from pathlib import Path
 MOST_S = 10.0
 MOST_BYTES = 2_000_000_000
 ALLOWED = {"SourceError", "OutputError", "DataError", "CheckpointError", "DeviceError"}
-SLOW_TO_START = {"checkpoint", "note", "clip", "picture", "stream", "jsonl_log"}  # imports and seeds count for no case
+SLOW_TO_START = {"checkpoint", "note", "clip", "picture", "stream", "jsonl_log"}  # warmed up first, so that imports do not count
 ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """A process that runs cases one after the other; started again after one that it did not survive.
-
-    kind: the only kind that will be asked for, or None.
-    """
+    """A process that runs cases in sequence, restarted after a crash. kind: the only kind to run, or None for all."""
 
     def __init__(self, seed: int, kind: str | None = None, most_s: float = MOST_S):
         self.seed, self.kind, self.most_s = seed, kind, most_s
@@ -75,7 +72,7 @@ class Worker:
         assert self.process is not None
         try:
             return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError):  # it has just ended, or this is no Linux
+        except (OSError, IndexError):  # the process has just ended, or this is not Linux
             return 0
 
     def _start(self) -> None:
@@ -96,7 +93,7 @@ class Worker:
 
 
 def work(seed: int, only: str | None) -> None:
-    """The worker: cases come as lines on stdin, outcomes go as lines to what was stdout."""
+    """The worker process: reads cases as lines from stdin and writes outcomes as lines to the original stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _limit()
@@ -113,7 +110,7 @@ def work(seed: int, only: str | None) -> None:
 
 
 def _limit() -> None:
-    """A case that takes more than twelve gigabytes at once is stopped before the machine suffers."""
+    """Limit memory to twelve gigabytes, to protect the machine."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
@@ -155,7 +152,7 @@ def attempt(kind: str, function, seed: int, number: int, told: bool = False) -> 
 
 
 def _reset_peak() -> None:
-    with suppress(OSError):  # no Linux, or not allowed: the peak is that of all cases so far
+    with suppress(OSError):  # not Linux, or not permitted: the peak covers all cases so far
         Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -169,8 +166,8 @@ def _peak() -> int:
 FINE = {"read", "refused", "held", "ended"}
 
 
-def run(count: int, seed: int = 0, kind: str | None = None, said=None) -> list[dict]:
-    """Run `count` cases, of all kinds by their shares or of one; returns their outcomes."""
+def run(count: int, seed: int = 0, kind: str | None = None, report=None) -> list[dict]:
+    """Run `count` cases, of one kind or of all kinds by their shares; returns the outcomes."""
     from tests.fuzz_kinds import counts
 
     results, wanted = [], {kind: count} if kind else counts(count)
@@ -179,15 +176,15 @@ def run(count: int, seed: int = 0, kind: str | None = None, said=None) -> list[d
             began_s = time.monotonic()
             for number in range(cases):
                 results.append(worker.run(name, number))
-                if said and results[-1]["outcome"] not in FINE:
-                    said("finding: " + json.dumps(results[-1]))
-            if said:
-                said(f"{name}: {cases} cases in {time.monotonic() - began_s:.0f} s")
+                if report and results[-1]["outcome"] not in FINE:
+                    report("finding: " + json.dumps(results[-1]))
+            if report:
+                report(f"{name}: {cases} cases in {time.monotonic() - began_s:.0f} s")
     return results
 
 
 def table(results: list[dict]) -> str:
-    """Counts by kind and outcome, with the longest time and the largest memory of each kind."""
+    """Summarize counts by kind and outcome, with the longest time and peak memory of each kind."""
     lines = [f"{'kind':12}{'cases':>7}{'longest':>9}{'memory':>9}  outcomes"]
     for kind in dict.fromkeys(result["kind"] for result in results):
         own = [result for result in results if result["kind"] == kind]

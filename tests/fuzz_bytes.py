@@ -1,4 +1,4 @@
-"""Damage to bytes: what a bad cable, a cut copy or a clever enemy makes of a file."""
+"""Random and structured damage to file contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ODD = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 30_000, 65_50
 
 
 def mutate(data: bytes, rng: np.random.Generator, head: int = 0) -> bytes:
-    """One to four damages. head: where the first bytes say more than the rest, how many of them there are."""
+    """Apply one to four damages. head: number of leading bytes to damage more often, for formats with headers."""
     for _ in range(int(rng.integers(1, 5))):
         data = DAMAGES[int(rng.integers(len(DAMAGES)))](data, rng, head or len(data)) or b"\0"
     return data
@@ -58,7 +58,7 @@ def _noise(data, rng, head):
 
 
 def _field(data, rng, head):
-    """A number of two, four or eight bytes becomes an odd one."""
+    """Replace a number of two, four or eight bytes by an extreme one."""
     start, code = _place(data, rng, head), str(rng.choice([">H", "<H", ">I", "<I", ">Q", "<Q"]))
     size = struct.calcsize(code)
     value = ODD[int(rng.integers(len(ODD)))] & (1 << 8 * size) - 1
@@ -69,7 +69,7 @@ DAMAGES = (_flip, _flip, _cut, _double, _remove, _swap, _noise, _field, _field, 
 
 
 def png(width: int, height: int, body: bytes, depth: int = 8, color: int = 2) -> bytes:
-    """A PNG with right check sums whatever it claims. body: the compressed rows."""
+    """A PNG with valid checksums and arbitrary header values. body: the compressed rows."""
     head = struct.pack(">IIBBBBB", width & 0xFFFFFFFF, height & 0xFFFFFFFF, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
@@ -79,7 +79,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def zeros(size: int) -> bytes:
-    """`size` bytes of zeros, compressed a thousandfold with zlib."""
+    """`size` zero bytes, compressed with zlib."""
     packer, made = zlib.compressobj(1), []
     block = bytes(1 << 20)
     for start in range(0, size, len(block)):
@@ -88,7 +88,7 @@ def zeros(size: int) -> bytes:
 
 
 def boxes(data: bytes) -> list[tuple[bytes, int, int]]:
-    """The boxes of an MP4 at all depths: kind, where the content begins, where it ends."""
+    """The boxes of an MP4 at all depths: type, start and end of the content."""
     inside, found, todo = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"udta", b"dinf"}, [], [(0, len(data))]
     while todo:
         start, end = todo.pop()
@@ -104,7 +104,7 @@ def boxes(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def odd_box_field(data: bytes, rng: np.random.Generator) -> bytes:
-    """An MP4 in which one number of one box of its header is an odd one."""
+    """An MP4 with one number in one header box replaced by an extreme one."""
     places = [(start, end) for kind, start, end in boxes(data) if kind != b"mdat" and end - start >= 4]
     start, end = places[int(rng.integers(len(places)))]
     at = start + 4 * int(rng.integers((end - start) // 4))

@@ -1,7 +1,7 @@
-"""The kinds of hostile input: each makes one and hands it to the program's own code, in a folder of its own.
+"""The kinds of hostile input: each generates an input and passes it to the program's code, in a separate folder.
 
-A kind is a function of (box, rng). `box` has the folders `in` and `out`; only in `out` may the program write. A kind returns a
-word for what the program did with its input, or lets the program's exception through.
+A kind is a function of (box, rng). `box` has the folders `in` and `out`; the program may write only to `out`. A kind returns a
+word for the outcome, or raises the program's exception.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MARKER = "code-was-run"  # a file of this name in the box means that it was
 
 
 class Even:
-    """A classifier that finds every expression as likely as any other."""
+    """A classifier with uniform probabilities."""
 
     spec = seeds.spec()
 
@@ -65,7 +65,7 @@ def _run(source, sinks, still: bool) -> str:
 
 
 class _Sinks:
-    """Makes sinks of an opened source, and remembers them."""
+    """Creates sinks for an open source, and keeps them."""
 
     def __init__(self, make):
         self.make, self.made = make, []
@@ -79,7 +79,7 @@ class _Sinks:
 
 
 def picture(box: Path, rng: np.random.Generator) -> str:
-    """A damaged picture, found, drawn on, written and logged."""
+    """A damaged image, analyzed, annotated, written and logged."""
     ending = str(rng.choice([".png", ".jpg", ".webp", ".bmp", ".tiff"]))
     options = seeds.pictures()[ending]
     data = options[int(rng.integers(len(options)))]
@@ -97,7 +97,7 @@ def picture(box: Path, rng: np.random.Generator) -> str:
 
 
 def _odd_size(ending: str, data: bytes, rng: np.random.Generator) -> bytes:
-    """The header claims another size; of PNG also with check sums that are right, so that it is believed."""
+    """A header with a wrong size; for PNG also with valid checksums."""
     width, height = (int(rng.choice([0, 1, 3, 64, 5000, 30_000, 65_500, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF])) for _ in range(2))
     if ending == ".png":
         depth, color = int(rng.choice([1, 8, 16])), int(rng.choice([0, 2, 3, 6]))
@@ -119,7 +119,7 @@ def _odd_size(ending: str, data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def name(box: Path, rng: np.random.Generator) -> str:
-    """A frame whose name leads elsewhere."""
+    """A frame whose name points outside the output folder."""
     evil = ["../evil.png", "..", "../../evil.jpg", str(box / "evil.png"), "a/../../evil.png", "a\0b.png", "x" * 300 + ".png", "",
             ".", "evil", "con.png", "a/b/c.png", "\ud800.png", "..\\evil.png", "-rf.png", " .png", "a\nb.png", ".png",
             "in/../../in/p.png", "~/evil.png", "p.exe", "p.py", "p.html"]
@@ -158,7 +158,7 @@ def clip(box: Path, rng: np.random.Generator) -> str:
 
 
 def recording(box: Path, rng: np.random.Generator) -> str:
-    """A damaged clip, analyzed and written again with its sound."""
+    """A damaged clip, analyzed and re-recorded with its sound."""
     ending, data = _bad_clip(rng)
     path = box / "in" / f"c.{ending}"
     path.write_bytes(data)
@@ -179,7 +179,7 @@ CELLS = ("", "-1", "7", "1e5", "256", "9" * 30, "9" * 5000, "nan", "inf", "-inf"
 
 
 def _bad_table(data: bytes, rng: np.random.Generator) -> bytes:
-    """A CSV with strange cells, rows, encodings or bytes."""
+    """A CSV with unusual cells, rows, encodings or bytes."""
     draw = rng.random()
     if draw < 0.4:
         lines = data.decode().split("\n")
@@ -218,7 +218,7 @@ def dataset(box: Path, rng: np.random.Generator) -> str:
 
 
 def votes(box: Path, rng: np.random.Generator) -> str:
-    """Damaged FER+ votes beside a whole fer2013.csv."""
+    """Damaged FER+ votes with an intact fer2013.csv."""
     path, table = box / "in" / "fer2013.csv", box / "in" / "votes.csv"
     path.write_bytes(seeds.dataset_csv()[0])
     table.write_bytes(_bad_table(seeds.dataset_csv()[1], rng))
@@ -226,7 +226,7 @@ def votes(box: Path, rng: np.random.Generator) -> str:
 
 
 def folder(box: Path, rng: np.random.Generator) -> str:
-    """Class folders with strange entries."""
+    """Class folders with unusual entries."""
     root = box / "in" / "data"
     for split in ("train", "validation") if rng.random() < 0.7 else ("",):
         for emotion in EMOTIONS:
@@ -240,7 +240,7 @@ def folder(box: Path, rng: np.random.Generator) -> str:
 
 
 def _strange(place: Path, rng: np.random.Generator) -> None:
-    """One thing that should not be there, or one thing less."""
+    """Add an unexpected entry, or remove one."""
     names = ["9" * 19, "9" * 30, "9" * 200, "-5", "train", "happy", "Happy", "\u0663", "a\nb", "x", "validation", "val"]
     text = str(rng.choice(names))
     path = place / (text + str(rng.choice([".png", ".jpg", "", ".bmp"])))
@@ -271,7 +271,7 @@ def _strange(place: Path, rng: np.random.Generator) -> None:
 
 
 class Runs:
-    """Makes a file when it is unpickled."""
+    """Creates a file when unpickled."""
 
     def __init__(self, path: Path, how: int):
         self.path, self.how = path, how
@@ -299,7 +299,7 @@ def _bad_spec(fields: dict, rng: np.random.Generator) -> dict:
 
 
 def checkpoint(box: Path, rng: np.random.Generator) -> str:
-    """A damaged or hostile checkpoint, loaded and asked."""
+    """A damaged or hostile checkpoint, loaded and run."""
     path = box / "in" / "m.pt"
     draw = rng.random()
     seed = seeds.checkpoint(Path(os.environ["FUZZ_SEEDS"]))
@@ -325,7 +325,7 @@ def _ask(path: Path, runtime: str = "auto") -> str:
 
 
 def _bad_content(seed: Path, path: Path, rng: np.random.Generator, box: Path) -> None:
-    """A checkpoint that torch wrote, whose content is not what it should be."""
+    """A checkpoint written by torch with invalid content."""
     import torch
 
     content = torch.load(seed, weights_only=True)
@@ -360,7 +360,7 @@ def _bad_tensor(tensor, rng: np.random.Generator):
 
 
 def _bad_zip(seed: Path, path: Path, rng: np.random.Generator, box: Path) -> None:
-    """A checkpoint whose zip file has been tampered with."""
+    """A checkpoint with a manipulated zip archive."""
     kind = int(rng.integers(7))
     with zipfile.ZipFile(seed) as old:
         content = {info.filename: old.read(info) for info in old.infolist()}
@@ -390,7 +390,7 @@ def _bad_zip(seed: Path, path: Path, rng: np.random.Generator, box: Path) -> Non
 
 
 def onnx(box: Path, rng: np.random.Generator) -> str:
-    """A damaged .onnx file with a whole note."""
+    """A damaged .onnx file with an intact spec."""
     path = box / "in" / "m.onnx"
     path.write_bytes(mutate(seeds.onnx(), rng))
     _note(path, seeds.spec().__dict__)
@@ -398,7 +398,7 @@ def onnx(box: Path, rng: np.random.Generator) -> str:
 
 
 def note(box: Path, rng: np.random.Generator) -> str:
-    """A whole .onnx file with a damaged note."""
+    """An intact .onnx file with a damaged spec."""
     path = box / "in" / "m.onnx"
     path.write_bytes(seeds.onnx())
     _note(path, seeds.spec().__dict__ if rng.random() < 0.4 else _bad_spec(seeds.spec().__dict__, rng))
@@ -422,7 +422,7 @@ JSON = ("NaN", "Infinity", "-1", "1e999", "9" * 25, "9" * 5000, "null", "[]", "{
 
 
 def jsonl_log(box: Path, rng: np.random.Generator) -> str:
-    """A damaged .jsonl log, read and made a report of."""
+    """A damaged .jsonl log, read and reported."""
     data = seeds.logs()[0]
     if rng.random() < 0.5:
         lines = data.decode().split("\n")
@@ -440,7 +440,7 @@ def jsonl_log(box: Path, rng: np.random.Generator) -> str:
 
 
 def csv_log(box: Path, rng: np.random.Generator) -> str:
-    """A damaged .csv log, read and made a report of."""
+    """A damaged .csv log, read and reported."""
     return _report(box, "l.csv", _bad_table(seeds.logs()[1], rng), rng)
 
 
@@ -465,7 +465,7 @@ def _report(box: Path, name: str, data: bytes, rng: np.random.Generator) -> str:
 
 @contextlib.contextmanager
 def served(data: bytes, content_type: str):
-    """An address on loopback that sends `data` and hangs up."""
+    """A loopback server that sends `data` and disconnects."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -502,7 +502,7 @@ def _bad_stream(rng: np.random.Generator) -> tuple[bytes, str]:
 
 
 def stream(box: Path, rng: np.random.Generator) -> str:
-    """A camera on the network that sends damaged bytes and hangs up."""
+    """A network camera that sends damaged bytes and disconnects."""
     with served(*_bad_stream(rng)) as address, open_source(address) as source:
         for frame in source:
             assert frame.image.ndim == 3 and frame.image.dtype == np.uint8
@@ -510,7 +510,7 @@ def stream(box: Path, rng: np.random.Generator) -> str:
 
 
 def supervised(box: Path, rng: np.random.Generator) -> str:
-    """The same under supervision: it must go on showing slates, or the film that it turned out to be."""
+    """The same with the supervisor, which must show slates, or the video if the stream is one."""
     from fer_live.sources.connection import Patience
     from fer_live.sources.slate import draw_slate
     from fer_live.sources.supervisor import Supervised
@@ -539,11 +539,11 @@ def _leave(box: Path, rng: np.random.Generator) -> str:
     return "read"
 
 
-# What the fuzzer must notice, to be tested with.
+# Faults that the fuzzer must detect, for its own test.
 TRAPS = {"crash": lambda box, rng: os.abort(), "hang": lambda box, rng: time.sleep(60), "eat": _eat, "leave": _leave,
          "raise": lambda box, rng: {}["x"]}
 
 
 def counts(total: int) -> dict[str, int]:
-    """How many of each kind make at least `total` in all."""
+    """The number of cases per kind for at least `total` cases."""
     return {kind.__name__: math.ceil(total * share / sum(SHARES.values())) for kind, share in SHARES.items()}

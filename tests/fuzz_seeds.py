@@ -1,4 +1,4 @@
-"""Whole files, small, from which the hostile ones are made."""
+"""Small intact files from which the fuzzer derives hostile ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLIPS = (("mp4", "libx264", "aac"), ("mkv", "libx264", "aac"), ("avi", "mjpeg", 
 
 @functools.cache
 def pictures() -> dict[str, list[bytes]]:
-    """Encoded pictures by the ending of their names."""
+    """Encoded images by file extension."""
     small = cv2.resize(cv2.imread(str(PORTRAIT)), (72, 64), interpolation=cv2.INTER_AREA)
     kinds = [small, small[..., 0], np.dstack([small, small[..., 0]]), small.astype(np.uint16) * 257]
 
@@ -42,7 +42,7 @@ def pictures() -> dict[str, list[bytes]]:
 
 @functools.cache
 def clips() -> dict[str, bytes]:
-    """Ten pictures of 64x48 with a tone, in each of CLIPS, by ending."""
+    """Ten frames of 64x48 with a tone, in each format of CLIPS, by extension."""
     return {ending: _clip(ending, video, sound) for ending, video, sound in CLIPS}
 
 
@@ -72,14 +72,14 @@ def _clip(ending: str, codec: str, sound: str | None) -> bytes:
 
 @functools.cache
 def mjpeg_stream() -> bytes:
-    """What an MJPEG camera sends on its connection."""
+    """The data stream of an MJPEG camera."""
     jpeg = pictures()[".jpg"][0]
     return (b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n") * 12
 
 
 @functools.cache
 def dataset_csv() -> tuple[bytes, bytes]:
-    """fer2013.csv with 24 pictures of 8x8, and FER+ votes for them."""
+    """A fer2013.csv with 24 images of 8x8, and FER+ votes for them."""
     rng = np.random.default_rng(0)
     usage = ["Training"] * 16 + ["PublicTest"] * 4 + ["PrivateTest"] * 4
     rows = [f"{i % 7},{' '.join(map(str, rng.integers(0, 256, 64)))},{usage[i]}" for i in range(24)]
@@ -121,7 +121,7 @@ def checkpoint(folder: Path) -> Path:
 
 @functools.cache
 def onnx() -> bytes:
-    """A small network in the shape of an exported one: the mean of the crop times a matrix, for each head."""
+    """A small network with the interface of an exported one: the mean of the crop times a matrix, per head."""
     from onnx import TensorProto, helper, numpy_helper
 
     weights = [numpy_helper.from_array(np.full((1, 7), 0.1 * (i + 1), np.float32), f"w{i}") for i in range(2)]

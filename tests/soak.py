@@ -1,14 +1,14 @@
-"""A day without a leak: the whole live program over 500,000 made frames, as fast as it can, and what it holds meanwhile.
+"""Soak test: runs the whole live program over 500,000 generated frames at full speed and measures its resources.
 
     python -m tests.soak [--frames 500000] [--csv FILE] [--plot FILE.png]
 
-`fer_live.app.live.run_camera` puts the program together as for a camera: threads, shipped weights on the processor, overlay,
-recordings in segments with a quota, JSONL log, keys, web view. Three things are the soak's own. The source makes small
-pictures, each when the one before was shown, so that none is dropped: up to three faces that come and go, and slates of a lost
-camera. The screen presses keys, and measures at 1,000 points. The clock of frames, recordings and keys goes on by STEP_S a frame:
-500,000 frames are 24 hours, fewer are less; what waits for threads, disks and sockets keeps the true clock.
+`fer_live.app.live.run_camera` assembles the program as for a camera: threads, released weights on the CPU, overlay, segmented
+recordings with a quota, JSONL log, keys, web view. Three parts are simulated. The source generates small images with up to
+three faces that come and go, and slates of a lost camera, one at a time so that none is dropped. The screen presses keys and
+measures at 1,000 points. The clock of frames, recordings and keys advances by STEP_S per frame, so 500,000 frames are 24
+hours; waits for threads, disks and sockets use real time.
 
-Status 1 if anything grows after the first twentieth; see `judge`.
+The exit status is 1 if anything grows after the first twentieth; see `judge`.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from fer_live.sinks import recorder, segments
 from fer_live.sources.slate import draw_slate
 from fer_live.types import Analysis, Frame, Rates
 
-STEP_S = 86_400 / 500_000  # of the day, from frame to frame
-POINTS = 1000  # at which is measured
-WARM_UP = 0.05  # share of the run before which nothing is judged
+STEP_S = 86_400 / 500_000  # seconds of simulated time per frame
+POINTS = 1000  # number of measurements
+WARM_UP = 0.05  # fraction of the run that is not judged
 WIDTH, HEIGHT = 160, 120
-VISIT, AWAY = 20, 300  # frames, on average, that one of three visitors is there and is not; 0.2 faces a frame
-LOST_EVERY, LOST_AT, LOST = 3000, 400, 40  # the camera is lost every so many frames, from which on, for so many
+VISIT, AWAY = 20, 300  # mean number of frames that each of three visitors is present and absent; 0.2 faces per frame
+LOST_EVERY, LOST_AT, LOST = 3000, 400, 40  # frames: interval, offset and duration of camera losses
 OPTIONS = ["--output", "fer_live.mp4", "--log", "day.jsonl", "--segment-minutes", "1", "--keep-gb", "0.001",
            "--serve", "127.0.0.1:0", "--device", "cpu", "--runtime", "onnx"]
 KEYS = (("b", 400, 100), ("m", 700, 200), ("h", 900, 300), ("s", 2500, 200), ("r", 5000, 320), ("r", 5000, 360))  # key, every, at
-# What is measured, and how much more of it there may be at the end than at the beginning.
+# Measures, and their maximum increase over the run.
 TOLERANCES = {"rss_mb": 10.0, "threads": 4.0, "handles": 4.0, "python_blocks": 5000.0, "tracks": 0.5, "states": 0.5, "known": 0.5,
               "events": 0.5, "sinks": 0.5, "recordings_mb": 2.0}
 
 
 class Clock:
-    """Stands in for the module `time` where the program counts the day; all else is the true module's."""
+    """Replaces the module `time` where simulated time is used; everything else is passed through."""
 
     def __init__(self):
         self.now_s = self.start_s = time.monotonic()
@@ -69,12 +69,12 @@ class Clock:
         return self.now_s
 
     def strftime(self, text: str) -> str:
-        """The time of the day that goes by, so that files have names of their own."""
+        """Simulated local time, so that files have distinct names."""
         return time.strftime(text, time.localtime(self.began_s + self.now_s - self.start_s))
 
 
 class Day:
-    """The source: a room with three places, at each of which somebody comes and goes, and a camera that is lost at times."""
+    """A source with three positions where visitors come and go, and a camera that is lost at times."""
 
     is_live, fps = True, 1 / STEP_S
 
@@ -125,9 +125,9 @@ class Day:
 
 
 class Screen:
-    """In the window's place: measures, presses keys, has a viewer come and go, and asks the source for the next frame.
+    """Replaces the window: measures, presses keys, starts and stops a viewer, and requests the next frame from the source.
 
-    parts: what `run_camera` has made, by name. rows: where to put the measures. report: is given each.
+    parts: objects created by `run_camera`, by name. rows: list that receives the measures. report: callback for each row.
     """
 
     def __init__(self, day: Day, parts: dict, keys: dict, rows: np.ndarray, report):
@@ -153,7 +153,7 @@ class Screen:
         self.day.asked.release()
 
     def poll(self) -> None:
-        """Nobody presses keys between frames."""
+        """Do nothing: keys are pressed in `show`."""
 
     def _act(self, n: int) -> None:
         for key, every, at in KEYS:
@@ -192,7 +192,7 @@ def _handles(process: psutil.Process) -> int:
 
 
 class Viewer:
-    """A browser's part: reads the pictures, the events, or one page after another; some leave without a word."""
+    """Simulates browsers: reads images, events, or pages in sequence; some disconnect abruptly."""
 
     PATHS = ("/stream.mjpg", "/events", "/healthz", "/snapshot.jpg", "/metrics", "/")
 
@@ -224,11 +224,11 @@ class Viewer:
 
 
 def judge(rows: np.ndarray) -> list[str]:
-    """What grew, in words; empty if all is flat.
+    """Return a description of what grew; empty if everything is flat.
 
-    rows: (points, 2 + measures): frames, seconds, and the measures in the order of TOLERANCES. From a twentieth of the run
-    on, the straight line of least squares may rise by the measure's tolerance over the whole of it, and the mean of the last
-    tenth may be that much above that of the first. Less is no fault.
+    rows: (points, 2 + measures): frames, seconds, and the measures in the order of TOLERANCES. After the first twentieth of the
+    run, neither the least-squares line nor the mean of the last tenth, compared with the first, may rise by more than the
+    measure's tolerance. Decreases are fine.
     """
     judged = rows[math.ceil(WARM_UP * len(rows)) :]
     tenth = max(1, len(judged) // 10)
@@ -242,14 +242,14 @@ def judge(rows: np.ndarray) -> list[str]:
 
 
 def growth(x: np.ndarray, y: np.ndarray) -> float:
-    """How far the straight line of least squares through the points rises from the first x to the last."""
+    """Return the rise of the least-squares line from the first x to the last."""
     return float(np.polyfit(x - x[0], y, 1)[0] * (x[-1] - x[0]))
 
 
 def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, dict]:
-    """The day, in a folder of its own that is removed; returns the rows for `judge`, and the figures of the run.
+    """Run the soak test in a temporary folder; returns the rows for `judge`, and figures of the run.
 
-    report: is given each row as soon as it is measured.
+    report: callback for each row as soon as it is measured.
     """
     rows, parts, clock = np.zeros((points, 2 + len(TOLERANCES))), {}, Clock()
     day = Day(frames, clock)
@@ -295,7 +295,7 @@ def _figures(day: Day, parts: dict, clock: Clock) -> dict:
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the status."""
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=500_000)
     parser.add_argument("--csv", type=Path, help="the measures, line by line")
@@ -326,14 +326,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def summary(rows: np.ndarray) -> str:
-    """Of each measure the mean of what is judged, and how much it grew along the line."""
+    """Mean and growth of each measure over the judged part."""
     judged = rows[math.ceil(WARM_UP * len(rows)) :]
     return ", ".join(f"{name} {judged[:, i].mean():.1f} ({growth(judged[:, 0], judged[:, i]):+.2f})"
                      for i, name in enumerate(TOLERANCES, start=2))
 
 
 def plot(rows: np.ndarray, path: Path) -> None:
-    """A curve for each measure, over the frames; what is not judged is shaded."""
+    """Plot each measure over the frames; the part that is not judged is shaded."""
     from matplotlib.figure import Figure
 
     figure = Figure((10, 1.6 * len(TOLERANCES)), layout="constrained")

@@ -30,10 +30,10 @@ def refused(capsys, *arguments) -> str:
         status = run(*arguments)
     except SystemExit as end:  # argparse
         status = end.code
-    said = capsys.readouterr().err.strip().splitlines()
-    assert status == 2, said
-    assert "error: " in said[-1] and not any("Traceback" in line for line in said), said
-    return said[-1]
+    output = capsys.readouterr().err.strip().splitlines()
+    assert status == 2, output
+    assert "error: " in output[-1] and not any("Traceback" in line for line in output), output
+    return output[-1]
 
 
 def test_video_to_annotated_video(tmp_path, make_clip):
@@ -119,8 +119,8 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path, make_clip, untrained):
     while (not log.exists() or log.read_text().count("\n") < 10) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == 130 and "Traceback" not in said
+    output = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "Traceback" not in output
     logged = log.read_text().count("\n")
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert 10 <= sum(1 for _ in container.decode(video=0)) == logged < 150
@@ -166,7 +166,7 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
     ]
     for arguments, words in cases:
         assert words in refused(capsys, *arguments, "--no-window", *([] if "--model" in arguments else ["--model", untrained]))
-    assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+    assert sorted(tmp_path.rglob("*")) == before, "no files are left"
 
 
 def test_truncated_video_keeps_the_readable_part(tmp_path, make_clip, capsys, untrained):
@@ -174,8 +174,8 @@ def test_truncated_video_keeps_the_readable_part(tmp_path, make_clip, capsys, un
 
     whole = _move_index_first(make_clip(tmp_path / "a.mp4", frames=110, sound=None), tmp_path / "b.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: int(len(whole) * 0.7)])
-    said = refused(capsys, "--source", tmp_path / "cut.mp4", "--no-window", "--output", tmp_path / "o.mp4", "--model", untrained)
-    assert "frames" in said
+    error = refused(capsys, "--source", tmp_path / "cut.mp4", "--no-window", "--output", tmp_path / "o.mp4", "--model", untrained)
+    assert "frames" in error
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert 0 < sum(1 for _ in container.decode(video=0)) < 110
 
@@ -183,7 +183,7 @@ def test_truncated_video_keeps_the_readable_part(tmp_path, make_clip, capsys, un
 @pytest.mark.parametrize("arguments", [["--help"], ["--source", "no.mp4"], ["--device", "gpu"], ["--model", "no.pt"]])
 def test_help_and_errors_respond_within_a_second(arguments):
     best = 9.0
-    for _ in range(3):  # the best of three: another program may hold the processor
+    for _ in range(3):  # best of three, since other programs can use the CPU
         started = time.monotonic()
         subprocess.run([sys.executable, "-m", "fer_live", *arguments], cwd=ROOT, capture_output=True, check=False,
                        env={**os.environ, "DISPLAY": ""})

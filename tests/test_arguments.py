@@ -16,7 +16,7 @@ from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
-PICTURES = {  # what is given for a picture -> the error, and a part of what it says
+PICTURES = {  # invalid image -> error type, part of the message
     "gray": (IMAGE[:, :, 0], ValueError, r"uint8 of shape \(120, 160\); convert gray with cv2.cvtColor"),
     "one channel": (IMAGE[:, :, :1], ValueError, "GRAY2BGR"),
     "with alpha": (np.dstack([IMAGE, IMAGE[:, :, 0]]), ValueError, "BGRA2BGR"),
@@ -35,7 +35,7 @@ PICTURES = {  # what is given for a picture -> the error, and a part of what it 
     "list": (IMAGE.tolist(), TypeError, "got list"),
     "tuple": ((IMAGE, 0, 0.0), TypeError, "got tuple"),
 }
-FRAMES = {  # the same for a frame's other parts
+FRAMES = {  # the same for other fields of a frame
     "no index": ({"index": None}, TypeError, "index is an int"),
     "index as text": ({"index": "3"}, TypeError, "index is an int"),
     "no time": ({"time_s": None}, TypeError, "time_s is an int or float, in seconds"),
@@ -101,7 +101,7 @@ def test_rejects_invalid_images(analyzer, case):
     refused(kind, words, lambda: analyzer(frame))
     refused(kind, words, lambda: analyzer.analyze_still(frame))
     refused(kind, words, lambda: list(analyzer.analyze_all([frame] * 4)))
-    assert analyzer(Frame(IMAGE, 1, 0.1)).faces == (), "the stream goes on"
+    assert analyzer(Frame(IMAGE, 1, 0.1)).faces == (), "the stream continues"
 
 
 @pytest.mark.parametrize("case", FRAMES)
@@ -194,7 +194,7 @@ def test_accepts_crops_that_are_views(analyzer):
 def test_source_is_an_int_path_or_str(tmp_path, make_clip, portrait, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clip = make_clip(tmp_path / "clip.mp4", frames=4)
-    os.link(clip, tmp_path / "0")  # a file called as camera 0 is
+    os.link(clip, tmp_path / "0")  # a file named like camera 0
     os.link(clip, tmp_path / "demo")
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), portrait)

@@ -67,7 +67,7 @@ def test_calibrated_resting_face_reads_as_neutral(analyzer):
     assert asked[0] == 3.0 and asked == sorted(asked, reverse=True) and 0 < asked[-1] < 0.2
     after = played(analyzer, 1.0, 3.9)
     assert after[-1].faces[0].calibration_s == 0
-    assert after[-1].faces[0].label == "neutral"  # at once, not when a mean has forgotten
+    assert after[-1].faces[0].label == "neutral"  # at once, not after an average has decayed
     assert {one.faces[0].label for one in after[4:]} == {"neutral"}
 
 
@@ -76,7 +76,7 @@ def test_calibration_keeps_real_expressions(analyzer):
     played(analyzer, 2.0)
     analyzer.classifier.shows = answer(happy=0.9)
     assert played(analyzer, 2.0, 2.0)[-1].faces[0].label == "happy"
-    analyzer.classifier.shows = answer(sad=0.97)  # what is taken is bounded: more than at rest is more than at rest
+    analyzer.classifier.shows = answer(sad=0.97)  # the correction is bounded, so a stronger expression still shows
     assert played(analyzer, 2.0, 4.0)[-1].faces[0].label == "sad"
 
 
@@ -111,7 +111,7 @@ def test_correction_is_bounded_and_never_increases_a_class(rest):
     offset = baseline.rests[5].offset
     assert offset[NEUTRAL] == 0 and offset.min() >= 0 and offset.max() <= BOUND and abs(after.sum() - 1) < 1e-5
     if rest[NEUTRAL] == np.float32(0.9):
-        assert not offset.any()  # a face that rests neutral is left as it is
+        assert not offset.any()  # a face that is neutral at rest is unchanged
     else:
         assert offset[rest.argmax()] == pytest.approx(min(BOUND, np.log(2.5 * rest.max() / rest[NEUTRAL])), abs=1e-4)
 
@@ -177,9 +177,9 @@ def test_calibration_is_rejected_for_images(tmp_path, portrait, capsys):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_countdown_is_translated(language, monkeypatch):
-    said = []
-    monkeypatch.setattr(overlay.text, "write", lambda image, words, *_: said.append(words))
+    output = []
+    monkeypatch.setattr(overlay.text, "write", lambda image, words, *_: output.append(words))
     face = Face((100, 100, 200, 200), 1, answer(happy=0.9), "happy", 0.9, 1.2)
     words = read_words(language)
     overlay.Overlay(EMOTIONS, View(fps=False), words).draw(Analysis(Frame(np.zeros((300, 300, 3), np.uint8), 0, 0.0), (face,)))
-    assert said == [f"{words['look neutral']} 2"]
+    assert output == [f"{words['look neutral']} 2"]

@@ -32,9 +32,9 @@ def refused(capsys, *arguments) -> str:
         status = main([str(a) for a in arguments])
     except SystemExit as end:  # argparse
         status = end.code
-    out, said = capsys.readouterr()
-    assert status == 2 and not out and "Traceback" not in said
-    return said.strip().splitlines()[-1]
+    out, output = capsys.readouterr()
+    assert status == 2 and not out and "Traceback" not in output
+    return output.strip().splitlines()[-1]
 
 
 # ------------------------------------------------------------------------------------------------ scenes
@@ -278,8 +278,8 @@ def test_errors_are_one_line(tmp_path, capsys):
 def test_missing_peer_is_a_one_line_error(untrained, capsys, tmp_path):
     arguments = ["--quick", "--only", "peer", "--peer-python", sys.executable, "--model", str(untrained)]
     assert main([*arguments, "--json", str(tmp_path / "b.json")]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if "fer does not run" in line]
-    assert len(said) == 1 and "No module named 'fer'" in said[0] and "pip install fer==25.10.3 'setuptools<81'" in said[0]
+    output = [line for line in capsys.readouterr().out.splitlines() if "fer does not run" in line]
+    assert len(output) == 1 and "No module named 'fer'" in output[0] and "pip install fer==25.10.3 'setuptools<81'" in output[0]
     assert json.loads((tmp_path / "b.json").read_text())["peer"][0]["targets"] == []
 
 

@@ -29,8 +29,8 @@ def test_wrong_arguments_are_reported_in_one_line(tmp_path, face_folders, capsys
     ]
     for arguments, words in cases:
         assert train_main(arguments) == 2
-        said = capsys.readouterr().err.strip()
-        assert words in said and said.startswith("error: ") and "\n" not in said, arguments
+        output = capsys.readouterr().err.strip()
+        assert words in output and output.startswith("error: ") and "\n" not in output, arguments
     assert train_main(["--list"]) == 0 and "best_cpu" in capsys.readouterr().out
     unusable = [(["--data", "x"], "give --data, --recipe and --out"), ([*base, "--recipe", "smoke", "--epochs", "0"], "above 0")]
     for arguments, words in unusable:
@@ -61,8 +61,8 @@ def test_unwritable_output_is_reported_before_the_work(command, tmp_path, face_f
         "release": ["a", *data, "--out", blocked], "ablate": [*data, *votes, "--out", blocked],
     }[command]
     assert importlib.import_module(f"training.{command}").main(arguments) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("error: cannot write to") and "choose another place" in said and "\n" not in said
+    output = capsys.readouterr().err.strip()
+    assert output.startswith("error: cannot write to") and "choose another place" in output and "\n" not in output
 
 
 @pytest.mark.slow
@@ -102,8 +102,8 @@ def test_full_disk_is_a_one_line_error_without_damaged_files(tmp_path, face_fold
         assert train_main([*arguments, "--out", str(tmp_path)]) == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: cannot write") and not any("Traceback" in line for line in said)
+    output = capsys.readouterr().err.strip().splitlines()
+    assert output[-1].startswith("error: cannot write") and not any("Traceback" in line for line in output)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
     load_checkpoint(tmp_path / "best_model.pt")
     assert not list(tmp_path.glob("*.part"))

@@ -89,9 +89,9 @@ def test_label_set_analyzer_has_own_classes_and_per_stream_steps(portrait, untra
     analyzer = Analyzer.from_checkpoint(untrained, "cpu", label_set="basic")
     analyzer.steps.append(Mask("blur", min_face=0.2))
     assert analyzer.labels == ("positive", "neutral", "negative", "surprised")
-    film = [Frame(portrait, i, i / 30) for i in range(4)]
+    video = [Frame(portrait, i, i / 30) for i in range(4)]
     stream = analyzer.new_stream()
-    for analyses in ([analyzer(frame) for frame in film], list(stream.analyze_all(film)), [analyzer(portrait)]):
+    for analyses in ([analyzer(frame) for frame in video], list(stream.analyze_all(video)), [analyzer(portrait)]):
         face = analyses[-1].faces[0]
         assert face.probs.shape == (4,) and face.label in (*analyzer.labels, "unsure")
         assert not np.array_equal(analyses[-1].frame.image[70:167, 176:273], portrait[70:167, 176:273]), "it is covered"
@@ -103,14 +103,14 @@ def test_label_set_analyzer_has_own_classes_and_per_stream_steps(portrait, untra
             Analyzer.from_checkpoint(untrained, "cpu", label_set=label_set)
 
 
-@pytest.mark.parametrize(("options", "said"), [
+@pytest.mark.parametrize(("options", "message"), [
     ("--exit-chord abc", "--exit-chord is for a kiosk"), ("--idle-seconds 5", "--idle-seconds is for a kiosk"),
     ("--notice", "--notice is for a kiosk"), ("--no-notice", "--no-notice is for a kiosk"),
     ("--consent-seconds 5", "--consent-seconds is for a kiosk"),
     ("--kiosk --consent-seconds 5", "--consent-seconds is for --record-on-consent"),
 ])
-def test_options_without_effect_are_errors(options, said):
-    with pytest.raises(OutputError, match=said):
+def test_options_without_effect_are_errors(options, message):
+    with pytest.raises(OutputError, match=message):
         parse(options.split())
 
 

@@ -52,7 +52,7 @@ def test_decision_is_stored_in_the_checkpoint(untrained, tmp_path):
 @pytest.mark.skipif(not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), reason="needs the exporter's packages")
 def test_every_runtime_matches_evaluation(untrained, tmp_path):
     model, _ = load_checkpoint(untrained)
-    for head in model.heads.values():  # the answers of untrained heads hardly differ between pictures
+    for head in model.heads.values():  # untrained heads hardly differ between images
         head.weight.data.mul_(30)
     path = tmp_path / "m.pt"
     save_checkpoint(path, model, SPEC, {})

@@ -117,7 +117,7 @@ def test_boxes_are_square_and_inside_the_image(portrait):
 @pytest.mark.parametrize("degrees", [-45, -30, 30, 45])
 def test_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
     image, spec = tilted(portrait, degrees), ModelSpec("resnet9")
-    assert len(HaarFaceDetector().detect(image)) == 0, "which is why there is a second detector"
+    assert len(HaarFaceDetector().detect(image)) == 0, "Haar misses it"
     for name in ("yunet", "both"):
         found = face_detectors(name, 0.14, 0.06)[0].detect(image)
         assert len(found) == 1 and overlap(found.boxes[0], MIDDLE) > 0.7
@@ -136,12 +136,12 @@ def dim(image):
 
 @pytest.mark.parametrize("degrees", [-45, 45])
 @pytest.mark.parametrize("name", ["yunet", "both"])
-def test_a_tilted_face_in_dim_light_is_found(portrait, name, degrees):
+def test_tilted_face_in_dim_light_is_found(portrait, name, degrees):
     found = face_detectors(name, 0.14, 0.06)[0].detect(dim(tilted(portrait, degrees)))
     assert len(found) == 1 and overlap(found.boxes[0], MIDDLE) > 0.6 and math.isclose(found.rolls[0], degrees, abs_tol=15)
 
 
-def test_a_turned_look_that_shows_another_face_turns_nothing(monkeypatch):
+def test_rotated_search_ignores_other_faces(monkeypatch):
     """Hair, shoulder and face together look like a larger face that lies on its side."""
     detector, level = YuNetFaceDetector(), detections([100, 100, 200, 200])
     level.scores[:] = 0.6
@@ -153,11 +153,11 @@ def test_a_turned_look_that_shows_another_face_turns_nothing(monkeypatch):
     assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
 
 
-def test_a_turned_look_that_shows_the_face_worse_turns_nothing(monkeypatch):
+def test_rotated_search_ignores_worse_detections(monkeypatch):
     detector, level = YuNetFaceDetector(), detections([100, 100, 200, 200])
     level.scores[:] = 0.9
 
-    def look(around, degrees=0.0):  # a closer look lacks what is around the face, and so sees less
+    def look(around, degrees=0.0):  # a near search lacks the surroundings of the face and finds less
         return Detections(level.boxes + (1 if degrees else 0), level.landmarks, np.float32([0.8 if degrees else 0.5]))
 
     monkeypatch.setattr(detector, "_look", look)
@@ -165,7 +165,7 @@ def test_a_turned_look_that_shows_the_face_worse_turns_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["yunet", "both"])
-def test_a_picture_shows_a_tilted_face_beside_an_upright_one(portrait, name):
+def test_image_with_a_tilted_and_an_upright_face(portrait, name):
     image = np.hstack([portrait, dim(tilted(portrait, 45))])
     boxes = face_detectors(name, 0.1, 0.1)[1].detect(image).boxes
     assert len(boxes) == 2 and max(overlap(box, np.add(MIDDLE, (512, 0, 512, 0))) for box in boxes) > 0.5
@@ -177,7 +177,7 @@ def test_crop_is_rotated_for_large_known_rolls_only(portrait):
     for roll in (0.0, UPRIGHT, -UPRIGHT, np.nan):
         assert np.array_equal(crop_faces(portrait, box, spec, np.array([roll])), plain)
     turned = crop_faces(portrait, box, spec, np.array([90.0]))[0, ..., 0]
-    assert np.abs(turned.astype(int) - np.rot90(plain[0, ..., 0])).mean() < 3, "against the clock, about the box's middle"
+    assert np.abs(turned.astype(int) - np.rot90(plain[0, ..., 0])).mean() < 3, "counterclockwise about the box center"
     over_the_border = crop_faces(portrait, np.array([[-30, -20, 60, 70]]), spec, np.array([40.0]))
     assert over_the_border.shape == (1, spec.input_size, spec.input_size, 1)
 
@@ -203,7 +203,7 @@ def test_combined_detectors_return_each_face_once():
     assert united(np.array([near]), detections(face)).boxes.tolist() == [near], "Haar's box"
     assert np.isfinite(united(np.array([near]), detections(face)).rolls).all(), "and YuNet's landmarks"
     assert united(np.array([other]), detections(face)).boxes.tolist() == [face, other]
-    assert united(np.array([part]), detections(face)).boxes.tolist() == [face], "a mouth is no face of its own"
+    assert united(np.array([part]), detections(face)).boxes.tolist() == [face], "a mouth is not a separate face"
     assert united(np.array([part, near]), detections(face)).boxes.tolist() == [near]
     assert united(np.empty((0, 4), np.int32), detections()).boxes.shape == (0, 4)
     beside = [170, 100, 270, 200]
@@ -251,8 +251,8 @@ def test_masks_cover_a_tilted_face_with_every_detector(portrait, degrees):
             masked = mask(Analysis(Frame(image, i, i / 30), ())).frame.image
             yield np.abs(masked.astype(int) - image)[208:305, 208:305].mean() > 8
 
-    assert all(covered(Mask("pixelate", memory_s=0.0), 1)), "a picture that stands alone"
-    assert all(list(covered(Mask("pixelate"), 20))[4:]), "of a video every frame, once it has been seen"
+    assert all(covered(Mask("pixelate", memory_s=0.0), 1)), "a single image"
+    assert all(list(covered(Mask("pixelate"), 20))[4:]), "in every video frame after the first detection"
 
 
 # ------------------------------------------------------------------------------------------------ the program
@@ -274,7 +274,7 @@ def test_program_processes_a_clip_of_a_tilted_face(tmp_path, portrait, name, see
     clip, log = tilted_clip(tmp_path / "clip.mp4", portrait, 40), tmp_path / "log.jsonl"
     assert main(["--source", str(clip), "--log", str(log), "--no-window", "--device", "cpu", "--detector", name]) == 0
     faces = [face for line in log.read_text().splitlines() for face in json.loads(line)["faces"]]
-    assert len(faces) == seen and {face["label"] for face in faces} <= {"happy"}, "as it smiles upright"
+    assert len(faces) == seen and {face["label"] for face in faces} <= {"happy"}, "same result as upright"
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -48,14 +48,14 @@ def run(*arguments, **environment):
 
 @needs_xvfb
 def test_refused_display_connection_is_reported_without_crashing(locked, tmp_path, untrained):
-    status, said = run("-m", "fer_live", "--source", "demo", "--model", untrained, "--max-seconds", 1, "--log",
+    status, output = run("-m", "fer_live", "--source", "demo", "--model", untrained, "--max-seconds", 1, "--log",
                        tmp_path / "o.jsonl", DISPLAY=locked[0], XAUTHORITY="/nonexistent")
     assert status == 0 and (tmp_path / "o.jsonl").stat().st_size
-    line = next(line for line in said.splitlines() if "without a window" in line)
+    line = next(line for line in output.splitlines() if "without a window" in line)
     assert line.startswith(f"the display {locked[0]} lets no window be opened (Authorization required")
-    status, said = run("-m", "fer_live", "--source", "demo", "--kiosk", "--model", untrained, DISPLAY=locked[0],
+    status, output = run("-m", "fer_live", "--source", "demo", "--kiosk", "--model", untrained, DISPLAY=locked[0],
                        XAUTHORITY="/nonexistent")
-    assert status == 2 and "Traceback" not in said and "a kiosk needs one" in said
+    assert status == 2 and "Traceback" not in output and "a kiosk needs one" in output
 
 
 @needs_xvfb
@@ -116,14 +116,14 @@ def test_unsupported_qt_platform_does_not_abort(locked, platform):
     """Wayland desktops set QT_QPA_PLATFORM for all programs."""
     code = ("from fer_live.screen.window import Window; w = Window({}, print, None); w.__enter__(); w.__exit__(); "
             "print('closed')")
-    status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]), QT_QPA_PLATFORM=platform)
-    assert status == 0 and "closed" in said, said
-    assert ("using xcb" in said) == ("xcb" not in platform)
+    status, output = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]), QT_QPA_PLATFORM=platform)
+    assert status == 0 and "closed" in output, output
+    assert ("using xcb" in output) == ("xcb" not in platform)
 
 
 @needs_xvfb
 @pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (640, 480), (596, 336)])
-def test_a_window_opens_in_the_middle_at_seventy_percent_of_the_screen(locked, size_wh):
+def test_window_opens_centered_at_seventy_percent_of_the_screen(locked, size_wh):
     """A small picture is enlarged, a large one reduced; what is drawn has the window's own size."""
     code = f"""if True:
         import cv2, numpy as np
@@ -137,9 +137,9 @@ def test_a_window_opens_in_the_middle_at_seventy_percent_of_the_screen(locked, s
                 w.show(NO_PICTURE, Analysis(Frame(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), i, i), ()), Rates())
                 w.poll(50)
             print("rect", *cv2.getWindowImageRect(TITLE), *canvas.image.shape[1::-1])"""
-    status, said = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]))
-    assert status == 0, said
-    x, y, w, h, drawn_w, drawn_h = map(int, next(line for line in said.splitlines() if line.startswith("rect")).split()[1:])
+    status, output = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]))
+    assert status == 0, output
+    x, y, w, h, drawn_w, drawn_h = map(int, next(line for line in output.splitlines() if line.startswith("rect")).split()[1:])
     assert max(w / 1366, h / 768) == pytest.approx(0.7, abs=0.005) and w / h == pytest.approx(size_wh[0] / size_wh[1], rel=0.02)
     assert abs(2 * x + w - 1366) <= 2 and abs(2 * y + h - 768) <= 2 and (w, h) == (drawn_w, drawn_h)
 

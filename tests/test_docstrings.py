@@ -37,8 +37,8 @@ def test_docstring_examples_run(name, example_folder):
     known = {"fer_live": fer_live, "cv2": cv2, "numpy": numpy, "PIL": PIL}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for test in doctest.DocTestFinder().find(public, name, globs=known):
-        said: list[str] = []
-        assert runner.run(test, out=said.append).failed == 0, "".join(said)
+        output: list[str] = []
+        assert runner.run(test, out=output.append).failed == 0, "".join(output)
     assert runner.tries, f"{name} has no example"
 
 

@@ -27,8 +27,8 @@ def test_intact_machine_is_ok():
                   probes.timm, probes.onnx, probes.model):
         findings = list(check())
         assert findings and set(levels(findings)) == {OK}, findings
-    said = next(probes.model()).text
-    assert "happy" in said and "efficientnet_lite0" in said
+    output = next(probes.model()).text
+    assert "happy" in output and "efficientnet_lite0" in output
     assert {finding.name for finding in probes.torch()} == {"torch", "cuda"}
     names = [(module, name) for module, todos in doctor.CHECKS for name in todos]
     assert set(processes.OPTIONAL) < {name for _, name in names}
@@ -58,10 +58,10 @@ def test_answers_when_everything_is_broken(tmp_path):
     assert "SyntaxError" in found["opencv"]["text"] and "cv2.py" in found["opencv"]["text"]
     assert "SIGABRT" in found["video"]["text"] and "pip install" in found["video"]["todo"]
     assert "SystemExit" in found["torch"]["text"] and "hung" in found["timm"]["text"]
-    assert found["onnx"]["level"] == WARNING, "what is optional is no failure"
+    assert found["onnx"]["level"] == WARNING, "optional parts are not failures"
     assert "libfoo.so.1" in found["model"]["text"] and "system's package" in found["model"]["todo"]
     assert found["program"]["level"] == FAILURE and found["cameras" if "cameras" in found else "display"]["level"] == WARNING
-    assert [c["level"] for c in result["checks"] if c["name"] == "model file"] == [OK], "what is whole is still told"
+    assert [c["level"] for c in result["checks"] if c["name"] == "model file"] == [OK], "intact parts are still reported"
     assert all(check["todo"] and "\n" not in check["text"] + check["todo"] for check in found.values())
     assert "FAILURE video" in done.stdout and f"{result['counts'][FAILURE]} failures" in done.stdout.split("\n")[0]
 
@@ -79,14 +79,14 @@ def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
     assert (first.level, first.text) == (OK, "first")
     assert second.level == WARNING and "SIGSEGV" in second.text and second.todo == "do this"
     findings = processes.run_group("machine", {"python": "", "display": "", "model_file": ""}, 20.0)
-    assert [f.name for f in findings] == ["python", "display", "display", "model file"], "the checks after it are made too"
+    assert [f.name for f in findings] == ["python", "display", "display", "model file"], "later checks still run"
 
 
 def test_checks_around_torch_share_its_import_and_a_hang_stops_one_of_them_only(tmp_path, monkeypatch):
     """Each import of torch took two seconds of the doctor's answer; and a shared process must not share a fault."""
     groups = [set(todos) for module, todos in doctor.CHECKS if module == "probes"]
     assert {"torch", "torchvision", "timm"} in groups
-    assert all(len(group) == 1 for group in groups if "torch" not in group), "the others keep apart"
+    assert all(len(group) == 1 for group in groups if "torch" not in group), "the others keep a distance"
     (tmp_path / "torch.py").write_text("raise SystemExit(0)")
     (tmp_path / "timm.py").write_text("import time\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -131,7 +131,7 @@ def test_a_terminal_is_told_that_it_is_checking_and_the_line_is_gone_afterwards(
     assert notice == "checking ..." and blank == " " * len(notice) and rest == ""
 
 
-def test_the_verdict_names_what_is_wrong():
+def test_verdict_names_the_fault():
     found = [machine.Finding(name, level, "") for name, level in
              (("disk", WARNING), ("disk", WARNING), ("cameras", WARNING), ("video", FAILURE), ("python", OK))]
     assert doctor._verdict(found, 3.04) == ("fer_live does not run here: 1 failure (video) and 3 warnings (disk, cameras); "
@@ -332,7 +332,7 @@ def test_no_camera_is_a_warning(devices):
     (dev / "video0").write_text("")
     (finding,) = cameras.cameras(dev, sysfs, kernel(caps=0x800000))  # a device of metadata only
     assert finding.level == WARNING and "none gives pictures" in finding.text
-    (finding,) = cameras.cameras(dev, sysfs)  # the true kernel says that a file is no camera
+    (finding,) = cameras.cameras(dev, sysfs)  # the real kernel reports that a file is not a camera
     assert finding.level == WARNING and "does not answer as a camera" in finding.text
 
 

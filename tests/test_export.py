@@ -167,7 +167,7 @@ def test_release_is_converted_measured_and_exported(tmp_path, face_folders, monk
     assert card["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest() and "PrivateTest" in card["metrics"]
     assert card["spec"]["heads"] == load_checkpoint(weights)[1].heads, "the temperatures that were fitted"
     monkeypatch.setattr("fer_live.analysis.classifier.has_cuda_driver", lambda: False)
-    assert "torch" not in EmotionClassifier(weights).describe, "it uses the export beside it"
+    assert "torch" not in EmotionClassifier(weights).describe, "it uses the export next to it"
     assert [part["recipe"] for part in card["made_of"]] == ["quick"] and "--votes votes.csv" in card["made_of"][0]["command"]
     assert release_main([str(tmp_path / "none"), *arguments]) == 2
 
@@ -190,7 +190,7 @@ def test_soup_is_the_mean_of_its_runs(tmp_path, face_folders, untrained, monkeyp
     assert release_main([str(tmp_path / "more"), *data, "--out", str(tmp_path / "out")]) == 0
     made = json.loads((tmp_path / "out" / "best_model.json").read_text())["made_of"]
     assert [(part["seed"], part["share"]) for part in made] == [(0, 0.375), (1, 0.125), (1, 0.5)]
-    assert all(f"--pretrained {'/'.join(untrained.parts[-2:])} --out" in part["command"] for part in made), "no whole paths"
+    assert all(f"--pretrained {'/'.join(untrained.parts[-2:])} --out" in part["command"] for part in made), "no absolute paths"
     capsys.readouterr()
     for shares in ("1", "1,x", "1,-1", "1,nan"):
         assert soup_main([*runs, *data, "--shares", shares, "--out", str(tmp_path / "no")]) == 2
@@ -264,7 +264,7 @@ def test_requested_runtime_runs_the_weights_or_fails(exported, untrained, tmp_pa
     assert "as asked" in EmotionClassifier(weights, runtime=runtime).describe
     with pytest.raises(DeviceError, match="CPU"):
         EmotionClassifier(weights, "cuda", runtime=runtime)
-    beside.write_bytes(exported.read_bytes() + b"\0")  # another network under the old note
+    beside.write_bytes(exported.read_bytes() + b"\0")  # another network with the old spec
     for path in (weights, beside):
         with pytest.raises(CheckpointError, match="export it again"):
             EmotionClassifier(path, runtime=runtime)

@@ -154,7 +154,7 @@ def test_crossing_faces_keep_their_track_ids():
         tracks = tracker.update(np.concatenate([left, right] if i % 2 else [right, left]), i / 30)
         by_id = {t.track_id: t.box for t in tracks}
         assert len(by_id) == 2
-        assert (by_id[1][1], by_id[2][1]) == (190, 100), "each stays in its own row, though they are found in turns"
+        assert (by_id[1][1], by_id[2][1]) == (190, 100), "each stays in its row despite alternating detections"
 
 
 def test_smoothing_depends_on_time_not_on_frames():
@@ -235,7 +235,7 @@ def test_label_is_the_strongest_class_or_unsure(fps):
             results.append(smoother.update(1, probs, i / fps))
             assert results[-1][0].sum() == pytest.approx(1, abs=1e-4)
         assert not contradicts(EMOTIONS, results)
-        assert len({label for _, label, _ in results}) >= 4, "and it does follow"
+        assert len({label for _, label, _ in results}) >= 4, "and it does change"
 
 
 @pytest.mark.parametrize("fps", [8, 15, 30, 60])
@@ -270,7 +270,7 @@ def test_blink_and_jitter_do_not_change_the_label():
     happy, sad = np.eye(7, dtype=np.float32)[3], np.eye(7, dtype=np.float32)[5]
     assert {smoother.update(1, sad if i % 60 in range(40, 44) else happy, i / 30)[1] for i in range(300)} == {"happy"}
     rates = [changes(Smoother(EMOTIONS), flickering(np.random.default_rng(seed))) for seed in range(6)]
-    assert sum(rates) <= 30, "of a face just between two expressions: 30 changes in a minute, one for each dwell at most"
+    assert sum(rates) <= 30, "between two expressions: at most 30 changes per minute"
 
 
 # ------------------------------------------------------------------------------------------------ overlay
@@ -280,7 +280,7 @@ def shown(size_hw, faces, background=128, **view):
     image = np.full((*size_hw, 3), background, np.uint8)
     frame = Frame(image, 0, 0.0)
     drawn = Overlay(EMOTIONS, View(**view)).draw(Analysis(frame, faces), Rates(29.6, 3))
-    assert np.array_equal(image, np.full((*size_hw, 3), background, np.uint8)), "the frame itself is not drawn on"
+    assert np.array_equal(image, np.full((*size_hw, 3), background, np.uint8)), "the frame itself is unchanged"
     return drawn
 
 

@@ -42,7 +42,7 @@ def test_short_run_finds_nothing():
     results = run(60, seed=1)
     assert {result["kind"] for result in results} == set(KINDS) and len(results) >= 60
     assert all(result["outcome"] in FINE for result in results), table(results)
-    assert {"read", "refused"} <= {result["outcome"] for result in results}  # it is neither all harmless nor all refused
+    assert {"read", "refused"} <= {result["outcome"] for result in results}  # neither all accepted nor all rejected
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is watched on Linux only")
@@ -247,12 +247,12 @@ def test_rejects_onnx_that_does_not_match_its_spec(tmp_path, runtime):
 def test_video_with_timestamp_jumps_keeps_playing():
     data = bytearray(seeds.clips()["avi"])
     at = data.find(b"strh") + 8 + 20
-    data[at : at + 8] = struct.pack("<II", 1_000_000, 1)  # a picture every eleven days
+    data[at : at + 8] = struct.pack("<II", 1_000_000, 1)  # a frame every eleven days
     began_s = time.monotonic()
     with pytest.raises(SourceError), served(bytes(data), "video/x-msvideo") as address, Stream(address) as source:
         assert source.ends
         for frame in source:
-            assert time.monotonic() - began_s < 8, "it waits for the next picture"
+            assert time.monotonic() - began_s < 8, "it waits for the next image"
             if frame.index == 3:
                 raise SourceError("enough")
 

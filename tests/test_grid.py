@@ -56,7 +56,7 @@ def test_each_camera_has_its_tile_and_aspect_ratio():
     image = frames[-1].image
     assert image.shape == (96, 128, 3)
     assert image[24, 32, 0] == 50 and image[24, 96, 0] == 100 and image[72, 32, 0] == 150
-    assert image[2, 96, 0] == 0, "a wider picture keeps its shape, with bars above and below"
+    assert image[2, 96, 0] == 0, "a wider image is letterboxed"
     assert image[72, 96, 0] == 0, "there is no fourth camera"
     assert [frame.index for frame in frames] == list(range(len(frames)))
 
@@ -79,10 +79,10 @@ def test_missing_first_camera_is_not_awaited():
     with grid:
         frames = list(grid)
     assert {frame.image.shape for frame in frames} == {(96, 256, 3)}
-    assert frames[0].image[48, 64, 0] == 0 and frames[-1].image[48, 64, 0] == 50, "it is put into a tile of the others' size"
+    assert frames[0].image[48, 64, 0] == 0 and frames[-1].image[48, 64, 0] == 50, "it is scaled to the tile size"
     assert shapes(Grid([Still(filled(0), n=0), Still(filled(100, (128, 96)), n=5)])) == {(96, 256, 3)}, "it has ended"
     slates = Still(filled(50), n=0, late_s=0.5, slate=filled(9))
-    assert shapes(Grid([slates, slates], wait_s=0.2)) == {(48, 128, 3)}, "where there are only slates, theirs"
+    assert shapes(Grid([slates, slates], wait_s=0.2)) == {(48, 128, 3)}, "with only slates, the slates' size"
 
 
 def test_camera_that_changes_size_keeps_its_tile():
@@ -119,7 +119,7 @@ def test_face_is_found_in_a_grid_as_in_a_single_image(portrait, untrained, camer
     masked = Mask("pixelate")(Analysis(frame, ())).frame.image
     for x1, y1, x2, y2 in (widened(face.box) for face in faces):
         before, after = frame.image[y1:y2, x1:x2], masked[y1:y2, x1:x2]
-        assert (before == after).all(axis=2).mean() < 0.2, "the second look has found it by itself"
+        assert (before == after).all(axis=2).mean() < 0.2, "found by the second search alone"
 
 
 def test_late_camera_keeps_time_monotonic():

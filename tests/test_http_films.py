@@ -18,7 +18,7 @@ from PIL import Image
 from fer_live.sources.stream import Stream
 from fer_live.types import SourceError
 from tests.test_app import refused, run
-from tests.test_shown import _film
+from tests.test_shown import _video
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def served(folder):
 
 @pytest.mark.parametrize("frames", [1, 2])
 def test_short_videos_show_their_face(tmp_path, portrait, untrained, frames):
-    _film(tmp_path / "a.mp4", portrait, frames)
+    _video(tmp_path / "a.mp4", portrait, frames)
     with served(tmp_path) as address:
         assert run("--source", f"{address}/a.mp4", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained) == 0
     entries = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
@@ -85,8 +85,8 @@ def test_undecodable_video_is_an_error(tmp_path, jpeg, capsys, untrained):
     whole = _mjpeg(tmp_path / "a.avi", [jpeg] * 30)
     (tmp_path / "a.avi").write_bytes(whole[: whole.index(b"movi") + 4])
     with served(tmp_path) as address:
-        said = refused(capsys, "--source", f"{address}/a.avi", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained)
-    assert "ended without a decodable image" in said and not (tmp_path / "o.jsonl").exists()
+        line = refused(capsys, "--source", f"{address}/a.avi", "--no-window", "--log", tmp_path / "o.jsonl", "--model", untrained)
+    assert "ended without a decodable image" in line and not (tmp_path / "o.jsonl").exists()
 
 
 def test_truncated_video_is_reported(tmp_path, jpeg):

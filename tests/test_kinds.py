@@ -22,7 +22,7 @@ from fer_live.sources.video_file import VideoFile
 from fer_live.types import MOST_PIXELS, SourceError
 from tests.conftest import _tone
 from tests.test_app import refused, run
-from tests.test_shown import ONE, _film, _first
+from tests.test_shown import ONE, _first, _video
 
 PATCHES = np.array([[(0, 0, 200), (0, 200, 0), (200, 0, 0)], [(0, 0, 0), (128, 128, 128), (255, 255, 255)]], np.uint8)
 PATCHES = np.repeat(np.repeat(PATCHES, 64, 0), 64, 1)  # (128, 192, 3) BGR: red, green, blue, and three grays below
@@ -34,8 +34,8 @@ def _linear_2020(portrait):
     return (portrait[..., ::-1] / 255.0) ** 2.2 @ TO_2020.T
 
 
-def _coded(film):
-    return np.round(np.clip(film, 0, 1) * 65535).astype(np.uint16)
+def _coded(video):
+    return np.round(np.clip(video, 0, 1) * 65535).astype(np.uint16)
 
 
 def _difference(image, wanted):
@@ -86,7 +86,7 @@ def test_tagged_range_and_matrix_are_used(tmp_path, color_range, matrix):
 def test_arbitrary_rotation_angles_are_applied(tmp_path, portrait, degrees):
     """Compared with Pillow, which turns counterclockwise."""
     stored = portrait[:320]
-    content = _film(tmp_path / "a.mp4", stored).read_bytes()
+    content = _video(tmp_path / "a.mp4", stored).read_bytes()
     c, s = (round(ONE * f(math.radians(degrees))) for f in (math.cos, math.sin))
     at = content.index(struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), content.index(b"tkhd"))
     (tmp_path / "a.mp4").write_bytes(content[:at] + struct.pack(">9i", c, s, 0, -s, c, 0, 0, 0, 1 << 30) + content[at + 36 :])
@@ -148,7 +148,7 @@ def test_unused_video_tracks_are_reported(tmp_path, portrait, capsys):
     first.save(tmp_path / "b.avif", save_all=True, append_images=[first.rotate(90)], duration=100)
     with open_source(str(tmp_path / "b.avif")) as source:
         assert len(list(source)) == 2
-    assert capsys.readouterr().err == "", "its still picture is no second track"
+    assert capsys.readouterr().err == "", "its still image is not a second track"
 
 
 def test_sound_matches_the_displayed_track(tmp_path):
@@ -160,13 +160,13 @@ def test_sound_matches_the_displayed_track(tmp_path):
 
 
 def test_single_frame_video_can_be_saved_as_image_or_video(tmp_path, portrait, untrained, capsys):
-    one = _film(tmp_path / "one.mp4", portrait, 1)
+    one = _video(tmp_path / "one.mp4", portrait, 1)
     for name in ("o.png", "o.mp4"):
         assert run("--source", one, "--no-window", "--output", tmp_path / name, "--model", untrained) == 0
         assert capsys.readouterr().err.splitlines()[-1] == f"wrote {tmp_path / name}"
     drawn = cv2.imread(str(tmp_path / "o.png"))
     assert drawn.shape == portrait.shape and (drawn[60:180, 160:290] != portrait[60:180, 160:290]).any()
-    two = _film(tmp_path / "two.mp4", portrait, 2)
+    two = _video(tmp_path / "two.mp4", portrait, 2)
     assert ".mp4 files" in refused(capsys, "--source", two, "--no-window", "--output", tmp_path / "p.png", "--model", untrained)
 
 

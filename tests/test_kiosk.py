@@ -74,7 +74,7 @@ class Tape:
 
     def __init__(self, seconds=10.0):
         self.time_s, self.view, self.said, self.files = 0.0, View(), [], []
-        self.consent = Consent(self.open, self.view, seconds, lambda *said: self.said.append(said), clock=lambda: self.time_s)
+        self.consent = Consent(self.open, self.view, seconds, lambda *output: self.said.append(output), clock=lambda: self.time_s)
 
     def open(self):
         self.files.append(Reel())
@@ -133,7 +133,7 @@ def crowd(time_s, *faces, seen=(), **frame):
     return Analysis(Frame(image, 0, time_s, **frame), tuple(made), (*(face.box for face in made), *seen))
 
 
-A, B = (1, 0, 0), (2, 1, 1)  # two people, each at a place of their own
+A, B = (1, 0, 0), (2, 1, 1)  # two people at different positions
 
 
 def test_consent_records_from_the_press_for_a_limited_time(capsys):
@@ -144,7 +144,7 @@ def test_consent_records_from_the_press_for_a_limited_time(capsys):
     assert not tape.run(pressed_s + 10.1, A).is_on and tape.run(70, A).files[1:] == [] and tape.files[0].is_closed
     assert pressed_s < tape.recorded[0] < pressed_s + 0.05 and tape.recorded[-1] < pressed_s + 9.3
     assert np.diff(tape.recorded).max() < 0.04, "no gap"
-    assert tape.files[0].end_s == tape.recorded[-1], "the last picture is not shown on"
+    assert tape.files[0].end_s == tape.recorded[-1], "the last frame is not extended"
     assert "recording ended: after 10 s" in capsys.readouterr().err
 
 
@@ -169,15 +169,15 @@ def test_second_press_ends_consent_but_a_held_button_counts_once():
 
 def test_visitor_needs_a_second_on_screen_to_agree():
     tape = Tape().run(1, )
-    assert not tape.press().is_on, "nobody is there"
+    assert not tape.press().is_on, "no face is present"
     tape.run(1.9, A)
     assert not tape.consent.may_begin and not tape.press().is_on
     tape.run(3, A).run(3.5, A, B)
-    assert not tape.press().is_on, "one of them has been there for half a second"
+    assert not tape.press().is_on, "one of them has been present for half a second"
     tape.run(4.6, A, B)
     assert tape.consent.may_begin and tape.press().is_on and tape.consent.agreed == {1, 2}
     tape.run(4.8, A)
-    assert tape.is_on, "missed for a moment"
+    assert tape.is_on, "briefly missed"
     assert tape.run(7, A, B).is_on and tape.recorded
 
 
@@ -189,18 +189,18 @@ def test_replacement_within_two_seconds_is_not_recorded():
     assert not tape.is_on and max(tape.recorded) < 6.0
     assert not tape.run(20, B).is_on and max(tape.recorded) < 6.0
     tape = Tape().run(2, A).press().run(6, A).run(8)
-    assert not tape.is_on and max(tape.recorded) < 6.0, "gone, and nobody came"
+    assert not tape.is_on and max(tape.recorded) < 6.0, "gone without a replacement"
     tape = Tape().run(2, A, B).press().run(6, A, B).run(6.8, A)
-    assert not tape.is_on, "one of two who agreed is gone"
+    assert not tape.is_on, "one of two consenting visitors left"
 
 
 def test_new_arrivals_are_never_recorded():
     tape = Tape(60.0).run(2, A).press().run(12, A)
-    tape.run(12.8, A)  # somebody has come into the picture, and is not found yet
+    tape.run(12.8, A)  # a new visitor is in view but not detected yet
     tape.run(12.85, A, B)
     assert not tape.is_on and max(tape.recorded) < 12.1
     slow = Tape(60.0).run(2, A, every_s=0.1).press().run(12, A, every_s=0.1)
-    slow.run(14, A, every_s=0.1).run(14.1, A, B, every_s=0.1)  # 20 frames, in which a search of the whole picture falls
+    slow.run(14, A, every_s=0.1).run(14.1, A, B, every_s=0.1)  # 20 frames, which include a search of the whole image
     assert max(slow.recorded) < 12.0
 
 
@@ -218,9 +218,9 @@ def test_different_face_at_the_same_place_ends_consent():
     tape.run(6.4).run(6.8, (1, 0, 3))
     assert not tape.is_on and max(tape.recorded) < 6.0
     before = Tape().run(3, A).run(4, (1, 0, 3))
-    assert not before.consent.may_begin and not before.press().is_on, "who took the place has been there for under a second"
+    assert not before.consent.may_begin and not before.press().is_on, "the replacement was present for under a second"
     turned = Tape(60.0).run(2, A).press().run(6, A).run(6.2, (1, 0, 3)).run(9, A)
-    assert turned.is_on and max(turned.recorded) > 8.0, "a face that looks different for a moment is the same"
+    assert turned.is_on and max(turned.recorded) > 8.0, "a brief change of appearance is ignored"
 
 
 @pytest.mark.parametrize(("away", "options"), [(1, []), (8, []), (8, ["--mask", "emoji"])])
@@ -238,7 +238,7 @@ def test_quick_replacement_is_told_apart_by_appearance(portrait, untrained, away
     analyzer = open_analyzer(config.analysis, "live")
     tape.consent = ask_consent(config, config.kiosk, analyzer, Outputs(tape.view, lambda path: tape.open()), ExitStack())
     tape.consent.clock = lambda: tape.time_s
-    other = np.roll(portrait[:, ::-1], -65, axis=1)  # the mirrored face, at the place of the true one
+    other = np.roll(portrait[:, ::-1], -65, axis=1)  # the mirrored face, at the position of the original one
     for i, image in enumerate([portrait] * 120 + [np.full_like(portrait, 90)] * away + [other] * 30):
         tape.time_s = i / 30
         analysis = analyzer(Frame(image, i, tape.time_s))
@@ -314,23 +314,23 @@ def test_screen_fits_in_every_language_shape_and_group(language):
         view.recording = False
         ready.append(False)
         gray = layout.draw(seen(1, 0.0))
-        assert layout.button is None and (gray != screens[1]).any(), "it is shown, but cannot be pressed yet"
+        assert layout.button is None and (gray != screens[1]).any(), "visible but not active yet"
         ready.clear()
         layout.draw(seen(0, 0.0))
-        assert layout.button is None, "nobody is there to press it"
+        assert layout.button is None, "no visitor is present"
         idle.append(1)
         rest = layout.draw(seen(0, 0.0, image=np.full((720, 1280, 3), (0, 200, 0), np.uint8)))
-        assert not (rest == (0, 200, 0)).all(axis=2).any(), "no picture of the room"
+        assert not (rest == (0, 200, 0)).all(axis=2).any(), "the room is not shown"
         assert cv2.QRCodeDetector().detectAndDecode(rest)[0] == URL, size_wh
 
 
 def test_button_text_matches_the_number_of_visitors():
     words = {**read_words("en"), "record": "x", "record_all": "yyy"}
-    layout, said = Layout((1280, 720), EMOTIONS, [words], View(), may_record=lambda: True), []
-    layout._middle = lambda screen, box, text, *_: said.append(text)
+    layout, output = Layout((1280, 720), EMOTIONS, [words], View(), may_record=lambda: True), []
+    layout._middle = lambda screen, box, text, *_: output.append(text)
     for people in (1, 2, 5):
         layout.draw(seen(people, 0.0))
-    assert said == ["x", "yyy", "yyy"]
+    assert output == ["x", "yyy", "yyy"]
 
 
 def test_visitors_keep_their_slots():
@@ -353,7 +353,7 @@ def test_drawing_is_fast_enough():
         began = time.thread_time()
         layout.draw(seen(3, 0.0))
         took.append(time.thread_time() - began)
-    assert np.median(took) < 0.02, "of the 33 ms that a picture has"
+    assert np.median(took) < 0.02, "of 33 ms per frame"
 
 
 # ----------------------------------------------------------------------------------------- unit and watchdog
@@ -368,9 +368,9 @@ def test_unit_is_written_printed_and_removed(tmp_path, monkeypatch, capsys):
     path = tmp_path / "systemd" / "user" / kiosk.NAME
     assert not path.exists() and str(path) in printed
     assert kiosk.main(["install", "--", *options]) == 0
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     unit = path.read_text()
-    assert unit in printed and "systemctl --user daemon-reload && systemctl --user enable" in said.err
+    assert unit in printed and "systemctl --user daemon-reload && systemctl --user enable" in output.err
     for line in ("Type=notify", "Restart=always", "WatchdogSec=30", "After=graphical-session.target",
                  "WantedBy=graphical-session.target", f"WorkingDirectory={ROOT}"):
         assert line in unit.splitlines()
@@ -409,9 +409,9 @@ def test_running_program_notifies_systemd(tmp_path, untrained, abstract):
         while not heard or heard[-1][0] != "STOPPING=1":
             heard.append((manager.recv(100).decode(), time.monotonic()))
         assert process.wait(20) == 0
-    said = [message for message, _ in heard]
-    assert said[0] == "READY=1" and said[-1] == "STOPPING=1" and set(said[1:-1]) == {"WATCHDOG=1"}
-    assert 3 <= len(said[1:-1]) <= 7, "every 0.3 s or so"
+    output = [message for message, _ in heard]
+    assert output[0] == "READY=1" and output[-1] == "STOPPING=1" and set(output[1:-1]) == {"WATCHDOG=1"}
+    assert 3 <= len(output[1:-1]) <= 7, "every 0.3 s or so"
 
 
 def test_no_frames_no_heartbeat(tmp_path):
@@ -483,11 +483,11 @@ def test_kiosk_runs_on_a_screen(display, tmp_path, untrained, portrait):  # noqa
             wait_for(lambda: code_on(display) == URL, "the notice", 90)
             picture = screenshot(display)
             edges = [picture[[0, -1]].reshape(-1, 3), picture[:, [0, -1]].reshape(-1, 3)]
-            assert all((abs(edge - np.array([24, 24, 24])) < 3).mean() > 0.9 for edge in edges), "no frame, and all of the screen"
+            assert all((abs(edge - np.array([24, 24, 24])) < 3).mean() > 0.9 for edge in edges), "no window frame, full screen"
             for _ in range(5):
-                click(display, 700, 450, button=4)  # the wheel would enlarge the picture
+                click(display, 700, 450, button=4)  # the mouse wheel would zoom the image
             key(display, "s", "r", "b", "m", "f", "Escape", "q", "q", "x", "alt+F4", "ctrl+s")
-            assert process.poll() is None and not list(tmp_path.iterdir()), "all keys are dead"
+            assert process.poll() is None and not list(tmp_path.iterdir()), "all keys are disabled"
             close_politely(display)
             time.sleep(0.5)
             wait_for(lambda: code_on(display) == URL, "the window again, as large as before")
@@ -498,10 +498,10 @@ def test_kiosk_runs_on_a_screen(display, tmp_path, untrained, portrait):  # noqa
             click(display, 1200, 840)
             time.sleep(0.5)
             key(display, "q", "q", "q")
-            said = process.communicate(timeout=20)[1]
+            output = process.communicate(timeout=20)[1]
         finally:
             process.kill()
-    assert process.returncode == 0 and "Traceback" not in said and "opened again" in said, said
+    assert process.returncode == 0 and "Traceback" not in output and "opened again" in output, output
     with av.open(str(tmp_path / "o.mp4")) as container:
         stream = container.streams.video[0]
         assert sum(1 for _ in container.decode(video=0)) > 2
@@ -530,10 +530,10 @@ def test_only_consenting_visitors_are_in_the_file(display, tmp_path, untrained, 
             camera.who = "blue"
             time.sleep(3.0)
             key(display, "q", "q", "q")
-            said = process.communicate(timeout=20)[1]
+            output = process.communicate(timeout=20)[1]
         finally:
             process.kill()
-    assert process.returncode == 0 and "recording ended: somebody" in said, said
+    assert process.returncode == 0 and "recording ended: somebody" in output, output
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
     with av.open(str(tmp_path / "o.mp4")) as container:
         frames = [frame.to_ndarray(format="bgr24")[:446, :742].astype(int) for frame in container.decode(video=0)]
@@ -549,7 +549,7 @@ def test_terminated_kiosk_is_restarted(display, tmp_path, untrained):  # noqa: F
     try:
         wait_for(lambda: screenshot(display).any(), "a window")
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=20)[1]
+        output = process.communicate(timeout=20)[1]
     finally:
         process.kill()
-    assert process.returncode == 143 and "Traceback" not in said and not list(tmp_path.iterdir()), said
+    assert process.returncode == 143 and "Traceback" not in output and not list(tmp_path.iterdir()), output

@@ -119,7 +119,7 @@ def test_sixteen_bit_files_and_pil_images_agree(fer, portrait, tmp_path):
 
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
-REFUSED = {  # what is given -> the error, and a part of what it says
+REFUSED = {  # invalid input -> error type, part of the message
     "None": (None, TypeError, "which cv2.imread returns for an unreadable file"),
     "int": (7, TypeError, "got int"),
     "dict": ({}, TypeError, "an image is a path, an array .* got dict"),
@@ -223,7 +223,7 @@ def test_faces_print_as_text(portrait):
     faces = Face((0, 0, 90, 90), 1, sure, "happy", 0.93), Face((90, -9, 600, 90), 2, unsure, "unsure", 0.41)
     two, nobody = (Result(Analysis(Frame(portrait, 3, 0.5), some), LABELS) for some in (faces, ()))
     assert str(two) == "2 faces: happy 93%, unsure (neutral 41%)" and str(nobody) == "no faces" and not nobody
-    assert two[1].crop.shape == (90, 422, 3), "only what lies in the picture"
+    assert two[1].crop.shape == (90, 422, 3), "clipped to the image"
     assert nobody.to_dict() == {"frame": 3, "time_s": 0.5, "faces": []}
 
 
@@ -288,14 +288,14 @@ def test_file_stream_yields_every_frame_with_time_and_tracks(fer, tmp_path, make
     clip = make_clip(tmp_path / "clip.mp4")
     got = told(fer.stream(str(clip)))
     assert [index for index, _, _ in got] == list(range(24)) and got[3][1] == pytest.approx(0.1001, abs=1e-4)
-    assert all([face[0] for face in faces] == [1] for _, _, faces in got), "one face, with one number, from its first frame on"
+    assert all([face[0] for face in faces] == [1] for _, _, faces in got), "one face with one track id from its first frame on"
     with fer_live.open_source(clip) as source:
-        assert told(fer.stream(source)) == got, "a source that was opened before is the same"
+        assert told(fer.stream(source)) == got, "a pre-opened source gives the same result"
     with fer_live.open_source(clip) as source:
         images = [frame.image for frame in source]
-    film = told(fer.stream(iter(images), fps=30000 / 1001))
-    assert [(index, faces) for index, _, faces in film] == [(index, faces) for index, _, faces in got]
-    assert [time_s for _, time_s, _ in film] == pytest.approx([time_s for _, time_s, _ in got], abs=1e-4)
+    clip_video = told(fer.stream(iter(images), fps=30000 / 1001))
+    assert [(index, faces) for index, _, faces in clip_video] == [(index, faces) for index, _, faces in got]
+    assert [time_s for _, time_s, _ in clip_video] == pytest.approx([time_s for _, time_s, _ in got], abs=1e-4)
 
 
 def test_live_frames_are_analyzed_on_arrival(fer, portrait):
@@ -350,7 +350,7 @@ def test_camera_stream_yields_the_newest_frame_and_closes(fer, monkeypatch):
     camera, got = Camera(), []
     monkeypatch.setattr(recognizer, "open_source", lambda source: camera)
     results = fer.stream(0)
-    assert not camera.is_open, "not before the first frame is asked for"
+    assert not camera.is_open, "only once the first frame is requested"
     for result in results:
         got.append((result.frame, result.time_s, time.monotonic() - camera.begun_s))
         time.sleep(0.15)  # a slow reader
@@ -360,8 +360,8 @@ def test_camera_stream_yields_the_newest_frame_and_closes(fer, monkeypatch):
     del results, result
     assert not camera.is_open
     frames, times_s, read_s = zip(*got, strict=True)
-    assert frames[-1] > 30, "those in between were left out"
-    assert times_s[0] == 0 and read_s[-1] - (times_s[-1] + frames[0] / 100) < 0.5, "the delay does not grow"
+    assert frames[-1] > 30, "frames in between were skipped"
+    assert times_s[0] == 0 and read_s[-1] - (times_s[-1] + frames[0] / 100) < 0.5, "latency does not grow"
 
 
 def test_leaving_a_video_loop_ends_its_threads(fer, tmp_path, make_clip):
@@ -480,8 +480,8 @@ def test_threads_get_their_own_results(fer, portrait, tmp_path, make_clip):
 
 def test_recognizer_and_results_can_be_pickled(fer, known, tmp_path, make_clip):
     session = fer.video(make_clip(tmp_path / "clip.mp4", frames=4), progress=False)
-    again, film = pickle.loads(pickle.dumps((known, session)))
-    assert str(again) == str(known) and np.array_equal(again.plot().image, known.plot().image) and str(film) == str(session)
+    again, clip_video = pickle.loads(pickle.dumps((known, session)))
+    assert str(again) == str(known) and np.array_equal(again.plot().image, known.plot().image) and str(clip_video) == str(session)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         result = pool.apply(fer, (str(PORTRAIT),))
     assert str(result) == str(known) and result[0].box == known[0].box
@@ -529,7 +529,7 @@ def test_tab_completion_lists_public_names():
     assert set(dir(fer_live)) == {*fer_live.__all__, "__version__"} and "load" in fer_live.__all__
     code = "import sys, fer_live; print(dir(fer_live) and [n for n in ('cv2', 'numpy', 'torch', 'av') if n in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]", "importing is light"
+    assert out.stdout.strip() == "[]", "importing is lightweight"
     names: dict = {}
     exec("from fer_live import *", names)
     assert set(fer_live.__all__) <= set(names)

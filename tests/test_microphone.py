@@ -92,12 +92,12 @@ def test_sound_continues_across_segments(tmp_path):
 
 
 def test_lost_microphone_becomes_silence_and_is_reported(tmp_path):
-    said = []
+    output = []
     with Microphone(str(beeps(tmp_path / "b.wav", 1.5))) as microphone:
-        microphone.lost = said.append
+        microphone.lost = output.append
         record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 2.5)
     samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
-    assert len(said) == 1 and "it ended" in said[0] and "silence" in said[0]
+    assert len(output) == 1 and "it ended" in output[0] and "silence" in output[0]
     assert sound_s == pytest.approx(pictures_s, abs=0.05) and pictures_s > 2.4
     assert np.abs(samples[RATE : round(1.2 * RATE)]).max() > 0.1 and np.abs(samples[round(1.8 * RATE) :]).max() < 0.01
 
@@ -116,7 +116,7 @@ def test_ffmpeg_inputs_can_replace_a_microphone(tmp_path):
 def test_clock_drift_is_bounded(monkeypatch, off):
     """Two minutes on a fake clock: a microphone 0.1% fast or slow, whose sound arrives up to 80 ms late."""
     chance, seconds, size = np.random.default_rng(0), 120, 2048
-    t = np.arange((seconds + 1) * RATE) / (RATE * (1 + off))  # what its clock takes for RATE samples a second
+    t = np.arange((seconds + 1) * RATE) / (RATE * (1 + off))  # actual rate when its clock counts RATE samples per second
     sound = (0.5 * np.sin(2 * np.pi * 1000 * t) * (t % 1 < 0.1)).astype(np.float32)
     clock = SimpleNamespace(now=100.0)
 
@@ -152,8 +152,8 @@ def test_missing_microphone_is_a_one_line_error(tmp_path, capfd):
     (tmp_path / "text.wav").write_text("this is no sound")
     for device in ("no-such-microphone", str(tmp_path / "text.wav")):
         assert main(["--source", "demo", "--no-window", "--audio", device, "--output", str(tmp_path / "o.mp4")]) == 2
-        said = capfd.readouterr().err.strip().splitlines()
-        assert len(said) == 1 and f"no microphone {device}" in said[0] and "--audio" in said[0], said
+        output = capfd.readouterr().err.strip().splitlines()
+        assert len(output) == 1 and f"no microphone {device}" in output[0] and "--audio" in output[0], output
     with pytest.raises(SourceError, match="no microphone"), Microphone("nothing", "lavfi"):
         pass
 

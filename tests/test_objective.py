@@ -50,7 +50,7 @@ def test_detector_box_follows_the_face(gray_face):
     plain, right, none = detector_boxes(np.stack([gray_face, moved, blank]))
     assert 0.7 < plain[2] < 1.4 and plain[2] != 1.0
     assert right[0] - plain[0] == pytest.approx(5 / 48, abs=0.06) and right[1] - plain[1] == pytest.approx(0, abs=0.06)
-    assert none.tolist() == [0.5, 0.5, 1.0], "without a face the box is the whole picture"
+    assert none.tolist() == [0.5, 0.5, 1.0], "without a face the box is the whole image"
 
 
 def test_box_crop_matches_the_app(gray_face):

@@ -66,7 +66,7 @@ def test_faces_enter_change_and_leave():
     assert story(1.0, face()) == [("enter", 1, "happy", "", 0.0)]
     assert story(1.5, face(), face("sad", 2)) == [("enter", 2, "sad", "", 0.0)]
     assert story(2.0, face("unsure"), face("sad", 2)) == [("label", 1, "unsure", "happy", 1.0)]
-    assert story(2.9, face("sad", 2)) == [], "a face that is missed for a moment has not left"
+    assert story(2.9, face("sad", 2)) == [], "a briefly missed face has not left"
     assert story(3.0, face("unsure"), face("sad", 2)) == []
     assert story(3.5, face("unsure")) == []
     assert story(4.1, face("unsure")) == [("leave", 2, "sad", "", 1.5)]
@@ -84,7 +84,7 @@ def test_hold_event_occurs_once_per_label_run():
     assert story(4.5, face()) == [] and story(4.75, face()) == [("hold", 1, "happy", "", 0.5)]
     both = Story(("happy", 0.5))
     both(0.0, face(), face(track_id=2))
-    assert [e[1] for e in both(0.6, face(), face(track_id=2))] == [1, 2], "each face for itself"
+    assert [e[1] for e in both(0.6, face(), face(track_id=2))] == [1, 2], "each face separately"
 
 
 def test_face_under_calibration_has_no_label_events():
@@ -138,7 +138,7 @@ class Other:
     def send_values(self, values):
         self.slow.wait(10)
         self.check()
-        assert values.image is None, "pictures that wait would take memory"
+        assert values.image is None, "queued images would take memory"
         self.values.append(values.index)
 
     def send_event(self, event):
@@ -201,8 +201,8 @@ def test_lost_receiver_is_reported_once_and_gets_all_events_later(started, capsy
         worker.put(values(), [an_event(number)])
         time.sleep(0.005)
     wait_for(lambda: not worker.is_up and other.tries > 2)
-    said = capsys.readouterr().err
-    assert said.splitlines() == ["--other there: lost (gone); reconnecting until it is back"]
+    output = capsys.readouterr().err
+    assert output.splitlines() == ["--other there: lost (gone); reconnecting until it is back"]
     tries, since_s = other.tries, time.monotonic()
     other.is_there = True
     wait_for(lambda: other.events == list(range(30)))
@@ -230,8 +230,8 @@ def test_full_queue_drops_counts_and_reports_the_oldest_events(started, capsys):
     assert worker.waiting == 10 and worker.counts.events_lost == 15
     other.is_there = True
     wait_for(lambda: other.events == list(range(15, 25)))
-    said = capsys.readouterr().err.splitlines()
-    assert sum("more than 10 events are queued" in line for line in said) == 1
+    output = capsys.readouterr().err.splitlines()
+    assert sum("more than 10 events are queued" in line for line in output) == 1
 
 
 def test_refused_event_does_not_block_the_next(started, capsys):
@@ -317,7 +317,7 @@ def test_command_gets_event_data_and_snapshot_in_its_environment(tmp_path, monke
     assert found == {"FER_LIVE_EVENT": "hold", "FER_LIVE_LABEL": "happy", "FER_LIVE_TRACK": "7", "FER_LIVE_CONFIDENCE": "0.6000",
                      "FER_LIVE_SECONDS": "1.500"}, "and no password"
     assert (tmp_path / "kept.jpg").read_bytes() == b"picture" and not (tmp_path / "no").exists()
-    assert not os.path.exists(snapshot) and not os.path.exists(os.path.dirname(snapshot)), "deleted when the command has ended"
+    assert not os.path.exists(snapshot) and not os.path.exists(os.path.dirname(snapshot)), "deleted once the command has ended"
 
 
 def test_labels_are_not_interpolated_into_commands(tmp_path):
@@ -427,9 +427,9 @@ def test_webhook_delivers_every_event_despite_server_failures(hook, started, cap
     path, head = hook.heads[0]
     assert path == "/in?key=hunter2" and head["Authorization"] == "Basic bWU6aHVudGVyMg=="
     assert head["Content-Type"] == "application/json"
-    said = capsys.readouterr().err
-    assert said.count("lost (answered with status 500)") == 1 and said.count(": is back") == 1 and "hunter2" not in said
-    assert said.count("an event was rejected") == 1 and worker.counts.losses == 1
+    output = capsys.readouterr().err
+    assert output.count("lost (answered with status 500)") == 1 and output.count(": is back") == 1 and "hunter2" not in output
+    assert output.count("an event was rejected") == 1 and worker.counts.losses == 1
 
 
 def test_webhook_server_that_starts_late(hook, started, monkeypatch, capsys):
@@ -478,8 +478,8 @@ def test_rejects_output_options_without_effect(capsys, untrained, tmp_path, make
     ]
     for arguments, words in cases:
         source = [] if "--source" in arguments else ["--source", "demo"]
-        said = refused(capsys, *source, "--max-seconds", 1, "--no-window", "--model", untrained, *arguments)
-        assert words in said and "hunter2" not in said, said
+        output = refused(capsys, *source, "--max-seconds", 1, "--no-window", "--model", untrained, *arguments)
+        assert words in output and "hunter2" not in output, output
 
 
 @pytest.mark.parametrize(("option", "package", "extra", "module"), [
@@ -489,9 +489,9 @@ def test_missing_package_names_its_extra(capsys, monkeypatch, option, package, e
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Blocked(module), *sys.meta_path])
-    said = refused(capsys, "--source", "demo", "--no-window", option)
+    output = refused(capsys, "--source", "demo", "--no-window", option)
     name = option.split("=")[0]
-    assert said == f"error: {name} needs the package {package}: pip install 'fer-live[{extra}]'"
+    assert output == f"error: {name} needs the package {package}: pip install 'fer-live[{extra}]'"
 
 
 class Blocked:

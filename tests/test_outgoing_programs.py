@@ -112,16 +112,16 @@ def test_osc_reports_a_missing_receiver_and_its_return_once(capsys, monkeypatch)
             time.sleep(0.02)
         wait_for(lambda: worker.counts.losses == 1)
         server = OscServer(port)
-        said = ""
+        printed = ""
         deadline = time.monotonic() + 10
-        while "is back" not in said.replace("until it is back", "") and time.monotonic() < deadline:
+        while "is back" not in printed.replace("until it is back", "") and time.monotonic() < deadline:
             out.write(IMAGE, analysis(face()))
             time.sleep(0.02)
-            said += capsys.readouterr().err
-        assert said.splitlines() == [
+            printed += capsys.readouterr().err
+        assert printed.splitlines() == [
             f"--osc 127.0.0.1:{port}: lost (no program is listening on that port); reconnecting until it is back",
             f"--osc 127.0.0.1:{port}: is back"]
-        assert server.last("/fer_live/enter") == (1, 1), "what happened before is told"
+        assert server.last("/fer_live/enter") == (1, 1), "earlier events are delivered"
         server.close()
 
 
@@ -219,7 +219,7 @@ def test_home_assistant_discovers_sensors_per_source(broker):
         wait_for(lambda: last(got, f"{door}/availability") == "offline")
         assert last(got, "fer_live/hall_1/0/availability") == "online", "one of two cameras"
     wait_for(lambda: last(got, "fer_live/hall_1/availability") == "offline")
-    later = broker.listen(server)  # Home Assistant starts after us: what it needs is retained
+    later = broker.listen(server)  # Home Assistant starts later and gets the retained messages
     topic = "homeassistant/sensor/fer_live_hall_1_0_expression/config"
     wait_for(lambda: topic in later and f"{door}/state" in later)
     config, is_retained = later[topic][-1]
@@ -304,7 +304,7 @@ def test_password_from_the_environment_and_tls(broker, tmp_path, monkeypatch, ca
     subprocess.run(["mosquitto_passwd", "-c", "-b", users, "me", "hunter2"], check=True, capture_output=True)
     for path in (key, certificate, users, tmp_path):
         path.chmod(0o755)
-    for parent in tmp_path.parents:  # the broker gives up its rights before it reads them
+    for parent in tmp_path.parents:  # the broker drops its privileges before it reads them
         if parent.stat().st_uid == 0 and parent.name.startswith("pytest"):
             parent.chmod(0o755)
     server = broker("allow_anonymous false", f"password_file {users}", f"certfile {certificate}", f"keyfile {key}",

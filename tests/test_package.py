@@ -57,8 +57,8 @@ def test_installed_program_runs_from_another_folder(tmp_path):
     assert '"label": "happy"' in (elsewhere / "o.jsonl").read_text()
     code = "import fer_live; print(fer_live.__version__, fer_live.__file__)"
     command = [sys.executable, "-c", code]
-    said = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True).stdout
-    version, place = said.split()
+    output = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True).stdout
+    version, place = output.split()
     assert Path(place).is_relative_to(target) and version.count(".") == 2
 
 
@@ -71,8 +71,8 @@ def no_torch(monkeypatch):
 def test_shipped_export_runs_without_pytorch(no_torch, monkeypatch):
     assert "no CUDA GPU was found" in classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
     monkeypatch.setattr(classifier, "has_cuda_driver", lambda: True)
-    said = classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
-    assert " on cpu " in said and "a CUDA GPU was found, but not PyTorch; pip install torch torchvision timm" in said
+    output = classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
+    assert " on cpu " in output and "a CUDA GPU was found, but not PyTorch; pip install torch torchvision timm" in output
 
 
 def test_options_that_need_pytorch_are_rejected_without_it(no_torch, untrained, tmp_path):

@@ -73,7 +73,7 @@ def test_web_pages_use_the_palette():
     for shown, colors in zip(blocks, (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):  # light, dark, over pictures
         wanted = {name: as_hex(color) for name, color in colors.items()}
         assert {name: shown[name] for name in wanted} == wanted
-        assert shown["other"] not in wanted.values(), "an unknown label looks like no other"
+        assert shown["other"] not in wanted.values(), "an unknown label has its own color"
     for path in WEB.glob("*.css"):
         assert not any(color in path.read_text() for block in blocks for color in block.values()), path
     assert f'stroke="{as_hex(COLORS["happy"])}"' in (WEB / "icon.svg").read_text()

@@ -65,8 +65,8 @@ def guarded(tmp_path, monkeypatch):
 ])
 def test_inaccessible_folder_is_a_one_line_error(guarded, portrait, capsys, untrained, arguments):
     cv2.imwrite("p.jpg", portrait)
-    said = refused(capsys, *arguments, "--no-window", *([] if "--model" in arguments else ["--model", untrained]))
-    assert "locked" in said and "permission denied" in said
+    output = refused(capsys, *arguments, "--no-window", *([] if "--model" in arguments else ["--model", untrained]))
+    assert "locked" in output and "permission denied" in output
 
 
 @pytest.mark.parametrize("name", ["source", "output", "log", "model"])
@@ -75,8 +75,8 @@ def test_overlong_name_is_a_one_line_error(tmp_path, portrait, capsys, untrained
     cv2.imwrite("p.jpg", portrait)
     ending = {"output": ".png", "log": ".jsonl"}.get(name, "")
     given = {"source": "p.jpg", "log": "o.jsonl", "model": str(untrained)} | {name: LONG + ending}
-    said = refused(capsys, *[part for key, value in given.items() for part in (f"--{key}", value)], "--no-window")
-    assert "too long" in said and len(said) < 250
+    output = refused(capsys, *[part for key, value in given.items() for part in (f"--{key}", value)], "--no-window")
+    assert "too long" in output and len(output) < 250
 
 
 @pytest.mark.parametrize("name", ["source", "output", "log", "model", "labels"])
@@ -135,7 +135,7 @@ def test_regular_file_below_dev_is_a_file(make_clip, portrait):
         for path in here.iterdir():
             path.unlink()
         here.rmdir()
-    assert isinstance(open_source("/dev/null"), Camera), "a device is a camera's"
+    assert isinstance(open_source("/dev/null"), Camera), "a device is a camera"
 
 
 def test_sound_of_a_file_named_like_a_protocol_is_kept(tmp_path, make_clip, monkeypatch, untrained):
@@ -208,11 +208,11 @@ def test_same_names_in_two_folders_are_distinguished(albums, untrained, capsys):
     assert [row["file"] for row in rows] == names and list(rows[0]).index("file") == 16
     assert sorted(str(path) for path in Path("out").rglob("*.png")) == sorted(
         f"out/{name}" for name in [*names, "one[1]/a-2.png", "two/a-2.png"])
-    said = capsys.readouterr().err
-    assert "wrote 2 pictures into out/ and o.jsonl" in said
-    assert "wrote 2 pictures into out/, 2 with a number since the name was taken, the last is out/two/a-2.png" in said
-    said = refused(capsys, "--source", "x/*/a.png", "--no-window", "--output", "x", "--model", untrained)
-    assert "overwrite the source" in said
+    output = capsys.readouterr().err
+    assert "wrote 2 pictures into out/ and o.jsonl" in output
+    assert "wrote 2 pictures into out/, 2 with a number since the name was taken, the last is out/two/a-2.png" in output
+    output = refused(capsys, "--source", "x/*/a.png", "--no-window", "--output", "x", "--model", untrained)
+    assert "overwrite the source" in output
 
 
 def test_image_logs_can_be_read_back_including_old_ones(albums, untrained):
@@ -221,7 +221,7 @@ def test_image_logs_can_be_read_back_including_old_ones(albums, untrained):
     assert [entry["file"] for entry in new] == ["a.png", "b.png"]
     lines = Path("new.csv").read_text().splitlines()
     later = ("visibility", "unsure_because")
-    for columns, has_file in ((16, False), (17, True)):  # as the first versions wrote them
+    for columns, has_file in ((16, False), (17, True)):  # as written by the first versions
         Path("old.csv").write_text("".join(",".join(line.split(",")[:columns]) + "\n" for line in lines))
         old = list(read_log(Path("old.csv")))
         for before, after in zip(old, new, strict=True):
@@ -242,8 +242,8 @@ def test_output_folder_name_can_contain_a_dot(albums, untrained, capsys):
         assert run("--source", "x/two", "--no-window", "--output", given, "--model", untrained) == 0
         assert sorted(path.name for path in Path(folder).iterdir()) == ["a.png", "b.png"]
     assert ".mp4 files" in refused(capsys, "--source", "demo", "--no-window", "--output", "o.mp4/", "--model", untrained)
-    said = refused(capsys, "--source", "x/two", "--no-window", "--output", "x/one[1]/a.png/", "--model", untrained)
-    assert "it is a file" in said
+    output = refused(capsys, "--source", "x/two", "--no-window", "--output", "x/one[1]/a.png/", "--model", untrained)
+    assert "it is a file" in output
 
 
 def test_unsupported_output_format_becomes_png(tmp_path, portrait, untrained):
@@ -265,9 +265,9 @@ def test_unreadable_single_image_is_a_one_line_error(tmp_path, untrained):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     ended = subprocess.run([sys.executable, "-m", "fer_live", "--source", tmp_path / "a.png", "--no-window", "--log",
                             tmp_path / "o.jsonl", "--model", untrained], cwd=ROOT, capture_output=True, text=True, check=False)
-    said = ended.stderr.strip()
-    assert ended.returncode == 2 and said.startswith("error: ") and len(said.splitlines()) == 1, said
-    assert "\r" not in said and "a.png" in said
+    output = ended.stderr.strip()
+    assert ended.returncode == 2 and output.startswith("error: ") and len(output.splitlines()) == 1, output
+    assert "\r" not in output and "a.png" in output
     with open_source(str(tmp_path)) as source, pytest.raises(SourceError, match="see the lines above"):
         list(source)
 

@@ -43,7 +43,7 @@ def test_all_faces_of_a_frame_are_one_batch(analyzer, portrait, monkeypatch):
     monkeypatch.setattr(analyzer, "classifier", type("Spy", (), {
         "spec": classify.spec, "__call__": lambda self, crops: (sizes.append(len(crops)), classify(crops))[1]})())
     analysis = analyzer(np.concatenate([portrait, portrait], axis=1))
-    assert sizes == [4] and len(analysis.faces) == 2, "of a single picture each face is seen from both sides"
+    assert sizes == [4] and len(analysis.faces) == 2, "single images use both views"
 
 
 class Leaning:
@@ -67,7 +67,7 @@ def test_faces_are_classified_in_both_views(untrained, portrait):
     shown = [analyze(Frame(portrait, 2 * i, i / 30)) for i in range(120)][-30:]  # also where every other frame is dropped
     sides = [side for frame in analyze.classifier.sides for side in frame]
     assert 40 <= len(sides) < 118 and sides[:4] == [sides[0], not sides[0], sides[0], not sides[0]], "in turn"
-    assert abs(np.mean([one.faces[0].probs[3] - one.faces[0].probs[5] for one in shown])) < 0.2, "over time both count alike"
+    assert abs(np.mean([one.faces[0].probs[3] - one.faces[0].probs[5] for one in shown])) < 0.2, "equal weights over time"
 
 
 class Told:

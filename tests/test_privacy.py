@@ -67,7 +67,7 @@ def test_candidate_faces_are_masked_from_the_first_frame(portrait):
     analysis = mask(Analysis(Frame(portrait, 0, 0.0), (), seen=(BOX,)))
     assert likeness(portrait, analysis.frame.image) < GONE
     lone = Mask("pixelate")(Analysis(Frame(portrait, 0, 0.0), ()))
-    assert likeness(portrait, lone.frame.image) < GONE, "the second look finds it by itself"
+    assert likeness(portrait, lone.frame.image) < GONE, "found by the second search alone"
 
 
 def test_lost_face_stays_masked_for_a_second(portrait):
@@ -113,7 +113,7 @@ def test_masks_reach_recordings_in_every_frame(tmp_path, make_clip, untrained):
         assert run("--source", clip, "--no-window", "--output", tmp_path / f"{name}.mp4", "--log", tmp_path / f"{name}.jsonl",
                    "--model", untrained, *option) == 0
     logs = [(tmp_path / f"{name}.jsonl").read_text() for name in options]
-    assert len(set(logs)) == 1, "a mask changes nothing in what is found"
+    assert len(set(logs)) == 1, "masks do not affect detection"
     boxes = [[f["box"] for f in json.loads(line)["faces"]] for line in logs[0].splitlines()]
     known = next(b[0] for b in boxes if b)
     for name in options:
@@ -250,9 +250,9 @@ def test_custom_labels(tmp_path, capsys, untrained, portrait):
     cases = [('{"joy": "x"}', "joy"), ("[1]", "a JSON object"), ("{}", "a JSON object"), ('{"happy": 3}', "line of text"),
              ('{"happy": ""}', "line of text"), ('{"happy": "a\\nb"}', "line of text"), ('{"happy"', "not valid JSON"),
              ('{"happy": "\U00013000"}', "install")]
-    for content, said in cases:
+    for content, words in cases:
         own.write_text(content, encoding="utf-8")
-        assert said in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png", "--labels",
+        assert words in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png", "--labels",
                                own, "--model", untrained), content
     own.write_bytes(b'{"happy": "fr\xf6hlich"}')
     assert "UTF-8" in refused(capsys, "--source", tmp_path / "p.png", "--no-window", "--output", tmp_path / "o.png", "--labels",
@@ -268,7 +268,7 @@ def test_label_set_sums_and_smooths_probabilities():
     given = face(UNSURE, probs=[probs[name] for name in EMOTIONS])
     out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 0, 0.0), (given,))).faces[0]
     assert out.probs == pytest.approx([0.2, 0.2, 0.5, 0.1]) and out.probs.dtype == np.float32
-    assert out.label == "negative" and out.confidence == pytest.approx(0.5), "sure in sum, where no class was"
+    assert out.label == "negative" and out.confidence == pytest.approx(0.5), "the sum is sure although no class was"
     close = face(probs=[(0.455 if n == "happy" else 0.5 if n == "neutral" else 0.009) for n in EMOTIONS])
     out = reduce(Analysis(Frame(np.zeros((9, 9, 3), np.uint8), 1, 1.0), (close,))).faces[0]
     assert out.label == "neutral"
@@ -323,7 +323,7 @@ SHARED_RESULTS = "passes the results to other programs or devices"
 SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Nothing is stored on this device."
 
 
-@pytest.mark.parametrize(("options", "said"), [
+@pytest.mark.parametrize(("options", "notice"), [
     ("", (HERE, NOTHING)),
     ("--no-store", (HERE, NOTHING)),
     ("--log x.csv", (HERE, VALUES)),
@@ -353,19 +353,19 @@ SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Noth
     ("--blur-faces --policy-url https://e.org", (HERE, NOTHING, "Faces are covered", "scan the code")),
     ("--mask emoji --operator Museum", (HERE, NOTHING, "Faces are covered", "Responsible: Museum.")),
 ])
-def test_notice_matches_the_configuration(options, said):
+def test_notice_matches_the_configuration(options, notice):
     text = told(*options.split())
-    for part in said:
+    for part in notice:
         assert part in text, text
     for part in {HERE, SENT, SHARED, SHARED_RESULTS, NOTHING,
                  NOTHING_HERE, VALUES, CONSENT, VIDEO, "sound", "covered", "Responsible", "{"}:
-        assert (part in text) == any(part in one for one in said), (part, text)
+        assert (part in text) == any(part in one for one in notice), (part, text)
 
 
 STORES_OR_SENDS = {"output": "x.mp4", "log": "x.csv", "record_on_consent": None, "audio": "mic", "serve": "0.0.0.0:1",
                    "mask": "emoji", "operator": "M", "policy_url": "https://e.org", "on": ["enter", "true"],
                    "webhook": "https://e.org", "osc": "127.0.0.1:9", "mqtt": "127.0.0.1", "lsl": "fer", "virtual_camera": None}
-STORES_AND_SENDS_NOTHING = {  # beyond what another option of these has it store or send; why
+STORES_AND_SENDS_NOTHING = {  # apart from what other options store or send; with the reason
     "help": "", "source": "where pictures come from", "list_cameras": "", "max_seconds": "", "wait_for_camera": "",
     "frozen_seconds": "", "silent_seconds": "", "calibrate": "kept in memory while the face is followed",
     "on_camera_lost": "runs a command that is told of the camera, not of visitors",

@@ -207,7 +207,7 @@ def test_segments_join_without_a_gap_and_overwrite_nothing(tmp_path):
     opened, began = [], time.monotonic() - 27.0
 
     def open_recorder(path):
-        path = tmp_path / f"o-20261122-10150{min(len(opened), 2)}.mp4"  # the third to fifth begin in one second of the clock
+        path = tmp_path / f"o-20261122-10150{min(len(opened), 2)}.mp4"  # the third to fifth start within the same second
         opened.append(VideoRecorder(path, 30.0, live=True, comment=OWN))
         return opened[-1]
 
@@ -223,7 +223,7 @@ def test_segments_join_without_a_gap_and_overwrite_nothing(tmp_path):
     for name in names:
         frames = frames_of(tmp_path / name)
         assert frames[0][1] == 0.0
-        numbers += [number for number, _ in frames[:-1]]  # the last is the one before, shown until the end
+        numbers += [number for number, _ in frames[:-1]]  # the last frame repeats the one before until the end
     assert numbers == list(range(270))
 
 
@@ -280,7 +280,7 @@ def recording(path: Path, age_days: float, comment: str = OWN) -> Path:
 def folder_of_old_recordings(tmp_path) -> tuple[list[Path], list[Path]]:
     """Five of our own recordings, oldest first, and files that must never be deleted."""
     own = [recording(tmp_path / f"k-2026112{i}-101500{'-2' if i == 3 else ''}.mp4", 10 - i) for i in range(5)]
-    shutil.copy(own[0], tmp_path / "wedding.mp4")  # marked, but it was given another name
+    shutil.copy(own[0], tmp_path / "wedding.mp4")  # marked, but renamed
     shutil.copy(own[0], tmp_path / "k-20261120-101500-cut.mp4")
     shutil.copy(own[0], tmp_path / "other-20261120-101500.mp4")  # another camera's
     recording(tmp_path / "k-20200101-000000.mp4", 99, comment="holiday")  # the right name, but not marked
@@ -323,7 +323,7 @@ def test_recording_enforces_the_quota_and_locks_its_file(tmp_path):
         for i in range(30):
             recorder.write(numbered(i), analysis(i, began + i / 10))
         quota._thread.join(10)
-        quota.clear([])  # as another program would, which does not know what is written here
+        quota.clear([])  # as another process would
         assert recorder.current.path.exists() and not any(path.exists() for path in own)
     assert len(frames_of(recorder.base.with_name(opened_name(tmp_path, foreign)))) == 31
 
@@ -354,8 +354,8 @@ def test_full_disk_stops_the_live_recording_but_not_the_program(tmp_path, untrai
     with limit(150_000):
         assert run("--source", "demo", "--max-seconds", 4, "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl",
                    "--model", untrained) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recording stopped: ")]
-    assert len(said) == 1 and "o.mp4" in said[0] and "File too large" in said[0]
+    output = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recording stopped: ")]
+    assert len(output) == 1 and "o.mp4" in output[0] and "File too large" in output[0]
     entries = list(read_log(tmp_path / "o.jsonl"))
     events = [i for i, entry in enumerate(entries) if "event" in entry]
     assert len(events) == 1 and entries[events[0]]["event"] == "recording stopped" and events[0] < len(entries) - 1

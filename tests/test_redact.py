@@ -24,7 +24,7 @@ from tests.faulty import FaultyCamera
 from tests.test_kiosk import seen
 from tests.test_supervisor import wait_until
 
-SECRETS = [  # each has a secret, made of the letters "s3cr3t" and what stands around it
+SECRETS = [  # each contains a secret with the letters "s3cr3t"
     ("rtsp://admin:s3cr3t@host/ch1", "rtsp://host/ch1"),
     ("rtsp://admin:p@s3cr3t@host", "rtsp://host"),
     ("rtsp://admin:a/s3cr3t@host/ch1", "rtsp://host/ch1"),
@@ -52,13 +52,13 @@ SECRETS = [  # each has a secret, made of the letters "s3cr3t" and what stands a
 ]
 PLAIN = ["rtsp://host:554/live/ch1", "http://host/a.mjpg",
          "http://host:80/me at home.mp4", "demo", "clip.mp4", "/dev/video0", "a/b@c.mp4", "C:\\me@work\\a.mp4"]
-KNOWN_KEY = "http://host/x?pwd=a?s3cr3t=1"  # here the letters are taken for the name of a key
+KNOWN_KEY = "http://host/x?pwd=a?s3cr3t=1"  # here the letters are parsed as the name of a key
 
 
 @pytest.mark.parametrize(("address", "shown"), SECRETS, ids=[address for address, _ in SECRETS])
 def test_urls_are_shown_without_secrets(address, shown):
     assert redact_address(address) == shown
-    assert redact_address(shown) == shown, "twice is as good as once"
+    assert redact_address(shown) == shown, "redacting twice changes nothing more"
     for text in (f"{address} is lost (no answer); reconnecting", f"no source {address!r}; give another", f"a ({address}) b"):
         if address != KNOWN_KEY:
             assert "s3cr3t" not in redact(text) and "s3cr3t" not in str(SourceError(text)) + str(OutputError(text))
@@ -70,7 +70,7 @@ def test_text_without_secrets_is_unchanged(address):
     text = f"cannot open {address}: no such file; is it 10:30 already (see --list-cameras)?"
     assert redact(text) == text == str(SourceError(text))
     text += " Ask me@home."
-    assert redact(text) == text, "an @ that stands elsewhere ends no password"
+    assert redact(text) == text, "an @ elsewhere does not end a password"
 
 
 # ------------------------------------------------------------------------------------------------ where they could come out
@@ -94,8 +94,8 @@ def test_no_command_prints_a_misplaced_password(command, arguments, capsys):
         status = main(arguments)
     except SystemExit as ended:
         status = ended.code
-    said = capsys.readouterr()
-    assert status == 2 and "error" in said.err and "s3cr3t" not in said.err + said.out, said.err
+    output = capsys.readouterr()
+    assert status == 2 and "error" in output.err and "s3cr3t" not in output.err + output.out, output.err
 
 
 def test_log_image_and_hooks_have_no_password(tmp_path, capsys):
@@ -189,5 +189,5 @@ def test_hooks_do_not_get_the_programs_secrets(tmp_path, monkeypatch):
     hooks("lost", "unplugged")
     for process in hooks.running.values():
         process.wait(10)
-    said = path.read_text()
-    assert "hidden-secret" not in said and "OTHERS_OWN=visible" in said and "FER_LIVE_REASON=unplugged" in said
+    output = path.read_text()
+    assert "hidden-secret" not in output and "OTHERS_OWN=visible" in output and "FER_LIVE_REASON=unplugged" in output

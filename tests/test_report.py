@@ -108,7 +108,7 @@ def test_log_truncated_anywhere_is_read_up_to_that_point(tmp_path, name, capsys)
         found = list(read_log(tmp_path / name))
         assert [e["frame"] for e in found] in ([e["frame"] for e in entries], [e["frame"] for e in entries][:-1])
         assert all(len(e["faces"]) <= 2 for e in found)
-    assert capsys.readouterr().err == "", "a torn end is nothing to speak of"
+    assert capsys.readouterr().err == "", "a truncated end is not reported"
 
 
 def test_damaged_lines_are_counted_and_skipped(tmp_path, capsys):
@@ -141,9 +141,9 @@ def test_rejects_files_that_are_not_logs(tmp_path, capsys):
               [str(log), "--video", str(tmp_path / "nothing.mp4")], [str(log), "--video", str(video)]]
     for arguments in cases:
         assert main(arguments) == 2, arguments
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1 and said.startswith("error: ") and len(said) < 400, said
-    assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+        output = capsys.readouterr().err
+        assert output.count("\n") == 1 and output.startswith("error: ") and len(output) < 400, output
+    assert sorted(tmp_path.rglob("*")) == before, "no files are left"
 
 
 # ------------------------------------------------------------------------------------------------ counting
@@ -170,7 +170,7 @@ def test_gap_counts_for_no_person():
 def test_gaps_people_and_label_runs():
     empty, long = [], [[]] * 15
     result = summarize(frames([face(1)], empty, [face(1, "sad"), face(2)], *long, [face(3)], [face(3, "sad")], [face(3)]))
-    assert result.gaps == [(pytest.approx(0.3), pytest.approx(1.8))], "a frame without a face is no gap"
+    assert result.gaps == [(pytest.approx(0.3), pytest.approx(1.8))], "a frame without a face is not a gap"
     assert [p.name for p in result.people] == ["1", "2", "3"] and result.most == 2
     assert result.runs == {result.labels.index("happy"): 4, result.labels.index("sad"): 2}
     assert result.shown_by == {result.labels.index("happy"): 3, result.labels.index("sad"): 2}
@@ -213,7 +213,7 @@ def lost(start_s, seconds):
 
 
 def test_lost_camera_differs_from_nobody_in_view(tmp_path):
-    before = frames(*[[face()]] * 20, *[[]] * 20)  # 2 s somebody, 2 s nobody; then 4 s of silence until it counts as lost
+    before = frames(*[[face()]] * 20, *[[]] * 20)  # 2 s with a face, 2 s without; then 4 s of silence until it counts as lost
     after = [{**entry, "time_s": 68.6 + entry["time_s"]} for entry in frames(*[[]] * 15, *[[face(2)]] * 10)]
     result = summarize([*before, *lost(8.0, 60), *after])
     assert result.lost == [(pytest.approx(4.0), pytest.approx(68.6))] and result.lost_s == pytest.approx(64.6)
@@ -221,7 +221,7 @@ def test_lost_camera_differs_from_nobody_in_view(tmp_path):
     assert result.gaps == [(pytest.approx(2.0), pytest.approx(4.0)), (pytest.approx(68.6), pytest.approx(70.1))]
     make_report(write(tmp_path / "a.jsonl", [*before, *lost(8.0, 60), *after]))
     text = Tags((tmp_path / "a.html").read_text()).text
-    assert "Once, 1:05 together, the camera was lost: 4.0 s to 1:09" in text and "46%" in text, "3 of 6.5 s somebody in view"
+    assert "Once, 1:05 together, the camera was lost: 4.0 s to 1:09" in text and "46%" in text, "a face in view for 3 of 6.5 s"
     assert "For 1 s or more, 2 times, 3.5 s together, no face was seen" in text
 
 
@@ -250,7 +250,7 @@ def test_damaged_entries_are_skipped_and_counted():
     assert result.face_s == pytest.approx(0.4)
     for box in ([1, 2], None, [nan] * 4, [9, 9, 1, 1], "abcd", [1e300, 0, 1e301, 1]):
         result = summarize(frames([{**face(), "box": box}], []))
-        assert result.faces == 1 and result.people[0].best is None, "a face without a place is still a face"
+        assert result.faces == 1 and result.people[0].best is None, "a face without a box still counts"
 
 
 def test_many_label_names_stay_bounded():
@@ -310,7 +310,7 @@ def test_hostile_log_is_escaped(tmp_path):
     text = make_report(write(log, entries)).read_text(encoding="utf-8")
     page = Tags(text)
     assert text.count("<script") == 2 and "img" not in page.tags and "a" not in page.tags, "its data and its own script"
-    assert evil[0] in page.text and "<b>&a'\".jsonl" in page.text, "it is shown as what it is"
+    assert evil[0] in page.text and "<b>&a'\".jsonl" in page.text, "it is shown as text"
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
     outside = text.replace("http-equiv=", "").replace("src=http://evil/", "").replace("http://www.w3.org/2000/svg", "")
     assert "http" not in outside and "default-src 'none'" in text and "unsafe" not in text
@@ -353,7 +353,7 @@ def test_thumbnails_show_the_clearest_moment_and_need_a_video(tmp_path, make_cli
     assert "img" not in Tags(make_report(log).read_text()).tags
     assert summarize(entries).people[0].best[1] == pytest.approx(39 * 1001 / 30000, abs=1e-5)
     pictures = re.findall(r'alt="Person (\d)" src="data:image/jpeg;base64,([^"]+)"', make_report(log, clip).read_text())
-    assert [name for name, _ in pictures] == ["1"], "a place outside the picture and a time after the end have none"
+    assert [name for name, _ in pictures] == ["1"], "no thumbnail outside the image or after the end"
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0][1]), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (128, 128, 3)
     import av

@@ -1,4 +1,4 @@
-"""The pages of the report: words, curves, the video, comparison, and in a real browser tooltips, names and exports."""
+"""Report pages: texts, curves, video, comparison, and in a browser tooltips, names and exports."""
 
 import asyncio
 import csv
@@ -20,13 +20,13 @@ from tests.test_report import Tags, face, frames, lost, write
 
 
 def smiling(track_id=1, happy=0.8):
-    """A face with all of its probabilities."""
+    """A face with all probabilities."""
     label = "happy" if happy > 0.4 else "sad"
     return {**face(track_id, label, max(happy, 1 - happy)), "probs": {"happy": happy, "sad": round(1 - happy, 4), "fear": 0.0}}
 
 
 def data(page):
-    """The tables that a page's script reads."""
+    """The data tables for a page's script."""
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
@@ -164,13 +164,13 @@ def test_video_link_is_relative_to_the_page(tmp_path, make_clip):
 
 
 def test_long_session_report_stays_small(tmp_path):
-    """Ten minutes of five people whose label changes all the time."""
+    """Ten minutes of five people with constantly changing labels."""
     entries = [{"time_s": i / 5, "faces": [smiling(track, (i * 7 + track * 3) % 10 / 10) for track in range(5)]}
                for i in range(3000)]
     assert len(make_report(write(tmp_path / "a.jsonl", entries)).read_bytes()) < 450_000  # 330,000 measured
 
 
-def test_a_session_of_many_visitors_stays_small(tmp_path):
+def test_report_of_many_visitors_stays_small(tmp_path):
     """Sixty people, each for twenty seconds."""
     entries = [{"time_s": i / 5, "faces": [smiling(i // 100, i % 10 / 10)]} for i in range(6000)]
     assert len(make_report(write(tmp_path / "a.jsonl", entries)).read_bytes()) < 800_000
@@ -205,14 +205,14 @@ def test_comparison_of_equal_or_empty_sessions(tmp_path):
     assert "Faces over time" not in Tags(make_comparison(first, stills).read_text()).text
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     ([], "give a log, or two with --compare A B"), (["a.jsonl", "--compare", "a.jsonl", "b.jsonl"], "give a log, or two"),
     (["--compare", "a.jsonl", "b.jsonl", "--video", "v.mp4"], "--video is for the report of one log"),
     (["--compare", "a.jsonl"], "expected 2 arguments")])
-def test_rejects_conflicting_report_arguments(arguments, said, capsys):
+def test_rejects_conflicting_report_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    assert ended.value.code == 2 and said in capsys.readouterr().err
+    assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_rejects_logs_that_cannot_be_compared(tmp_path, capsys):
@@ -228,7 +228,7 @@ def test_rejects_logs_that_cannot_be_compared(tmp_path, capsys):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_page_in_a_browser(tmp_path, make_clip):
-    """Tooltips, the video, a name, and both exports, under the page's own policy; it reads without scripts too."""
+    """Tooltips, the video, renaming and both exports work under the page's own policy; the page also works without scripts."""
     clip = make_clip(tmp_path / "clip.mp4", frames=90, sound=None)
     entries = frames(*[[smiling()]] * 15, *[[smiling(happy=0.1)]] * 14)
     page = make_report(write(tmp_path / "a.jsonl", entries), clip)

@@ -60,9 +60,9 @@ def resume(out, *more):
 
 
 def one_line(capsys):
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("error: ") and "\n" not in said, said
-    return said
+    output = capsys.readouterr().err.strip()
+    assert output.startswith("error: ") and "\n" not in output, output
+    return output
 
 
 def change_last(out, **fields):
@@ -82,7 +82,7 @@ def test_best_epoch_keeps_its_resolution(tmp_path, face_folders, monkeypatch):
     data, history = load_dataset(face_folders), read_last(tmp_path / "run")["history"]
     figures = measure_split(model, spec, data, "validation")["fer2013"]["standard"]
     assert figures["accuracy"] == pytest.approx(history[0]["val_accuracy"])
-    save_checkpoint(tmp_path / "run" / "best_model.pt", model, replace(spec, resolution=64), {})  # as older versions left it
+    save_checkpoint(tmp_path / "run" / "best_model.pt", model, replace(spec, resolution=64), {})  # as written by older versions
     assert resume(tmp_path / "run") == 0 and load_checkpoint(tmp_path / "run" / "best_model.pt")[1].resolution == 32
 
 
@@ -110,8 +110,8 @@ def test_rejects_averaging_networks_of_different_resolutions(tmp_path, finished,
 def test_resume_rejects_options_without_effect(tmp_path, capsys, more):
     with pytest.raises(SystemExit, match="2"):
         resume(tmp_path, *more)
-    said = capsys.readouterr().err
-    assert f"leave out {more[0].replace('--no-bf16', '--bf16')}, or start" in said
+    output = capsys.readouterr().err
+    assert f"leave out {more[0].replace('--no-bf16', '--bf16')}, or start" in output
 
 
 def test_resume_rejects_changed_data(finished, capsys):
@@ -132,7 +132,7 @@ def test_resume_rejects_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     assert resume(out) == 0
     monkeypatch.setitem(RECIPES, "small", replace(RECIPES["small"], learning_rate=0.5, about="another text"))
     capsys.readouterr()
-    assert resume(out) == 2 and "the recipe small changed" in (said := one_line(capsys)) and "(learning_rate)" in said
+    assert resume(out) == 2 and "the recipe small changed" in (output := one_line(capsys)) and "(learning_rate)" in output
     monkeypatch.undo()
     monkeypatch.setitem(RECIPES, "small", replace(SMALL, phases=((1, 32),), distill=0.5))
     model, spec = load_checkpoint(teacher)
@@ -151,8 +151,8 @@ def test_run_of_an_older_version_resumes_and_logs_unchecked_fields(finished, cap
     for i in range(14):  # one more batch: without a hash, the number of steps shows the change
         shutil.copy(next((data / "validation" / "sad").iterdir()), data / "train" / "sad" / f"{1000 + i}.png")
     assert resume(run) == 2
-    said = capsys.readouterr().err.strip().splitlines()  # the warning, then the error
-    assert len(said) == 2 and said[1].startswith("error: ") and "the data or the recipe has changed" in said[1]
+    output = capsys.readouterr().err.strip().splitlines()  # the warning, then the error
+    assert len(output) == 2 and output[1].startswith("error: ") and "the data or the recipe has changed" in output[1]
 
 
 def test_damaged_state_is_a_one_line_error(finished, capsys):
@@ -182,8 +182,8 @@ def test_stop_before_the_first_epoch_does_not_suggest_resume(tmp_path, face_fold
     run_epoch = Trainer.run_epoch
     monkeypatch.setattr(Trainer, "run_epoch", stopped)
     assert train(face_folders, tmp_path / "run") == 130
-    said = capsys.readouterr().err
-    assert "--resume" not in said and "start again with the same command" in said
+    output = capsys.readouterr().err
+    assert "--resume" not in output and "start again with the same command" in output
     monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
     assert train(face_folders, tmp_path / "run") == 0, "the same command starts again"
 
@@ -302,11 +302,11 @@ def test_rejects_weights_with_another_class_order(tmp_path, face_folders, untrai
     for option in (["--pretrained", str(other)], ["--pretrained", "none", "--teacher", str(other)]):
         assert train_main([*base, *option]) == 2 and "has the classes surprise, sad" in one_line(capsys)
     picture = str(next((face_folders / "train" / "happy").iterdir()))
-    said = []
+    output = []
     for weights in (untrained, other):
         assert predict_main([picture, "--model", str(weights), "--out", str(tmp_path / "chart.png")]) == 0
-        said.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[:7]])
-    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in said[0]] == said[1], "each logit keeps the name from its file"
+        output.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[:7]])
+    assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in output[0]] == output[1], "each logit keeps the name from its file"
 
 
 # ------------------------------------------------------------------------------------------------ ablations
@@ -336,8 +336,8 @@ def test_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
     with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process works on this run
         assert ablation("--only", ablate.BASE) == 0
     assert ablation.ran == [(ablate.BASE, 1)]
-    said = capsys.readouterr()
-    assert "another process is running as-it-is-0" in said.err and "| 60.0 |" in said.out
+    output = capsys.readouterr()
+    assert "another process is running as-it-is-0" in output.err and "| 60.0 |" in output.out
     assert ablation("--only", ablate.BASE) == 0 and ablation.ran == [(ablate.BASE, 0)]
     assert "| 55.0 ± 7.1 |" in capsys.readouterr().out
 
@@ -348,14 +348,14 @@ def test_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, caps
     (tmp_path / "runs" / "list.json").write_text("[1, 2")
     capsys.readouterr()
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
-    said = capsys.readouterr()
-    assert said.err.count("is not a result of training.ablate") == 2 and said.out.count("\n") == 3
+    output = capsys.readouterr()
+    assert output.err.count("is not a result of training.ablate") == 2 and output.out.count("\n") == 3
     monkeypatch.setitem(RECIPES, "other", replace(SMALL, learning_rate=0.5))
     assert ablation("--only", ablate.BASE, recipe="other") == 2
     assert "as-it-is-0.json is of a run with other recipe, settings" in one_line(capsys)
     assert ablation("--only", "one head", recipe="other") == 0
-    said = capsys.readouterr()
-    assert said.err.count("has another recipe") == 2 and "as it is" not in said.out
+    output = capsys.readouterr()
+    assert output.err.count("has another recipe") == 2 and "as it is" not in output.out
     (tmp_path / "runs" / "as-it-is-0.json").write_text("{")
     assert ablation("--only", ablate.BASE) == 2 and "delete it to run it again" in one_line(capsys)
     old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without its origin

@@ -54,7 +54,7 @@ def noisy(centers_xy, side=120, seed=0):
     return np.rint(np.concatenate([centers - sides[:, None] / 2, centers + sides[:, None] / 2], axis=1)).astype(int)
 
 
-def test_the_box_of_a_still_face_stands_still():
+def test_still_face_has_a_still_box():
     found = noisy(np.full((300, 2), 200.0))
     assert (np.diff(found, axis=0) != 0).any(axis=1).mean() > 0.9, "the test has what it is about"
     shown = follow(found)
@@ -63,7 +63,7 @@ def test_the_box_of_a_still_face_stands_still():
 
 
 @pytest.mark.parametrize("fps", [10, 30])
-def test_the_box_follows_a_face_that_moves(fps):
+def test_box_follows_a_moving_face(fps):
     """At two sides a second, as a head that is turned away from: the box is at most an eighth of a side behind."""
     way = np.stack([100 + 240.0 * np.arange(2 * fps) / fps, np.full(2 * fps, 150.0)], axis=1)
     shown = follow(noisy(way), fps)
@@ -71,12 +71,12 @@ def test_the_box_follows_a_face_that_moves(fps):
     assert np.abs(behind).max() < 120 / 8 and abs(np.median(behind)) < 120 / 12
 
 
-def test_another_place_is_no_motion():
+def test_jump_to_another_place_is_not_smoothed():
     shown = follow([(0, 0, 100, 100), (0, 0, 100, 100), (300, 100, 400, 200)])
     assert shown[2].tolist() == [300, 100, 400, 200]
 
 
-def test_what_is_measured_is_not_changed():
+def test_smoothing_does_not_change_measured_boxes():
     item = analysis(0.0, face((10, 10, 90, 90)))
     steadier = Steadier(EMOTIONS, {})
     steadier(item)
@@ -85,7 +85,7 @@ def test_what_is_measured_is_not_changed():
     assert later.faces[0].box == (14, 10, 94, 90) and item.faces[0].box == (10, 10, 90, 90)
 
 
-def test_pictures_have_nothing_to_do_with_each_other():
+def test_images_are_not_smoothed_over():
     steadier = Steadier(EMOTIONS, {})
     steadier(analysis(0.0, face((0, 0, 100, 100)), name="a.jpg"))
     shown = steadier(analysis(0.0, face((4, 0, 104, 100), answer=probs(happy=0.5)), name="b.jpg"))[0]
@@ -95,7 +95,7 @@ def test_pictures_have_nothing_to_do_with_each_other():
 # ------------------------------------------------------------------------------------------------ words and figures
 
 
-def test_the_percentage_changes_three_times_a_second_at_most():
+def test_percentage_changes_at_most_three_times_a_second():
     rng, steadier = np.random.default_rng(0), Steadier(EMOTIONS, {})
     figures = []
     for i in range(300):
@@ -105,7 +105,7 @@ def test_the_percentage_changes_three_times_a_second_at_most():
     assert 15 < len(changes) <= 30 and min(np.diff(changes)) >= 10, "of ten seconds at 30 frames a second"
 
 
-def test_a_new_label_has_its_figure_at_once():
+def test_new_label_shows_its_percentage_at_once():
     steadier = Steadier(EMOTIONS, {})
     steadier(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.9))))
     shown = steadier(analysis(0.033, face((0, 0, 99, 99), label="sad", answer=probs(sad=0.6))))[0]
@@ -113,7 +113,7 @@ def test_a_new_label_has_its_figure_at_once():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_unsure_says_between_what_or_why(language):
+def test_unsure_names_the_candidates_or_the_reason(language):
     words = read_words(language)
     steadier = Steadier(EMOTIONS, words)
 
@@ -121,8 +121,8 @@ def test_unsure_says_between_what_or_why(language):
         doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(happy=0.35, neutral=0.3), unsure_because=because)
         return steadier(analysis(time_s, doubtful))[0].word
 
-    said = word(UNCLEAR, 0.0)
-    assert words["happy"] in said and words["neutral"] in said and "{" not in said
+    output = word(UNCLEAR, 0.0)
+    assert words["happy"] in output and words["neutral"] in output and "{" not in output
     reasons = {word(because, 0.1) for because in REASONS}
     assert len(reasons) == len(REASONS) and words["unsure"] not in reasons
     if language != "en":
@@ -137,13 +137,13 @@ def test_what_becomes_unsure_says_what_it_hesitates_between_now():
     assert shown.word == "hard to say: afraid or angry" and shown.short == "unsure"
 
 
-def test_a_doubt_does_not_flicker():
-    steadier, said = Steadier(EMOTIONS, read_words("en")), []
+def test_unsure_text_does_not_flicker():
+    steadier, output = Steadier(EMOTIONS, read_words("en")), []
     for i in range(90):
         second = {"sad": 0.26, "neutral": 0.24} if i % 2 else {"sad": 0.24, "neutral": 0.26}
         doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(happy=0.35, **second), unsure_because=UNCLEAR)
-        said.append(steadier(analysis(i / 30, doubtful))[0].word)
-    assert sum(a != b for a, b in itertools.pairwise(said)) <= 3
+        output.append(steadier(analysis(i / 30, doubtful))[0].word)
+    assert sum(a != b for a, b in itertools.pairwise(output)) <= 3
 
 
 def test_all_languages_have_all_phrases():
@@ -152,7 +152,7 @@ def test_all_languages_have_all_phrases():
     assert all(name in texts["en"] for name in KEYS.values())
 
 
-def test_bars_glide_and_keep_their_order_in_a_tie():
+def test_bars_are_animated_and_keep_their_order_in_a_tie():
     steadier, lengths, orders = Steadier(EMOTIONS, {}), [], set()
     for i in range(60):
         wobble = 0.01 * (-1) ** i
@@ -175,7 +175,7 @@ def drawn_boxes(faces, size_wh=(640, 360), repeat=1):
     return taken[: len(faces)], taken[len(faces) :]
 
 
-def test_chips_cover_no_face_where_there_is_room():
+def test_chips_cover_no_face_if_there_is_room():
     faces = [face((60, 120, 160, 220), 1), face((170, 100, 290, 220), 2, UNSURE, probs(happy=0.3, sad=0.3)),
              face((420, 4, 500, 84), 3)]
     boxes, chips = drawn_boxes(faces)
@@ -184,7 +184,7 @@ def test_chips_cover_no_face_where_there_is_room():
         assert min(chip) >= 0 and chip[2] <= 640 and chip[3] <= 360
 
 
-def test_a_chip_stays_where_it_is():
+def test_chips_keep_their_position():
     """A face at the height where its chip just fits above it, or just does not."""
     steadier, painter = Steadier(EMOTIONS, {}), Faces()
     tops = []
@@ -201,7 +201,7 @@ def crowd(time_s):
     return [face((round(x) - 45, 130, round(x) + 45, 220), i + 1) for i, x in enumerate(xs)]
 
 
-def test_bars_in_a_recording_stay_on_their_side_and_cover_nobody():
+def test_recorded_bars_keep_their_side_and_cover_no_face():
     steadier, painter, inset, sides = Steadier(EMOTIONS, {}), Faces(), Inset(EMOTIONS, {}), []
     for i in range(7 * 30):
         shown = steadier(analysis(i / 30, *crowd(i / 30)))
@@ -215,7 +215,7 @@ def test_bars_in_a_recording_stay_on_their_side_and_cover_nobody():
     assert sum(a != b for a, b in itertools.pairwise(sides)) <= 2 and sum(map(bool, sides)) > 0.9 * len(sides)
 
 
-def test_bars_in_a_recording_are_there_where_there_is_room():
+def test_recorded_bars_appear_if_there_is_room():
     item = analysis(0.0, face((80, 100, 180, 200)))
     plain, with_bars = (Overlay(EMOTIONS, View(bars=bars)).draw(item) for bars in (False, True))
     assert (plain != with_bars)[:, 400:].mean() > 0.1 and plain.shape == EMPTY.shape
@@ -234,7 +234,7 @@ def late(one):
     return one.hint_until_s + 1
 
 
-def test_the_panel_is_beside_the_picture_with_a_card_for_each_face(portrait):
+def test_panel_is_next_to_the_image_with_a_card_per_face(portrait):
     one = canvas(bars=True)
     item = analysis(0.0, *crowd(0.0), image=cv2.resize(portrait, (640, 360)))
     one.draw(item, Rates(), (1280, 720), 100.0)
@@ -252,7 +252,7 @@ def test_the_panel_is_beside_the_picture_with_a_card_for_each_face(portrait):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("size_wh", [(1344, 756), (504, 896), (320, 240), (160, 160)])
-def test_a_window_of_any_size_in_any_language(size_wh, language):
+def test_window_fits_any_size_and_language(size_wh, language):
     words = read_words(language)
     one = canvas(words=words, bars=True, help=True, fps=True, notice="log stopped: no room", recording=True, badge="DEMO")
     doubt = face((200, 10, 300, 110), 9, UNSURE, probs(happy=0.3, surprise=0.3), unsure_because=UNCLEAR)
@@ -261,7 +261,7 @@ def test_a_window_of_any_size_in_any_language(size_wh, language):
     assert len(one.draw(analysis(0.1), Rates(), (40, 30), 5.1)), "even one that somebody made tiny"
 
 
-def test_the_hint_goes_and_a_toast_comes_and_goes():
+def test_hint_and_toast_disappear():
     one, item = canvas(), analysis(0.0)
     begin = one.draw(item, Rates(), (1280, 720), 100.0).copy()
     plain = one.draw(item, Rates(), (1280, 720), late(one)).copy()
@@ -272,7 +272,7 @@ def test_the_hint_goes_and_a_toast_comes_and_goes():
     assert (one.draw(item, Rates(), (1280, 720), 203.5) == plain).all()
 
 
-def test_the_help_names_only_keys_that_do_something():
+def test_help_lists_only_active_keys():
     def rows(keys):
         one = canvas(help=True, keys=keys)
         drawn = one.draw(analysis(0.0, image=np.zeros((360, 640, 3), np.uint8)), Rates(), (1280, 720), 1.0)
@@ -281,7 +281,7 @@ def test_the_help_names_only_keys_that_do_something():
     assert rows("qbmfh") < rows("qrsnbmfh")
 
 
-def test_frames_a_second_are_shown_only_when_asked_for():
+def test_fps_is_shown_only_on_request():
     def corner(**view):
         one = canvas(**view)
         one.draw(analysis(0.0), Rates(29.6, 3), (1280, 720), 1.0)
@@ -290,7 +290,7 @@ def test_frames_a_second_are_shown_only_when_asked_for():
     assert not (corner() != 120).any() and (corner(fps=True) != 120).any()
 
 
-def test_the_mirror_works_on_a_picture_that_stays(portrait):
+def test_mirror_works_on_a_still_image(portrait):
     """It was found unmirrored; only what is seen is flipped, with its box."""
     image = cv2.resize(portrait, (640, 640))
     item = analysis(0.0, face((100, 100, 200, 200)), image=image, name="a.png")
@@ -317,7 +317,7 @@ def test_text_is_drawn_once():
     assert text._drawn.cache_info().misses + pen.chip.cache_info().misses == made
 
 
-def test_what_was_done_is_said_in_the_window(tmp_path, monkeypatch):
+def test_completed_actions_show_a_toast(tmp_path, monkeypatch):
     from fer_live.app.keys import snapshot, toggle_record
     from fer_live.app.outputs import Outputs
     from fer_live.sinks.recorder import VideoRecorder

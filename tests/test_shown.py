@@ -23,7 +23,7 @@ from fer_live.types import SourceError
 ONE = 1 << 16  # 1.0 in a display matrix
 
 
-def _film(path, image, frames=3, aspect=None, color=None, pixels="yuv420p"):
+def _video(path, image, frames=3, aspect=None, color=None, pixels="yuv420p"):
     """color: (transfer, primaries, matrix) tags of an image in uint16 RGB with that transfer."""
     format = "bgr24" if color is None else "rgb48le"
     with av.open(str(path), "w") as container:
@@ -53,13 +53,13 @@ def _first(path):
 @pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2)])
 def test_pixels_become_square_without_losing_detail(tmp_path, portrait, aspect):
     stored = cv2.resize(portrait, (256, 512) if aspect > 1 else (512, 256), interpolation=cv2.INTER_AREA)
-    image = _first(_film(tmp_path / "a.mp4", stored, aspect=aspect))
+    image = _first(_video(tmp_path / "a.mp4", stored, aspect=aspect))
     assert image.shape == (512, 512, 3)
     assert np.abs(image.astype(int) - portrait).mean() < 6
 
 
 def test_thumbnails_use_the_displayed_image(tmp_path, portrait):
-    path = _film(tmp_path / "a.mp4", cv2.resize(portrait, (256, 512)), aspect=Fraction(2))
+    path = _video(tmp_path / "a.mp4", cv2.resize(portrait, (256, 512)), aspect=Fraction(2))
     assert thumbnails(path, [(0.0, (300.0, 100.0, 500.0, 300.0))])[0]  # beyond the stored width
 
 
@@ -72,7 +72,7 @@ EXPECTED = {"mirrored": lambda a: a[:, ::-1], "upside down and mirrored": lambda
 @pytest.mark.parametrize("name", MATRICES)
 def test_whole_display_matrix_is_applied(tmp_path, portrait, name):
     stored = portrait[:320]
-    content = _film(tmp_path / "a.mp4", stored).read_bytes()
+    content = _video(tmp_path / "a.mp4", stored).read_bytes()
     (a, b), (c, d) = MATRICES[name]
     straight = struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30)
     at = content.index(straight, content.index(b"tkhd"))
@@ -105,8 +105,8 @@ def test_hdr10_has_the_intended_brightness(tmp_path, portrait):
     linear = (portrait[..., ::-1] / 255.0) ** 2.2 @ to_2020.T * 203 / 10_000
     power = np.clip(linear, 0, 1) ** (2610 / 16384)
     coded = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
-    film = np.round(coded * 65535).astype(np.uint16)
-    image = _first(_film(tmp_path / "a.mp4", film, 1, color=(16, 9, 9), pixels="yuv420p10le"))
+    video = np.round(coded * 65535).astype(np.uint16)
+    image = _first(_video(tmp_path / "a.mp4", video, 1, color=(16, 9, 9), pixels="yuv420p10le"))
     assert np.abs(image.astype(int) - portrait).mean() < 12
 
 
@@ -122,7 +122,7 @@ def test_images_are_recognized_by_content(tmp_path, portrait, name):
 
 
 def test_videos_are_recognized_by_content(tmp_path, portrait):
-    _film(tmp_path / "a.mp4", portrait).rename(tmp_path / "a.jpg")
+    _video(tmp_path / "a.mp4", portrait).rename(tmp_path / "a.jpg")
     first, second = Image.fromarray(portrait[..., ::-1]), Image.fromarray(portrait[::-1, :, ::-1])
     first.save(tmp_path / "b.gif", save_all=True, append_images=[second], duration=100)
     for name in ("a.jpg", "b.gif"):
@@ -134,7 +134,7 @@ def test_avif_rotation_is_applied(tmp_path, portrait):
     picture = Image.fromarray(portrait[:300, :, ::-1])
     for orientation in range(1, 9):
         for name in ("a.avif", "a.jpg"):
-            exif = Image.Exif()  # saving AVIF takes the orientation out of it
+            exif = Image.Exif()  # saving as AVIF removes the orientation
             exif[0x0112] = orientation
             picture.save(tmp_path / name, exif=exif, quality=95)
         ours, wanted = load_picture(tmp_path / "a.avif"), load_picture(tmp_path / "a.jpg")
@@ -167,8 +167,8 @@ def test_skipped_files_of_a_folder_are_counted_and_named(tmp_path, portrait, cap
     (tmp_path / "notes.txt").write_text("no picture")
     with open_source(str(tmp_path)) as source:
         assert [frame.name for frame in source] == ["a.png"]
-    said = capsys.readouterr().err
-    assert "skipped 1 of 2 files" in said and "notes.txt" in said
+    output = capsys.readouterr().err
+    assert "skipped 1 of 2 files" in output and "notes.txt" in output
 
 
 def test_rejects_audio_with_cover_art(tmp_path, portrait):
@@ -190,7 +190,7 @@ def test_videos_of_one_and_two_frames_show_their_faces(tmp_path, portrait, untra
 
     analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
     for frames in (1, 2):
-        with open_source(str(_film(tmp_path / f"{frames}.mp4", portrait, frames))) as source:
+        with open_source(str(_video(tmp_path / f"{frames}.mp4", portrait, frames))) as source:
             assert [len(analysis.faces) for analysis in analyzer.analyze_all(source)] == [1] * frames
 
 
@@ -225,5 +225,5 @@ def test_snapshot_url_is_polled(tmp_path, portrait):
 
 def test_file_named_like_a_protocol_is_opened(tmp_path, portrait, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _film(tmp_path / "a.mp4", portrait).rename(tmp_path / "concat:a.mp4")
+    _video(tmp_path / "a.mp4", portrait).rename(tmp_path / "concat:a.mp4")
     assert _first("concat:a.mp4").shape == portrait.shape

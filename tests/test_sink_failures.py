@@ -86,8 +86,8 @@ def test_log_failing_on_an_event_does_not_end_the_run(tmp_path, capsys):
         outputs.add_log(log)
         shown = run(outputs, screen)
     assert shown == screen.shown > 6 and outputs.log is None and outputs.sinks == [outputs]
-    said = capsys.readouterr().err
-    assert "log stopped: cannot write to" in said and "No space left" in said
+    output = capsys.readouterr().err
+    assert "log stopped: cannot write to" in output and "No space left" in output
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert len(lines) >= 4 and all("faces" in line for line in lines)
 
@@ -145,14 +145,14 @@ def test_unexpected_microphone_thread_error_is_reported(monkeypatch):
         raise RuntimeError("no such luck")
 
     monkeypatch.setattr("fer_live.sinks.microphone.ArrivalClock.began_s", broken)
-    said = []
+    output = []
     microphone = Microphone("sine=frequency=440:sample_rate=16000", "lavfi")
-    microphone.lost = said.append
+    microphone.lost = output.append
     with microphone:
         deadline = time.monotonic() + 5
-        while not said and time.monotonic() < deadline:
+        while not output and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert said and "no such luck" in said[0]
+    assert output and "no such luck" in output[0]
 
 
 @pytest.mark.parametrize("size_wh, beside", [((96, 96), (48, 4)), ((256, 64), (4, 64)), ((32, 16), (4, 64))])

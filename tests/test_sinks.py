@@ -41,7 +41,7 @@ KINDS = ["video", "live", "jsonl", "csv", "pictures"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_sink_meets_the_contract(kind, tmp_path):
     with make(kind, tmp_path) as sink:
-        assert list(tmp_path.iterdir()) == []  # nothing is written before there is something to write
+        assert list(tmp_path.iterdir()) == []  # no file is created before the first write
         for i in range(3):
             item = analysis(i, i / 30, name=f"{i}.png")
             before = item.frame.image.copy()
@@ -85,7 +85,7 @@ def test_video_keeps_timestamps_size_codec_and_colors(tmp_path):
     assert [t for t, _ in frames] == pytest.approx(times, abs=1e-6)
     assert (codec.name, codec.pix_fmt, codec.width, codec.height) == ("h264", "yuv420p", 80, 60)
     for (_, image), color in zip(frames, colors, strict=True):
-        assert np.abs(image.reshape(-1, 3).mean(0) - color).max() < 8, "colors must survive; the matrix is said and used"
+        assert np.abs(image.reshape(-1, 3).mean(0) - color).max() < 8, "colors must be preserved; the matrix is tagged and used"
 
 
 def test_accepts_odd_sizes_and_size_changes(tmp_path):
@@ -127,7 +127,7 @@ def test_recording_without_its_end_is_playable(tmp_path):
 
 
 @pytest.mark.parametrize("sound", ["aac", "ac3"])
-def test_the_sources_sound_is_copied_packet_by_packet(tmp_path, make_clip, sound):
+def test_source_sound_is_copied_packet_by_packet(tmp_path, make_clip, sound):
     clip = make_clip(tmp_path / "clip.mp4", frames=30, sound=sound)
     with VideoRecorder(tmp_path / "o.mp4", 29.97, sound_from=clip) as sink:
         for i in range(30):
@@ -144,7 +144,7 @@ def test_sound_unsupported_by_mp4_is_encoded(tmp_path, make_clip):
         samples = np.concatenate([f.to_ndarray().ravel() for f in container.decode(audio=0)])
         assert container.streams.audio[0].codec_context.name == "aac"
     assert len(samples) / 44100 == pytest.approx(1.0, abs=0.1)
-    assert np.abs(np.fft.rfft(samples[4410:26460])).argmax() / 0.5 == pytest.approx(440, abs=4)  # it is still our tone
+    assert np.abs(np.fft.rfft(samples[4410:26460])).argmax() / 0.5 == pytest.approx(440, abs=4)  # it is still the original tone
 
 
 def test_sound_ends_with_the_video_of_an_interrupted_run(tmp_path, make_clip):

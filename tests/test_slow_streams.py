@@ -29,11 +29,11 @@ from tests.faulty import FaultyCamera, number_in
 @pytest.mark.parametrize("part_type", ["image/jpg", "image/pjpeg", "application/octet-stream", None])
 def test_multipart_jpegs_of_any_content_type_are_shown(part_type):
     with FaultyCamera(part_type=part_type) as camera, Stream(camera.address, 5.0, 2.0) as stream:
-        assert camera.sent < 20, "it opens at once, not after two seconds of pictures"
+        assert camera.sent < 20, "it opens at once, not after two seconds of frames"
         frames = list(itertools.islice(stream, 10))
         numbers = [number_in(frame.image) for frame in frames]
         assert {frame.image.shape for frame in frames} == {(240, 320, 3)} and numbers == sorted(set(numbers))
-        assert camera.sent - numbers[-1] <= 5, "and its delay stays small"
+        assert camera.sent - numbers[-1] <= 5, "and its latency stays small"
 
 
 def test_rejects_multipart_streams_without_jpegs():
@@ -46,15 +46,15 @@ def test_rejects_multipart_streams_without_jpegs():
 
 def lost_within(camera, limits, seconds):
     """The reasons of the losses."""
-    said = []
+    output = []
     source = Supervised("test", lambda: Stream(camera.address, limits.answer_s, limits.read_s), draw_slate,
-                        lambda event, reason: said.append(reason), limits)
+                        lambda event, reason: output.append(reason), limits)
     with source:
         end_s = time.monotonic() + seconds
         for _ in source:
             if time.monotonic() >= end_s:
                 break
-    return said
+    return output
 
 
 @pytest.mark.slow
@@ -95,14 +95,14 @@ def test_option_sets_every_timeout(monkeypatch):
     arguments = ["--source", "http://127.0.0.1:9/", "--silent-seconds", "12.5"]
     source = make_source("http://127.0.0.1:9/", parse(arguments).source)
     assert source.patience == Patience.of(12.5) and source.connect().read_s == 13.5
-    monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")  # so that it is as before in the end
+    monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")  # restored at the end of the test
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")
     monkeypatch.setattr(Camera, "_check_exists", lambda self: None)
     with pytest.raises(SourceError), Camera("/nonexistent", read_s=13.5):
         pass
     assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "14"
     text = unit(["--silent-seconds", "60"])
-    assert "WatchdogSec=135\n" in text and "TimeoutStartSec=420\n" in text, "systemd must not take slow for hanging"
+    assert "WatchdogSec=135\n" in text and "TimeoutStartSec=420\n" in text, "systemd must not treat a slow camera as a hang"
     assert "WatchdogSec=30\n" in unit([]) and "TimeoutStartSec=180\n" in unit([])
 
 
@@ -162,7 +162,7 @@ def test_packet_thread_errors_reach_the_reader():
             except ZeroDivisionError as error:
                 caught.append(error)
 
-    reader = threading.Thread(target=read, daemon=True)  # it must not keep the tests if it hangs
+    reader = threading.Thread(target=read, daemon=True)  # a daemon, so that a hang does not block the tests
     reader.start()
     reader.join(5)
     assert not reader.is_alive() and caught

@@ -33,7 +33,7 @@ def beeps(start_s: float, end_s: float, rate: int, channels: int) -> np.ndarray:
     return np.ascontiguousarray(np.tile(tone.astype(np.float32), (channels, 1)))
 
 
-def film(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=(0.0, 2.0), heard=(0.0, 2.0), tracks=1):
+def clip_video(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=(0.0, 2.0), heard=(0.0, 2.0), tracks=1):
     """A video at 25 fps that flashes and beeps; pictures and heard: start and end of video and sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=25)
@@ -135,7 +135,7 @@ KINDS = [  # ending, pictures, sound, rate, layout -> sound in the recording
 
 @pytest.mark.parametrize("ending, video, sound, rate, layout, kept", KINDS, ids=[f"{k[0]}-{k[2]}-{k[3]}" for k in KINDS])
 def test_sound_stays_in_sync_for_every_container(tmp_path, ending, video, sound, rate, layout, kept):
-    path = film(tmp_path / f"a.{ending}", video, sound, rate, layout)
+    path = clip_video(tmp_path / f"a.{ending}", video, sound, rate, layout)
     whole = Heard(recorded(path, tmp_path / "o.mp4"))
     assert whole.codec == kept and whole.count == 50
     whole.check()
@@ -151,20 +151,20 @@ ENDINGS = [("mp4", "aac"), ("mkv", "aac"), ("mkv", "pcm_s16le"), ("ts", "aac"), 
 @pytest.mark.parametrize("pictures, heard", [((1.0, 2.8), (0.0, 2.8)), ((0.0, 1.8), (0.7, 1.8)), ((0.0, 1.8), (0.0, 2.8)),
                                              ((1.5, 2.8), (1.3, 3.8))])
 def test_sound_starts_and_ends_with_the_video(tmp_path, ending, sound, pictures, heard):
-    found = Heard(recorded(film(tmp_path / f"a.{ending}", sound=sound, pictures=pictures, heard=heard), tmp_path / "o.mp4"))
+    found = Heard(recorded(clip_video(tmp_path / f"a.{ending}", sound=sound, pictures=pictures, heard=heard), tmp_path / "o.mp4"))
     found.flashes = [flash for flash in found.flashes if flash >= heard[0] - pictures[0]]
     found.check()
 
 
 def test_sound_that_ends_early_is_kept(tmp_path):
-    found = Heard(recorded(film(tmp_path / "a.mp4", pictures=(0.0, 3.0), heard=(0.0, 1.2)), tmp_path / "o.mp4"))
+    found = Heard(recorded(clip_video(tmp_path / "a.mp4", pictures=(0.0, 3.0), heard=(0.0, 1.2)), tmp_path / "o.mp4"))
     assert found.count == 75 and found.sound[1] == pytest.approx(1.2, abs=0.06) and len(found.beeps) == 2
 
 
 @pytest.mark.parametrize("sound, kept", [("aac", "aac"), ("ac3", "ac3"), ("mp2", "aac")])
 @pytest.mark.parametrize("starts_s", [(0, 0), (0, 3600), (3600, 0)])
 def test_concatenated_videos_keep_their_sound(tmp_path, sound, kept, starts_s):
-    part = film(tmp_path / "part.ts", sound=sound)
+    part = clip_video(tmp_path / "part.ts", sound=sound)
     whole = tmp_path / "whole.ts"
     whole.write_bytes(b"".join(shifted(part, tmp_path / "one.ts", start_s).read_bytes() for start_s in starts_s))
     found = Heard(recorded(whole, tmp_path / "o.mp4"))
@@ -184,15 +184,15 @@ def test_damaged_frame_timestamp_does_not_end_the_sound():
     places = Places(segments)
     for i in range(62):
         assert places.find(Stamped(1 + i / 50), i / 50) == Fraction(i, 50)
-    segments.append(Segment(Fraction(9000), Fraction(124, 100)))  # one picture, then time goes on as before
+    segments.append(Segment(Fraction(9000), Fraction(124, 100)))  # one frame, then time continues as before
     assert places.find(Stamped(2.24), 1.25) == Fraction(124, 100) and places.is_past(Fraction(124, 100))
-    assert places.find(Stamped(2.26), 1.25) is None, "it waits for pictures of its time"
+    assert places.find(Stamped(2.26), 1.25) is None, "it waits for frames with its time"
     segments.append(Segment(Fraction(228, 100), Fraction(128, 100)))
     assert places.find(Stamped(2.28), 1.28) == Fraction(128, 100) and not places.is_past(Fraction(128, 100))
 
 
 def test_sound_of_the_second_part_starts_there(tmp_path):
-    film(tmp_path / "sound.ts", sound="mp2")
+    clip_video(tmp_path / "sound.ts", sound="mp2")
     with av.open(str(tmp_path / "sound.ts")) as source, av.open(str(tmp_path / "silent.ts"), "w") as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
@@ -205,7 +205,7 @@ def test_sound_of_the_second_part_starts_there(tmp_path):
 
 
 def test_default_sound_track_is_kept_and_reported(tmp_path, capsys):
-    recorded(film(tmp_path / "a.mkv", tracks=3), tmp_path / "o.mp4")
+    recorded(clip_video(tmp_path / "a.mkv", tracks=3), tmp_path / "o.mp4")
     assert "sound track 1 of 3" in capsys.readouterr().err
 
 
@@ -217,7 +217,7 @@ def lines_said(capsys):
 
 
 def test_undecodable_sound_does_not_end_a_recording(tmp_path, capsys):
-    path = film(tmp_path / "a.mkv", sound="aac")
+    path = clip_video(tmp_path / "a.mkv", sound="aac")
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
     found = Heard(recorded(path, tmp_path / "o.mp4"))
     assert found.codec is None and found.count == 50
@@ -226,7 +226,7 @@ def test_undecodable_sound_does_not_end_a_recording(tmp_path, capsys):
 
 @pytest.mark.parametrize("name, sound", [("a.ts", "aac"), ("a.mkv", "libopus"), ("a.avi", "libmp3lame"), ("a.mkv", "flac")])
 def test_damaged_sound_does_not_end_a_recording(tmp_path, name, sound):
-    path = film(tmp_path / name, "mpeg4", sound)
+    path = clip_video(tmp_path / name, "mpeg4", sound)
     content, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
     with av.open(str(path)) as container:
         places = [packet.pos for packet in container.demux(audio=0) if packet.size > 80 and packet.pos and packet.pos > 0][4::5]
@@ -234,13 +234,13 @@ def test_damaged_sound_does_not_end_a_recording(tmp_path, name, sound):
         content[at + 40 : at + 60] = rng.bytes(20)
     path.write_bytes(content)
     out = tmp_path / "o.mp4"
-    with contextlib.suppress(Exception):  # the film itself may be damaged by it; the pictures that were read are written
+    with contextlib.suppress(Exception):  # this can damage the video too; the frames read so far are written
         recorded(path, out)
     assert Heard(out).count >= 40
 
 
 def test_failing_sound_ends_and_the_video_continues(tmp_path, monkeypatch, capsys):
-    path = film(tmp_path / "a.mp4")
+    path = clip_video(tmp_path / "a.mp4")
     with VideoFile(path) as source, VideoRecorder(tmp_path / "o.mp4", 25.0, source.time_base, sound_from=path) as recorder:
         for i, frame in enumerate(source):
             recorder.write(frame.image, Analysis(frame, ()))
@@ -254,7 +254,7 @@ def test_failing_sound_ends_and_the_video_continues(tmp_path, monkeypatch, capsy
 
 @pytest.mark.parametrize("sound, kept_s", [("aac", 2.0), ("mp2", 4.0)])
 def test_sound_with_changing_rate_is_never_played_too_fast(tmp_path, sound, kept_s, capsys):
-    parts = [film(tmp_path / f"{rate}.ts", sound=sound, rate=rate) for rate in (48_000, 32_000)]
+    parts = [clip_video(tmp_path / f"{rate}.ts", sound=sound, rate=rate) for rate in (48_000, 32_000)]
     (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     found = Heard(recorded(tmp_path / "a.ts", tmp_path / "o.mp4"))
     assert found.count == 100 and found.sound[1] == pytest.approx(kept_s, abs=0.15)

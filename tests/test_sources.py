@@ -129,8 +129,8 @@ def test_damaged_images_are_reported_skipped_and_counted(tmp_path, portrait, cap
     (tmp_path / "notes.txt").write_text("not a picture")
     with open_source(str(tmp_path)) as source:
         assert [f.name for f in source] == ["a.jpg"]
-    said = capsys.readouterr().err
-    assert "b.jpg" in said and "c.png" in said and "2 of 3" in said
+    output = capsys.readouterr().err
+    assert "b.jpg" in output and "c.png" in output and "2 of 3" in output
 
 
 def test_lost_camera_is_an_error_and_is_released(fake_camera):

@@ -87,7 +87,7 @@ def test_missed_face_triggers_a_full_search():
         assert detector.detect(IMAGE).boxes.shape == (0, 4)
     searcher.there, searcher.hidden_near = [ONE], False
     detector.detect(IMAGE)
-    assert detector.detect(IMAGE).boxes.tolist() == [ONE], "the place is still watched"
+    assert detector.detect(IMAGE).boxes.tolist() == [ONE], "the place is still searched"
 
 
 def test_duplicate_near_detections_are_merged():
@@ -185,7 +185,7 @@ def test_fast_path_matches_the_plain_path(runtime, portrait):
             same.append(face.label == best.label)
     assert len(same) > 180, "both visitors are seen"
     assert np.mean(overlaps) >= 0.8 and np.mean(same) >= 0.98
-    assert lost <= 2 * EVERY, "a visitor who comes is seen a few frames later, and is not lost after that"
+    assert lost <= 2 * EVERY, "a new visitor is found a few frames later and stays tracked"
     assert {t.track_id for t in plain.tracker.tracks} <= {t.track_id for t in fast.tracker.tracks}
 
 
@@ -209,7 +209,7 @@ def test_load_governor_reduces_and_restores_quality():
     run(10)
     assert detector.every == LEVELS[-1][0] > start and detector.searcher.min_face == pytest.approx(0.1 * LEVELS[-1][1])
     assert "1 frame in 18" in governor.note and "2 times larger" in governor.note
-    cost_s[0] = 0.022  # two thirds of the time there is: neither too busy nor idle
+    cost_s[0] = 0.022  # two thirds of the available time: neither overloaded nor idle
     run(10)
     assert detector.every == LEVELS[-1][0]
     cost_s[0] = 0.004
@@ -235,7 +235,7 @@ def test_rate_includes_work_after_analysis():
     for _ in range(10_000):
         governor(None)
         governor.presented(0.001)
-    assert governor.level == 0, "and nothing of what was before stays"
+    assert governor.level == 0, "and nothing of the earlier state remains"
 
 
 def test_live_run_reports_display_time():
@@ -292,7 +292,7 @@ def test_image_is_drawn_if_one_sink_needs_it():
 
         def write(self, image, analysis):
             self.sizes.append(image.size)
-            self.needs_picture = analysis.frame.index >= 2  # as a web view to which somebody comes
+            self.needs_picture = analysis.frame.index >= 2  # like a web view that gets a viewer
 
     sink = Watched()
     frames = [Frame(np.zeros((8, 8, 3), np.uint8), i, i / 30) for i in range(5)]
@@ -347,12 +347,12 @@ def test_where_two_searches_disagree_the_frames_between_are_searched():
     assert sum(exact) >= 55 and searcher.near > 40
 
 
-def test_who_comes_in_a_file_is_followed_back_and_who_goes_is_followed_on():
+def test_file_tracks_extend_backward_and_forward():
     boxes = seen_in(Counted(), lambda i: [ONE, TWO] if 14 <= i < 32 else [ONE])
     assert [i for i, one in enumerate(boxes) if TWO in one] == list(range(14, 32)) and all(ONE in one for one in boxes)
 
 
-def test_who_is_not_found_again_is_not_followed_back():
+def test_unconfirmed_face_is_not_extended_backward():
     class Once(Counted):
         """What is at TWO looks like a face nearby up to frame 24, and from afar in that frame only."""
 
@@ -397,7 +397,7 @@ def test_files_are_seen_as_if_every_frame_was_searched(portrait):
 # ------------------------------------------------------------------------------------------------ read when it has changed
 
 
-def test_a_face_is_read_when_it_has_changed_and_ten_times_a_second():
+def test_face_is_classified_on_change_and_ten_times_a_second():
     noise = np.random.default_rng(0)
     still, other = (noise.integers(0, 256, (1, 48, 48, 1), np.uint8) for _ in range(2))
     readings, read = Readings(), []
@@ -413,7 +413,7 @@ def test_a_face_is_read_when_it_has_changed_and_ten_times_a_second():
     assert np.array_equal(views[1], still[:, :, ::-1])
 
 
-def test_a_face_that_is_not_read_again_is_still_seen(untrained, portrait):
+def test_skipped_classification_keeps_the_face(untrained, portrait):
     analyze = Analyzer.from_checkpoint(untrained, device="cpu")
     faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(12)]
     assert all(face.visibility is not None and face.visibility.size == face.box[2] - face.box[0] for one in faces for face in one)

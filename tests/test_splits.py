@@ -65,7 +65,7 @@ def test_clean_excludes_copies_of_test_images(own):
 def test_skipped_files_are_logged_with_counts(own, face_folders, caplog):
     path = own(train="train", validation="valid")
     load_dataset(path)
-    assert not caplog.messages, "nothing is left out here"
+    assert not caplog.messages, "nothing is skipped here"
     shutil.copytree(face_folders / "train" / "sad", path / "train" / "contempt")
     shutil.copytree(face_folders / "train" / "sad", path / "extra" / "sad")
     shutil.copytree(face_folders / "train" / "sad", path / "train" / "sad" / "more")
@@ -75,11 +75,11 @@ def test_skipped_files_are_logged_with_counts(own, face_folders, caplog):
     (path / "train" / "fear" / "dead.png").symlink_to("nothing")
     (path / "train" / ".DS_Store").write_text("x")
     assert sizes(load_dataset(path)) == {"train": 56, "validation": 21}
-    said = caplog.messages
-    assert [line.split(",")[0] for line in said[:-1]] == [
+    output = caplog.messages
+    assert [line.split(",")[0] for line in output[:-1]] == [
         f"left out: {path / 'extra'} (8 pictures)", f"left out: {path / 'train' / 'contempt'} (8 pictures)",
         f"left out: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
-    assert "4 files (2 .svg, 1 .txt, 1 not a regular file)" in said[-1] and ".jpg" in said[-1]
+    assert "4 files (2 .svg, 1 .txt, 1 not a regular file)" in output[-1] and ".jpg" in output[-1]
 
 
 def test_folders_accept_every_supported_image_format(own, face_folders):

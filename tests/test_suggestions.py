@@ -20,18 +20,18 @@ from training.record import TrainingError, recipe_named
     ("0 demo", ("0", "demo")), ("0 --mirror demo", ("0", "demo")), ("--source 0 --source demo", ("0", "demo")),
     ("rtsp://user:pw@host/s --serve 8080 --no-window", ("rtsp://user:pw@host/s",)), ("", ()),
 ])
-def test_a_source_stands_anywhere_and_means_what_the_option_means(line, sources):
+def test_positional_source_equals_the_option(line, sources):
     assert parse(line.split()).source.names == sources
 
 
-def test_a_source_is_given_in_one_way_only():
+def test_rejects_positional_source_with_the_option():
     with pytest.raises(OutputError, match="the source is given twice: 0, and --source demo; leave one out"):
         parse(["0", "--source", "demo"])
     with pytest.raises(SystemExit):
         parse([""])
 
 
-def test_a_kiosk_is_installed_with_a_source_without_its_option():
+def test_kiosk_install_accepts_a_positional_source():
     assert '"--kiosk" "1" "--language" "de"' in unit(["1", "--language", "de"])
     assert '"--kiosk" "--source" "0" "--language" "de"' in unit(["--language", "de"]), "and camera 0 where there is none"
 
@@ -51,32 +51,32 @@ COMMANDS = [  # module, arguments, what was meant
 
 
 @pytest.mark.parametrize(("module", "line", "meant"), COMMANDS)
-def test_what_was_meant_is_said(module, line, meant, capsys):
+def test_misspelled_options_get_suggestions(module, line, meant, capsys):
     program = importlib.import_module(module if module == "training.evaluate" else f"{module}.__main__")
     with pytest.raises(SystemExit) as ended:
         program.main(line.split())
     assert ended.value.code == 2 and meant in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_unknown_word_like_no_other_gets_no_hint(capsys):
+def test_dissimilar_words_get_no_suggestion(capsys):
     for line in ("--zzz", "--detector zzz", "--device gpu"):
         with pytest.raises((SystemExit, DeviceError)) as ended:
             parse(line.split())
         assert "mean" not in capsys.readouterr().err + str(ended.value)
 
 
-def test_a_hint_holds_no_password(capsys):
+def test_suggestions_contain_no_password(capsys):
     with pytest.raises(SystemExit):
         parse(["--sorce", "--web-hook=http://user:secret@host/"])
     assert "secret" not in capsys.readouterr().err
 
 
-def test_names_are_compared_without_capitals_and_known_ones_are_left_alone():
+def test_suggestions_ignore_case_and_known_names():
     assert nearest("Hapy", ["happy", "sad"]) == nearest("hapy", ["Happy", "sad"]).lower() == "happy"
     assert nearest("happy", ["happy"]) == nearest("gpu", ["cpu"]) == did_you_mean("x", []) == ""
 
 
-def test_a_misspelled_file_or_word_is_found(tmp_path, monkeypatch):
+def test_misspelled_files_and_sources_get_suggestions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "holiday.mp4").write_text("")
     (tmp_path / "films").mkdir()
@@ -92,7 +92,7 @@ def test_a_misspelled_file_or_word_is_found(tmp_path, monkeypatch):
         assert "mean" not in str(error.value)
 
 
-def test_misspelled_labels_devices_and_recipes(tmp_path):
+def test_misspelled_labels_devices_and_recipes_get_suggestions(tmp_path):
     path = tmp_path / "own.json"
     path.write_text('{"hapy": "joyful"}')
     with pytest.raises(OutputError, match=r"unknown keys hapy \(did you mean happy\?\); known"):
@@ -112,13 +112,13 @@ def test_misspelled_labels_devices_and_recipes(tmp_path):
      "2 cameras found, of which 1 cannot be opened; open one by number, name or path: 1, 'B'"),
     ([CameraInfo(0, "A", "/dev/video0", (), ("cannot be queried: Permission denied",))],
      "1 camera found, and none can be opened: run python -m fer_live.doctor, which says what to do")])
-def test_the_list_of_cameras_begins_with_a_verdict(cameras, verdict, monkeypatch):
+def test_camera_list_starts_with_a_verdict(cameras, verdict, monkeypatch):
     monkeypatch.setattr("fer_live.sources.devices.cameras", lambda: cameras)
     lines = describe_cameras().splitlines()
     assert lines[0] == verdict and len(lines) == 1 + sum(1 + len(camera.modes) for camera in cameras)
 
 
-def test_a_label_that_no_model_has_is_named_with_the_one_that_was_meant():
+def test_unknown_hold_label_gets_a_suggestion():
     from fer_live.app.outgoing_sink import make_receivers
     from fer_live.model.spec import EMOTIONS
 

@@ -120,7 +120,7 @@ def test_survives_a_hundred_faults_without_leaks(camera, capsys):
                 wait_until(lambda: watcher.newest.image.shape == (120, 160, 3))
             else:
                 noticed.setdefault(kind, []).append(wait_until(watcher.sees_slate))
-                assert watcher.newest.image.shape in ((240, 320, 3), (120, 160, 3)), "a slate is as large as the last picture"
+                assert watcher.newest.image.shape in ((240, 320, 3), (120, 160, 3)), "a slate has the size of the last image"
             camera.mode = "ok"
             if kind == "unplug":
                 camera.start()
@@ -133,7 +133,7 @@ def test_survives_a_hundred_faults_without_leaks(camera, capsys):
     losses = [event for event, _ in watcher.events]
     assert losses[::2] == ["lost"] * len(losses[::2]) and losses[1::2] == ["found"] * len(losses[1::2]), "in turn"
     for kind, times in noticed.items():
-        assert max(times) < 2.0, f"{kind}: {times}"  # limits of 0.3 s here, 4 s in earnest
+        assert max(times) < 2.0, f"{kind}: {times}"  # timeouts of 0.3 s here, 4 s in the program
     assert "Traceback" not in capsys.readouterr().err
     figures = {kind: f"{1000 * np.median(times):.0f} ms" for kind, times in noticed.items()}
     print("noticed after", figures, "returned after", f"{1000 * np.median(returned):.0f} ms,", "resources", before, resources())
@@ -145,7 +145,7 @@ def test_frozen_camera_stays_lost_until_its_image_changes(camera):
         camera.mode = "freeze"
         wait_until(watcher.sees_slate)
         live = watcher.live
-        time.sleep(1.5)  # it is opened again meanwhile, and gives the picture it was frozen at
+        time.sleep(1.5)  # it is reopened meanwhile and sends the same frozen image
         assert watcher.live == live and [event for event, _ in watcher.events] == ["lost"]
         assert "same image" in watcher.events[0][1]
         camera.mode = "ok"
@@ -211,7 +211,7 @@ def test_hung_reads_are_abandoned_counted_and_released():
     with Watcher(Supervised("test", connect, draw_slate, None, QUICK)) as watcher:
         wait_until(lambda: watcher.source.hung == MAX_HUNG)
         time.sleep(0.5)
-        assert len(opened) == MAX_HUNG and watcher.sees_slate(), "no more threads than that are spent on a driver that hangs"
+        assert len(opened) == MAX_HUNG and watcher.sees_slate(), "the number of hung threads is bounded"
         gate.set()
         wait_until(lambda: len(opened) > MAX_HUNG)
     wait_until(lambda: not any(source.is_open for source in opened))
@@ -328,11 +328,11 @@ def test_recording_continues_while_the_camera_is_lost(tmp_path, untrained):
             wait_until(lambda: "camera_lost" not in log.read_text().splitlines()[-1])
             time.sleep(1.0)
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=30)[1]
+            output = process.communicate(timeout=30)[1]
         finally:
             process.kill()
-    assert process.returncode == 0 and "Traceback" not in said, said
-    assert f"lost {camera.address}" in said and f"found {camera.address}" in said and "is back after" in said
+    assert process.returncode == 0 and "Traceback" not in output, output
+    assert f"lost {camera.address}" in output and f"found {camera.address}" in output and "is back after" in output
     print(f"processor while lost: {share:.1%}")
     assert share < 0.05
     entries = [json.loads(line) for line in log.read_text().splitlines()]
@@ -341,7 +341,7 @@ def test_recording_continues_while_the_camera_is_lost(tmp_path, untrained):
     with av.open(str(tmp_path / "o.mp4")) as container:
         frames = [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
     assert frames[-1][0] == pytest.approx(entries[-1]["time_s"], abs=0.5)
-    dark = [time_s for time_s, image in frames if image[300:].std() < 5]  # a slate is plain there, the camera's noise is not
+    dark = [time_s for time_s, image in frames if image[300:].std() < 5]  # a slate is uniform there, camera noise is not
     assert len(dark) == pytest.approx(len(gone), abs=1) and dark[0] == pytest.approx(gone[0], abs=0.1)
 
 
@@ -367,14 +367,14 @@ def test_slates_are_readable_and_not_analyzed(untrained, portrait):
         assert slate.shape == (*size_hw, 3)
         lit = np.argwhere(slate.max(axis=2) > 120)
         if min(size_hw) > 60:
-            assert lit[:, 1].min() > 0 and lit[:, 1].max() < size_hw[1] - 1 and len(lit) > 50, "the text is inside"
+            assert lit[:, 1].min() > 0 and lit[:, 1].max() < size_hw[1] - 1 and len(lit) > 50, "the text fits"
     slate = Frame(draw_slate((512, 512), "1 s"), 0, 1.0, is_slate=True)
     assert next(iter(mirrored([slate], View(mirror=True)))).image is slate.image
     analyze = Analyzer.from_checkpoint(untrained, device="cpu")
     faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(4)]
     assert len(faces[-1]) == 1
-    assert analyze(Frame(portrait, 4, 4 / 30, is_slate=True)).faces == (), "also where a face could be found in it"
-    assert analyze(Frame(portrait, 5, 5 / 30)).faces == (), "who is there now is somebody else"
+    assert analyze(Frame(portrait, 4, 4 / 30, is_slate=True)).faces == (), "even if it contains a face"
+    assert analyze(Frame(portrait, 5, 5 / 30)).faces == (), "the person is a new track now"
     assert TITLE == "camera lost, reconnecting"
 
 
@@ -420,7 +420,7 @@ def webcam(request, content):
 
 def test_highest_rate_of_a_range_is_listed():
     def ask(request, content):
-        if request == v4l2.ENUM_FRAMEINTERVALS:  # a driver that answers for ever
+        if request == v4l2.ENUM_FRAMEINTERVALS:  # a driver that never ends the list
             return content[:16] + struct.pack("=9I", 3, 1, 60, 1, 5, 1, 60, 0, 0)
         return webcam(request, content)
 

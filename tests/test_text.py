@@ -55,7 +55,7 @@ def test_notice_with_an_emoji_is_drawn(no_other_fonts):
     view = View(notice=f"recording stopped: cannot write to /media/{NO_FONT}/o.mp4 (No space left on device)")
     frame = Frame(np.full((480, 640, 3), 90, np.uint8), 0, 0.0)
     image = Overlay(("happy",), view).draw(Analysis(frame, ()), Rates())
-    assert (image[400:] != 90).any(axis=2).mean() > 0.1, "a dark plate along the lower border"
+    assert (image[400:] != 90).any(axis=2).mean() > 0.1, "a dark plate at the bottom"
 
 
 def test_rejects_undrawable_custom_labels(no_other_fonts):

@@ -170,7 +170,7 @@ def test_server_clients_get_their_own_results(portrait):
 # ------------------------------------------------------------------------------------------------ streams
 
 
-def film(portrait, left, frames=12):
+def video(portrait, left, frames=12):
     """The portrait before gray, moving down."""
     for i in range(frames):
         scene = np.full((300, 480, 3), 90, np.uint8)
@@ -185,14 +185,14 @@ def told(analysis):
 def test_streams_track_their_own_faces(untrained, portrait):
     first = Analyzer.from_checkpoint(untrained, device="cpu")
     places = (0, 100, 200)
-    alone = [[told(analysis) for analysis in map(first.new_stream(), film(portrait, left))] for left in places]
+    alone = [[told(analysis) for analysis in map(first.new_stream(), video(portrait, left))] for left in places]
     assert [len(faces) for faces in alone[0]] == [0, 0, *[1] * 10] and len({str(faces) for faces in alone}) == 3
     streams = [first, first.new_stream(), first.new_stream()]
     start = threading.Barrier(3)
 
     def follow(k):
         start.wait(10)
-        return [told(streams[k](frame)) for frame in film(portrait, places[k])]
+        return [told(streams[k](frame)) for frame in video(portrait, places[k])]
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(follow, range(3))) == alone
@@ -201,8 +201,8 @@ def test_streams_track_their_own_faces(untrained, portrait):
 
 def test_videos_are_analyzed_concurrently_in_separate_streams(untrained, portrait):
     first = Analyzer.from_checkpoint(untrained, device="cpu")
-    alone = [[told(analysis) for analysis in first.new_stream().analyze_all(film(portrait, left))] for left in (0, 200)]
-    pairs = zip(first.analyze_all(film(portrait, 0)), first.new_stream().analyze_all(film(portrait, 200)), strict=True)
+    alone = [[told(analysis) for analysis in first.new_stream().analyze_all(video(portrait, left))] for left in (0, 200)]
+    pairs = zip(first.analyze_all(video(portrait, 0)), first.new_stream().analyze_all(video(portrait, 200)), strict=True)
     both = [(told(a), told(b)) for a, b in pairs]
     assert [list(side) for side in zip(*both, strict=True)] == alone
 
@@ -213,8 +213,8 @@ def test_load_governor_affects_only_its_stream(untrained, portrait):
     analyzer.detector.every, analyzer.detector.searcher.min_face = 18, 300
     for stream in (older, analyzer.new_stream(), older.new_stream()):
         assert (stream.detector.every, stream.detector.searcher.min_face) == (5, 40)
-        assert len([stream(frame) for frame in film(portrait, 60, 4)][-1].faces) == 1
-    assert [analyzer(frame) for frame in film(portrait, 60, 4)][-1].faces == ()
+        assert len([stream(frame) for frame in video(portrait, 60, 4)][-1].faces) == 1
+    assert [analyzer(frame) for frame in video(portrait, 60, 4)][-1].faces == ()
 
 
 def test_rejects_two_threads_in_one_stream(untrained, portrait):
@@ -242,19 +242,19 @@ def test_rejects_two_threads_in_one_stream(untrained, portrait):
         finally:
             go_on.set()
         assert first.result().frame is frame
-    assert len(stream(portrait).faces) == 1 and stream(Frame(portrait, 1, 0.1)).frame.index == 1, "one after the other is well"
+    assert len(stream(portrait).faces) == 1 and stream(Frame(portrait, 1, 0.1)).frame.index == 1, "sequential use is fine"
 
 
 def test_video_in_progress_is_not_mixed_with_other_frames(untrained, portrait):
     analyzer = Analyzer.from_checkpoint(untrained, device="cpu")
-    analyses = analyzer.analyze_all(film(portrait, 60))
+    analyses = analyzer.analyze_all(video(portrait, 60))
     assert next(analyses).frame.index == 0
     with pytest.raises(RuntimeError, match="new_stream"):
         analyzer(Frame(portrait, 0, 0.0))
-    assert len(analyzer(portrait).faces) == 1, "a picture that stands alone may come in between"
+    assert len(analyzer(portrait).faces) == 1, "a single image can come in between"
     analyses.close()
-    assert [len(analyzer(frame).faces) for frame in film(portrait, 60, 4)] == [0, 0, 1, 1]
+    assert [len(analyzer(frame).faces) for frame in video(portrait, 60, 4)] == [0, 0, 1, 1]
     with pytest.raises(ZeroDivisionError):
-        for _ in analyzer.analyze_all(film(portrait, 60)):
+        for _ in analyzer.analyze_all(video(portrait, 60)):
             1 / 0  # noqa: B018
-    assert len(list(analyzer.analyze_all(film(portrait, 60)))) == 12, "what failed or was left early is over"
+    assert len(list(analyzer.analyze_all(video(portrait, 60)))) == 12, "a failed or abandoned run is closed"

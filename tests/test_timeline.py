@@ -62,8 +62,8 @@ def test_concatenated_videos_continue_from_the_last_frame(part, tmp_path, starts
     whole = tmp_path / "whole.ts"
     whole.write_bytes(b"".join(shifted(part, tmp_path / "one.ts", start_s).read_bytes() for start_s in starts_s))
     assert read(whole) == steady(10, len(starts_s))
-    said = [line for line in capsys.readouterr().err.splitlines() if "timestamps jump" in line]
-    assert len(said) == 1 and "whole.ts" in said[0]
+    output = [line for line in capsys.readouterr().err.splitlines() if "timestamps jump" in line]
+    assert len(output) == 1 and "whole.ts" in output[0]
 
 
 def test_limits_logs_and_recordings_count_from_the_first_frame(part, tmp_path, untrained):
@@ -173,7 +173,7 @@ def test_concatenated_videos_play_at_their_own_pace(part, tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with Stream(f"http://127.0.0.1:{server.server_port}/whole.ts") as source:
-            source.ends = True  # as behind a server that sends parts of a file on demand
+            source.ends = True  # as from a server that supports range requests
             frames = list(source)
         server.shutdown()
     assert [frame.segment for frame in frames] == [0] * 10 + [1] * 10

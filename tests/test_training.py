@@ -209,7 +209,7 @@ def test_metrics_match_a_calculation_by_hand():
     result = measure(probs, labels)
     assert result["accuracy"] == 0.75
     assert result["recall"]["angry"] == 0.5 and result["recall"]["disgust"] == 1.0
-    assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)  # classes without pictures are left out
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)  # classes without images are excluded
     assert result["confusion"][0][:2] == [1, 1]
     assert result["ece"] == pytest.approx(0.8 + 0.2 / 7 - 0.75)
     assert calibration_error(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0

@@ -95,7 +95,7 @@ def test_clear_face_has_a_label_and_visibility(portrait):
 def test_dark_or_blurred_face_is_unsure_for_that_reason(portrait, disturb, reason):
     face = analyzer(Fixed())(disturb(portrait)).faces[0]
     assert (face.label, face.unsure_because) == (UNSURE, reason)
-    assert face.probs[EMOTIONS.index("happy")] > 0.8, "what the network says is still there"
+    assert face.probs[EMOTIONS.index("happy")] > 0.8, "the network's output is still available"
 
 
 def test_small_face_is_unsure_below_the_limit(portrait):
@@ -153,7 +153,7 @@ def test_dark_results_are_dropped_when_the_light_returns(portrait):
         subject.classifier.answer = sad if is_dark else HAPPY
         faces = subject(Frame(night if is_dark else portrait, i, i / 30)).faces
         labels += [face.label for face in faces]
-    assert labels[0] == labels[50] == UNSURE and set(labels) == {UNSURE, "happy"}, "sad was never to be seen"
+    assert labels[0] == labels[50] == UNSURE and set(labels) == {UNSURE, "happy"}, "sad was never visible"
 
 
 def test_readability_has_hysteresis():
@@ -184,13 +184,13 @@ def test_calibration_pauses_in_the_dark(portrait):
     subject.calibrate(1.0)
     night = dark(portrait)
     last = [subject(Frame(night, i, i / 30)).faces for i in range(60)][-1][0]
-    assert last.calibration_s > 0, "still asked"
+    assert last.calibration_s > 0, "still calibrating"
     for i in range(60, 130):
         last = subject(Frame(portrait, i, i / 30)).faces[0]
     assert last.calibration_s == 0.0
     for i in range(130, 230):
         last = subject(Frame(night, i, i / 30)).faces[0]
-    assert last.calibration_s == 0.0, "three dark seconds are no reason to ask again"
+    assert last.calibration_s == 0.0, "three dark seconds do not restart calibration"
 
 
 def test_label_set_keeps_the_reason():

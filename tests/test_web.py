@@ -187,7 +187,7 @@ def test_events_have_a_selectable_rate():
 
 def test_mjpeg_is_encoded_only_for_viewers():
     with served() as (port, camera):
-        assert camera.view.feed.pictures.number == 0, "nobody looks"
+        assert camera.view.feed.pictures.number == 0, "no viewers"
         client, text = opened(port, "/stream.mjpg")
         while text.count(b"--frame") < 4:
             text += client.recv(65536)
@@ -220,7 +220,7 @@ def test_stalled_camera_is_reported_and_recovers(monkeypatch):
             assert get(port, "/snapshot.jpg")[0] == 503
             camera.running.set()
             wait_for(lambda: get(port, "/healthz")[0] == 200)
-            assert b"--frame" in client.recv(65536) + client.recv(65536), "the stream goes on"
+            assert b"--frame" in client.recv(65536) + client.recv(65536), "the stream continues"
             client.close()
 
 
@@ -229,7 +229,7 @@ def test_source_can_report_a_lost_camera():
     with served(camera_is_up=lambda: up[0]) as (port, _):
         wait_for(lambda: get(port, "/healthz")[0] == 200)
         up[0] = False
-        assert get(port, "/healthz")[0] == 503, "pictures still come, but they are a slate"
+        assert get(port, "/healthz")[0] == 503, "frames still arrive, but they are slates"
 
 
 # ------------------------------------------------------------------------------------------------ who is let in
@@ -237,7 +237,7 @@ def test_source_can_report_a_lost_camera():
 
 def test_other_hosts_need_the_token_or_cookie(capsys):
     with served("0.0.0.0", TOKEN) as (port, _):
-        assert TOKEN not in capsys.readouterr().err, "who gave it knows it"
+        assert TOKEN not in capsys.readouterr().err, "the user who set it knows it"
         for path in ("/", "/snapshot.jpg", "/events", "/stream.mjpg", "/healthz", "/metrics", "/page.js", "/nothing"):
             assert get(port, path)[0] == 401, path
         status, headers, page = get(port, "/", {"Accept": "text/html"})
@@ -288,9 +288,9 @@ def test_token_can_come_from_the_environment(monkeypatch):
 def test_wrong_tokens_are_rate_limited():
     limits = Limits(wrong_tokens=(5.0, 2.0), requests=(1e6, 1e6))
     with served("0.0.0.0", TOKEN, limits) as (port, _):
-        said = [get(port, f"/?token=wrong-{i}")[0] for i in range(9)]
-        assert said[:5] == [401] * 5 and said[-1] == 429
-        assert get(port, f"/?token={TOKEN}")[0] == 429, "or the answer would tell which one is right"
+        output = [get(port, f"/?token=wrong-{i}")[0] for i in range(9)]
+        assert output[:5] == [401] * 5 and output[-1] == 429
+        assert get(port, f"/?token={TOKEN}")[0] == 429, "or the response would reveal which one is right"
         wait_for(lambda: get(port, f"/?token={TOKEN}")[0] == 303)
 
 
@@ -328,7 +328,7 @@ def test_cross_site_requests_are_rejected():
             assert get(port, "/snapshot.jpg", {**own, "Origin": origin})[0] == 403, origin
         assert get(port, "/snapshot.jpg", {**own, "Origin": f"http://127.0.0.1:{port}"})[0] == 200
         embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
-        assert get(port, "/snapshot.jpg", {**own, **embedded})[0] == 403, "a picture in another site's page"
+        assert get(port, "/snapshot.jpg", {**own, **embedded})[0] == 403, "an image embedded in another site"
         framed = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
         assert get(port, "/", {**own, **framed})[0] == 403
         link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -358,20 +358,20 @@ def test_thirty_third_viewer_is_rejected():
 def test_slow_client_drops_frames_and_delays_nobody():
     limits = Limits(idle_s=30.0)
     with served(limits=limits) as (port, camera):
-        slow, _ = opened(port, "/stream.mjpg", receive_buffer=4096)  # reads nothing any more
+        slow, _ = opened(port, "/stream.mjpg", receive_buffer=4096)  # stops reading
         quick, text = opened(port, "/stream.mjpg")
         deadline, begun = time.monotonic() + 1.5, camera.view.feed.pictures.number
         while time.monotonic() < deadline:
             text += quick.recv(1 << 20)
         made = camera.view.feed.pictures.number - begun
-        assert made >= 8 and text.count(b"--frame") >= 0.7 * made, "the quick one has nearly all"
+        assert made >= 8 and text.count(b"--frame") >= 0.7 * made, "the fast client gets nearly all"
         assert np.median(camera.took_s) < 0.001
         waiting = b""
         slow.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
-            for _ in range(3):  # what was stored for it; then it is up to date again
+            for _ in range(3):  # buffered data first, then it is up to date again
                 waiting += slow.recv(1 << 20)
-        assert waiting.count(b"--frame") <= 0.5 * made, "what it did not take was not kept for it"
+        assert waiting.count(b"--frame") <= 0.5 * made, "unread frames were not queued"
         slow.close()
         quick.close()
 
@@ -394,7 +394,7 @@ def test_slow_requests_time_out():
         silent.settimeout(5)
         with contextlib.suppress(ConnectionResetError):
             assert silent.recv(10) == b""
-        assert listening.recv(65536), "who listens is left alone"
+        assert listening.recv(65536), "clients that read are kept"
         assert metric(port, 'fer_live_web_refused_total{reason="slow"}') >= 3
         for one in (silent, dripping, deaf, listening):
             one.close()
@@ -409,12 +409,12 @@ def test_requests_and_connections_are_limited():
         for one in held:
             one.close()
         wait_for(lambda: _status(port) == 200)
-        said = [_status(port) for _ in range(40)]
-        assert said.count(200) < 35 and said[-1] == 429
+        output = [_status(port) for _ in range(40)]
+        assert output.count(200) < 35 and output[-1] == 429
     limits = Limits(new_connections=(10.0, 0.001))
     with served(limits=limits) as (port, _):
-        said = [_status(port) for _ in range(14)]
-        assert said[:10] == [200] * 10 and said[-1] is None, "closed at once"
+        output = [_status(port) for _ in range(14)]
+        assert output[:10] == [200] * 10 and output[-1] is None, "closed at once"
 
 
 def _is_closed(client) -> bool:
@@ -442,7 +442,7 @@ def test_rejects_large_requests_and_bodies():
                       b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n" + b"x" * 200_000,
                       b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4000):
             with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-                with contextlib.suppress(OSError):  # closed while we still send
+                with contextlib.suppress(OSError):  # closed while still sending
                     client.sendall(large)
                 assert _ends(client)
         assert metric(port, 'fer_live_web_refused_total{reason="too_large"}') >= 3
@@ -480,13 +480,13 @@ def test_malformed_requests_are_harmless(token, capsys):
         attackers = [subprocess.Popen([sys.executable, "-m", "tests.web_attack", str(port), "1250", str(seed)], cwd=ROOT,
                                       stderr=subprocess.PIPE, text=True) for seed in range(2)]
         for attacker in attackers:
-            said = attacker.communicate(timeout=120)[1]
-            assert attacker.returncode == 0, said
+            output = attacker.communicate(timeout=120)[1]
+            assert attacker.returncode == 0, output
         under = sorted(camera.took_s)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         assert get(port, "/healthz", headers)[0] == 200 and get(port, "/snapshot.jpg", headers)[0] == 200
         wait_for(lambda: camera.view.feed.entries.readers == 0)
-    assert "web view: " not in capsys.readouterr().err.split("\n", 1)[1], "no mistake of ours"
+    assert "web view: " not in capsys.readouterr().err.split("\n", 1)[1], "no server errors"
     print(f"write(): median {calm[len(calm) // 2] * 1e6:.0f} us calm, {under[len(under) // 2] * 1e6:.0f} us under attack, "
           f"99% {under[int(0.99 * len(under))] * 1e6:.0f} us, longest {under[-1] * 1e3:.1f} ms of {len(under)}")
     assert under[len(under) // 2] < 0.001 and under[int(0.99 * len(under))] < 0.03
@@ -512,8 +512,8 @@ def test_port_in_use_and_bad_addresses_are_one_line_errors(capsys, untrained, ma
             with contextlib.suppress(SystemExit):
                 source = [] if "--source" in arguments else ["--source", "demo"]
                 assert main([*source, "--no-window", "--model", str(untrained), *arguments]) == 2
-            said = capsys.readouterr().err.strip().splitlines()
-            assert "error: " in said[-1] and words in said[-1] and "short-s" not in said[-1], said
+            output = capsys.readouterr().err.strip().splitlines()
+            assert "error: " in output[-1] and words in output[-1] and "short-s" not in output[-1], output
     assert parse(["--serve", "[::1]:80"]).web == WebConfig("::1", 80)
     assert parse(["--serve", "8080", "--token", TOKEN]).web == WebConfig("127.0.0.1", 8080, TOKEN) and parse([]).web is None
 
@@ -529,14 +529,14 @@ def test_server_failure_is_reported():
         camera.ended.set()
         camera.thread.join()
         view = camera.view
-        view.feed.snapshots, view.feed.newest = 1, (None, None)  # what no sink may hand over
+        view.feed.snapshots, view.feed.newest = 1, (None, None)  # an error that no sink may raise
         view.feed.loop.call_soon_threadsafe(view.feed._fresh.set)
         view._thread.join(5)
         with pytest.raises(AttributeError):
             view.write(np.zeros((4, 4, 3), np.uint8), Analysis(Frame(np.zeros((4, 4, 3), np.uint8), 0, 0.0), ()))
 
 
-def test_the_demo_is_served_and_takes_commands(tmp_path):
+def test_demo_is_served_and_accepts_commands(tmp_path):
     options = ["--source", "demo", "--no-window", "--serve", "0", "--web-controls", "--log", "day.csv", "--language", "de"]
     process = subprocess.Popen([sys.executable, "-m", "fer_live", *options], cwd=tmp_path, text=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -547,17 +547,17 @@ def test_the_demo_is_served_and_takes_commands(tmp_path):
         wait_for(lambda: get(port, "/healthz", bearer)[0] == 200, 30)
         saved = json.loads(get(port, "/commands/snapshot", bearer, "POST")[2])["file"]
         picture = cv2.imread(str(tmp_path / saved))
-        assert picture is not None and picture.any(), "drawn for the command: nobody looked before"
+        assert picture is not None and picture.any(), "drawn for the command, without viewers before"
         assert cv2.imdecode(np.frombuffer(get(port, "/snapshot.jpg", bearer)[2], np.uint8), cv2.IMREAD_COLOR).shape[1] == 960
-        film = json.loads(get(port, "/commands/record", bearer, "POST")[2])["file"]
+        video = json.loads(get(port, "/commands/record", bearer, "POST")[2])["file"]
         assert json.loads(get(port, "/healthz", bearer)[2])["recording"] is True
-        assert json.loads(get(port, "/commands/stop", bearer, "POST")[2]) == {"file": film, "recording": False}
-        assert cv2.VideoCapture(str(tmp_path / film)).read()[0]
+        assert json.loads(get(port, "/commands/stop", bearer, "POST")[2]) == {"file": video, "recording": False}
+        assert cv2.VideoCapture(str(tmp_path / video)).read()[0]
         assert get(port, "/log", bearer)[2].startswith(b"frame,time_s,") and b"Gesichter" in get(port, "/", bearer)[2]
     finally:
         process.terminate()
-        said = process.communicate(timeout=20)[1]
-    assert process.returncode == 0 and "Traceback" not in said
+        output = process.communicate(timeout=20)[1]
+    assert process.returncode == 0 and "Traceback" not in output
 
 
 # ------------------------------------------------------------------------------------------------ the page in a browser
@@ -582,7 +582,7 @@ async def _watch_in_browser(folder):
             await page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
             await page.call("Page.navigate", url=f"http://127.0.0.1:{port}/?token={TOKEN}")
             await page.until(LIVE)
-            assert await page.value("location.href") == f"http://127.0.0.1:{port}/", "the token has left the address bar"
+            assert await page.value("location.href") == f"http://127.0.0.1:{port}/", "the token is removed from the address bar"
             assert await page.value("document.cookie") == "", "no script sees the cookie"
             await page.until("document.querySelectorAll('#faces .fill').length === 7")
             card = "document.querySelector('#faces .face').innerText.split(/\\s+/).join(' ')"
@@ -596,7 +596,7 @@ async def _watch_in_browser(folder):
             await page.until("document.getElementById('summary').textContent.includes('happy 60%')")
             await page.call("Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False)
             assert await page.value(FITS)
-            camera.running.clear()  # the camera is lost, the server is there
+            camera.running.clear()  # the camera is lost, but the server runs
             await page.until("document.getElementById('veil').textContent === 'Camera lost, reconnecting'")
             camera.running.set()
             await page.until(LIVE)
@@ -605,16 +605,16 @@ async def _watch_in_browser(folder):
             deadline = time.monotonic() + 10
             while camera.view.feed.is_watched and time.monotonic() < deadline:
                 await asyncio.sleep(0.1)
-            assert not camera.view.feed.is_watched, "a paused page takes no seat"
+            assert not camera.view.feed.is_watched, "a paused page does not count as a viewer"
             await page.value("document.getElementById('pause').click()")
             await page.until(LIVE)
             await loop.run_in_executor(None, first.close)
         await page.until("document.getElementById('veil').textContent.includes('Connection lost')")
-        said = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
-        assert not said, "no error in the page, nothing against its policy"
+        output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
+        assert not output, "no error in the page, nothing against its policy"
         place = take_place("0.0.0.0", port, TOKEN)
         with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
-            await page.until(LIVE)  # by itself, and the cookie still opens
+            await page.until(LIVE)  # automatically, and the cookie is still valid
 
 
 # ------------------------------------------------------------------------------------------------ the overlay
@@ -650,7 +650,7 @@ async def _watch_overlay(folder):
                 await page.until(f"document.body?.dataset.style === '{style}' && {chips} === 'happy 60%'")
                 await page.picture(folder / f"{style}.png")
                 alpha = cv2.imread(str(folder / f"{style}.png"), cv2.IMREAD_UNCHANGED)[..., 3]
-                assert alpha.shape == (360, 640) and (alpha[:200] == 0).all(), "the picture under it is seen"
+                assert alpha.shape == (360, 640) and (alpha[:200] == 0).all(), "the image below is visible"
                 share = (alpha[200:] > 0).mean()
                 assert 0.005 < share < 0.5 and alpha.max() == 255, (style, share)
                 assert style != "chips" or (abs(alpha.astype(int) - 204) < 3).mean() > 0.01, "80% black behind the words"
@@ -659,5 +659,5 @@ async def _watch_overlay(folder):
         place = take_place("0.0.0.0", port, TOKEN)
         with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(f"{chips} === 'happy 60%'")
-        said = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
-        assert not said
+        output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
+        assert not output

@@ -1,4 +1,4 @@
-"""The web view beyond looking: commands, the log, the code for a phone, the last three minutes, the examples for programs."""
+"""The web view's commands, log download, QR code, history and API examples."""
 
 import contextlib
 import html
@@ -34,20 +34,20 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Main:
-    """What the main thread does with each picture: all sinks of a run, which come and go."""
+    """The main thread's part: writes each frame to the sinks of a run, which change over time."""
 
     def __init__(self, outputs):
         self.outputs = outputs
 
     def write(self, image, analysis):
         for sink in list(self.outputs.sinks):
-            if sink in self.outputs.sinks:  # a recording that a command has just stopped is no longer
+            if sink in self.outputs.sinks:  # unless a command has just stopped it
                 sink.write(image, analysis)
 
 
 @contextlib.contextmanager
 def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None, language="en"):
-    """A view of a run that takes commands; yields its port and the outputs."""
+    """A view of a run with commands; yields its port and the outputs."""
     monkeypatch.chdir(folder)
     outputs = Outputs(View(), lambda path: VideoRecorder(path, 30.0, live=True))
     remote = Remote(outputs)
@@ -63,7 +63,7 @@ def controlled(folder, monkeypatch, host="127.0.0.1", limits=LOOSE, log=None, la
 
 
 def post(port, name, headers=BEARER):
-    """Status, and the answer as an object where it is one."""
+    """Status, and the response as an object if it is JSON."""
     status, _, body = get(port, f"/commands/{name}", headers, "POST")
     return status, json.loads(body) if body[:1] == b"{" else body.decode()
 
@@ -78,14 +78,14 @@ def test_viewers_can_save_images_and_recordings(tmp_path, monkeypatch):
         assert cv2.imread(str(tmp_path / answer["file"])).shape == (360, 640, 3), "in full size"
         status, begun = post(port, "record")
         assert status == 200 and begun["recording"] and begun["file"].endswith(".mp4")
-        assert post(port, "record") == (200, begun), "it runs already: nothing changes"
+        assert post(port, "record") == (200, begun), "already running: no change"
         assert json.loads(get(port, "/healthz", BEARER)[2])["recording"] is True
         time.sleep(0.5)
         assert post(port, "stop") == (200, {"file": begun["file"], "recording": False})
         assert post(port, "stop") == (200, {"file": None, "recording": False})
         assert not outputs.view.recording
-    film = cv2.VideoCapture(str(tmp_path / begun["file"]))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 5 and len(list(tmp_path.iterdir())) == 2
+    video = cv2.VideoCapture(str(tmp_path / begun["file"]))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 5 and len(list(tmp_path.iterdir())) == 2
 
 
 def test_failed_command_is_reported_on_the_page(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_failed_command_is_reported_on_the_page(tmp_path, monkeypatch):
         assert outputs.view.notice == "picture not saved: cannot write there (no space left); choose another place"
         outputs.open_recorder = fail
         assert post(port, "record")[0] == 500 and not outputs.view.recording
-        assert get(port, "/healthz", BEARER)[0] == 200, "the run goes on"
+        assert get(port, "/healthz", BEARER)[0] == 200, "the run continues"
 
 
 def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
@@ -206,9 +206,9 @@ def test_qr_code_grants_access_for_two_minutes():
         assert found and TOKEN not in address
         status, headers, _ = get(port, f"/?token={found[1]}")
         assert status == 303 and get(port, "/", {"Cookie": headers["Set-Cookie"].split(";")[0]})[0] == 200
-        assert get(port, "/", {"Authorization": f"Bearer {found[1]}"})[0] == 401, "it opens the page, and is no token"
+        assert get(port, "/", {"Authorization": f"Bearer {found[1]}"})[0] == 401, "it opens the page but is not the token"
         here = get(port, "/phone.png", BEARER)[2]
-        assert here != png, "from this computer the code holds the address that others reach it by"
+        assert here != png, "on this computer the code has the address that others can reach"
     with served() as (port, _):
         assert get(port, "/phone.png")[0] == 404
         assert f"--serve 0.0.0.0:{port}" in get(port, "/")[2].decode()
@@ -251,7 +251,7 @@ def test_history_is_limited_to_three_minutes():
         past.add(analysis(second, [FACE]), second + 0.5)
     assert [one["second"] for one in past.seconds(1000.2)] == list(range(820, 1000))
     assert past.seconds(1179.9)[0]["second"] == 999
-    assert not past.seconds(2000.0), "what is older is not shown, also where the camera hangs"
+    assert not past.seconds(2000.0), "older seconds are not shown, even if the camera hangs"
 
 
 def test_kiosk_clears_history_with_its_visitor():
@@ -284,13 +284,13 @@ def test_history_route():
 def test_all_languages_have_the_same_keys():
     texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))
     assert tuple(texts) == LANGUAGES
-    for language, said in texts.items():
-        assert said.keys() == texts["en"].keys(), language
-        for name, text in said.items():
+    for language, out in texts.items():
+        assert out.keys() == texts["en"].keys(), language
+        for name, text in out.items():
             assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", texts["en"][name])), (language, name)
     asked = {name for kind, pattern in ((".html", r"\btext\.(\w+)"), (".js", r"\btexts\.(\w+)"))
              for path in ASSETS.glob(f"*{kind}") for name in re.findall(pattern, path.read_text(encoding="utf-8"))}
-    assert asked == texts["en"].keys(), "each text is used, and each that is used is there"
+    assert asked == texts["en"].keys(), "every text is used, and every used text exists"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -318,19 +318,19 @@ def test_api_examples_work_as_written(tmp_path, monkeypatch, has_controls):
         examples = [html.unescape(text) for text in re.findall(r"<code>(curl .*?)</code>", page)]
         assert len(examples) == (11 if has_controls else 7)
         monkeypatch.setenv("FER_LIVE_TOKEN", TOKEN)
-        said = {}
+        out = {}
         for example in examples:
             done = subprocess.run(["bash", "-c", f"set -o pipefail; {example.replace('curl ', 'curl -f ', 1)}"],
                                   capture_output=True, text=True, timeout=20)
-            assert done.returncode in (0, 23), (example, done)  # 23: head has had enough
-            said[re.search(r"/([\w/.]+?)['?\s]", example.split(str(port), 1)[1] + " ")[1]] = done.stdout
+            assert done.returncode in (0, 23), (example, done)  # 23: head closed the pipe
+            out[re.search(r"/([\w/.]+?)['?\s]", example.split(str(port), 1)[1] + " ")[1]] = done.stdout
     assert cv2.imread(str(tmp_path / "picture.jpg")).shape == (360, 640, 3)
     assert (tmp_path / "part.mjpg").read_bytes().startswith(b"--frame")
-    assert json.loads(said["healthz"])["camera"] == "ok" and json.loads(said["history"])["labels"] == list(EMOTIONS)
-    assert "event: state" in said["events"] and "# TYPE fer_live_fps gauge" in said["metrics"] and "chips" in said["overlay"]
+    assert json.loads(out["healthz"])["camera"] == "ok" and json.loads(out["history"])["labels"] == list(EMOTIONS)
+    assert "event: state" in out["events"] and "# TYPE fer_live_fps gauge" in out["metrics"] and "chips" in out["overlay"]
     if has_controls:
-        assert (tmp_path / json.loads(said["commands/snapshot"])["file"]).exists()
-        assert json.loads(said["commands/record"])["recording"] and not json.loads(said["commands/stop"])["recording"]
+        assert (tmp_path / json.loads(out["commands/snapshot"])["file"]).exists()
+        assert json.loads(out["commands/record"])["recording"] and not json.loads(out["commands/stop"])["recording"]
         assert json.loads((tmp_path / "log.txt").read_text().splitlines()[0])["frame"] == 0
 
 

@@ -32,7 +32,7 @@ async def resize(page, name):
     await page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=name == "phone")
 
 
-def test_the_timeline_is_seen_without_scrolling_and_every_bar_reaches_three_to_one(tmp_path):
+def test_timeline_is_visible_without_scrolling_and_bars_have_contrast(tmp_path):
     asyncio.run(_measure(tmp_path))
 
 
@@ -45,7 +45,7 @@ async def _measure(folder):
             for name, (_, height) in SIZES.items():
                 await resize(page, name)
                 assert await page.value(FITS) and await page.value(BOTTOM) <= height, name
-            assert await page.value("document.documentElement.scrollHeight") > height, "below it the cards go on"
+            assert await page.value("document.documentElement.scrollHeight") > height, "the cards continue below it"
             await resize(page, "desktop")
             assert await page.value("document.documentElement.scrollHeight") <= 900
             await page.value("for (const b of document.querySelectorAll('#faces button')) b.click()")
@@ -160,5 +160,5 @@ async def _look(folder):
             assert re.search(rf"\d:\d\d:\d\d\s+3 im Bild\s.*fröhlich {mean:.0%}", await page.value(tip), re.S)
             camera.running.clear()
             await page.until("document.getElementById('veil').textContent === 'Kamera verloren, neuer Versuch läuft'")
-            assert (await page.value("document.querySelector('header').innerText")).strip() == "fer_live", "and it is said once"
+            assert (await page.value("document.querySelector('header').innerText")).strip() == "fer_live", "reported once"
             assert "Niemand" not in await page.value("document.querySelector('.people').innerText")

@@ -98,10 +98,10 @@ def test_demo_in_a_window_with_keys(display, tmp_path, untrained):
         wait_for(lambda: list(tmp_path.glob("*.mp4")), "a recording")
         time.sleep(1.0)
         key(display, "r", "q")
-        said = process.communicate(timeout=20)[1]
+        output = process.communicate(timeout=20)[1]
     finally:
         process.kill()
-    assert process.returncode == 0 and "Traceback" not in said
+    assert process.returncode == 0 and "Traceback" not in output
     (picture,) = tmp_path.glob("*.png")
     assert cv2.imread(str(picture)).shape == (720, 1280, 3), "in the size of the camera, not of the window"
     import av
@@ -116,16 +116,16 @@ def test_closing_the_window_quits(display, tmp_path, untrained):
         wait_for(lambda: screenshot(display).any(), "a window")
         time.sleep(1)
         close_politely(display)
-        said = process.communicate(timeout=20)[1]
+        output = process.communicate(timeout=20)[1]
     finally:
         process.kill()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, output
 
 
 def test_unresponsive_display_is_reported_without_crashing(tmp_path, untrained):
     process = start(":4711", tmp_path, "--source", "demo", "--model", untrained, "--max-seconds", "1")
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and "without a window" in said
+    output = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "without a window" in output
 
 
 def test_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained, make_clip):
@@ -134,10 +134,10 @@ def test_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained
     try:
         wait_for(lambda: is_there(display), "a window")
         started = time.monotonic()
-        said = process.communicate(timeout=40)[1]
+        output = process.communicate(timeout=40)[1]
     finally:
         process.kill()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, output
     assert time.monotonic() - started > 1.0
 
 
@@ -149,10 +149,10 @@ def test_images_in_the_window_end_after_max_seconds(display, tmp_path, untrained
     try:
         wait_for(lambda: is_there(display), "a window")
         started = time.monotonic()
-        said = process.communicate(timeout=60)[1]
+        output = process.communicate(timeout=60)[1]
     finally:
         process.kill()
-    assert process.returncode == 0 and "Traceback" not in said, said
+    assert process.returncode == 0 and "Traceback" not in output, output
     assert 0.5 < time.monotonic() - started < 50
 
 
@@ -173,7 +173,7 @@ def test_keys_work_on_a_picture_that_stays(display, tmp_path, untrained, portrai
         wait_for(lambda: len(list(tmp_path.glob("*.png"))) == 2, "a photo", 10)
         wait_for(lambda: (inside(display)[-80:] != plain[-80:]).any(), "it is said", 10)
         key(display, "q")
-        said = process.communicate(timeout=20)[1]
+        output = process.communicate(timeout=20)[1]
     finally:
         process.kill()
-    assert process.returncode == 0 and "Traceback" not in said
+    assert process.returncode == 0 and "Traceback" not in output

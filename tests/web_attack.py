@@ -49,9 +49,9 @@ def attack(port: int, requests: int, seed: int) -> None:
                 if rng.random() < 0.8:
                     client.shutdown(socket.SHUT_WR)
                     client.settimeout(0.5)
-                    said = b"".join(iter(partial(client.recv, 65536), b""))[:200_000]
-                    assert not any(secret in said.replace(b'import {', b'') for secret in secrets), said[:300]
-                    assert b"HTTP/1.1 500" not in said, said[:300]
+                    output = b"".join(iter(partial(client.recv, 65536), b""))[:200_000]
+                    assert not any(secret in output.replace(b'import {', b'') for secret in secrets), output[:300]
+                    assert b"HTTP/1.1 500" not in output, output[:300]
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def _advice(text: str, reason: str) -> str:
     try:
         if is_folder(text) or (not exists(text) and any(c in text for c in "*?[")):
             return "it is not a single image; use stream() for a folder or pattern"
-        return "it is a video; use stream() or video()" if kind_of(Path(text)) == "film" else reason
+        return "it is a video; use stream() or video()" if kind_of(Path(text)) == "video" else reason
     except OSError:
         return reason
 

@@ -15,7 +15,7 @@ from fer_live.redact import redact_address
 from fer_live.types import MOST_PIXELS, SourceError
 
 TEXT = ("tty", "bin", "xbin", "adf", "idf")  # text formats, which FFmpeg would render as images
-NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
+NOT_PLAYABLE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 
 
 def open_video(
@@ -68,14 +68,14 @@ def declared_frames(container: av.container.InputContainer, stream: av.VideoStre
 def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
     """Return the video track that players show: the default one, else the first. None if there are only cover images,
     thumbnails or tiles."""
-    tracks = film_tracks(container)
+    tracks = playable_tracks(container)
     # an animated AVIF stores its first image as a separate track
     return max(tracks, key=lambda track: (bool(track.disposition & Disposition.default), track.frames != 1), default=None)
 
 
-def film_tracks(container: av.container.InputContainer) -> list[av.VideoStream]:
+def playable_tracks(container: av.container.InputContainer) -> list[av.VideoStream]:
     """Return the video tracks other than cover images, thumbnails and tiles."""
-    return [track for track in container.streams.video if not track.disposition & NO_FILM]
+    return [track for track in container.streams.video if not track.disposition & NOT_PLAYABLE]
 
 
 def reason(error: Exception) -> str:

@@ -10,30 +10,30 @@ TGA = {".tga", ".icb", ".vda", ".vst"}
 HEAD = 1 << 16  # bytes
 LONGEST_JPEG = 64 << 20  # bytes searched for the end of the first JPEG of raw motion JPEG
 PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"jxl ")
-FILM_BRANDS = (b"avis", b"msf1", b"hevc", b"hevx")
+VIDEO_BRANDS = (b"avis", b"msf1", b"hevc", b"hevx")
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
 def kind_of(path: Path) -> str:
-    """Return "picture", "film" (a video or animation), or "" if neither. Raises OSError if the file cannot be read."""
+    """Return "picture", "video" (including animations), or "" if neither. Raises OSError if the file cannot be read."""
     with open(path, "rb") as file:
         head = file.read(HEAD)
     if not head:
         return ""
     if head[4:8] == b"ftyp":
-        if head[8:12] in FILM_BRANDS:
-            return "film"
-        return "picture" if head[8:12] in PICTURE_BRANDS else "film"
-    if _is_film(head):
-        return "film"
+        if head[8:12] in VIDEO_BRANDS:
+            return "video"
+        return "picture" if head[8:12] in PICTURE_BRANDS else "video"
+    if _is_video(head):
+        return "video"
     if head.startswith(JXL):
         return "picture"
     if head.startswith(b"\xff\xd8\xff"):
-        return "film" if _is_row_of_jpegs(path, head) else "picture"
+        return "video" if _is_row_of_jpegs(path, head) else "picture"
     return _asked_of_pillow(path)
 
 
-def _is_film(head: bytes) -> bool:
+def _is_video(head: bytes) -> bool:
     return (
         head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3", b".RMF",
                          b"0&\xb2u\x8ef\xcf\x11"))
@@ -62,14 +62,14 @@ def _asked_of_pillow(path: Path) -> str:
     formats = [name for name in PILLOW if name != "TGA" or path.suffix.lower() in TGA]
     try:
         with Image.open(path, formats=formats) as picture:
-            is_film = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
+            is_video = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
     except OSError as error:
         if error.errno is not None:  # without errno: not an image
             raise
         return ""
     except Exception as error:  # decoders raise anything for damaged files
         return "picture" if isinstance(error, Image.DecompressionBombError) else ""
-    return "film" if is_film else "picture"
+    return "video" if is_video else "picture"
 
 
 def is_webp(path: Path) -> bool:

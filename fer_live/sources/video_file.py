@@ -13,7 +13,7 @@ import cv2  # noqa: F401  before av: otherwise its bundled libxcb makes OpenCV w
 import av
 import numpy as np
 
-from fer_live.sources.container import declared_frames, film_tracks, frame_rate, open_video, packets_of, reason
+from fer_live.sources.container import declared_frames, frame_rate, open_video, packets_of, playable_tracks, reason
 from fer_live.sources.names import not_open
 from fer_live.sources.shown import Shown
 from fer_live.sources.timeline import Timeline, timeline_of
@@ -56,10 +56,10 @@ class VideoFile:
     def _log_tracks(self) -> None:
         """Log which of several video tracks is shown. The still image of an animated AVIF does not count."""
         assert self.container is not None
-        films = [track for track in film_tracks(self.container) if track.index == self.track.index or track.frames != 1]
-        if len(films) > 1:
-            number = [track.index for track in films].index(self.track.index) + 1
-            logger.warning(f"{self.name} has {len(films)} video tracks; only track {number} is used")
+        tracks = [track for track in playable_tracks(self.container) if track.index == self.track.index or track.frames != 1]
+        if len(tracks) > 1:
+            number = [track.index for track in tracks].index(self.track.index) + 1
+            logger.warning(f"{self.name} has {len(tracks)} video tracks; only track {number} is used")
 
     def __exit__(self, *exception) -> None:
         if self.container is not None:
