@@ -208,7 +208,7 @@ def pretrained_weights(text: str, recipe: Recipe) -> bool | Path:
     """
     from training.roles import TrainingError
 
-    if text == "none" or (text == "auto" and recipe.arch == "resnet9"):  # nobody publishes ImageNet weights of it
+    if text == "none" or (text == "auto" and recipe.arch == "resnet9"):  # no published ImageNet weights
         return False
     if text == "timm":
         if recipe.arch == "resnet9":

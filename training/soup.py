@@ -1,11 +1,11 @@
-"""Averages runs: the weights of runs that share their first epochs, or, with --logits, the answers of any runs.
+"""Averages runs: the weights of runs that share their first epochs, or, with --logits, the logits of any runs.
 
     python -m training.soup RUN RUN ... --data DATA --out DIR [--votes FILE] [--shares A,B,...] [--logits]
 
 Averaged weights keep the gain of fine-tuning at a lower cost elsewhere and run as fast as one network. Model soups (Wortsman
 et al. 2022, arXiv:2203.05482); for a network and its own fine-tuning also arXiv:2109.01903. It works for runs fine-tuned from
-the same weights; the average weights of independently trained networks are useless. Averaged logits (an ensemble) work
-for runs of different networks too, and take the time of all of them.
+the same weights; the average weights of independently trained networks are useless. Averaged logits (an ensemble) also work
+for runs of different networks, and take the time of all of them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def mean_logits(models: list[EmotionNet], shares: list[float]) -> EmotionNet:
     """
     parts: list[tuple[EmotionNet, float]] = []
     for model, share in zip(models, shares, strict=True):
-        members = [model, *cast(Iterable[EmotionNet], model.others)]  # one that is an ensemble already gives up its own
+        members = [model, *cast(Iterable[EmotionNet], model.others)]  # an ensemble contributes its members
         model.others = nn.ModuleList()
         parts += [(member, share / len(members)) for member in members]
     for member, share in parts:
@@ -98,12 +98,12 @@ def mix(
 
 
 def _input(spec: ModelSpec) -> tuple:
-    """What networks must have in common for their logits to be averaged."""
+    """The properties that networks must share for their logits to be averaged."""
     return set(spec.heads), spec.mean, spec.std, spec.input_size, spec.channels, spec.crop_margin, spec.resolution
 
 
 def _architecture(spec: ModelSpec) -> tuple:
-    """What networks must have in common for their weights to be averaged."""
+    """The properties that networks must share for their weights to be averaged."""
     return spec.arch, *_input(spec)
 
 

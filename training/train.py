@@ -197,7 +197,7 @@ class Trainer:
 
 def _check_options(recipe: Recipe, image_count: int, team: Team, teachers: Sequence[Path]) -> None:
     if PLUS in recipe.arch:
-        raise TrainingError(f"{recipe.arch:.80} are several networks, which are trained one by one; "
+        raise TrainingError(f"{recipe.arch:.80} is an ensemble, whose networks are trained separately; "
                             "then average their logits with python -m training.soup --logits")
     if recipe.batch_size % team.size:
         raise TrainingError(f"a batch of {recipe.batch_size} cannot be divided among {team.size} processes; start fewer")

@@ -1,1 +1,1 @@
-"""The kiosk: its screen, its visitors, its sign of life, and `python -m fer_live.kiosk`, which installs it."""
+"""The kiosk: its screen, visitors, consent and systemd integration; `python -m fer_live.kiosk` installs it."""

@@ -56,20 +56,20 @@ class Consent:
     when a different face replaces one that agreed, when the camera is lost, and when time goes back. Only frames captured
     after the press are recorded. Frames are held until it is certain who is in them; frames still held at the end are dropped.
 
-    open_recorder: makes the recorder, at the first picture that is recorded; nobody else writes to it. view: is told that a
-    recording runs. tell: is told of a recording that cannot be written. looks: gives what the faces of an analysis look like,
-    by track id; where they are covered in its picture, `Looks.of`. clock: the time of frames, in seconds.
-    `press`, `poll` and `write` belong to one thread.
+    open_recorder: creates the recorder at the first recorded frame; nothing else writes to it. view: its `recording` flag is
+    set. tell: called if the recording cannot be written. looks: returns the thumbnails of an analysis by track id; use
+    `Looks.of` if faces are masked in its image. clock: clock of the frames, in seconds.
+    `press`, `poll` and `write` must be called from one thread.
     """
 
     def __init__(self, open_recorder: Callable[[], Recorder], view: View, seconds: float, tell: Callable[[str, str], None],
                  looks: Callable[[Analysis], Thumbnails] | None = None, clock: Callable[[], float] = time.monotonic):
         self.open_recorder, self.view, self.seconds, self.tell, self.clock = open_recorder, view, seconds, tell, clock
         self.looks = looks or thumbnails
-        self.here: dict[int, Visitor] = {}  # by track id: who is shown, or was a moment ago
-        self.agreed: frozenset[int] = frozenset()  # empty while nothing is recorded
-        self.now_s = self.began_s = self.pressed_s = float("-inf")  # newest frame; the press that began; the last press
-        self.held: deque[tuple[int, Analysis]] = deque()  # what waits: the frame's number, and the drawn picture as its image
+        self.here: dict[int, Visitor] = {}  # by track id: visitors on screen now or until recently
+        self.agreed: frozenset[int] = frozenset()  # track ids; empty if not recording
+        self.now_s = self.began_s = self.pressed_s = float("-inf")  # newest frame; start of recording; last press
+        self.held: deque[tuple[int, Analysis]] = deque()  # held frames: frame number, and the annotated image as its image
         self.count, self.taken_s, self.written_s = 0, float("-inf"), float("-inf")
         self.recorder: Recorder | None = None
 
@@ -81,13 +81,13 @@ class Consent:
 
     @property
     def may_begin(self) -> bool:
-        """Whether a press would begin a recording: somebody is there, and everybody has been for long enough to agree."""
+        """Whether a press would start a recording: there are visitors, and all have been on screen for SHOWN_S."""
         return bool(self.here) and all(
             visitor.seen_s == self.now_s and self.now_s - visitor.since_s >= SHOWN_S and visitor.other_s is None
             for visitor in self.here.values())
 
     def press(self) -> None:
-        """The button: begins a recording if `may_begin`, or ends it. Held down, it repeats itself and counts once."""
+        """Handle a press of the button: start a recording if `may_begin`, or end it. Key repeats count once."""
         now_s = self.clock()
         is_held, self.pressed_s = now_s - self.pressed_s < REPEAT_S, now_s
         if is_held:
@@ -99,7 +99,7 @@ class Consent:
             self.view.recording, self.view.notice = True, ""
 
     def end(self, why: str) -> None:
-        """Stop recording, if a recording runs; what waits is not written."""
+        """End the recording, if there is one; held frames are dropped."""
         if not self.agreed:
             return
         self.agreed, self.view.recording = frozenset(), False
@@ -107,19 +107,19 @@ class Consent:
         recorder, self.recorder = self.recorder, None
         logger.info(f"recording ended: {why}" + ("" if recorder else "; nothing was recorded"))
         if recorder is not None:
-            recorder.end_s = self.written_s  # the last picture is not shown on into what was dropped
+            recorder.end_s = self.written_s  # do not extend the last frame into the dropped part
             try:
                 recorder.__exit__(None, None, None)
             except OutputError as error:
                 self.tell("recording stopped", str(error))
 
     def poll(self) -> None:
-        """Stop if no pictures come."""
+        """End the recording if no frames arrive."""
         if self.agreed and self.clock() - max(self.now_s, self.began_s) >= SILENT_S:
-            self.end(f"no picture for {SILENT_S:g} s")
+            self.end(f"no frame for {SILENT_S:g} s")
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Look who is there; take the picture (H, W, 3) uint8 BGR, or stop."""
+        """Update the visitors; then hold the image (H, W, 3) uint8 BGR for recording, or end the recording."""
         time_s = analysis.frame.time_s
         if time_s < self.now_s:
             self.end("time went back")
@@ -134,42 +134,42 @@ class Consent:
                 self._take(image, analysis)
 
     def _look(self, analysis: Analysis) -> None:
-        """Note who is shown."""
+        """Update the visitors on screen."""
         time_s, looks = analysis.frame.time_s, self.looks(analysis)
         for face in analysis.faces:
             visitor = self.here.setdefault(face.track_id, Visitor(time_s, time_s, face.box, deque()))
             visitor.seen_s, visitor.box = time_s, face.box
             if face.track_id in looks:
                 _compare(visitor, looks[face.track_id], time_s)
-        if not self.agreed:  # somebody else at the same place has come just now
+        if not self.agreed:  # a different face at the same place counts as a new visitor
             self.here = {i: Visitor(time_s, time_s, visitor.box, deque()) if visitor.is_other(time_s) else visitor
                          for i, visitor in self.here.items() if time_s - visitor.seen_s < GONE_S}
 
     def _objection(self, analysis: Analysis) -> str:
-        """Why a recording must end with this frame; empty if it may go on."""
+        """Return why the recording must end with this frame; empty if it can continue."""
         time_s = analysis.frame.time_s
         agreed = [self.here[i] for i in self.agreed]
         if analysis.frame.is_slate:
             return "the camera is lost"
         if any(face.track_id not in self.agreed for face in analysis.faces):
-            return "somebody is there who has not agreed"
+            return "a visitor without consent is present"
         if any(time_s - visitor.seen_s >= GONE_S for visitor in agreed):
-            return "somebody who agreed has left"
+            return "a visitor who agreed has left"
         if any(visitor.is_other(time_s) for visitor in agreed):
-            return "a face does not look like that of who agreed"
+            return "a face looks different from the visitor who agreed"
         return f"after {self.seconds:g} s" if time_s - self.began_s >= self.seconds else ""
 
     def _take(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Let the picture wait, and write those that have waited long enough."""
+        """Hold the image, and write images held long enough."""
         time_s = analysis.frame.time_s
         self.count += 1
         places = [self.here[i].box for i in self.agreed]
         if not all(any(_touch(box, place) for place in places) for box in analysis.seen):
-            self.held.clear()  # it may be a face, and who it is will not be known if it does not come again
+            self.held.clear()  # a candidate face whose identity is unknown unless it is detected again
             return
         if time_s - self.taken_s >= STEP_S:
             self.taken_s = time_s
-            kept = replace(analysis, frame=replace(analysis.frame, image=image))  # a camera's own picture may be much larger
+            kept = replace(analysis, frame=replace(analysis.frame, image=image))  # the camera's own image can be much larger
             self.held.append((self.count, kept))
         while self.held and self.count - self.held[0][0] >= HOLD_FRAMES and time_s - self.held[0][1].frame.time_s >= HOLD_S:
             self._record(self.held.popleft()[1])
@@ -182,17 +182,17 @@ class Consent:
             self.written_s = analysis.frame.time_s
         except OutputError as error:
             self.tell("recording stopped", str(error))
-            self.end("it cannot be written")
+            self.end("writing failed")
 
 
 class Looks:
-    """Analysis -> the same Analysis; keeps the looks of its faces, for who gets it when they are covered.
+    """A step that returns the Analysis unchanged and keeps thumbnails of its faces, for use after masking.
 
-    Called by the thread that analyses; `of` by any other.
+    Called by the analysis thread; `of` can be called by other threads.
     """
 
     def __init__(self) -> None:
-        self.kept: tuple[tuple[tuple[int, float], Thumbnails], ...] = ()  # of the last frames, by number and time
+        self.kept: tuple[tuple[tuple[int, float], Thumbnails], ...] = ()  # of the last frames, by frame number and time
 
     def __call__(self, analysis: Analysis) -> Analysis:
         made = (analysis.frame.index, analysis.frame.time_s), thumbnails(analysis)
@@ -200,21 +200,21 @@ class Looks:
         return analysis
 
     def forget(self) -> None:
-        """Forget what everyone looks like."""
+        """Delete all thumbnails."""
         self.kept = ()
 
     def for_new_video(self) -> Looks:
-        """The same for another video."""
+        """Return a fresh copy for another video."""
         return Looks()
 
     def of(self, analysis: Analysis) -> Thumbnails:
-        """The looks of the faces of an analysis that has passed here a moment ago."""
+        """Return the thumbnails of a recent analysis, by track id."""
         key = analysis.frame.index, analysis.frame.time_s
         return next((looks for known, looks in self.kept if known == key), {})
 
 
 def _compare(visitor: Visitor, look: np.ndarray, time_s: float) -> None:
-    """Note whether a face looks as it did in the last second; while it does not, that second is kept to compare with."""
+    """Compare a face with its last second of thumbnails, which are kept unchanged while it looks different."""
     if visitor.looks and max(float((look * known).sum()) for _, known in visitor.looks) < ALIKE:
         visitor.other_s = time_s if visitor.other_s is None else visitor.other_s
         return
@@ -225,13 +225,13 @@ def _compare(visitor: Visitor, look: np.ndarray, time_s: float) -> None:
 
 
 def thumbnails(analysis: Analysis) -> Thumbnails:
-    """What the faces look like, by track id; see `_thumbnail`."""
+    """Return thumbnails of the faces by track id; see `_thumbnail`."""
     made = {face.track_id: _thumbnail(analysis.frame.image, face.box) for face in analysis.faces}
     return {track_id: look for track_id, look in made.items() if look is not None}
 
 
 def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
-    """The face as (LOOK, LOOK) float32 gray, mean 0 and norm 1; None where the box lies outside the picture."""
+    """Return the face as (LOOK, LOOK) float32 gray with mean 0 and norm 1; None if the box is outside the image."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     if x2 - x1 < 2 or y2 - y1 < 2:
@@ -243,7 +243,7 @@ def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
 
 
 def _touch(box: Box, place: Box) -> bool:
-    """Whether one is at the other: the center of either lies in the other."""
+    """Whether the boxes overlap: the center of either lies in the other."""
     return _holds(box, place) or _holds(place, box)
 
 
