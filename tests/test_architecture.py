@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# A package imports from its own modules and from lower floors only; fer_live's root modules are packages of their own.
+# A package imports only from its own modules and from lower layers; fer_live's root modules are packages of their own.
 FLOORS = (
     {"redact", "model"},
     {"types"},

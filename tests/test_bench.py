@@ -139,7 +139,7 @@ def test_program_prints_a_line_at_the_first_frame(untrained):
     assert 0.3 < first_line_s(program) < 60
 
 
-# ------------------------------------------------------------------------------------------------ it sees what is slow
+# ------------------------------------------------------------------------------------------------ slow stages
 
 
 def test_slow_stage_shows_as_late_and_dropped_frames(untrained, loop):

@@ -145,7 +145,7 @@ def test_output_has_no_terminal_escapes():
     assert "\x1b" not in line and "\u202e" not in line and "\r" not in line and line.count("\n") == 2
 
 
-# ------------------------------------------------------------------------------------------------ traps
+# ------------------------------------------------------------------------------------------------ faults
 
 
 def dist_info(folder, name, version, *more):

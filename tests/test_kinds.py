@@ -97,7 +97,7 @@ def test_arbitrary_rotation_angles_are_applied(tmp_path, portrait, degrees):
     assert _difference(image[:height, :width], wanted[:height, :width]) < 6
 
 
-# ------------------------------------------------------------------------------------------------ what is left out
+# ------------------------------------------------------------------------------------------------ unused parts
 
 
 def test_animated_webp_is_rejected_with_a_hint(tmp_path, portrait, capsys):

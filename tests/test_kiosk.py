@@ -436,7 +436,7 @@ def test_no_frames_no_heartbeat(tmp_path):
         none.write(np.zeros((1, 1, 3), np.uint8), seen(0, 0.0))
 
 
-# ------------------------------------------------------------------------------------------- the real thing
+# ------------------------------------------------------------------------------------------- the whole program
 
 
 def test_kiosk_needs_a_screen_and_a_live_source(tmp_path, make_clip, untrained, capsys, monkeypatch):

@@ -58,7 +58,7 @@ def turned_by_exif(image):
     return Image.open(file)
 
 
-# The portrait in other clothes: what is given for it, and with which color
+# The portrait in every accepted form: input and color
 SAME = {
     "path": lambda image: PORTRAIT,
     "bytes": lambda image: png(image),
@@ -465,7 +465,7 @@ def test_unwritable_report_says_why(fer, tmp_path, make_clip, monkeypatch, path,
         session.report(path)
 
 
-# ------------------------------------------------------------------------------------------------ as a guest in programs
+# ------------------------------------------------------------------------------------------------ in other programs
 
 
 def test_threads_get_their_own_results(fer, portrait, tmp_path, make_clip):

@@ -15,7 +15,7 @@ from fer_live.web.pages import Pages
 from tests.conftest import ROOT
 
 WEB = ROOT / "fer_live" / "assets" / "web"
-# What an eye without one kind of cone sees of linear sRGB: Machado, Oliveira and Fernandes 2009, severity 1.0.
+# Simulated color vision deficiency in linear sRGB: Machado, Oliveira and Fernandes 2009, severity 1.0.
 SIGHT = {
     "normal": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],

@@ -209,8 +209,8 @@ def test_same_names_in_two_folders_are_distinguished(albums, untrained, capsys):
     assert sorted(str(path) for path in Path("out").rglob("*.png")) == sorted(
         f"out/{name}" for name in [*names, "one[1]/a-2.png", "two/a-2.png"])
     output = capsys.readouterr().err
-    assert "wrote 2 pictures into out/ and o.jsonl" in output
-    assert "wrote 2 pictures into out/, 2 with a number since the name was taken, the last is out/two/a-2.png" in output
+    assert "wrote 2 images to out/ and o.jsonl" in output
+    assert "wrote 2 images to out/, 2 with a numeric suffix; the last is out/two/a-2.png" in output
     output = refused(capsys, "--source", "x/*/a.png", "--no-window", "--output", "x", "--model", untrained)
     assert "overwrite the source" in output
 

@@ -212,7 +212,7 @@ def test_rejects_mutually_exclusive_options(tmp_path, capsys, untrained):
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------------------- words and sets
+# ------------------------------------------------------------------------------------------- labels and label sets
 
 
 def test_every_language_is_complete_and_drawable():

@@ -332,7 +332,7 @@ def opened_name(folder: Path, foreign: list[Path]) -> str:
     return next(path.name for path in folder.glob("k-*.mp4") if path not in foreign)
 
 
-# ------------------------------------------------------------------------------------------------ disks that fail
+# ------------------------------------------------------------------------------------------------ disk failures
 
 
 @contextlib.contextmanager

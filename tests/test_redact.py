@@ -73,7 +73,7 @@ def test_text_without_secrets_is_unchanged(address):
     assert redact(text) == text, "an @ elsewhere does not end a password"
 
 
-# ------------------------------------------------------------------------------------------------ where they could come out
+# ------------------------------------------------------------------------------------------------ possible leaks
 
 ADDRESS = "rtsp://admin:p@s3cr3t@host/ch1?pwd=s3cr3t"
 

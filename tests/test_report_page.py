@@ -30,7 +30,7 @@ def data(page):
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
-# ------------------------------------------------------------------------------------------------ words
+# ------------------------------------------------------------------------------------------------ texts
 
 
 def test_headline_names_the_most_frequent_label():

@@ -203,7 +203,7 @@ def test_interrupt_during_startup_prints_no_traceback(tmp_path, face_folders):
     assert process.wait(60) == 130 and "Traceback" not in rest and "start again" in rest
 
 
-# ------------------------------------------------------------------------------------------------ nothing is overwritten
+# ------------------------------------------------------------------------------------------------ overwriting
 
 
 def test_runs_and_soups_are_not_overwritten(tmp_path, finished, capsys):
@@ -247,7 +247,7 @@ def test_measuring_on_different_data_is_logged(tmp_path, finished, capsys):
         assert f"note: {place} was trained on other data or other votes" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ nothing is ignored
+# ------------------------------------------------------------------------------------------------ options without effect
 
 
 def test_rejects_initial_weights_and_teachers_without_effect(tmp_path, face_folders, untrained, small, capsys):

@@ -209,7 +209,7 @@ def test_default_sound_track_is_kept_and_reported(tmp_path, capsys):
     assert "sound track 1 of 3" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ sound that cannot be used
+# ------------------------------------------------------------------------------------------------ unusable sound
 
 
 def lines_said(capsys):

@@ -268,7 +268,7 @@ def test_target_rate_accounts_for_a_slow_recorder(monkeypatch, untrained, tmp_pa
     assert told and min(told) > 0.12
 
 
-# ------------------------------------------------------------------------------------------------ nothing is drawn for nobody
+# ------------------------------------------------------------------------------------------------ unneeded drawing
 
 
 @pytest.mark.parametrize("source", ["file", "demo"])
@@ -394,7 +394,7 @@ def test_files_are_seen_as_if_every_frame_was_searched(portrait):
     assert len(tracks[0]) == len(tracks[1])
 
 
-# ------------------------------------------------------------------------------------------------ read when it has changed
+# ------------------------------------------------------------------------------------------------ classification on change
 
 
 def test_face_is_classified_on_change_and_ten_times_a_second():

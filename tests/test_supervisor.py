@@ -243,7 +243,7 @@ def test_camera_missing_at_start(camera, capsys):
         assert time.monotonic() - started_s < 3
 
 
-# ------------------------------------------------------------------------------------------------ delay
+# ------------------------------------------------------------------------------------------------ latency
 
 
 def test_latency_does_not_grow_with_a_slow_reader(camera):
@@ -396,7 +396,7 @@ def test_hooks_run_in_the_background(tmp_path, capfd):
     slow.running["lost"].wait()
 
 
-# ------------------------------------------------------------------------------------------------ which cameras there are
+# ------------------------------------------------------------------------------------------------ listing cameras
 
 
 def webcam(request, content):

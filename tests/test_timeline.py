@@ -133,7 +133,7 @@ def test_thumbnails_use_the_times_of_the_log(tmp_path):
         assert light == pytest.approx([shades[i % 200] for i in numbers], abs=1.1), path.name
 
 
-# ------------------------------------------------------------------------------------------------ whole, or broken off
+# ------------------------------------------------------------------------------------------------ truncated files
 
 
 def test_frames_hidden_by_an_edit_list_are_not_reported_missing(tmp_path, make_clip):

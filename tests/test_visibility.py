@@ -78,7 +78,7 @@ def moved(image, pixels=40):
     return cv2.blur(image, (pixels, 1))
 
 
-# ------------------------------------------------------------------------------------------------ what is seen
+# ------------------------------------------------------------------------------------------------ visibility
 
 
 def test_clear_face_has_a_label_and_visibility(portrait):

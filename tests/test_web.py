@@ -111,7 +111,7 @@ def metric(port, name, headers=None):
     return float(found[1]) if found else 0.0
 
 
-# ------------------------------------------------------------------------------------------------ what is answered
+# ------------------------------------------------------------------------------------------------ routes
 
 
 def test_page_snapshot_health_and_metrics_routes():
@@ -232,7 +232,7 @@ def test_source_can_report_a_lost_camera():
         assert get(port, "/healthz")[0] == 503, "frames still arrive, but they are slates"
 
 
-# ------------------------------------------------------------------------------------------------ who is let in
+# ------------------------------------------------------------------------------------------------ access control
 
 
 def test_other_hosts_need_the_token_or_cookie(capsys):

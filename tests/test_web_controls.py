@@ -278,7 +278,7 @@ def test_history_route():
     assert told[1]["second"] == told[0]["second"] + 1 and told[1]["probs"]["happy"] == 0.6
 
 
-# ------------------------------------------------------------------------------------------------ words, the page for programs
+# ------------------------------------------------------------------------------------------------ texts and the API page
 
 
 def test_all_languages_have_the_same_keys():

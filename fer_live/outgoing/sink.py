@@ -32,7 +32,7 @@ class Outgoing:
 
     @property
     def needs_picture(self) -> bool:
-        """Whether a receiver takes the picture of each frame, or an event that may come needs it."""
+        """Whether a receiver needs the image of each frame, or a possible event needs it."""
         return bool(self.wants_pictures) or any(worker.receiver.takes_pictures for worker in self.workers)
 
     def __enter__(self) -> Outgoing:

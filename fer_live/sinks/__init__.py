@@ -1,1 +1,1 @@
-"""Where results go: recordings and logs, and how they reach the disk."""
+"""Sinks: recordings, sound and logs."""

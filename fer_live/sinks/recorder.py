@@ -110,7 +110,7 @@ class VideoRecorder:
         """Encode one image. lasting: its duration if it is the last one, in units of `time_base`."""
         assert self.container is not None and self.file is not None
         self.last_image, self.last_time_s = image, time_s
-        # from_ndarray would copy the picture, row by row
+        # from_ndarray would copy the image row by row
         drawn = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(self._fit(image)), format="bgr24")
         frame = self.reformatter.reformat(drawn, format="yuv420p", dst_colorspace=Colorspace.ITU709,
                                           dst_color_range=ColorRange.MPEG, threads=1)
@@ -215,9 +215,9 @@ class PictureWriter:
         """What was written, for a message to the user; "" if nothing."""
         if not self.is_folder or not self.written:
             return str(self.last or "")
-        pictures = "1 picture" if self.written == 1 else f"{self.written:,} pictures"
-        others = f", {self.numbered:,} with a number since the name was taken" if self.numbered else ""
-        return f"{pictures} into {self.path}{os.sep}{others}" + (f", the last is {self.last}" if self.numbered else "")
+        images = "1 image" if self.written == 1 else f"{self.written:,} images"
+        renamed = f", {self.numbered:,} with a numeric suffix; the last is {self.last}" if self.numbered else ""
+        return f"{images} to {self.path}{os.sep}{renamed}"
 
 
 def _keeps_color(suffix: str) -> bool:

@@ -1,1 +1,1 @@
-"""Where frames come from: cameras, streams, video files, pictures. Imports nothing, so that the doctor can use `v4l2`."""
+"""Sources of frames: cameras, streams, video files and images. Imports nothing, so that the doctor can use `v4l2`."""
