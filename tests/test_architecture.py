@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-# A package imports only from its own modules and from lower layers; fer_live's root modules are packages of their own.
-FLOORS = (
+# A package imports only from its own modules and from lower layers; root modules count as packages.
+LAYERS = (
     {"redact", "model"},
     {"types"},
     {"protocols"},
@@ -20,7 +20,7 @@ FLOORS = (
     {"app", "library"},
     {"__main__", "bench", "doctor"},
 )
-FLOOR = {package: number for number, floor in enumerate(FLOORS) for package in floor}
+LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 MODULES = sorted(p for folder in ("fer_live", "training") for p in (ROOT / folder).rglob("*.py"))
 
 
@@ -46,8 +46,8 @@ def test_packages_import_only_from_lower_layers():
             elif top != "fer_live" or not part or inside == ["__init__"]:
                 allowed = True
             else:
-                floor = FLOOR["__main__" if inside[-1] == "__main__" else inside[0]]
-                allowed = part == inside[0] or FLOOR[part] < floor
+                layer = LAYER["__main__" if inside[-1] == "__main__" else inside[0]]
+                allowed = part == inside[0] or LAYER[part] < layer
             if not allowed or (path.stem == "peer_script" and top == "fer_live"):  # it runs in another program's environment
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)

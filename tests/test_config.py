@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 
 COMMANDS = {"app/options.py", "app/kiosk_options.py", "app/outgoing_options.py", "bench/__main__.py", "doctor/__main__.py",
             "kiosk/__main__.py", "report/__main__.py", "model/paths.py"}
-# those with arguments of their own, and the type of a path among them
+# modules that define options, and model/paths.py, whose path type raises argparse's error
 
 EVERYTHING = (
     "--on enter true --webhook http://h/ --osc h:1 --mqtt b --mqtt-user u --mqtt-tls --mqtt-name n --lsl L "
