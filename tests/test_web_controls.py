@@ -156,7 +156,8 @@ def test_commands_are_off_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with served(token=TOKEN) as (port, _):
         for name in ("snapshot", "record", "stop"):
-            assert post(port, name) == (403, "this run takes no commands; start it with --web-controls\n")
+            said = "this run takes no commands; start it with --web-controls, which excludes --kiosk and --no-store\n"
+            assert post(port, name) == (403, said)
         assert get(port, "/log", BEARER)[0] == 404
         page = get(port, "/", BEARER)[2].decode()
         assert not re.search(r'id="(snapshot|record|log)"', page)

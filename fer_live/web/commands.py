@@ -18,7 +18,7 @@ from fer_live.web.guard import Buckets
 COMMANDS = ("snapshot", "record", "stop")
 ANSWER_S = 5.0  # for the run to carry a command out
 CHUNK = 64 * 1024
-REFUSED = "this run takes no commands; start it with --web-controls"
+REFUSED = "this run takes no commands; start it with --web-controls, which excludes --kiosk and --no-store"
 
 
 class Controls(Protocol):
