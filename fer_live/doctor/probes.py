@@ -39,7 +39,7 @@ def opencv() -> Iterator[Finding]:
 
 
 def detectors() -> Iterator[Finding]:
-    """Each detector of the program finds the demo portrait's face."""
+    """Each detector of the program finds the face of the portrait that comes with it."""
     import cv2
 
     from fer_live.model.haar import CASCADE, HaarFaceDetector
@@ -72,7 +72,7 @@ def _tried(name: str, detect: Callable, todo: str) -> Finding:
 
 
 def _portrait():
-    """The demo's portrait, (512, 512, 3) BGR."""
+    """The portrait that comes with the program, (512, 512, 3) BGR."""
     import cv2
 
     image = cv2.imread(str(PORTRAIT))

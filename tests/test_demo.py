@@ -1,0 +1,134 @@
+"""The demo: a camera made of a clip, whose people the shipped network reads as they are meant."""
+
+import itertools
+import json
+import time
+
+import numpy as np
+import pytest
+
+from fer_live.__main__ import main
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.sources import demo
+from fer_live.sources.demo import CLIP, Demo
+from fer_live.sources.open import open_source
+from fer_live.types import UNSURE, Frame, SourceError
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """What the analyzer says of every third frame of one round of the clip: the frames' times and analyses."""
+    analyze = Analyzer.from_checkpoint(device="cpu")
+    with open_source(CLIP) as clip:
+        return [analyze(Frame(frame.image, frame.index // 3, frame.time_s)) for frame in itertools.islice(clip, 0, None, 3)]
+
+
+def shown_s(seen, label):
+    """For how many seconds anybody has this label."""
+    return sum(any(face.label == label for face in one.faces) for one in seen) / 10
+
+
+def test_the_shipped_network_reads_what_the_people_show(seen):
+    labels = {face.label for one in seen for face in one.faces} - {UNSURE}
+    assert len(labels) >= 4, labels
+    for label in ("happy", "surprise", "sad", "angry", "neutral"):
+        assert shown_s(seen, label) >= 1.0, label
+        strongest = max(face.confidence for one in seen for face in one.faces if face.label == label)
+        assert strongest > 0.65, "weights that are a little different still say so"
+
+
+def test_two_people_are_there_at_once_and_one_leaves(seen):
+    """Also somebody is there at the first frame: tests, benches and first impressions begin with a face."""
+    assert any(one.faces for one in seen[:5])
+    assert max(len(one.faces) for one in seen) == 2
+    together = [one.frame.time_s for one in seen if len({face.track_id for face in one.faces}) == 2]
+    assert len(together) > 50
+    left = [ended for one in seen for ended in one.ended if ended.because == "left"]
+    assert left and all(len(one.faces) < 2 for one in seen if one.frame.time_s > 19.5)
+
+
+def test_one_turns_away_and_the_light_goes_out(seen):
+    brightness = [one.frame.image.mean() for one in seen]
+    dark = [one for one, value in zip(seen, brightness, strict=True) if value < 0.2 * max(brightness)]
+    assert 0.5 < len(dark) / 10 < 3
+    turned = [one for one in seen if 12.6 <= one.frame.time_s <= 13.3]
+    width = turned[0].frame.image.shape[1]
+    assert all(one.faces and all(face.box[0] > width / 2 for face in one.faces) for one in turned), "only he is found"
+
+
+def test_the_end_meets_the_beginning():
+    with open_source(CLIP) as clip:
+        frames = [frame.image.astype(int) for frame in clip if frame.index in (0, 120) or frame.index == clip.frames - 1]
+    first, other, last = frames
+    assert np.abs(last - first).mean() < 2 < 5 < np.abs(other - first).mean()
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """A clip of ten frames in which a bar of gray counts: frame i has the value 20 * i."""
+    import av
+
+    path = tmp_path / "demo.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for i in range(10):
+            image = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * i, np.uint8), format="bgr24")
+            for packet in stream.encode(image):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    monkeypatch.setattr(demo, "CLIP", path)
+    return path
+
+
+def number(frame):
+    return round(frame.image.mean() / 20)
+
+
+def test_it_begins_again_and_misses_no_frame(counted):
+    with Demo() as source:
+        frames = list(itertools.islice(source, 25))
+    assert [number(frame) for frame in frames] == [frame.index % 10 for frame in frames]
+
+
+def test_a_slow_reader_misses_frames_and_the_clip_keeps_its_time(counted):
+    frames = []
+    with Demo() as source:
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 6:
+                break
+            time.sleep(0.12)
+    gaps = [b.index - a.index for a, b in itertools.pairwise(frames)]
+    assert min(gaps) >= 3 and [number(frame) for frame in frames] == [frame.index % 10 for frame in frames]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0\0\0\x20ftypisom no film"])
+def test_a_clip_that_is_gone_or_damaged_is_named(content, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "demo.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(demo, "CLIP", path)
+    with pytest.raises(SourceError, match="install the program again"), Demo():
+        pass
+
+
+def test_a_clip_whose_pictures_are_damaged_is_named(counted):
+    content = counted.read_bytes()
+    start, end = content.index(b"mdat") + 4, content.index(b"moov")
+    counted.write_bytes(content[:start] + bytes(end - start) + content[end:])
+    with pytest.raises(SourceError, match="install the program again"), Demo() as source:
+        next(iter(source))
+
+
+@pytest.mark.slow
+def test_the_whole_program_tells_of_the_demo_what_it_shows(tmp_path):
+    """More than a round in real time: four labels and more, two faces at once, one who leaves."""
+    log = tmp_path / "o.jsonl"
+    assert main(["--source", "demo", "--no-window", "--max-seconds", "24", "--log", str(log)]) == 0
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    faces = [entry["faces"] for entry in entries if "faces" in entry]
+    assert len({face["label"] for some in faces for face in some} - {UNSURE}) >= 4
+    assert max(map(len, faces)) == 2 and entries[-1]["time_s"] == pytest.approx(24, abs=1)
