@@ -60,6 +60,7 @@ class Frame:
     is_slate: bool = False  # placeholder for a lost camera; not analyzed
     segment: int = 0  # videos only: changes where timestamps jump
     tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of each camera's image in a grid; empty: a single image
+    lost_tiles: tuple[tuple[int, int, int, int], ...] = ()  # those of `tiles` whose camera is lost; not analyzed
 
     @property
     def smallest_side(self) -> int:

@@ -1,6 +1,7 @@
 """YuNet and the combined detectors: boxes, upright crops, detections, thread safety."""
 
 import hashlib
+import inspect
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,16 @@ import av
 import numpy as np
 import pytest
 
+import fer_live
 from fer_live.__main__ import main
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import ScheduledDetector
 from fer_live.analysis.tracker import FaceTracker
+from fer_live.app.config import AnalysisConfig
+from fer_live.app.options import parse
 from fer_live.model import yunet_network
 from fer_live.model.both import BothFaceDetector, face_detectors, united
-from fer_live.model.detections import DETECTORS, Detections
+from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS, Detections
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.preprocess import UPRIGHT, crop_faces
 from fer_live.model.spec import CheckpointError, ModelSpec
@@ -281,6 +285,11 @@ def test_program_processes_a_clip_of_a_tilted_face(tmp_path, portrait, name, see
 def test_library_processes_an_image(portrait, name):
     faces = Analyzer.from_checkpoint(device="cpu", detector=name)(portrait).faces
     assert [face.label for face in faces] == ["happy"] and overlap(faces[0].box, FACE) > 0.6
+
+
+def test_program_and_library_have_the_same_default():
+    defaults = [inspect.signature(one).parameters["detector"].default for one in (fer_live.load, Analyzer.from_checkpoint)]
+    assert {*defaults, AnalysisConfig().detector, parse([]).analysis.detector} == {DEFAULT_DETECTOR}
 
 
 def test_rejects_unknown_detectors(capsys):

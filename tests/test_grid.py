@@ -104,6 +104,16 @@ def test_tiles_and_smallest_side_of_a_grid():
     assert Frame(filled(0), 0, 0.0).smallest_side == 48
 
 
+def test_the_tile_of_a_lost_camera_is_told():
+    late = Still(filled(50), n=4, late_s=0.3, slate=filled(9))
+    with Grid([Still(filled(100), n=30), late]) as grid:
+        frames = list(grid)
+    second = (64, 0, 128, 48),
+    assert second in {frame.lost_tiles for frame in frames} <= {(), second}
+    for frame in frames:
+        assert not frame.is_slate and (frame.lost_tiles == second) == (9 in frame.image)
+
+
 @pytest.mark.parametrize("cameras", [1, 2, 4])
 @pytest.mark.parametrize("shape", ["square", "tall", "wide"])
 def test_face_is_found_in_a_grid_as_in_a_single_image(portrait, untrained, cameras, shape):

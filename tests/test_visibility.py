@@ -239,6 +239,22 @@ def test_tile_edges_count_as_edges():
     assert followed((205, 100, 285, 180), lambda image: later(image, tiles=tiles), tiles=tiles)[0][1] == "left"
 
 
+def test_a_lost_camera_of_a_grid_ends_the_tracks_of_its_tile_alone(portrait):
+    """The face of the other tile is followed on, and what a detector sees in the slate is nobody."""
+    tiles = (0, 0, 200, 300), (200, 0, 400, 300)
+    detector, ended, shown = Fixed(), [], []
+    boxes = np.array([[60, 100, 140, 180], [260, 100, 340, 180]])
+    detector.detect = lambda image, side=None: Detections.of(boxes)
+    subject = analyzer(detector)
+    image = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    for i in range(40):
+        found = subject(Frame(image, i, i / 30, tiles=tiles, lost_tiles=tiles[1:] if 15 <= i < 25 else ()))
+        ended += [(i, one.track_id, one.because) for one in found.ended]
+        shown.append([face.track_id for face in found.faces])
+    assert ended == [(15, 2, "camera lost")]
+    assert shown[14] == [1, 2] and shown[15] == shown[24] == [1] and shown[39] == [1, 3]
+
+
 def test_lost_camera_and_new_video_are_end_reasons():
     middle = 160, 100, 240, 180
     assert followed(middle, lambda image: [Frame(image, 15, 0.5, is_slate=True)])[0][1] == "camera lost"

@@ -36,7 +36,7 @@ from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.located import Box, Located
 from fer_live.analysis.reading import Readings
 from fer_live.analysis.smoothing import Smoother
-from fer_live.analysis.tracker import FaceTracker
+from fer_live.analysis.tracker import FaceTracker, area_of
 from fer_live.analysis.visibility import Readability, see_all
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
@@ -214,6 +214,9 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: Fac
         return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
     is_anew = tracker.begins_anew(frame.time_s, frame.segment)
     found = find(frame, is_anew)
+    if frame.lost_tiles:
+        tracker.drop_in(frame.lost_tiles)
+        found = found[[i for i, box in enumerate(found.boxes) if area_of(box, frame.lost_tiles) is None]]
     tracks = tracker.update(found.boxes, frame.time_s, frame.image, found.rolls)
     begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -115,6 +115,11 @@ class FaceTracker:
         """Give up all tracks: who comes next need not be who was there before."""
         self._keep(lambda track: False)
 
+    def drop_in(self, areas: Sequence[tuple[int, int, int, int]]) -> None:
+        """Give up the tracks whose center lies in one of the areas xyxy."""
+        if areas:
+            self._keep(lambda track: area_of(track.box, areas) is None)
+
     def take_gone(self) -> list[Track]:
         """The tracks that were shown and have been given up since this was last called."""
         gone, self.gone = self.gone, []
@@ -151,6 +156,13 @@ class FaceTracker:
                 used |= {id(track), i}
                 pairs.append((track, i))
         return pairs
+
+
+def area_of(box: Iterable[float], areas: Iterable[tuple[int, int, int, int]]) -> tuple[int, int, int, int] | None:
+    """The first of `areas` xyxy in which the center of a box xyxy lies; None if it lies in none."""
+    x1, y1, x2, y2 = box
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return next((area for area in areas if area[0] <= x < area[2] and area[1] <= y < area[3]), None)
 
 
 def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.detections import DEFAULT_DETECTOR
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class AnalysisConfig:
     head: str | None = None
     device: str = "auto"
     runtime: str = "auto"
-    detector: str = "haar"
+    detector: str = DEFAULT_DETECTOR
     calibrate_s: float | None = None  # how long new faces are asked to look neutral; None: they are not
     min_face: float | None = None  # pixels, or below 1 a share of the shorter side
     target_fps: float | None = None

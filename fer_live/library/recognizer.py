@@ -20,6 +20,7 @@ from fer_live.handoff import LatestItem
 from fer_live.library.inputs import check_color, to_picture
 from fer_live.library.results import Result
 from fer_live.library.video import Collected, VideoResult, check_output
+from fer_live.model.detections import DEFAULT_DETECTOR
 from fer_live.pipeline import run_file
 from fer_live.protocols import Source
 from fer_live.screen.overlay import Overlay
@@ -31,7 +32,7 @@ from fer_live.types import Analysis, Frame, SourceError, View
 
 
 def load(
-    model: str | Path | None = None, device: str = "auto", detector: str = "haar", head: str | None = None,
+    model: str | Path | None = None, device: str = "auto", detector: str = DEFAULT_DETECTOR, head: str | None = None,
     min_face: float | None = None, runtime: str = "auto",
 ) -> Recognizer:
     """Load the model and return a Recognizer. Load once and reuse it for all images and videos.

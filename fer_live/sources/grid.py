@@ -67,7 +67,9 @@ class Grid:
                 if any(fresh) and self._is_settled(last, waited_s):
                     time_s = max(time_s, *(frame.time_s for frame in fresh if frame))  # monotonic even with a late camera
                     picture, tiles = self._compose(last)
-                    yield Frame(picture, index, time_s, is_slate=all(frame.is_slate for frame in last if frame), tiles=tiles)
+                    slates = [frame.is_slate for frame in last if frame]
+                    lost = tuple(tile for tile, is_lost in zip(tiles, slates, strict=True) if is_lost)
+                    yield Frame(picture, index, time_s, is_slate=all(slates), tiles=tiles, lost_tiles=lost)
                     index += 1
                 elif all(camera.ended for camera in cameras):
                     return
