@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from fer_live.model.spec import ModelSpec
 from training.augment import Augmentation, augment
+from training.detected import detected
 from training.robustness import TABLE, affine
 
 STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -141,3 +143,18 @@ def test_blur_removes_fine_stripes_and_keeps_coarse_ones():
         result = augment(stripes, SIZE, replace(STILL, blur=1.0, detail=0.5), torch.Generator().manual_seed(0))[..., 0]
         contrast = result.std((1, 2)) / stripes[0].float().std()
         assert low <= contrast.min() and contrast.max() < high
+
+
+def test_rotated_faces_are_found_and_levelled_by_yunet_and_not_by_haar(portrait):
+    """What the network gets is the upright face; who is not found counts as wrong."""
+    face = cv2.resize(cv2.cvtColor(portrait[70:167, 176:273], cv2.COLOR_BGR2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
+    spec, likeness = ModelSpec("resnet9"), []
+
+    def predict(crops):
+        likeness.append(np.corrcoef(crops[0].ravel(), face.ravel())[0, 1] if crops.any() else 0.0)
+        return {"shown": np.eye(7)[[3] * len(crops)]}
+
+    table = detected(face[None], spec, predict, {"shown": np.array([3])}, "both")
+    assert list(table) == ["as it is", "rotation 10", "rotation 20", "rotation 30", "rotation 45"]
+    assert all(row == {"found": 1.0, "shown": 1.0} for row in table.values()) and min(likeness) > 0.6
+    assert detected(face[None], spec, predict, {"shown": np.array([3])}, "haar")["rotation 45"] == {"found": 0.0, "shown": 0.0}

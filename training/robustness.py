@@ -1,6 +1,7 @@
 """Measures accuracy under disturbances: crops, light, blur, noise and compression unlike FER2013's.
 
-    python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest] [--json FILE]
+    python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest]
+                                  [--detector both] [--json FILE]
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.detections import DETECTORS
 from fer_live.model.networks import EmotionNet
 from fer_live.model.paths import named_path
 from fer_live.model.spec import CheckpointError, ModelSpec
@@ -21,6 +24,7 @@ from fer_live.model.suggest import suggest_names
 from training.calibrate import head_truths
 from training.commands import ResultsError, check_file, failed, load_trained, start_logging, write_json
 from training.data import DataError, load_dataset
+from training.detected import detected
 from training.evaluate import answers, predict_views
 
 Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint8 -> (S, S) uint8
@@ -93,12 +97,16 @@ def robustness(
     table: dict[str, dict[str, float]] = {}
     for name, disturb in TABLE.items():
         rng = np.random.default_rng(0)  # the same directions and noise for every model
-        probs = answers(predict_views(model, np.stack([disturb(image, rng) for image in images]), spec), spec)
+        probs = _answers(model, spec, np.stack([disturb(image, rng) for image in images]))
         table[name] = {}
         for head, truth in truths.items():
             known = truth >= 0
             table[name][head] = float((probs[head][known].argmax(1) == truth[known]).mean())
     return table
+
+
+def _answers(model: EmotionNet, spec: ModelSpec, images: np.ndarray) -> dict[str, np.ndarray]:
+    return answers(predict_views(model, images, spec), spec)
 
 
 def describe(table: dict[str, dict[str, float]]) -> str:
@@ -119,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--split", default="PublicTest",
                         help="split to measure; PrivateTest is for released weights only (default: PublicTest)")
+    parser.add_argument("--detector", choices=DETECTORS, help="measure the rotations as the app meets them: the face is found by "
+                        "this detector, and levelled where it tells the tilt")
     parser.add_argument("--json", type=Path, help="also write the table to this file")
     args = suggest_names(parser).parse_args(arguments)
     start_logging()
@@ -128,7 +138,11 @@ def main(arguments: list[str] | None = None) -> int:
         data = load_dataset(args.data, args.votes, spec.input_size)
         ids = data.split(args.split)
         truths = {head: truth for head, truth in head_truths(data, ids).items() if head in spec.answers}
-        table = robustness(model, spec, data.images[ids], truths)
+        if args.detector:
+            predict = partial(_answers, model, spec)
+            table = detected(data.images[ids], spec, predict, truths, args.detector)
+        else:
+            table = robustness(model, spec, data.images[ids], truths)
         print(describe(table))
         write_json(args.json, table)
     except (CheckpointError, DataError, ResultsError, OSError) as error:

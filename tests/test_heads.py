@@ -1,0 +1,40 @@
+"""Rendered heads of known age, skin tone and turn: YuNet finds them all, whatever the tone."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_live.model.both import face_detectors
+from fer_live.model.detections import Detections, same_face
+from fer_live.model.haar import HaarFaceDetector
+from tests.heads import SKINS, TURNS, tiles
+
+HEADS = tiles(cv2.imread(str(Path(__file__).with_name("heads.webp"))))
+MIDDLE = np.array([250, 110, 390, 250])  # of the scene, where the face is
+
+
+def scene(head):
+    picture = np.full((360, 640, 3), 128, np.uint8)
+    picture[68:292, 208:432] = cv2.resize(head, (224, 224), interpolation=cv2.INTER_CUBIC)
+    noisy = picture + np.random.default_rng(0).normal(0, 2, picture.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def recall(detector, skin, turn):
+    pictures = [scene(head) for (_, _, tone, degrees), head in HEADS.items() if (tone, degrees) == (skin, turn)]
+    found = [any(same_face(box, MIDDLE) for box in Detections.of(detector.detect(picture)).boxes) for picture in pictures]
+    assert len(found) == 12
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("skin", SKINS)
+def test_yunet_finds_every_head(skin, turn):
+    assert recall(face_detectors("yunet", 0.14, 0.06)[0], skin, turn) == 1.0
+
+
+def test_both_finds_turned_dark_heads_that_haar_misses():
+    assert recall(HaarFaceDetector(), "dark", 60) < 0.5
+    assert recall(face_detectors("both", 0.14, 0.06)[0], "dark", 60) == 1.0

@@ -1,0 +1,61 @@
+"""Rotations of the robustness table as the app meets them: the face is found by a detector, which also levels its crop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from fer_live.analysis.analyzer import STILL_MIN_FACE
+from fer_live.model.both import face_detectors
+from fer_live.model.detections import Detections, same_face
+from fer_live.model.haar import MIN_FACE
+from fer_live.model.preprocess import crop_faces
+from fer_live.model.spec import ModelSpec
+
+SIDE, CANVAS = 144, 432  # pixels of a face and of the gray picture that it is put on
+DEGREES = (0, 10, 20, 30, 45)
+
+
+def scene(image: np.ndarray, degrees: float) -> np.ndarray:
+    """A face (S, S) uint8 in the middle of a gray picture (CANVAS, CANVAS, 3), turned against the clock.
+
+    Around the face stands its mirror image: a detector finds no face that is cut off at the forehead.
+    """
+    face = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    around = cv2.copyMakeBorder(face, *(SIDE // 2,) * 4, cv2.BORDER_REFLECT_101)
+    canvas = cv2.copyMakeBorder(around, *((CANVAS - 2 * SIDE) // 2,) * 4, cv2.BORDER_CONSTANT, value=(128,))
+    matrix = cv2.getRotationMatrix2D(((CANVAS - 1) / 2,) * 2, degrees, 1.0)
+    return cv2.cvtColor(cv2.warpAffine(canvas, matrix, (CANVAS, CANVAS), borderValue=(128,)), cv2.COLOR_GRAY2BGR)
+
+
+def detected(
+    images: np.ndarray, spec: ModelSpec, predict: Callable[[np.ndarray], dict[str, np.ndarray]], truths: dict[str, np.ndarray],
+    detector: str,
+) -> dict[str, dict[str, float]]:
+    """{rotation: {"found": share of the faces, answer: accuracy}} on pictures (N, S, S) uint8; who is not found is wrong.
+
+    predict: crops (N, S, S) uint8 -> {answer: probabilities (N, 7)}. truths: {answer: classes (N,)}, -1 where there is none.
+    detector: one of DETECTORS, as it searches video.
+    """
+    searcher, _ = face_detectors(detector, MIN_FACE, STILL_MIN_FACE)
+    table: dict[str, dict[str, float]] = {}
+    for degrees in DEGREES:
+        rng = np.random.default_rng(0)  # to the same sides for every detector
+        found, crops = np.zeros(len(images), bool), np.zeros_like(images)
+        for i, image in enumerate(images):
+            picture = scene(image, degrees * rng.choice([-1, 1]))
+            faces = Detections.of(searcher.detect(picture))
+            middle = np.array([CANVAS, CANVAS, CANVAS, CANVAS]) // 2
+            here = [j for j in range(len(faces)) if same_face(middle, faces.boxes[j])]
+            if here:
+                found[i] = True
+                crops[i] = crop_faces(picture, faces.boxes[here[:1]], spec, faces.rolls[here[:1]])[0, ..., 0]
+        probs = predict(crops)
+        row = {"found": float(found.mean())}
+        for answer, truth in truths.items():
+            known = truth >= 0
+            row[answer] = float((found & (probs[answer].argmax(1) == truth))[known].mean())
+        table[f"rotation {degrees}" if degrees else "as it is"] = row
+    return table
