@@ -157,17 +157,6 @@ def test_rotated_search_ignores_other_faces(monkeypatch):
     assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
 
 
-def test_rotated_search_ignores_worse_detections(monkeypatch):
-    detector, level = YuNetFaceDetector(), detections([100, 100, 200, 200])
-    level.scores[:] = 0.9
-
-    def look(around, degrees=0.0):  # a near search lacks the surroundings of the face and finds less
-        return Detections(level.boxes + (1 if degrees else 0), level.landmarks, np.float32([0.8 if degrees else 0.5]))
-
-    monkeypatch.setattr(detector, "_look", look)
-    assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
-
-
 @pytest.mark.parametrize("name", ["yunet", "both"])
 def test_image_with_a_tilted_and_an_upright_face(portrait, name):
     image = np.hstack([portrait, dim(tilted(portrait, 45))])

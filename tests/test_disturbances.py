@@ -156,5 +156,5 @@ def test_rotated_faces_are_found_and_levelled_by_yunet_and_not_by_haar(portrait)
 
     table = detected(face[None], spec, predict, {"shown": np.array([3])}, "both")
     assert list(table) == ["as it is", "rotation 10", "rotation 20", "rotation 30", "rotation 45"]
-    assert all(row == {"found": 1.0, "shown": 1.0} for row in table.values()) and min(likeness) > 0.6
+    assert all(row == {"found": 1.0, "shown": 1.0} for row in table.values()) and min(likeness) > 0.5
     assert detected(face[None], spec, predict, {"shown": np.array([3])}, "haar")["rotation 45"] == {"found": 0.0, "shown": 0.0}

@@ -26,9 +26,9 @@ NEAR_SCORE = 0.55  # the same where a face is known to be
 MOST_TURNED = 8  # that are, in one picture
 TURN, FARTHEST = 30, 60  # degrees between two trials, and to either side
 LEVEL = 12  # degrees up to which a face is level: the tilt found is off by 4 to 9, and the network does not mind as much
-# A face seen turned is the one of the hit only if its box is like the hit's and its score not lower: hair, a shoulder and a face
+# A face seen turned is the one of the hit only if its box is like the hit's: hair, a shoulder and a face
 # together, turned, look like another, larger face.
-SAME_SIZE, SAME_PLACE, WORSE = 1.4, 0.35, 0.05
+SAME_SIZE, SAME_PLACE = 1.4, 0.35
 # Far from upright a dim face has no hit at all. So the whole picture is searched turned as well: in pictures that stand alone
 # always, in live video in less detail, and only where nobody upright is found.
 SEARCH_TURN = 40
@@ -129,7 +129,7 @@ class YuNetFaceDetector:
 
     def _upright(self, around: _Around, hit: Detections) -> Detections:
         """The face of one hit with the box, the landmarks and the score that it has when it is seen upright; the hit, if no turn
-        shows it as well."""
+        shows it better."""
 
         def look(degrees: float) -> Detections | None:
             face = self._look(around, degrees)
@@ -151,7 +151,7 @@ class YuNetFaceDetector:
         below, above = score(best - TURN), score(best + TURN)
         roll = best + TURN / 2 * (above - below) / max(1e-3, 2 * score(best) - below - above)  # the top of a parabola
         face = look(roll) if abs(roll) > LEVEL else looks[0]
-        if face is None or face.scores[0] < hit.scores[0] - WORSE:
+        if face is None:
             return hit
         return Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
 
