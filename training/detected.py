@@ -7,7 +7,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fer_live.analysis.analyzer import STILL_MIN_FACE
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import Detections, same_face
 from fer_live.model.haar import MIN_FACE
@@ -39,7 +38,7 @@ def detected(
     predict: crops (N, S, S) uint8 -> {answer: probabilities (N, 7)}. truths: {answer: classes (N,)}, -1 where there is none.
     detector: one of DETECTORS, as it searches video.
     """
-    searcher, _ = face_detectors(detector, MIN_FACE, STILL_MIN_FACE)
+    searcher, _ = face_detectors(detector, MIN_FACE, MIN_FACE)
     table: dict[str, dict[str, float]] = {}
     for degrees in DEGREES:
         rng = np.random.default_rng(0)  # to the same sides for every detector
