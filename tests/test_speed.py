@@ -411,6 +411,8 @@ def test_face_is_classified_on_change_and_ten_times_a_second():
     views = [every.choose([7], still, i / 30)[1] for i in range(4)]
     assert [np.array_equal(view, still) for view in views] == [True, False, True, False]
     assert np.array_equal(views[1], still[:, :, ::-1])
+    views = [every.choose([7], still, 0.6 + i / 30)[1] for i in range(8)]  # after it was out of sight
+    assert 2 <= sum(np.array_equal(view, still) for view in views) <= 6
 
 
 def test_skipped_classification_keeps_the_face(untrained, portrait):

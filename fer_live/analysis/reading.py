@@ -42,7 +42,8 @@ class Readings:
         views = crops[chosen]
         for row, i in enumerate(chosen):
             old = self.last.get(track_ids[i])
-            stands_s, plain_s = (time_s - old.time_s, old.plain_s) if old else (1e-6, 0.0)
+            # a face that was out of sight is not read from one side for long after it
+            stands_s, plain_s = (min(time_s - old.time_s, LONGEST_S), old.plain_s) if old else (1e-6, 0.0)
             if plain_s > 0:
                 views[row] = crops[i, :, ::-1]
             self.last[track_ids[i]] = Reading(crops[i], time_s, plain_s + (-stands_s if plain_s > 0 else stands_s))
