@@ -123,6 +123,8 @@ def test_unsure_names_the_candidates_or_the_reason(language):
 
     output = word(UNCLEAR, 0.0)
     assert words["happy"] in output and words["neutral"] in output and "{" not in output
+    unreadable = face((0, 0, 99, 99), label=UNSURE, unsure_because=REASONS[0])
+    assert not Steadier(EMOTIONS, words)(analysis(0.0, unreadable))[0].bars
     reasons = {word(because, 0.1) for because in REASONS}
     assert len(reasons) == len(REASONS) and words["unsure"] not in reasons
     if language != "en":

@@ -37,7 +37,7 @@ class Shown:
     word: str  # what to call it, in the screen's language
     short: str  # the same where there is little room
     figure: str  # its percentage, or ""
-    bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length from 0 to 1, percentage
+    bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length from 0 to 1, percentage; none if unreadable
 
 
 @dataclass(slots=True)
@@ -89,7 +89,10 @@ class Steadier:
         label = "" if face.calibration_s else face.label
         figure = f"{calm.figures[self.labels.index(label)]}%" if label in self.labels else ""
         box, word = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), self._word(face, calm)
-        short = self.words.get(UNSURE, UNSURE) if label == UNSURE and face.unsure_because in HESITATES else word
+        hesitates = face.unsure_because in HESITATES
+        short = self.words.get(UNSURE, UNSURE) if label == UNSURE and hesitates else word
+        if label == UNSURE and not hesitates:  # what cannot be read has no bars, which would look as if it had been
+            bars = ()
         return Shown(face.track_id, calm.number, box, label, word, short, figure, bars)
 
     def _word(self, face: Face, calm: Calm) -> str:
