@@ -373,7 +373,8 @@ STORES_AND_SENDS_NOTHING = {  # apart from what other options store or send; wit
     "keep_days": "the same", "model": "", "head": "", "device": "", "runtime": "", "detector": "", "min_face": "",
     "target_fps": "", "no_window": "", "mirror": "", "show": "", "token": "who may see what --serve sends", "language": "",
     "labels": "", "label_set": "", "no_store": "forbids", "kiosk": "", "exit_chord": "", "idle_seconds": "", "notice": "",
-    "consent_seconds": "how long --record-on-consent lasts", "mqtt_user": "how --mqtt sends", "mqtt_tls": "the same",
+    "consent_seconds": "how long --record-on-consent lasts",
+    "challenge": "what is read is kept in memory until the game is over", "mqtt_user": "how --mqtt sends", "mqtt_tls": "the same",
     "mqtt_name": "the same", "log_level": "which messages are shown"}
 
 
@@ -397,9 +398,10 @@ def test_notice_fits_and_its_qr_code_is_readable(language):
     facts = Facts(("values", "consent", "sound"), True, "Museum für Gestaltung, Zürich", url, sent=True)
     notice = Notice([read_words(language)], facts)
     screen = np.full((720, 1280, 3), 24, np.uint8)
-    notice.draw(screen, (24, 464, 742, 696), 0, 34)
+    place = notice.draw(screen, (24, 464, 742, 696), 0, 34, notice.code_side(150))
     assert cv2.QRCodeDetector().detectAndDecode(screen)[0] == url
     assert (screen[464:696, 24:742] != 24).any() and (screen[:464] == 24).all() and (screen[:, 742:] == 24).all()
+    assert place is not None and place[0] >= 24 and place[2] <= 742 and place[2] - place[0] == notice.code_side(150)
 
 
 def test_kiosk_screen_has_the_monitor_aspect_ratio():

@@ -63,7 +63,7 @@ class ScreenConfig:
     has_window: bool = True
     mirror: bool | None = None  # None: cameras are mirrored, files are not
     show: frozenset[str] = frozenset()
-    languages: tuple[str, ...] = ("en",)  # the first is that of the labels; a kiosk's notice is shown in all
+    languages: tuple[str, ...] = ("en",)  # the first is that of the labels; a kiosk switches between all
     words: Path | None = None  # a file with words of one's own
 
 
@@ -94,7 +94,7 @@ class OutgoingConfig:
 
 @dataclass(frozen=True)
 class KioskConfig:
-    """The kiosk: how it ends, when it forgets, what its notice says, and whether visitors can record themselves."""
+    """The kiosk: how it ends, when it forgets, what its notice says, and whether visitors can record themselves or play."""
 
     exit_chord: str = "qqq"
     idle_s: float = 8.0
@@ -103,6 +103,7 @@ class KioskConfig:
     policy_url: str = ""
     record_on_consent: bool = False
     consent_s: float = 30.0
+    challenge: bool = False  # visitors play a game
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.analyzer import Analyzer
@@ -15,14 +16,18 @@ from fer_live.app.config import Config, KioskConfig
 from fer_live.app.outgoing_options import sends
 from fer_live.app.outputs import Outputs
 from fer_live.kiosk.consent import Consent, Looks
-from fer_live.kiosk.layout import Layout
+from fer_live.kiosk.game import ROUNDS, Game
+from fer_live.kiosk.gaze import OpenEyes
+from fer_live.kiosk.language import Language
+from fer_live.kiosk.layout import LANGUAGE, RECORD, Layout
 from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.visitors import Presence
 from fer_live.protocols import Draw, Recorder
-from fer_live.screen.window import Chord, KioskWindow
+from fer_live.screen import text
+from fer_live.screen.window import ENTER, SPACE, TAB, Chord, KioskWindow
 from fer_live.screen.words import read_words
 from fer_live.screen.x11 import ScreenHold
-from fer_live.types import Analysis, Frame
+from fer_live.types import Analysis, Frame, OutputError
 
 logger = logging.getLogger("fer_live")
 
@@ -37,24 +42,41 @@ def set_up_kiosk(
     presence = Presence(kiosk.idle_s, analyzer.forget)
     hold = stack.enter_context(ScreenHold())
     languages = [words, *(read_words(language) for language in config.screen.languages[1:])]
+    for texts in languages:
+        text.check(texts.values())
+    game = make_game(analyzer.labels) if kiosk.challenge else None
+    analyzer.steps.insert(0, OpenEyes())  # before faces are covered
     consent = ask_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
 
     def may_begin() -> bool:
         return consent is not None and consent.may_begin
 
-    layout = Layout(canvas(hold.xywh), analyzer.labels, languages, outputs.view, make_notice(config, kiosk, languages),
-                    lambda: presence.idle, may_begin if consent else None)
+    language = Language(languages)
+    layout = Layout(canvas(hold.xywh), analyzer.labels, language, outputs.view, make_notice(config, kiosk, languages),
+                    lambda: presence.idle, may_begin if consent else None, game)
+    actions = {LANGUAGE: language.choose_next, **({RECORD: consent.press} if consent else {})}
 
-    def press(at_xy: tuple[int, int] | None = None) -> None:
-        button = layout.button
-        hit = button and (at_xy is None or (button[0] <= at_xy[0] < button[2] and button[1] <= at_xy[1] < button[3]))
-        if consent and hit:  # only what is on the screen can be pressed
-            consent.press()
+    def act(name: str) -> None:
+        if name in layout.buttons:  # only what is on the screen can be pressed
+            actions[name]()
 
-    screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), press, lambda x, y: press((x, y)),
-                         lambda: layout.idle_screen(time.monotonic()), max(3.0, kiosk.idle_s), hold.xywh,
+    def press(x: int, y: int) -> None:
+        for name, box in list(layout.buttons.items()):
+            if box[0] <= x < box[2] and box[1] <= y < box[3]:
+                act(name)
+
+    keys = {ENTER: partial(act, RECORD), SPACE: partial(act, RECORD), TAB: partial(act, LANGUAGE)}
+    screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), keys, press, layout.no_picture, max(3.0, kiosk.idle_s), hold.xywh,
                          hold.is_blank, [hold.poll, consent.poll] if consent else [hold.poll])
     return lambda frame: presence(analyze(frame)), layout.draw, stack.enter_context(screen)
+
+
+def make_game(labels: tuple[str, ...]) -> Game:
+    """The game. Raises OutputError where the model has not all classes that it asks for."""
+    missing = [name for name in ROUNDS if name not in labels]
+    if missing:
+        raise OutputError(f"--challenge asks for {', '.join(missing)}, which this model does not know; give another --model")
+    return Game(labels)
 
 
 def ask_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs: Outputs, stack: ExitStack) -> Consent:

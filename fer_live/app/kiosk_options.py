@@ -20,7 +20,7 @@ SECRET_KEY = re.compile(r"(^|[&;])[^=&;]*(pass|pwd|secret|token|auth)[^=&;]*=", 
 def add_words(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--language", type=_languages, default=["en"], metavar="L,M", help=f"language of the labels: {', '.join(LANGUAGES)}; "
-        "a kiosk's notice alternates between all that are given (default: en)")
+        "a kiosk switches between all that are given (default: en)")
     add("--labels", type=Path, metavar="FILE", help='JSON file (UTF-8) with your own texts for the screen: '
         '{"happy": "joyful", ...}')
     add("--label-set", choices=("full", *LABEL_SETS), default="full", help="basic: positive, neutral, negative, surprised "
@@ -42,6 +42,7 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add("--record-on-consent", action="store_true", help="record only after a visitor presses the button on the screen (click, "
         "touch, Enter or space); --output names the first recording")
     add("--consent-seconds", type=positive, metavar="S", help="maximum length of such a recording (default: 30)")
+    add("--challenge", action="store_true", help="a game for one to three visitors: make six faces, and see what is read in them")
 
 
 def add_privacy(group: argparse._ArgumentGroup) -> None:
@@ -66,13 +67,18 @@ def check(args: argparse.Namespace) -> None:
         raise OutputError("--show help is for the window; leave it or --no-window out")
     if args.kiosk and args.no_window:
         raise OutputError("--kiosk and --no-window exclude each other; leave one out")
-    for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds"):
+    for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds",
+                 "challenge"):
         if getattr(args, name) not in (None, False) and not args.kiosk:
             raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
     if args.notice is False and not args.kiosk:
         raise OutputError("--no-notice is for a kiosk; add --kiosk, or leave it out")
     if args.consent_seconds is not None and not args.record_on_consent:
         raise OutputError("--consent-seconds is for --record-on-consent; give both")
+    if args.challenge and args.label_set != "full":
+        raise OutputError(f"--challenge needs the model's classes, and --label-set {args.label_set} has fewer; leave one out")
+    if args.challenge and args.calibrate is not None:
+        raise OutputError("--challenge and --calibrate exclude each other: both ask visitors to make a face; leave one out")
 
 
 def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
@@ -82,7 +88,8 @@ def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
     default = KioskConfig()
     return KioskConfig(
         args.exit_chord or default.exit_chord, args.idle_seconds or default.idle_s, args.notice is not False,
-        args.operator or "", args.policy_url or "", args.record_on_consent, args.consent_seconds or default.consent_s)
+        args.operator or "", args.policy_url or "", args.record_on_consent, args.consent_seconds or default.consent_s,
+        args.challenge)
 
 
 def _check_recording(args: argparse.Namespace) -> None:

@@ -1,214 +1,245 @@
-"""The kiosk's screen, made to be read from afar: picture, a card for each visitor, the notice, the button, the idle screen.
+"""The kiosk's screen, made to be read from afar: a mirror that fills it, cards, the notice, buttons, the loop for passers-by.
 
 ISO 9241-303 asks for letters of 16 minutes of arc, 14 mm at three meters. On a screen 30 cm high (24 inch) the capitals of a
-card's word are 16 mm high with three visitors and 29 mm with one, those of its bars 10 to 12 mm, those of the notice 7 to
-9 mm, on the idle screen 12 mm; on one 53 cm high (43 inch) all are 1.8 times as high.
+chip's word are 8 to 20 mm high, on one 53 cm high (43 inch) 14 to 35 mm.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+from fer_live.kiosk.attract import draw_attract
+from fer_live.kiosk.canvas import GRAY, Box, Canvas
+from fer_live.kiosk.cards import BADGE, draw_cards, draw_chip, draw_outline, face_color, face_words, meet
+from fer_live.kiosk.game import Game, Stage
+from fer_live.kiosk.game_view import AROUND, draw_game, draw_result
+from fer_live.kiosk.language import Language
+from fer_live.kiosk.mirror import Mirror
 from fer_live.kiosk.notice import Notice
+from fer_live.kiosk.visitors import Arrivals, Seats
 from fer_live.screen import text
-from fer_live.screen.palette import COLORS, WHITE, Color
-from fer_live.screen.steady import LOOK_NEUTRAL
+from fer_live.screen.palette import PLATE, WHITE, Color
 from fer_live.types import Analysis, Face, Rates, View
 
-GROUND, CARD, GRAY, RED = (24, 24, 24), (48, 48, 48), (150, 150, 150), (40, 40, 220)
-Box = tuple[int, int, int, int]  # xyxy
-MOST = 3  # cards
-BARS = {1: 7, 2: 3, 3: 2}  # visitors -> bars on a card
+RED: Color = (40, 40, 200)
+FOOTER = 0.12  # of the screen's height
+MARGIN = 0.15  # of a face's side that stays free around it
+CODE = 76  # pixels of the code's side on a screen with a shorter side of 720: a tenth of it are 72
+LARGE_CODE = 150  # the same while the notice is enlarged
+RECORD, LANGUAGE = "record", "language"  # buttons
 
 
 class Layout:
     """Draws the kiosk's screen of `size_wh`, wide or tall.
 
-    words: what classes and phrases are called; the idle screen's phrases in each language of the notice, all else in the
-    first. is_idle: tells whether nobody has been there for a while. may_record: tells whether the button that records can be
-    pressed; without it there is no button.
+    language: the words of everything but the labels that the analysis does not know. is_idle: tells whether nobody has been there
+    for a while. may_record: tells whether the button that records can be pressed; without it there is no such button.
+    game: what is played, if anything is.
     """
 
-    def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], words: list[dict[str, str]], view: View,
+    def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], language: Language, view: View,
                  notice: Notice | None = None, is_idle: Callable[[], bool] = lambda: False,
-                 may_record: Callable[[], bool] | None = None):
-        self.labels, self.words, self.languages, self.view, self.notice = labels, words[0], words, view, notice
-        self.is_idle, self.may_record = is_idle, may_record
+                 may_record: Callable[[], bool] | None = None, game: Game | None = None):
         self.w, self.h = size_wh
-        self.unit = min(self.w, self.h) / 720
-        self.grounds: dict[tuple[bool, int], np.ndarray] = {}
-        self.slots: list[int] = []  # track ids by card; 0 is free
-        self.button: Box | None = None  # where to press, while it is shown
+        self.labels, self.language, self.view, self.notice = labels, language, view, notice
+        self.is_idle, self.may_record, self.game = is_idle, may_record, game
+        self.blank = Canvas(np.full((self.h, self.w, 3), PLATE, np.uint8))
+        self.seats, self.arrivals = Seats(), Arrivals()
+        self.buttons: dict[str, Box] = {}  # where to press, while they are shown
+        self.panels: dict[tuple[int, bool], tuple[np.ndarray, Box | None]] = {}  # notices, by language and whether enlarged
         self._place()
+        self.mirror = Mirror((self.w, self.area[3]))
 
     def _place(self) -> None:
-        m = self.px(24)
-        if self.w >= self.h:
-            middle = round(0.58 * self.w)
-            high = min(round((middle - m) * 9 / 16), round(0.62 * self.h))
-            self.picture = m, m, middle, m + high
-            self.panel = m, 2 * m + high, middle, self.h - m
-            self.cards = middle + m, m, self.w - m, self.h - m
+        """Where things are."""
+        px, m = self.blank.px, self.blank.px(16)
+        footer = self.h - round(FOOTER * self.h) if self.notice else self.h
+        right = self.w - m
+        side = self.notice.code_side(px(CODE)) if self.notice else 0
+        if side > self.h - footer:  # the code stands out above the footer
+            right -= side + m
+        is_wide = self.w >= self.h
+        dock = footer - m - (px(176) if is_wide else px(214))
+        self.area = 0, 0, self.w, footer  # of the mirror
+        self.dock = m, dock, right, footer - m
+        self.top = px(72)  # buttons and badges are above
+        if self.may_record is None:
+            self.records = []
+        elif is_wide:
+            top, wide = dock + px(48), px(270)
+            self.records = [(right - wide, top, right, footer - m), (m, top, m + wide, footer - m)]
         else:
-            high = round((self.w - 2 * m) * 9 / 16)
-            self.picture = m, m, self.w - m, m + high
-            self.panel = m, self.h - m - self.px(250), self.w - m, self.h - m
-            self.cards = m, 2 * m + high, self.w - m, self.h - 2 * m - self.px(250)
-
-    def px(self, size: float) -> int:
-        """Pixels of a length that is given for a screen with a shorter side of 720."""
-        return round(size * self.unit)
+            self.records = [(m, dock - m - px(88), self.w - m, dock - m)]
+        self.foot = min([dock, *(box[1] for box in self.records)]) - px(8)  # faces are above, if they fit
+        self.enlarged = 0, self.foot if is_wide else min(self.foot, round(0.6 * self.h)), self.w, self.h
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
         """The whole screen (H, W, 3) uint8 BGR."""
-        faces = self._seated(analysis.faces)
-        self.button = None
+        time_s = analysis.frame.time_s
+        self.buttons = {}
+        if self.game:
+            self.game.update(analysis)
+        self.language.turn(time_s, is_held=self.game is not None and self.game.is_on)
+        is_busy = self.view.recording or (self.game is not None and self.game.stage not in (Stage.WAIT, Stage.READY))
+        rise = self.arrivals.rise(analysis, not is_busy)
+        if analysis.frame.is_slate:
+            return self.no_picture()
         if self.is_idle() and not analysis.faces:
-            return self.idle_screen(analysis.frame.time_s)
-        screen = self._ground(False, analysis.frame.time_s).copy()
-        self._picture(screen, analysis, faces)
-        box = self.cards
-        if self.may_record is not None and (faces or self.view.recording):
-            box = self._button(screen, box, len(analysis.faces))
-        if faces:
-            self._cards(screen, box, faces)
+            self.language.forget()
+            return self.idle_screen(time_s)
+        canvas = Canvas(self.blank.image.copy())
+        if self.game and self.game.stage is Stage.RESULT:
+            foot = self.foot if self.records else self.area[3]
+            draw_result(canvas, self.game, self.language.words, (0, self.top, self.w, foot))
+            if self.records and (analysis.faces or self.view.recording):
+                self._record_button(canvas, len(analysis.faces), [])
         else:
-            self._middle(screen, box, self.words["invite"], 64)
-        return screen
+            self._mirror(canvas, analysis, rise)
+        self._corners(canvas)
+        self._notice(canvas, rise)
+        return canvas.image
 
     def idle_screen(self, time_s: float) -> np.ndarray:
-        """What is shown when nobody is there: no picture of the room, the notice in large letters."""
-        return self._ground(True, time_s).copy()
+        """What is shown when nobody is there: no picture of the room."""
+        canvas = Canvas(self.blank.image.copy())
+        draw_attract(canvas, (0, self.top, self.w, self.area[3]), self.language.words, time_s)
+        self._corners(canvas)
+        self._notice(canvas, 0.0)
+        return canvas.image
 
-    def _ground(self, idle: bool, time_s: float) -> np.ndarray:
-        """What does not move, drawn once for each language."""
-        turn = self.notice.turn(time_s) if self.notice else 0
-        if (idle, turn) not in self.grounds:
-            screen = np.full((self.h, self.w, 3), GROUND, np.uint8)
-            m = self.px(24)
-            if idle:
-                half = self.h // 2 if self.notice else self.h
-                self._middle(screen, (m, m, self.w - m, round(half * 0.62)), self.languages[turn]["title"], 84)
-                self._middle(screen, (m, round(half * 0.62), self.w - m, half), self.languages[turn]["invite"], 52, GRAY)
-                if self.notice:
-                    self.notice.draw(screen, (m, half, self.w - m, self.h - m), turn, self.px(46))
-            elif self.notice:
-                self.notice.draw(screen, self.panel, turn, self.px(34))
-            self.grounds[idle, turn] = screen
-        return self.grounds[idle, turn]
+    def no_picture(self) -> np.ndarray:
+        """What is shown while the camera gives nothing."""
+        canvas = Canvas(self.blank.image.copy())
+        box = canvas.px(60), self.top, self.w - canvas.px(60), self.area[3]
+        canvas.middle(self.language.words["no_picture"], box, canvas.px(56), most=3)
+        self._corners(canvas)
+        self._notice(canvas, 0.0)
+        return canvas.image
 
-    def _seated(self, faces: tuple[Face, ...]) -> list[tuple[int, Face]]:
-        """(number, face) of the visitors who have a card, the largest faces; a visitor keeps the number that he or she has."""
-        largest = sorted(faces, key=lambda face: face.box[0] - face.box[2])[:MOST]
-        here = {face.track_id: face for face in largest}
-        self.slots = [slot if slot in here else 0 for slot in self.slots]
-        for face in sorted(largest, key=lambda face: face.box[0]):
-            if face.track_id not in self.slots:
-                if 0 not in self.slots:
-                    self.slots.append(0)
-                self.slots[self.slots.index(0)] = face.track_id
-        while self.slots and not self.slots[-1]:
-            self.slots.pop()
-        return [(number, here[slot]) for number, slot in enumerate(self.slots, 1) if slot]
+    def _mirror(self, canvas: Canvas, analysis: Analysis, rise: float) -> None:
+        """The picture with its faces, and what is told of them."""
+        image, faces = analysis.frame.image, self.seats.take(analysis.faces)
+        is_playing = self.game is not None and self.game.is_on
+        banner = self._banner() if is_playing else None
+        area = 0, banner[3] if banner else self.top, self.w, self.area[3]
+        free = *area[:3], self.area[3] if banner and self.may_record is None else self.foot
+        place = self.mirror.follow((image.shape[1], image.shape[0]), [face.box for face in analysis.faces],
+                                   AROUND if banner else MARGIN, free, analysis.frame.time_s)
+        self.mirror.paint(canvas.image, image)
+        if not analysis.faces and not is_playing:
+            self._band(canvas, place.box((0, 0, image.shape[1], image.shape[0])))
+        if banner and self.game and rise == 0:
+            draw_game(canvas, self.game, self.language.words, place, banner, area)
+        elif not is_playing:
+            self._faces(canvas, analysis.faces, faces, area)
+        boxes = [place.box(face.box) for face in analysis.faces]
+        dock = self.dock
+        if self.records and (boxes or self.view.recording) and rise == 0:
+            button, m = self._record_button(canvas, len(boxes), boxes), canvas.px(16)
+            if meet(button, dock):  # the cards get the wider part beside it
+                dock = max((dock[0], dock[1], button[0] - m, dock[3]), (button[2] + m, dock[1], dock[2], dock[3]),
+                           key=lambda box: box[2] - box[0])
+        if faces and rise == 0 and not is_playing:
+            draw_cards(canvas, dock, faces, self.labels, self.language.words, boxes)
 
-    def _picture(self, screen: np.ndarray, analysis: Analysis, faces: list[tuple[int, Face]]) -> None:
-        x1, y1, x2, y2 = self.picture
-        image = analysis.frame.image
-        scale = min((x2 - x1) / image.shape[1], (y2 - y1) / image.shape[0])
-        w, h = round(image.shape[1] * scale), round(image.shape[0] * scale)
-        left, top = x1 + (x2 - x1 - w) // 2, y1 + (y2 - y1 - h) // 2
-        part = screen[top : top + h, left : left + w]
-        part[:] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
-        line = max(2, self.px(5))
-        for face in analysis.faces:
-            a, b, c, d = (round(v * scale) for v in face.box)
-            cv2.rectangle(part, (a, b), (c, d), GROUND, 2 * line, cv2.LINE_AA)
-            cv2.rectangle(part, (a, b), (c, d), COLORS.get(face.label, WHITE), line, cv2.LINE_AA)
-        for number, face in faces:
-            if len(faces) > 1:
-                corner = round(face.box[0] * scale), round(face.box[1] * scale)
-                self._number(part, corner, number, COLORS.get(face.label, WHITE))
+    def _banner(self) -> Box:
+        px = self.blank.px
+        if self.w >= self.h:
+            return px(230), px(12), self.w - px(230), px(132)
+        return px(16), self.top, self.w - px(16), self.top + px(124)
+
+    def _faces(self, canvas: Canvas, faces: tuple[Face, ...], seated: list[tuple[int, Face]], area: Box) -> None:
+        boxes = {face.track_id: self.mirror.place.box(face.box) for face in faces}
+        numbers = {face.track_id: number for number, face in seated} if len(seated) > 1 else {}
+        taken = list(boxes.values())
+        for face in faces:
+            draw_outline(canvas, boxes[face.track_id], face_color(face))
+        for face in sorted(faces, key=lambda face: face.box[0] - face.box[2]):
+            draw_chip(canvas, face_words(face, self.language.words), boxes[face.track_id], face_color(face), taken, area)
+            if face.track_id in numbers:
+                x1, y1, _, y2 = boxes[face.track_id]
+                center = max(canvas.px(BADGE + 4), x1), (y1 + y2) // 2
+                canvas.number(numbers[face.track_id], center, canvas.px(BADGE), face_color(face))
+
+    def _band(self, canvas: Canvas, picture: Box) -> None:
+        """Nobody is found: the lines between which a face is, for who is too tall, too small or sits; and the invitation."""
+        m = canvas.px(14)
+        inset = canvas.px(150) if self.w >= self.h else m  # beside the code and the button for the language
+        x1, x2 = max(inset, picture[0] + m), min(self.w - inset, picture[2] - m)
+        y1, y2 = picture[1] + m, min(picture[3], self.area[3]) - m
+        reach = (x2 - x1) // 9
+        for line, color in ((canvas.px(14), PLATE), (canvas.px(7), WHITE)):
+            for y, way in ((y1, 1), (y2, -1)):
+                for a, b in ((x1, x1 + reach), (x2, x2 - reach)):
+                    cv2.line(canvas.image, (a, y), (b, y), color, line, cv2.LINE_AA)
+                    cv2.line(canvas.image, (a, y), (a, y + way * reach // 2), color, line, cv2.LINE_AA)
+        words = self.language.words
+        wide, high = min(self.w - 4 * m, canvas.px(900)), canvas.px(150)
+        left = (self.w - wide) // 2
+        top = self.area[3] - 3 * m - high if self.w >= self.h else min(y2 + 3 * m, self.area[3] - m - high)
+        canvas.plate((left, top, left + wide, top + high))
+        x1, x2 = left + 2 * m, left + wide - 2 * m
+        canvas.middle(words["invite"], (x1, top, x2, top + high * 3 // 5), canvas.px(60), most=1)
+        canvas.middle(words["hint"], (x1, top + high * 11 // 20, x2, top + high - m // 2), canvas.px(36), GRAY, most=1)
+
+    def _corners(self, canvas: Canvas) -> None:
+        """A badge and the sign of a recording at the left, the button for the next language at the right."""
+        x, y, high = canvas.px(16), canvas.px(16), canvas.px(50)
+        px = max(canvas.least, canvas.px(26))
         if self.view.badge:
-            text.write(part, self.view.badge, self.px(12), self.px(38), self.px(30), WHITE)
+            wide = text.width(self.view.badge, px) + canvas.px(32)
+            canvas.plate((x, y, x + wide, y + high))
+            canvas.write(self.view.badge, x + canvas.px(16), y + high // 2, px)
+            x += wide + canvas.px(10)
         if self.view.recording:
-            right = w - self.px(24) - text.width("REC", self.px(34))
-            cv2.rectangle(part, (right - self.px(48), self.px(10)), (w - self.px(10), self.px(56)), GROUND, cv2.FILLED)
-            cv2.circle(part, (right - self.px(22), self.px(33)), self.px(13), RED, cv2.FILLED, cv2.LINE_AA)
-            text.write(part, "REC", right, self.px(45), self.px(34), WHITE)
+            wide = text.width("REC", px) + canvas.px(66)
+            canvas.plate((x, y, x + wide, y + high))
+            cv2.circle(canvas.image, (x + canvas.px(28), y + high // 2), canvas.px(12), RED, cv2.FILLED, cv2.LINE_AA)
+            canvas.write("REC", x + canvas.px(50), y + high // 2, px)
+        if len(self.language.all) > 1:
+            name = self.language.next_name
+            wide = text.width(name, px) + canvas.px(36)
+            box = self.w - canvas.px(16) - wide, y, self.w - canvas.px(16), y + high
+            canvas.plate(box, WHITE, high // 2)
+            canvas.write(name, box[0] + canvas.px(18), y + high // 2, px, PLATE)
+            self.buttons[LANGUAGE] = box
 
-    def _number(self, image: np.ndarray, center: tuple[int, int], number: int, color: Color) -> None:
-        radius, px = self.px(24), self.px(34)
-        cv2.circle(image, center, radius + self.px(3), GROUND, cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(image, center, radius, color, cv2.FILLED, cv2.LINE_AA)
-        name = str(number)
-        x, y = center[0] - text.width(name, px) // 2, center[1] + text.cap_height(px) // 2
-        text.write(image, name, x, y, px, GROUND if sum(color) > 300 else WHITE)
-
-    def _cards(self, screen: np.ndarray, box: Box, faces: list[tuple[int, Face]]) -> None:
-        x1, y1, x2, y2 = box
-        gap = self.px(16)
-        high = (y2 - y1 - gap * (len(faces) - 1)) // len(faces)
-        for i, (number, face) in enumerate(faces):
-            top = y1 + i * (high + gap)
-            self._card(screen, (x1, top, x2, top + high), face, number if len(faces) > 1 else 0, BARS[len(faces)])
-
-    def _card(self, screen: np.ndarray, box: Box, face: Face, number: int, bars: int) -> None:
-        x1, y1, x2, y2 = box
-        color, m = COLORS.get(face.label, WHITE), self.px(20)
-        cv2.rectangle(screen, (x1, y1), (x2 - 1, y2 - 1), CARD, cv2.FILLED)
-        cv2.rectangle(screen, (x1, y1), (x1 + self.px(14), y2 - 1), color, cv2.FILLED)
-        left, right = x1 + self.px(14) + m, x2 - m
-        order = range(len(self.labels)) if bars >= len(self.labels) else np.argsort(-face.probs)[:bars]
-        word = self.words.get(face.label, face.label)
-        if face.calibration_s:
-            word, color = f"{self.words[LOOK_NEUTRAL]} {math.ceil(face.calibration_s)}", WHITE
-        head = round((y2 - y1) * (0.24 if len(order) > 3 else 0.42))
-        start = left + (self.px(62) if number else 0)
-        if number:
-            self._number(screen, (left + self.px(26), y1 + head // 2 + self.px(6)), number, color)
-        px = text.fit(word, min(self.px(96), round(head * 0.72)), right - start)
-        text.write(screen, word, start, y1 + head // 2 + self.px(6) + text.cap_height(px) // 2, px, WHITE)
-        rows = y1 + head, y2 - self.px(10)
-        step = min((rows[1] - rows[0]) / len(order), self.px(70))
-        for i, index in enumerate(order):
-            top = rows[0] + i * step
-            self._bar(screen, (left, round(top), right, round(top + step)), self.labels[index], float(face.probs[index]))
-
-    def _bar(self, screen: np.ndarray, box: Box, label: str, prob: float) -> None:
-        x1, y1, x2, y2 = box
-        names = round((x2 - x1) * 0.52)
-        px = min(self.px(40), round((y2 - y1) * 0.78))
-        px = min(text.fit(self.words.get(name, name), px, names - self.px(14)) for name in self.labels)
-        text.write(screen, self.words.get(label, label), x1, (y1 + y2 + text.cap_height(px)) // 2, px, WHITE)
-        left, pad = x1 + names, max(2, round((y2 - y1) * 0.22))
-        cv2.rectangle(screen, (left, y1 + pad), (x2, y2 - pad), GROUND, cv2.FILLED)
-        end = left + max(self.px(4), round(prob * (x2 - left)))
-        cv2.rectangle(screen, (left, y1 + pad), (end, y2 - pad), COLORS.get(label, WHITE), cv2.FILLED)
-
-    def _button(self, screen: np.ndarray, box: Box, people: int) -> Box:
-        """Draws the button at the foot of the box, gray while it cannot be pressed; returns what is left of the box."""
-        x1, y1, x2, y2 = box
-        high = self.px(104)
-        place = x1, y2 - high, x2, y2
+    def _record_button(self, canvas: Canvas, people: int, faces: list[Box]) -> Box:
+        """The button that records, at one of its places where no face is, if there is one; gray while it cannot be pressed."""
+        box = next((box for box in self.records if not any(meet(box, face) for face in faces)), self.records[0])
         is_ready = self.view.recording or (self.may_record is not None and self.may_record())
-        self.button = place if is_ready else None
-        cv2.rectangle(screen, (x1, y2 - high), (x2 - 1, y2 - 1), RED if is_ready else CARD, cv2.FILLED)
-        words = self.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]
-        px = text.fit(words, self.px(48), x2 - x1 - self.px(32)) / self.unit
-        self._middle(screen, place, words, px, WHITE if is_ready else GRAY)
-        return x1, y1, x2, y2 - high - self.px(16)
+        if is_ready:
+            self.buttons[RECORD] = box
+        canvas.plate(box, RED if is_ready else PLATE)
+        words = self.language.words["stop" if self.view.recording else "record" if people < 2 else "record_all"]
+        m = canvas.px(16)
+        canvas.middle(words, (box[0] + m, box[1] + m, box[2] - m, box[3] - m), canvas.px(46), WHITE if is_ready else GRAY)
+        return box
 
-    def _middle(self, screen: np.ndarray, box: Box, words: str, size: float, color: Color = WHITE) -> None:
-        """Words in the middle of a box, in two lines where they do not fit into one."""
-        x1, y1, x2, y2 = box
-        px = self.px(size)
-        lines = [words] if text.width(words, px) <= x2 - x1 - self.px(24) else text.wrap(words, px, x2 - x1 - self.px(24))
-        top = (y1 + y2) // 2 - round(1.2 * px * len(lines) / 2)
-        for i, line in enumerate(lines):
-            wide = text.width(line, px)
-            baseline = top + round(1.2 * px * (i + 0.5)) + text.cap_height(px) // 2
-            text.write(screen, line, x1 + (x2 - x1 - wide) // 2, baseline, px, color)
+    def _notice(self, canvas: Canvas, rise: float) -> None:
+        """The footer; while somebody comes, the enlarged notice has risen over it by this share."""
+        if self.notice is None:
+            return
+        panel, code = self._panel(is_large=False)
+        canvas.image[self.area[3] :] = panel[self.area[3] :]
+        if code:  # it may stand out above the footer
+            x1, y1, x2, y2 = code
+            canvas.image[y1:y2, x1:x2] = panel[y1:y2, x1:x2]
+        if rise:
+            panel, _ = self._panel(is_large=True)
+            top = self.h - round(rise * (self.h - self.enlarged[1]))
+            canvas.image[top:] = panel[self.enlarged[1] :][: self.h - top]
+
+    def _panel(self, is_large: bool) -> tuple[np.ndarray, Box | None]:
+        """The notice on a picture of the screen's size, drawn once for each language, and where the code is."""
+        key = self.language.number, is_large
+        if self.notice is not None and key not in self.panels:
+            box = self.enlarged if is_large else (0, self.area[3], self.w, self.h)
+            side = self.notice.code_side(self.blank.px(LARGE_CODE if is_large else CODE))
+            sheet = self.blank.image.copy()
+            code = self.notice.draw(sheet, box, self.language.number, self.blank.px(44 if is_large else 27), side)
+            self.panels[key] = sheet, code
+        return self.panels[key]

@@ -5,17 +5,19 @@ Regulation (EU) 2024/1689; the duty applies from 2 August 2026.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from fer_live.screen import text
-from fer_live.screen.qr_code import qr_code
+from fer_live.screen.qr_code import QUIET, qr_code
 from fer_live.types import OutputError
 
-INK, PAPER = (30, 30, 30), (255, 255, 255)
-LEADING = 1.3  # height of a line in sizes of its letters
+INK, PAPER = (235, 235, 235), (24, 24, 24)
+Box = tuple[int, int, int, int]  # xyxy
+LEADING = 1.25  # height of a line in sizes of its letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +38,44 @@ class Facts:
 
 
 class Notice:
-    """The notice in one or more languages, which take turns. words: for each language, the texts of `words.read_words`.
+    """The notice in one or more languages. words: for each, the texts of `words.read_words`.
 
     Raises OutputError where the address is too long for a code or a text cannot be written.
     """
 
-    def __init__(self, words: list[dict[str, str]], facts: Facts, turn_s: float = 8.0):
+    def __init__(self, words: list[dict[str, str]], facts: Facts):
         self.sentences = [say(w, facts) for w in words]
-        self.turn_s = turn_s
         try:
             self.code = qr_code(facts.policy_url) if facts.policy_url else None
         except ValueError as error:
             raise OutputError(f"--policy-url: {error}") from None
         text.check(self.sentences)
 
-    def turn(self, time_s: float) -> int:
-        """Which of the languages has its turn."""
-        return int(time_s / self.turn_s) % len(self.sentences)
+    def code_side(self, least: int) -> int:
+        """Side of the code with the white around it, in pixels, if the code itself is to have `least`; 0 without a code.
+        Its modules have whole pixels, at least two, and so it may be larger."""
+        if self.code is None:
+            return 0
+        modules = self.code.shape[0]
+        return modules * max(2, math.ceil(least / (modules - 2 * QUIET)))
 
-    def draw(self, image: np.ndarray, box: tuple[int, int, int, int], turn: int, px: int) -> None:
-        """Write language number `turn` into the box xyxy on (H, W, 3) uint8 BGR, in letters of `px` or as large as fit."""
+    def draw(self, image: np.ndarray, box: Box, number: int, px: int, side: int) -> Box | None:
+        """Write language `number` into the box xyxy on (H, W, 3) uint8 BGR, in letters of `px` or as large as fit, beside the
+        code of this side, which may stand out above. Returns where the code is."""
         x1, y1, x2, y2 = box
         image[y1:y2, x1:x2] = PAPER
-        gap = max(4, (y2 - y1) // 14)
+        gap = max(6, min((y2 - y1) // 12, (x2 - x1) // 48))
+        place = None
         if self.code is not None:
-            side = min(y2 - y1 - gap, (x2 - x1) // 3)
-            modules = self.code.shape[0]
-            whole = max(1, side // modules) * modules  # modules of whole pixels read best
-            top = (y1 + y2 - whole) // 2
-            image[top : top + whole, x2 - gap // 2 - whole : x2 - gap // 2] = cv2.resize(
-                self.code, (whole, whole), interpolation=cv2.INTER_NEAREST)[..., None]
-            x2 -= whole + gap // 2
-        self._write(image, (x1 + gap, y1 + gap, x2 - gap, y2 - gap), self.sentences[turn], px)
+            corner = max(0, min((y2 - y1 - side) // 2, 2 * gap))
+            place = x2 - corner - side, y2 - corner - side, x2 - corner, y2 - corner
+            image[place[1] : place[3], place[0] : place[2]] = cv2.resize(
+                self.code, (side, side), interpolation=cv2.INTER_NEAREST)[..., None]
+            x2 = place[0]
+        self._write(image, (x1 + 2 * gap, y1 + gap, x2 - 2 * gap, y2 - gap), self.sentences[number], px)
+        return place
 
-    def _write(self, image: np.ndarray, box: tuple[int, int, int, int], sentence: str, px: int) -> None:
+    def _write(self, image: np.ndarray, box: Box, sentence: str, px: int) -> None:
         x1, y1, x2, y2 = box
         while True:
             lines = text.wrap(sentence, px, x2 - x1)

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ TITLE = "fer_live"
 UNKNOWN_WH = 1280, 720  # of a screen that does not tell its size
 SHARE = 0.7  # of the screen, which a window takes when it opens
 LEAST = 160  # pixels of either side
-ESCAPE = 27
+TAB, ENTER, ESCAPE, SPACE = 9, 13, 27, 32
 SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
 
 
@@ -121,7 +121,7 @@ def typed(code: int) -> int | None:
     """The ASCII character of a key, or None: arrows, function keys and the like must not be taken for the letter that their
     lower byte is. code: of `cv2.waitKeyEx` or `cv2.pollKey`; GTK puts Shift and Num Lock above its lower 16 bits."""
     code = -1 if code < 0 else code & 0xFFFF
-    return code if code in (10, 13, ESCAPE) or 32 <= code < 127 else None
+    return ENTER if code == 10 else code if code in (TAB, ENTER, ESCAPE) or 32 <= code < 127 else None
 
 
 def _is_open() -> bool:
@@ -150,15 +150,15 @@ class Chord:
 class KioskWindow:
     """A window over the whole screen that a visitor can neither close nor leave. Belongs to the main thread.
 
-    enter: what Enter and the space bar do; all other keys are dead but for the chord. press: is given where (x, y) in the picture
-    is clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
+    keys: what they do, by their codes; all others are dead but for the chord. press: is given where (x, y) in the picture is
+    clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
     if it is known. is_blank: whether a window of this name is all black. between: called between pictures.
     """
 
-    def __init__(self, chord: Chord, enter: Callable[[], None], press: Callable[[int, int], None], rest: Callable[[], np.ndarray],
-                 still_s: float, screen_xywh: tuple[int, int, int, int] | None, is_blank: Callable[[str], bool],
-                 between: list[Callable[[], None]]):
-        self.chord, self.enter, self.press, self.rest = chord, enter, press, rest
+    def __init__(self, chord: Chord, keys: Mapping[int, Callable[[], None]], press: Callable[[int, int], None],
+                 rest: Callable[[], np.ndarray], still_s: float, screen_xywh: tuple[int, int, int, int] | None,
+                 is_blank: Callable[[str], bool], between: list[Callable[[], None]]):
+        self.chord, self.keys, self.press, self.rest = chord, keys, press, rest
         self.still_s, self.screen_xywh, self.is_blank, self.between = still_s, screen_xywh, is_blank, between
         self.tries, self.look_s = 0, 0.0
         self.due_s = time.monotonic() + still_s
@@ -209,8 +209,8 @@ class KioskWindow:
     def poll(self) -> None:
         """Answer the few keys there are; returns at once."""
         code, now_s = typed(cv2.pollKey()), time.monotonic()
-        if code in (10, 13, 32):
-            self.enter()
+        if code is not None and code in self.keys:
+            self.keys[code]()
         elif code is not None and code != ESCAPE:
             self.chord.take(chr(code), now_s)
         if now_s >= self.due_s:  # the camera gives nothing: the last visitor must not stay on the screen
