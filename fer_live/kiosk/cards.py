@@ -33,19 +33,21 @@ def draw_outline(canvas: Canvas, box: Box, color: Color) -> None:
 
 
 def draw_chip(canvas: Canvas, words: str, face: Box, color: Color, taken: list[Box], area: Box, most: int = 64) -> None:
-    """Words on a plate above a face, or below it; left out where they would cover what is `taken` or leave the area.
+    """Words on a plate above a face, below it or beside it; left out where they would cover what is `taken` or leave the area.
     most: of the letters' size, on a screen with a shorter side of 720."""
     px = max(canvas.least, min(canvas.px(most), round(CHIP * (face[2] - face[0]))))
     px = max(canvas.least, text.fit(words, px, area[2] - area[0] - 2 * px))
     wide, high = text.width(words, px) + round(1.1 * px), round(1.5 * px)
     gap = canvas.px(12)
     left = max(area[0] + gap, min(area[2] - gap - wide, (face[0] + face[2] - wide) // 2))
-    for top in (face[1] - gap - high, face[3] + gap):
-        place = left, top, left + wide, top + high
-        if top >= area[1] and place[3] <= area[3] and not any(meet(place, other) for other in taken):
+    middle = (face[1] + face[3] - high) // 2
+    spots = (left, face[1] - gap - high), (left, face[3] + gap), (face[2] + 3 * gap, middle), (face[0] - 3 * gap - wide, middle)
+    for x, y in spots:
+        place = x, y, x + wide, y + high
+        if holds(area, place) and not any(meet(place, other) for other in taken):
             taken.append(place)
             canvas.plate(place, color, high // 2)
-            canvas.write(words, left + round(0.55 * px), (place[1] + place[3]) // 2, px, ink_on(color))
+            canvas.write(words, x + round(0.55 * px), (place[1] + place[3]) // 2, px, ink_on(color))
             return
 
 
@@ -62,9 +64,10 @@ def face_color(face: Face) -> Color:
 
 
 def draw_cards(canvas: Canvas, box: Box, faces: list[tuple[int, Face]], labels: tuple[str, ...], words: dict[str, str],
-               taken: list[Box]) -> None:
+               taken: list[Box]) -> list[Box]:
     """A card for each (number, face), side by side in the middle of the box, but for those that would cover what is `taken`.
-    One that is alone has no number."""
+    One that is alone has no number. Returns where cards are."""
+    made: list[Box] = []
     gap, radius = canvas.px(14), canvas.px(BADGE)
     wide = min(canvas.px(430), (box[2] - box[0] - gap * (len(faces) - 1)) // len(faces))
     left = (box[0] + box[2] - wide * len(faces) - gap * (len(faces) - 1)) // 2
@@ -72,6 +75,7 @@ def draw_cards(canvas: Canvas, box: Box, faces: list[tuple[int, Face]], labels: 
         x1 = left + i * (wide + gap)
         if any(meet((x1, box[1], x1 + wide, box[3]), other) for other in taken):
             continue
+        made.append((x1, box[1], x1 + wide, box[3]))
         if len(faces) > 1:
             canvas.number(number, (x1 + radius + canvas.px(6), box[1] + radius), radius, face_color(face))
         place = x1, box[1] + (2 * radius + canvas.px(6) if len(faces) > 1 else 0), x1 + wide, box[3]
@@ -80,6 +84,7 @@ def draw_cards(canvas: Canvas, box: Box, faces: list[tuple[int, Face]], labels: 
             canvas.middle(face_words(face, words), place, canvas.px(44), GRAY if face.label == UNSURE else WHITE)
         else:
             _rows(canvas, place, face, labels, words)
+    return made
 
 
 def _rows(canvas: Canvas, place: Box, face: Face, labels: tuple[str, ...], words: dict[str, str]) -> None:
@@ -96,6 +101,11 @@ def _rows(canvas: Canvas, place: Box, face: Face, labels: tuple[str, ...], words
         canvas.plate((x1, bar[0], x2, bar[1]), BLACK)
         end = x1 + max(canvas.px(6), round(float(face.probs[index]) * (x2 - x1)))
         canvas.plate((x1, bar[0], end, bar[1]), COLORS.get(label, WHITE))
+
+
+def holds(outer: Box, inner: Box) -> bool:
+    """Whether a box lies in another."""
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def meet(a: Box, b: Box) -> bool:

@@ -133,8 +133,6 @@ class Layout:
             self._band(canvas, place.box((0, 0, image.shape[1], image.shape[0])))
         if banner and self.game and rise == 0:
             draw_game(canvas, self.game, self.language.words, place, banner, area)
-        elif not is_playing:
-            self._faces(canvas, analysis.faces, faces, area)
         boxes = [place.box(face.box) for face in analysis.faces]
         dock = self.dock
         if self.records and (boxes or self.view.recording) and rise == 0:
@@ -142,8 +140,10 @@ class Layout:
             if meet(button, dock):  # the cards get the wider part beside it
                 dock = max((dock[0], dock[1], button[0] - m, dock[3]), (button[2] + m, dock[1], dock[2], dock[3]),
                            key=lambda box: box[2] - box[0])
-        if faces and rise == 0 and not is_playing:
-            draw_cards(canvas, dock, faces, self.labels, self.language.words, boxes)
+        if faces and not is_playing:
+            if rise == 0:
+                boxes += draw_cards(canvas, dock, faces, self.labels, self.language.words, boxes)
+            self._faces(canvas, analysis.faces, faces, boxes, (*area[:3], self.enlarged[1] if rise else area[3]))
 
     def _banner(self) -> Box:
         px = self.blank.px
@@ -151,10 +151,10 @@ class Layout:
             return px(230), px(12), self.w - px(230), px(132)
         return px(16), self.top, self.w - px(16), self.top + px(124)
 
-    def _faces(self, canvas: Canvas, faces: tuple[Face, ...], seated: list[tuple[int, Face]], area: Box) -> None:
+    def _faces(self, canvas: Canvas, faces: tuple[Face, ...], seated: list[tuple[int, Face]], taken: list[Box],
+               area: Box) -> None:
         boxes = {face.track_id: self.mirror.place.box(face.box) for face in faces}
         numbers = {face.track_id: number for number, face in seated} if len(seated) > 1 else {}
-        taken = list(boxes.values())
         for face in faces:
             draw_outline(canvas, boxes[face.track_id], face_color(face))
         for face in sorted(faces, key=lambda face: face.box[0] - face.box[2]):
