@@ -374,6 +374,7 @@ STORES_AND_SENDS_NOTHING = {  # apart from what other options store or send; wit
     "target_fps": "", "no_window": "", "mirror": "", "show": "", "token": "who may see what --serve sends", "language": "",
     "labels": "", "label_set": "", "no_store": "forbids", "kiosk": "", "exit_chord": "", "idle_seconds": "", "notice": "",
     "consent_seconds": "how long --record-on-consent lasts",
+    "sources": "where images come from", "web_controls": "excludes --kiosk",
     "challenge": "what is read is kept in memory until the game is over", "mqtt_user": "how --mqtt sends", "mqtt_tls": "the same",
     "mqtt_name": "the same", "log_level": "which messages are shown"}
 
@@ -382,7 +383,7 @@ def test_every_storing_or_sending_option_is_in_the_notice():
     """A new option must be added to one of the two lists, and to the notice if it stores or sends."""
     from fer_live.app.options import make_parser
 
-    options = {action.dest: action.option_strings[0] for action in make_parser()._actions}
+    options = {action.dest: (action.option_strings or [""])[0] for action in make_parser()._actions}
     assert set(options) == STORES_OR_SENDS.keys() | STORES_AND_SENDS_NOTHING.keys()
     assert not STORES_OR_SENDS.keys() & STORES_AND_SENDS_NOTHING.keys()
     for dest, value in STORES_OR_SENDS.items():
