@@ -351,7 +351,7 @@ def run(*arguments) -> int:
 
 
 def test_full_disk_stops_the_live_recording_but_not_the_program(tmp_path, untrained, capsys):
-    with limit(40_000):
+    with limit(120_000):
         assert run("--source", "demo", "--max-seconds", 4, "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl",
                    "--model", untrained) == 0
     output = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recording stopped: ")]
