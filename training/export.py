@@ -1,6 +1,6 @@
 """Exports a checkpoint to ONNX, checks the file against PyTorch and writes the spec beside it.
 
-    python -m training.export [--format onnx] [--model FILE] [--head NAME] [--out FILE]
+    python -m training.export [--format onnx] [--model FILE] [--head NAME] [--half] [--out FILE]
 
 The exported network maps uint8 crops (N, S, S, C) from `fer_live.model.preprocess.crop_faces` to logits (N, 7) of each head,
 for any N; normalization is included. `python -m fer_live --model FILE.onnx` runs it on onnxruntime or openvino, and
@@ -31,6 +31,8 @@ from training.commands import ResultsError, failed, load_network, start_logging
 
 SUFFIX = ".onnx"
 TOLERANCE = 1e-4  # largest accepted difference of a logit from PyTorch's, in 32 bits
+HALF_TOLERANCE = 0.02  # the same for weights in 16 bits: a probability then moves by 0.005 at most
+LEAST_HALVED = 1024  # numbers; smaller tensors stay in 32 bits, since they take no space
 
 
 class ExportError(Exception):
@@ -50,22 +52,31 @@ class Exported(nn.Module):
         return tuple(logits[head][:, :7] for head in self.spec.heads)
 
 
-def export(model_path: Path, head: str | None, out: Path) -> float:
+def export(model_path: Path, head: str | None, out: Path, half: bool = False) -> float:
     """Write `out` and its spec, `out`.json; returns the largest difference of a logit from PyTorch's.
 
-    Raises CheckpointError, ExportError.
+    half: store the weights in 16 bits, which halves the file; the arithmetic stays in 32. Raises CheckpointError, ExportError.
     """
     model, spec = load_network(model_path, "cpu", head)
     network = Exported(model, spec).eval()
     write_atomically(out, lambda temporary: _write_onnx(network, _crops(spec, 3), temporary))
-    worst = max(_difference(network, out, _crops(spec, n)) for n in (1, 3, 16))
-    if worst > TOLERANCE:
-        out.unlink()
-        raise ExportError(f"the exported network differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}; it was deleted")
+    worst = _checked(network, out, spec, TOLERANCE)
+    if half:
+        write_atomically(out, lambda temporary: _halve(out, temporary))
+        worst = _checked(network, out, spec, HALF_TOLERANCE)
     source = read_checkpoint(model_path)["spec"]
     note = {"spec": dataclasses.asdict(spec), "source_sha256": hashlib.sha256(model_path.read_bytes()).hexdigest(),
             "source_head": source.get("head", ModelSpec.head), "export_sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
     write_atomically(note_of(out), lambda temporary: temporary.write_text(json.dumps(note, indent=1) + "\n"))
+    return worst
+
+
+def _checked(network: Exported, out: Path, spec: ModelSpec, tolerance: float) -> float:
+    """The largest difference of a logit from PyTorch's; deletes the file and raises ExportError if it is above `tolerance`."""
+    worst = max(_difference(network, out, _crops(spec, n)) for n in (1, 3, 16))
+    if worst > tolerance:
+        out.unlink()
+        raise ExportError(f"the exported network differs from PyTorch by {worst:.2g}, more than {tolerance:g}; it was deleted")
     return worst
 
 
@@ -96,6 +107,25 @@ def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
     onnx.save(exported, path)
 
 
+def _halve(source: Path, path: Path) -> None:
+    """Write the network with its large weights in 16 bits, each followed by a cast to 32, which runtimes do once at loading."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(source)
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= LEAST_HALVED:
+            name, stored = tensor.name, f"{tensor.name}_half"
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+            casts.append(helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
 def _difference(network: Exported, path: Path, crops: torch.Tensor) -> float:
     try:
         import onnxruntime
@@ -114,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="file format (default: onnx)")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
     parser.add_argument("--head", choices=ANSWERS, help="the answer that the app shows with it (default: the checkpoint's)")
+    parser.add_argument("--half", action="store_true", help="store the weights in 16 bits: half the size")
     parser.add_argument("--out", type=Path, help="output file (default: the model's name with .onnx, in the working folder)")
     args = suggest_names(parser).parse_args(arguments)
     start_logging()
@@ -121,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     if out.suffix != SUFFIX:
         return failed(ResultsError(f"--out {out}: ONNX files end in {SUFFIX}"))
     try:
-        worst = export(args.model, args.head, out)
+        worst = export(args.model, args.head, out, args.half)
     except (CheckpointError, ExportError) as error:
         return failed(error)
     except OSError as error:

@@ -70,7 +70,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
         "licence": LICENSE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
     try:  # the app uses the export on a CPU
-        export(path, None, path.with_suffix(".onnx"))
+        export(path, None, path.with_suffix(".onnx"), half=True)
     except ExportError as error:
         logger.warning("not exported: %s", error)
     text = re.sub(r"\[[^\[\]{}]*\]", lambda match: " ".join(match[0].split()), json.dumps(card, indent=1))  # one row per line
