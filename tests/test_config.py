@@ -118,3 +118,10 @@ def test_target_fps_needs_a_live_source():
     with pytest.raises(OutputError, match="--target-fps is for live sources"):
         check_outputs(parse(["--target-fps", "20"]), "video", [])
     check_outputs(parse(["--target-fps", "20"]), "live", [])
+
+
+@pytest.mark.parametrize("extra", [["clip.mp4"], ["--source", "1"], ["--mirror"], ["--serve", "8080"], ["--kiosk"]])
+def test_list_cameras_refuses_what_it_would_ignore(extra):
+    with pytest.raises(OutputError, match="--list-cameras lists the cameras and exits, so"):
+        parse(["--list-cameras", *extra])
+    assert parse(["--list-cameras", "--verbose"]).list_cameras

@@ -41,12 +41,14 @@ def parse(arguments: list[str] | None) -> Config:
 
     Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
     """
-    args = make_parser().parse_intermixed_args(arguments)  # sources may stand before, between and after options
+    parser = make_parser()
+    args = parser.parse_intermixed_args(arguments)  # sources may stand before, between and after options
     if args.sources and args.source:
         raise OutputError(f"the source is given twice: {args.sources[0]}, and --source {args.source[0]}; leave one out")
-    if not args.list_cameras:
-        check_device_name(args.device)
-        check(args)
+    if args.list_cameras:
+        _check_alone(parser, args)
+    check_device_name(args.device)
+    check(args)
     return Config(
         source=SourceConfig(tuple(args.sources or args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
                             args.frozen_seconds, args.on_camera_lost, args.on_camera_found),
@@ -58,6 +60,15 @@ def parse(arguments: list[str] | None) -> Config:
         log_level=args.log_level)
 
 
+def _check_alone(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Raise OutputError if --list-cameras stands beside something that it would ignore."""
+    for action in parser._actions:
+        is_given = getattr(args, action.dest, action.default) not in (action.default, [])
+        if is_given and action.dest not in ("list_cameras", "log_level"):
+            name = action.option_strings[0] if action.option_strings else "a source"
+            raise OutputError(f"--list-cameras lists the cameras and exits, so {name} has no effect; leave it out")
+
+
 def _output_config(args: argparse.Namespace) -> OutputConfig:
     is_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
     return OutputConfig(Path(args.output) if args.output else None, is_folder, args.log, args.audio, args.segment_minutes,
@@ -67,7 +78,7 @@ def _output_config(args: argparse.Namespace) -> OutputConfig:
 def _web_config(args: argparse.Namespace) -> WebConfig | None:
     if args.serve is None:
         for option, is_given in (("--token", args.token), ("--web-controls", args.web_controls)):
-            if is_given and not args.list_cameras:
+            if is_given:
                 raise OutputError(f"{option} is for --serve [HOST:]PORT; give both")
         return None
     host, port = args.serve
