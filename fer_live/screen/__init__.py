@@ -1,1 +1,1 @@
-"""What people see: the overlay, the letters and words on it, the window."""
+"""On-screen output: overlay, text and emoji rendering, and the window."""

@@ -1,4 +1,4 @@
-"""What a window shows: the picture as large as it fits, a panel of bars beside it, what the keys do, and what they did."""
+"""Renders the contents of a window: the scaled image, a panel of bars beside it, key hints and short messages."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fer_live.screen.steady import LOOK_NEUTRAL, Shown, Steadier
 from fer_live.screen.words import phrase
 from fer_live.types import Analysis, Rates, View
 
-HINT_S = 6.0  # how long the keys are named at the start
-GROUND: Color = (16, 16, 16)  # of the panel
-PANEL = 0.8  # letters of the panel, in those of the picture
+HINT_S = 6.0  # seconds; the key hints are shown this long after the start
+GROUND: Color = (16, 16, 16)  # background of the panel
+PANEL = 0.8  # font size of the panel, relative to the image's
 KEYS = {"q": "key_quit", "r": "key_record", "s": "key_photo", "n": "key_calibrate", "b": "key_bars", "m": "key_mirror",
         "f": "key_full", "space": "key_next", "h": "key_help"}  # key -> phrase, in the order of the help
 
 
 class Canvas:
-    """Draws a window of any size.
+    """Renders a window of any size.
 
-    keys: those of KEYS that do something in this run. steadier: see Overlay. mirrored: whether the frames are, where the view
-    does not decide it: of pictures, which are read ahead, only what is shown is mirrored by the key.
+    keys: the KEYS that are active in this run. steadier: see Overlay. mirrored: whether the frames are already mirrored, if that
+    is independent of the view. Image files are read ahead, so the mirror key flips them only when they are shown.
     """
 
     def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str], keys: Iterable[str], steadier: Steadier,
@@ -42,7 +42,7 @@ class Canvas:
         self.hint_until_s = 0.0
 
     def seen(self, analysis: Analysis) -> Analysis:
-        """The analysis as the view wants it: mirrored or not."""
+        """Return the analysis as the view requires it, mirrored or not."""
         if self.mirrored is None or self.view.mirror == self.mirrored:
             return analysis
         if self.flipped is None or self.flipped[0] is not analysis:
@@ -50,7 +50,7 @@ class Canvas:
         return self.flipped[1]
 
     def draw(self, analysis: Analysis, rates: Rates, size_wh: tuple[int, int], now_s: float) -> np.ndarray:
-        """The window (H, W, 3) uint8 BGR at a time of time.monotonic(); the next call draws on the same array."""
+        """Return the window as (H, W, 3) uint8 BGR; the next call overwrites the array. now_s: from time.monotonic()."""
         wide, high = size_wh
         if self.image.shape[:2] != (high, wide):
             self.image = np.zeros((high, wide, 3), np.uint8)
@@ -75,18 +75,18 @@ class Canvas:
         return self.image
 
     def changes_s(self, now_s: float) -> float:
-        """When what is shown over the picture changes by itself: a time of time.monotonic(), or infinity."""
+        """Return the time, as from time.monotonic(), at which a message or hint expires next; infinity if none is shown."""
         return min((t for t in (self.view.toast_until_s, self.hint_until_s) if t > now_s), default=float("inf"))
 
     def _fit_panel(self, size_wh: tuple[int, int], pen: Pen) -> int:
-        """How wide the panel is, in pixels."""
+        """Return the panel's width in pixels."""
         px = max(SMALLEST, round(PANEL * pen.px))
         if self.panel.px != px:
             self.panel = Panel(self.labels, self.words, px)
         return min(self.panel.wide + 2 * self.panel.gap, round(MOST_WIDE * size_wh[0]))
 
     def _picture(self, image: np.ndarray, wide: int) -> tuple[np.ndarray, float]:
-        """Draw the frame as large as it fits into the left of the window, with black margins. Returns that part, its scale."""
+        """Draw the frame as large as it fits into the left of the window, with black margins. Returns that part and the scale."""
         high = self.image.shape[0]
         scale = min(wide / image.shape[1], high / image.shape[0])
         w, h = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
@@ -108,7 +108,7 @@ class Canvas:
             text.write(self.image, phrase(self.words, "nobody"), x + panel.gap, gap + panel.row, px, FIGURE)
         faces = sorted(shown, key=lambda face: face.number)
         fitting = panel.fits(high - 2 * gap)
-        if len(faces) > fitting:  # the last line says how many more there are
+        if len(faces) > fitting:  # the last line shows how many are left out
             fitting = panel.fits(high - 2 * gap - panel.row)
             text.write(self.image, f"+{len(faces) - fitting}", x + panel.gap, high - gap, panel.px, WHITE)
         faces = faces[:fitting]
@@ -128,7 +128,7 @@ class Canvas:
             text.write(self.image, what, x + keys_w + 2 * pen.gap, baseline, pen.px, WHITE)
 
     def _hint(self, wide: int, pen: Pen) -> list[Sprite]:
-        """The keys, as many as there is room for; the help has all of them."""
+        """Return chips for as many keys as fit; the help lists all of them."""
         px = max(SMALLEST, round(PANEL * pen.px))
         keys = [chip(f"{_name(key)}  {what}", px) for key, what in sorted(self.keys, key=lambda entry: entry[0] != "h")]
         while len(keys) > 1 and sum(key.w + pen.gap for key in keys) > wide - pen.gap:
@@ -136,7 +136,7 @@ class Canvas:
         return keys
 
     def _bottom(self, chips: list[Sprite], wide: int, low: int, gap: int) -> None:
-        """Chips beside each other above y = `low`, in the middle of the first `wide` pixels."""
+        """Draw chips in a row above y = `low`, centered in the first `wide` pixels."""
         x = max(0, (wide - sum(one.w + gap for one in chips) + gap) // 2)
         for one in chips:
             one.lay(self.image, x, low - one.h - 2 * gap)
@@ -148,7 +148,7 @@ def _name(key: str) -> str:
 
 
 def _flipped(analysis: Analysis) -> Analysis:
-    """The same, left and right exchanged."""
+    """Return a copy with left and right exchanged."""
     frame = replace(analysis.frame, image=cv2.flip(analysis.frame.image, 1))
     wide = frame.image.shape[1]
     faces = (replace(face, box=(wide - x2, y1, wide - x1, y2)) for face in analysis.faces for x1, y1, x2, y2 in [face.box])

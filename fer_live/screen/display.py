@@ -1,4 +1,4 @@
-"""Whether a window can be opened on this machine: asked of the X server itself, because OpenCV's Qt ends the process if not."""
+"""Checks whether a window can be opened. It asks the X server, because OpenCV's Qt aborts the process on failure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 logger = logging.getLogger("fer_live")
 
 COOKIE = b"MIT-MAGIC-COOKIE-1"
-INTERNET, INTERNET6, LOCAL, WILD = 0, 6, 256, 65535  # families of addresses in an authority file (Xau(3))
-ANSWER_S = 5.0  # how long a display may take
-FIRST_PORT = 6000  # of display 0, over TCP
+INTERNET, INTERNET6, LOCAL, WILD = 0, 6, 256, 65535  # address families in an authority file (Xau(3))
+ANSWER_S = 5.0  # seconds; timeout for the display's response
+FIRST_PORT = 6000  # TCP port of display 0
 
 
 def missing_display() -> str | None:
-    """Why no window can be opened, or None if one can."""
+    """Return why no window can be opened, or None if one can."""
     if not sys.platform.startswith("linux"):
         return None
     name = os.environ.get("DISPLAY", "")
@@ -35,7 +35,7 @@ def missing_display() -> str | None:
     with connection:
         try:
             refusal = _ask(connection, _cookie(connection, number), int(screen or 0))
-        except (OSError, struct.error):  # struct: the answer is too short
+        except (OSError, struct.error):  # struct.error: the response is too short
             return f"no display answers at DISPLAY={name}"
     return refusal and f"the display {name} lets no window be opened ({refusal})"
 
@@ -45,7 +45,7 @@ def _is_number(text: str, most: int) -> bool:
 
 
 def _connect(host: str, number: int) -> socket.socket | None:
-    """A connection to the display, tried in the order of libxcb."""
+    """Connect to the display, trying addresses in the order of libxcb. Returns None on failure."""
     is_here = host in ("", "unix")
     if is_here:
         for address in (f"\0/tmp/.X11-unix/X{number}", f"/tmp/.X11-unix/X{number}"):
@@ -58,12 +58,12 @@ def _connect(host: str, number: int) -> socket.socket | None:
                 connection.close()
     try:
         return socket.create_connection(("localhost" if is_here else host.strip("[]"), FIRST_PORT + number), ANSWER_S)
-    except (OSError, UnicodeError):  # UnicodeError: no name of a machine
+    except (OSError, UnicodeError):  # UnicodeError: not a valid host name
         return None
 
 
 def _ask(connection: socket.socket, cookie: bytes, screen: int) -> str | None:
-    """Ask to be let in, as every client does first (X11 protocol, "Connection Setup"). Returns why not, or None."""
+    """Perform the connection setup of the X11 protocol. Returns why it was refused, or None."""
     name = COOKIE if cookie else b""
     request = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie)) + _padded(name) + _padded(cookie)
     connection.sendall(request)
@@ -82,7 +82,7 @@ def _padded(content: bytes) -> bytes:
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:
-    """So many bytes, or fewer where the connection ends."""
+    """Receive `count` bytes, or fewer if the connection ends."""
     content = b""
     while len(content) < count and (more := connection.recv(count - len(content))):
         content += more
@@ -90,11 +90,11 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def _cookie(connection: socket.socket, number: str) -> bytes:
-    """What the user's authority file has for this display; empty where it has nothing."""
+    """Return the cookie for this display from the user's authority file; empty if there is none."""
     family, address = LOCAL, socket.gethostname().encode()
     if connection.family in (socket.AF_INET, socket.AF_INET6):
         peer = socket.inet_pton(connection.family, connection.getpeername()[0].partition("%")[0])
-        if not (peer[:1] == b"\x7f" and len(peer) == 4) and peer != bytes(15) + b"\1":  # what is local bears the machine's name
+        if not (peer[:1] == b"\x7f" and len(peer) == 4) and peer != bytes(15) + b"\1":  # listed under the host name
             family, address = INTERNET if len(peer) == 4 else INTERNET6, peer
     for entry_family, entry_address, entry_number, name, data in _authorities():
         fits = entry_family == WILD or (entry_family, entry_address) == (family, address)
@@ -104,11 +104,11 @@ def _cookie(connection: socket.socket, number: str) -> bytes:
 
 
 def _authorities() -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
-    """Family, address, number of the display, name of the method and data of each entry; ends where the file is damaged."""
+    """Yield the family, address, display number, method name and data of each entry; stop where the file is damaged."""
     path = os.environ.get("XAUTHORITY") or os.path.join(os.environ.get("HOME", "/"), ".Xauthority")
     try:
         content = Path(path).read_bytes()
-    except (OSError, ValueError):  # ValueError: no name that a file can have
+    except (OSError, ValueError):  # ValueError: not a valid file name
         return
     at = 0
     try:
@@ -125,8 +125,10 @@ def _authorities() -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
 
 
 def settle_qt_platform() -> None:
-    """Have Qt use X11 where QT_QPA_PLATFORM names only platforms that OpenCV's own Qt has not, such as wayland: it would end
-    the process. An OpenCV that was built with the system's Qt is left alone."""
+    """Select X11 if QT_QPA_PLATFORM names only platforms, such as wayland, that OpenCV's bundled Qt lacks, since Qt would abort.
+
+    Does nothing if OpenCV was built with the system's Qt.
+    """
     import cv2
 
     plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"

@@ -11,7 +11,7 @@ from fer_live.screen.palette import COLORS, WHITE
 from fer_live.types import UNSURE
 
 DARK, RED, BLUE = (40, 40, 60), (70, 70, 200), (240, 215, 160)
-FINE = 4  # an icon is drawn this many times larger, then reduced
+FINE = 4  # supersampling factor of icons
 
 
 def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: str) -> None:
@@ -26,7 +26,7 @@ def draw_emoji(image: np.ndarray, center: tuple[int, int], radius: int, label: s
 
 @lru_cache(64)
 def icon(label: str, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The face of `label`, (side, side, 3) uint8 BGR, and what it covers of each pixel, (side, side, 1) float32 from 0 to 1."""
+    """Return the emoji for `label` as (side, side, 3) uint8 BGR, and its coverage as (side, side, 1) float32, 0..1."""
     drawn = np.zeros((side * FINE, side * FINE, 3), np.uint8)
     middle, radius = side * FINE // 2, side * FINE // 2 - 1
     disc = cv2.circle(np.zeros(drawn.shape[:2], np.uint8), (middle, middle), radius, 255, cv2.FILLED, cv2.LINE_AA)

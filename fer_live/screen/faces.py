@@ -1,4 +1,4 @@
-"""Draws faces on a picture: a box of four corners around each, and a chip beside it that says what it shows."""
+"""Draws faces on an image: four box corners around each face, and a chip with its label beside it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 from fer_live.screen.pen import Box, Pen, Sprite, chip, overlap, place
 from fer_live.screen.steady import Shown
 
-ARM, ROUND = 0.2, 0.07  # of a corner and its bend, in sides of the box
-USUAL = 0.23  # side of a face, as a share of the picture's shorter side, from which on its chip has the usual size
-SMALLEST_SHARE = 0.5  # of the usual size of a chip
-BETTER = 0.15  # share of a chip that must be freed for it to change its place
-SHIFT = 4  # binary digits after the point of OpenCV's coordinates
-FAR = 1e8  # what OpenCV still draws, in its coordinates
+ARM, ROUND = 0.2, 0.07  # length of a corner's arms and radius of its bend, relative to the side of the box
+USUAL = 0.23  # chips have full size for faces of at least this side, relative to the image's shorter side
+SMALLEST_SHARE = 0.5  # minimum size of a chip, relative to the full size
+BETTER = 0.15  # a chip moves only if that frees this share of its area
+SHIFT = 4  # fractional bits of the coordinates passed to OpenCV
+FAR = 1e8  # limit of coordinates that OpenCV still draws
 TURN = np.linspace(0, np.pi / 2, 4)
 BEND = ROUND * np.stack([1 - np.cos(TURN), 1 - np.sin(TURN)], axis=1)
 CORNERS = (np.concatenate([[[0, ARM]], BEND, [[ARM, 0]]])  # (4, 6, 2) upper left, upper right, lower left, lower right
@@ -24,13 +24,13 @@ CORNERS = (np.concatenate([[[0, ARM]], BEND, [[ARM, 0]]])  # (4, 6, 2) upper lef
 
 
 class Faces:
-    """Draws the faces of one picture after the other; remembers where each chip was, so that it stays there."""
+    """Draws the faces of consecutive frames. It remembers where each chip was, so that chips stay in place."""
 
     def __init__(self) -> None:
         self.spots: dict[int, int] = {}
 
     def draw(self, image: np.ndarray, shown: Sequence[Shown], scale: float, with_numbers: bool) -> list[Box]:
-        """On (H, W, 3) uint8 BGR, which is the frame times `scale`. Returns what is covered: boxes and chips."""
+        """Draw on (H, W, 3) uint8 BGR, which is the frame scaled by `scale`. Returns the covered rectangles: boxes and chips."""
         boxes = [tuple(scale * v for v in face.box) for face in shown]
         taken = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in boxes]
         for face, box in zip(shown, boxes, strict=True):
@@ -46,7 +46,7 @@ class Faces:
 
     def _spot(self, image: np.ndarray, track_id: int, box: tuple[float, ...], sprite: Sprite, taken: list[Box],
               ) -> tuple[Box, int]:
-        """Where a chip covers least of faces and of other chips: above its face, under it, or shifted; and which of these."""
+        """Return the position of a chip and its index: above, below or shifted, whichever covers the least of faces and chips."""
         x1, y1, x2, y2 = box
         gap, size_wh = max(2, sprite.h // 5), (image.shape[1], image.shape[0])
         above, below, middle = round(y1) - sprite.h - gap, round(y2) + gap, round((x1 + x2 - sprite.w) / 2)

@@ -1,4 +1,4 @@
-"""Draws an analysis on a copy of its frame: what is recorded, saved, served and returned by the library."""
+"""Draws an analysis on a copy of its frame. The result is recorded, saved, served, and returned by the library."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RED = (40, 40, 230)
 
 
 class Overlay:
-    """Draws what the view asks for.
+    """Draws what the view enables.
 
-    labels: class names in the order of the probabilities. words: what they are called on the screen, if not by their names.
-    steadier: what is shown of each face, shared with others that show the same frames.
+    labels: class names in the order of the probabilities. words: display names of the classes; missing ones keep their class
+    name. steadier: smooths what is shown; can be shared with others that show the same frames.
     """
 
     def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str] | None = None,
@@ -32,7 +32,7 @@ class Overlay:
         self.faces, self.inset = Faces(), Inset(labels, words or {})
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
-        """A new picture (H, W, 3) uint8 BGR: the frame with its faces, and frames a second where they are given and wanted."""
+        """Return a new image (H, W, 3) uint8 BGR: the frame with its faces and, if `rates` is given and enabled, the fps."""
         image = analysis.frame.image.copy()
         shown = self.steadier(analysis)
         taken = self.faces.draw(image, shown, 1.0, self.view.bars or self.view.numbers)
@@ -43,8 +43,7 @@ class Overlay:
 
 
 def draw_marks(image: np.ndarray, view: View, rates: Rates | None) -> int:
-    """What concerns the whole picture: badge, frames a second, that it is recorded, what has gone wrong. Returns how many
-    pixels at the lower border that takes."""
+    """Draw what concerns the whole image: badge, fps, recording mark and notice. Returns the height of the notice in pixels."""
     height, width = image.shape[:2]
     pen = Pen((width, height))
     corner = [view.badge] if view.badge else []

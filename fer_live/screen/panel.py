@@ -1,4 +1,4 @@
-"""A card for each face: its number, its word, and the bars of its strongest classes."""
+"""Cards with a face's number, its label, and bars for its strongest classes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fer_live.screen.palette import COLORS, LIGHTEST_DARK, PLATE, WHITE, Color
 from fer_live.screen.pen import FIGURE, KEPT, Box, Pen, Sprite, chip, overlap, plate
 from fer_live.screen.steady import TOP, Shown
 
-SETTLED_S = 1.0  # how long a side of the picture must be free of faces before the cards go there
-VISIBLE = 0.005  # length from which on a bar is drawn
-SMALL = 0.84  # of the letters of a bar, in those of the card's word
-MOST_WIDE, MOST_HIGH = 0.42, 0.3  # of the picture
+SETTLED_S = 1.0  # seconds; a border must be free of faces this long before cards appear there
+VISIBLE = 0.005  # minimum length of a bar that is drawn
+SMALL = 0.84  # font size of the bars, relative to the card's title
+MOST_WIDE, MOST_HIGH = 0.42, 0.3  # maximum size relative to the image
 
 
 class Panel:
-    """Draws cards with letters of `px` pixels an em. labels: all classes. words: what they are called."""
+    """Draws cards with a font size of `px` pixels per em. labels: all classes. words: their display names."""
 
     def __init__(self, labels: tuple[str, ...], words: dict[str, str], px: int):
         self.px, self.words = px, words
@@ -32,19 +32,19 @@ class Panel:
         self.high = self.row + TOP * self.step + self.gap
 
     def fits(self, high: int) -> int:
-        """How many cards fit into so many pixels."""
+        """Return how many cards fit into `high` pixels."""
         return max(0, (high + self.gap) // (self.high + self.gap))
 
     def column(self, x: int, y: int, count: int) -> list[tuple[int, int]]:
-        """The upper left corners of cards below each other."""
+        """Return the upper left corners of cards in a column."""
         return [(x, y + i * (self.high + self.gap)) for i in range(count)]
 
     def line(self, x: int, y: int, count: int) -> list[tuple[int, int]]:
-        """The upper left corners of cards beside each other."""
+        """Return the upper left corners of cards in a row."""
         return [(x + i * (self.wide + self.gap), y) for i in range(count)]
 
     def draw(self, image: np.ndarray, corners: Sequence[tuple[int, int]], shown: Sequence[Shown], wide: int = 0) -> None:
-        """A card for each face on (H, W, 3) uint8 BGR. wide: of a card in pixels, if not its own."""
+        """Draw a card for each face on (H, W, 3) uint8 BGR. wide: width of a card in pixels; 0 selects the default."""
         for (x, y), face in zip(corners, shown, strict=True):
             self._card(image, x, y, wide or self.wide, face)
 
@@ -64,7 +64,7 @@ class Panel:
 
 @lru_cache(KEPT)
 def _row(word: str, figure: str, px: int, size_wh: tuple[int, int], groove: tuple[int, int], gap: int) -> Sprite:
-    """A bar's name, its groove from one x to another, and its percentage."""
+    """Render a bar's name, its empty track between two x coordinates, and its percentage."""
     wide, high = size_wh
     image, baseline = np.full((high, wide, 3), PLATE, np.uint8), (high + text.cap_height(px)) // 2
     text.write(image, word, gap, baseline, text.fit(word, px, groove[0] - 2 * gap), WHITE)
@@ -79,26 +79,25 @@ def _thick(px: int) -> int:
 
 
 def _bar(image: np.ndarray, left: int, right: int, middle: int, thick: int, length: float, color: Color) -> None:
-    """A bar with round ends, `length` (0 to 1) of the way from `left` to `right`."""
+    """Draw a bar with round ends that fills `length` (0..1) of the way from `left` to `right`."""
     start, end = left + thick / 2, left + thick / 2 + length * max(0, right - left - thick)
     points = [(round(16 * start), 16 * middle), (round(16 * end), 16 * middle)]
     cv2.line(image, points[0], points[1], color, thick, cv2.LINE_AA, 4)
 
 
 class Inset:
-    """Cards inside a picture that has no room beside it, such as a recording: along its right, left or lower border, where no
-    face is.
+    """Cards inside an image that has no room beside it, such as a recording, along a border without faces: right, left or bottom.
 
-    They stay at their border, are gone while a face is there, and appear where no face has been for SETTLED_S.
+    The cards stay at their border and are hidden while a face is there. They move to a border that was free for SETTLED_S.
     """
 
     def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
         self.labels, self.words = labels, words
-        self.busy_s: dict[str, float] = {}  # border -> when a face was last there
+        self.busy_s: dict[str, float] = {}  # border -> time at which a face was last there
         self.side, self.panel = "", Panel(labels, words, 11)
 
     def draw(self, image: np.ndarray, shown: Sequence[Shown], taken: Sequence[Box], time_s: float) -> None:
-        """On (H, W, 3) uint8 BGR. taken: boxes and chips. time_s: of the frame; one before the last begins anew."""
+        """Draw on (H, W, 3) uint8 BGR. taken: boxes and chips. time_s: frame time; if time goes back, the state is reset."""
         pen = Pen((image.shape[1], image.shape[0]), 0.75)
         if pen.px != self.panel.px:
             self.panel = Panel(self.labels, self.words, pen.px)
@@ -118,9 +117,9 @@ class Inset:
             self.panel.draw(image, places[self.side], shown[: len(places[self.side])])
 
     def _places(self, image: np.ndarray, count: int, pen: Pen) -> dict[str, list[tuple[int, int]]]:
-        """Where there is room for `count` cards, or as many as fit, the best first: border -> upper left corners."""
+        """Return the borders with room for `count` cards, or as many as fit, best first: border -> upper left corners."""
         panel, (height, width) = self.panel, image.shape[:2]
-        top, right = 3 * pen.gap + pen.row, width - panel.wide - pen.gap  # below what is said of the whole picture
+        top, right = 3 * pen.gap + pen.row, width - panel.wide - pen.gap  # below the marks that concern the whole image
         places = {}
         if panel.wide <= MOST_WIDE * width and (fitting := min(count, panel.fits(height - top - pen.gap))):
             places = {"right": panel.column(right, top, fitting), "left": panel.column(pen.gap, top, fitting)}

@@ -1,4 +1,4 @@
-"""Chips, plates and bars in sizes that follow the picture's. What has text is drawn once, kept, and then only laid on."""
+"""Chips and plates in sizes relative to the image. Rendered text is cached as sprites, which are cheap to draw."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fer_live.screen.emoji import icon
 from fer_live.screen.palette import PLATE, WHITE, Color
 
 Box = tuple[int, int, int, int]  # xyxy
-KEPT = 400  # sprites; most take some 20 kilobytes
-SMALLEST = 11  # pixels an em
+KEPT = 400  # maximum number of cached sprites; most take about 20 kilobytes
+SMALLEST = 11  # pixels per em
 FIGURE: Color = (205, 205, 205)
-FINE = 4  # masks are drawn this many times larger, then reduced
+FINE = 4  # supersampling factor of masks
 
 
 class Pen:
-    """Sizes in pixels for a picture of (w, h). px: of letters. share: of the usual size, for what belongs to a small face."""
+    """Sizes in pixels for an image of (w, h). px: font size. share: scale relative to the normal size, for small faces."""
 
     def __init__(self, size_wh: tuple[int, int], share: float = 1.0):
         unit = share * min(size_wh[1], size_wh[0] * 9 / 16) / 480  # 1 at 854x480
-        self.px = max(SMALLEST, 2 * round(9 * unit))  # in steps, so that little is drawn anew for a face that comes nearer
+        self.px = max(SMALLEST, 2 * round(9 * unit))  # in steps, so that few sprites are rendered anew when a face comes closer
         self.row, self.gap, self.line = round(1.65 * self.px), round(0.4 * self.px), max(1, round(self.px / 9))
 
 
 class Sprite:
-    """A picture (h, w, 3) uint8 BGR with round corners, made once and laid onto others."""
+    """An image (h, w, 3) uint8 BGR with round corners, rendered once and drawn many times."""
 
     __slots__ = ("edge", "h", "image", "ink", "keep", "w")
 
@@ -40,7 +40,7 @@ class Sprite:
         self.keep = np.repeat(np.rint(255 * (1 - cover)).astype(np.uint8), 3, axis=2)
 
     def lay(self, image: np.ndarray, x: int, y: int) -> None:
-        """Onto (H, W, 3) uint8 BGR with the upper left corner at (x, y); what lies outside is cut off."""
+        """Draw onto (H, W, 3) uint8 BGR with the upper left corner at (x, y), clipped to the image."""
         rows = slice(max(0, y), max(0, min(image.shape[0], y + self.h)))
         a, b = self.edge, self.w - self.edge
         for start, end, is_solid in ((0, a, False), (a, b, True), (b, self.w, False)):
@@ -55,8 +55,11 @@ class Sprite:
 
 @lru_cache(KEPT)
 def chip(word: str, px: int, label: str | None = None, figure: str = "", number: int = 0, wide: int = 0) -> Sprite:
-    """Words on a rounded plate. label: its icon stands before them. figure: after them, in a column that fits any percentage.
-    number: of the face, in a circle at the front. wide: of the plate in pixels, if not as wide as it needs to be."""
+    """Render words on a rounded plate.
+
+    label: class whose icon precedes the words. figure: text after them, in a column wide enough for any percentage. number: of
+    the face, in a circle at the front. wide: width of the plate in pixels; 0 fits the contents.
+    """
     gap, high, side = round(0.5 * px), round(1.65 * px), round(1.3 * px)
     before = gap + (side + gap) * ((number > 0) + (label is not None))
     after = gap + (text.width("100%", px) + gap if figure else 0)
@@ -86,7 +89,7 @@ def _number(image: np.ndarray, x: int, y: int, side: int, number: int) -> None:
 
 @lru_cache(64)
 def rounded(wide: int, high: int, radius: int) -> np.ndarray:
-    """(high, wide) float32, 1 inside a rectangle with round corners and 0 outside."""
+    """Return a mask (high, wide) float32: 1 inside a rectangle with round corners, 0 outside."""
     mask = np.zeros((high * FINE, wide * FINE), np.uint8)
     r = max(1, min(radius, wide // 2, high // 2)) * FINE
     h, w = mask.shape
@@ -99,17 +102,17 @@ def rounded(wide: int, high: int, radius: int) -> np.ndarray:
 
 @lru_cache(64)
 def plate(wide: int, high: int, radius: int) -> Sprite:
-    """An empty plate with round corners."""
+    """Render an empty plate with round corners."""
     return Sprite(np.full((high, wide, 3), PLATE, np.uint8), radius)
 
 
 def place(size_wh: tuple[int, int], x: int, y: int, w: int, h: int) -> Box:
-    """A rectangle (w, h) at (x, y), moved into a picture of `size_wh`; xyxy."""
+    """Return a rectangle (w, h) at (x, y), moved inside an image of `size_wh`; xyxy."""
     x, y = max(0, min(x, size_wh[0] - w)), max(0, min(y, size_wh[1] - h))
     return x, y, x + w, y + h
 
 
 def overlap(a: Box, b: Box) -> int:
-    """Pixels that two rectangles have in common."""
+    """Return the area in pixels of the intersection of two rectangles."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     return w * h if w > 0 and h > 0 else 0

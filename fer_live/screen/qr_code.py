@@ -1,19 +1,19 @@
-"""QR codes: an address to be scanned from a screen."""
+"""Encodes an address as a QR code to be scanned from the screen."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-QUIET = 4  # modules of white around a code, as ISO/IEC 18004 asks
+QUIET = 4  # modules of white around a code, as required by ISO/IEC 18004
 
 
 def qr_code(address: str) -> np.ndarray:
-    """A QR code (S, S) uint8, one pixel a module, black on white with a quiet zone. Raises ValueError if it does not fit."""
+    """Return a QR code (S, S) uint8, one pixel per module, with a quiet zone. Raises ValueError if the address is too long."""
     try:
         code = cv2.QRCodeEncoder.create().encode(address)
     except cv2.error:
         raise ValueError(f"{address!r} does not fit a QR code; give a shorter address") from None
-    border = int(np.argmax((code == 0).any(axis=1)))  # white modules that OpenCV's encoder has already left around it
+    border = int(np.argmax((code == 0).any(axis=1)))  # white modules already added by OpenCV's encoder
     ring = QUIET - border
     return cv2.copyMakeBorder(code, ring, ring, ring, ring, cv2.BORDER_CONSTANT, value=255)

@@ -1,5 +1,7 @@
-"""What is shown of each face, made calm enough to look at: its box, its words, its figure and its bars. Only for the screen and
-for pictures of it; logs and crops have what was measured."""
+"""Smooths what is shown of each face: box, label, percentage and bars.
+
+Affects only the screen and images of it; logs and crops contain the measured values.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +13,47 @@ import numpy as np
 from fer_live.screen.words import phrase
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Face
 
-LOOK_NEUTRAL = "look neutral"  # what a face is asked; the key of the phrase in languages.json
-FIGURE_S = 0.34  # the percentage stays at least this long
-DOUBT_S = 1.0  # the two classes that an unsure face hesitates between stay at least this long
-EASE_S = 0.12  # time constant of the bars
-LEAD = 0.03  # by which a class must exceed the one above it to change places
-TOP = 3  # bars
-HESITATES = "", UNCLEAR  # reasons to be unsure that are no fault of the picture
+LOOK_NEUTRAL = "look neutral"  # prompt during calibration; key of the phrase in languages.json
+FIGURE_S = 0.34  # seconds; minimum time between changes of the percentage
+DOUBT_S = 1.0  # seconds; minimum time between changes of the two classes named for an unsure face
+EASE_S = 0.12  # seconds; time constant of the bars
+LEAD = 0.03  # minimum probability by which a class must exceed the one above it to swap places
+TOP = 3  # number of bars
+HESITATES = "", UNCLEAR  # values of unsure_because that are not caused by image quality
 FORGET_S = 1.0
-# One-Euro filter (Casiez, Roussel and Vogel 2012); lengths are in sides of the box, so that it does not depend on resolution.
+# One-Euro filter (Casiez, Roussel and Vogel 2012). Lengths are in box sides, so the result does not depend on resolution.
 MIN_CUTOFF_HZ, SPEED_CUTOFF_HZ = 1.0, 1.0
-BETA = np.array([6.0, 6.0, 1.5, 1.5])  # of center x, y, width, height: a head moves faster than it grows
-SLACK = np.array([0.025, 0.025, 0.06, 0.06])  # a box stands still until one of these has changed by more
-JUMP = 0.5  # sides between two frames: no motion, but another place
+BETA = np.array([6.0, 6.0, 1.5, 1.5])  # of center x, y, width, height; heads move faster than their size changes
+SLACK = np.array([0.025, 0.025, 0.06, 0.06])  # dead zone: a box stays still until one of these has changed by more
+JUMP = 0.5  # box sides between two frames; a larger step is a new position, not motion
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One face as it is shown."""
+    """One face as it is displayed."""
 
     track_id: int
-    number: int  # from 1, the lowest that was free when the face came
+    number: int  # from 1; the lowest number free when the face appeared
     box: tuple[float, float, float, float]  # xyxy, pixels of the frame
-    label: str  # a class name or UNSURE; "" while it is asked to look neutral
-    word: str  # what to call it, in the screen's language
-    short: str  # the same where there is little room
-    figure: str  # its percentage, or ""
-    bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length from 0 to 1, percentage; none if unreadable
+    label: str  # a class name or UNSURE; "" during calibration
+    word: str  # display text in the screen's language
+    short: str  # shorter text for narrow places
+    figure: str  # the label's percentage, or ""
+    bars: tuple[tuple[str, float, int], ...]  # the strongest classes: name, length 0..1, percentage; empty if unreadable
 
 
 @dataclass(slots=True)
 class Calm:
-    """What is remembered of one face."""
+    """Smoothing state of one face."""
 
     number: int
     time_s: float
     filtered: np.ndarray  # (4,) center x, y, width, height in pixels
-    speed: np.ndarray  # (4,) of `filtered`, sides a second
-    still: np.ndarray  # (4,) what is shown of `filtered`
+    speed: np.ndarray  # (4,) rate of change of `filtered`, box sides per second
+    still: np.ndarray  # (4,) displayed version of `filtered`
     bars: np.ndarray  # (C,) lengths
-    order: list[int]  # classes, the longest bar first
-    figures: np.ndarray  # (C,) percentages as shown
+    order: list[int]  # classes, longest bar first
+    figures: np.ndarray  # (C,) displayed percentages
     figures_s: float
     label: str
     doubt: tuple[int, int] = (0, 0)
@@ -59,7 +61,7 @@ class Calm:
 
 
 class Steadier:
-    """Analyses -> faces as they are shown. labels: class names in the order of the probabilities. words: of the screen."""
+    """Converts analyses to displayed faces. labels: class names in the order of the probabilities. words: texts of the screen."""
 
     def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
         self.labels, self.words = labels, words
@@ -67,10 +69,10 @@ class Steadier:
         self.last: tuple[Analysis, list[Shown]] | None = None
 
     def __call__(self, analysis: Analysis) -> list[Shown]:
-        """The faces of `analysis`, whose frames must come in order; what is asked again is not counted twice."""
+        """Return the faces of `analysis`. Frames must come in order; repeated calls with one analysis return the same result."""
         if self.last is None or self.last[0] is not analysis:
             time_s = analysis.frame.time_s
-            if analysis.frame.name:  # a picture has nothing to do with those before
+            if analysis.frame.name:  # an image file is unrelated to the previous ones
                 self.faces.clear()
             gone = [key for key, calm in self.faces.items() if not 0 <= time_s - calm.time_s <= FORGET_S]
             for key in gone:
@@ -91,7 +93,7 @@ class Steadier:
         box, word = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), self._word(face, calm)
         hesitates = face.unsure_because in HESITATES
         short = self.words.get(UNSURE, UNSURE) if label == UNSURE and hesitates else word
-        if label == UNSURE and not hesitates:  # what cannot be read has no bars, which would look as if it had been
+        if label == UNSURE and not hesitates:  # an unreadable face has no bars, since they would suggest a reading
             bars = ()
         return Shown(face.track_id, calm.number, box, label, word, short, figure, bars)
 
@@ -141,7 +143,7 @@ def _percent(probs: np.ndarray) -> np.ndarray:
 
 
 def _follow_box(calm: Calm, measured: np.ndarray, elapsed_s: float) -> None:
-    """Move the box that is shown: filtered, and only as far as it has left its slack."""
+    """Move the displayed box: filter it, and follow only where it leaves the dead zone."""
     side = max(1.0, float(calm.filtered[2:].mean()))
     step = (measured - calm.filtered) / side
     if elapsed_s <= 0 or np.abs(step[:2]).max() > JUMP:
@@ -154,5 +156,5 @@ def _follow_box(calm: Calm, measured: np.ndarray, elapsed_s: float) -> None:
 
 
 def _share(cutoff_hz, elapsed_s: float):
-    """How much of a step a low-pass filter of the first order takes."""
+    """Return the smoothing factor of a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * elapsed_s))

@@ -1,9 +1,9 @@
-"""Writes text of any script into pictures: OpenCV's own letters are ASCII only.
+"""Draws text of any script on images; OpenCV's own fonts are ASCII only.
 
-The font that comes with the program has Latin, Turkish, kana and the commoner kanji; for others the system is asked for one.
-What is known at the start is checked there (`check`); what comes later, such as a disk's name in an error, is always drawn,
-with a replacement for characters that no font here has.
-Every string is drawn once by Pillow and kept, so that to write it again costs a few microseconds a thousand pixels.
+The bundled font covers Latin, Turkish, kana and common kanji; for other characters, a system font is used. Texts known at startup
+are checked then (`check`). Later texts, such as a disk's name in an error, are always drawn, with a replacement for characters
+that no font has. Each string is rendered once by Pillow and cached, so drawing it again takes a few microseconds per thousand
+pixels.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from fer_live.screen.palette import Color
 from fer_live.types import OutputError
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
-CHARACTERS = SHIPPED.with_suffix(".txt")  # all that it has: to ask fontTools for them would take the window's start 0.2 s
-# Tried by name where fontconfig does not answer: what Windows and macOS bring along.
+CHARACTERS = SHIPPED.with_suffix(".txt")  # all characters of the font; reading them with fontTools takes 0.2 s
+# Names tried if fontconfig does not respond: fonts that ship with Windows and macOS.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
-REPLACEMENTS = "\ufffd?"  # the first that the font has stands for a character that it has not
-ASKED_S = 5.0  # how long fontconfig may take
-KEPT = 600  # strings; the largest of a kiosk takes half a megabyte, most a few kilobytes
+REPLACEMENTS = "\ufffd?"  # the first of these in the font replaces missing characters
+ASKED_S = 5.0  # seconds; timeout for fontconfig
+KEPT = 600  # maximum number of cached strings; most take a few kilobytes, the kiosk's largest half a megabyte
 
 
 def check(texts: Iterable[str]) -> None:
-    """Raises OutputError where no font of this machine has all characters of one of the texts."""
+    """Raise OutputError if no font on this machine has all characters of one of the texts."""
     for text in texts:
         font_file(text)
 
 
 def width(text: str, px: int) -> int:
-    """Pixels that `text` takes at `px` pixels an em."""
+    """Return the width of `text` in pixels at `px` pixels per em."""
     file, drawn = _drawable(text)
     return round(_font(file, px).getlength(drawn))
 
 
 def cap_height(px: int) -> int:
-    """Height in pixels of a capital letter of the shipped font."""
+    """Return the height in pixels of a capital letter of the bundled font."""
     return round(0.73 * px)
 
 
 def fit(text: str, px: int, most: int) -> int:
-    """The largest size up to `px` at which `text` is no wider than `most` pixels."""
+    """Return the largest size up to `px` at which `text` is at most `most` pixels wide."""
     wide = width(text, px)
     return px if wide <= most else max(6, px * most // wide)
 
 
 def write(image: np.ndarray, text: str, x: int, y: int, px: int, color: Color) -> None:
-    """Write into (H, W, 3) uint8 BGR with the left end of the baseline at (x, y); what lies outside is cut off."""
+    """Write into (H, W, 3) uint8 BGR with the left end of the baseline at (x, y), clipped to the image."""
     if not text.strip():
         return
     left, top, keep, ink = _drawn(text, px, color)
@@ -73,7 +73,7 @@ def write(image: np.ndarray, text: str, x: int, y: int, px: int, color: Color) -
 
 
 def wrap(text: str, px: int, most: int) -> list[str]:
-    """Lines no wider than `most` pixels. Breaks at spaces; within a word only where it is too long, as Japanese sentences are."""
+    """Wrap to lines of at most `most` pixels. Breaks at spaces, or within a word that is too long, such as Japanese text."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -95,7 +95,7 @@ def wrap(text: str, px: int, most: int) -> list[str]:
 
 @lru_cache(KEPT)
 def _drawn(text: str, px: int, color: Color) -> tuple[int, int, np.ndarray, np.ndarray]:
-    """Offset from the baseline's left end, and two pictures (h, w, 3): how much is kept of what lies below, and what is added."""
+    """Return the offset from the baseline's left end, and two images (h, w, 3): the background's weight and the ink to add."""
     file, text = _drawable(text)
     font = _font(file, px)
     left, top, right, bottom = (int(v) for v in font.getbbox(text, anchor="ls"))
@@ -113,7 +113,7 @@ def _font(file: str, px: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(KEPT)
 def _drawable(text: str) -> tuple[str, str]:
-    """A font, and the text with replacements for what it has not: the font that lacks the least. One line, whatever is given."""
+    """Return the font that lacks the fewest characters, and the text as one line with missing characters replaced."""
     text = "".join(" " if c.isspace() else "\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
     try:
         return font_file(text), text
@@ -127,7 +127,7 @@ def _drawable(text: str) -> tuple[str, str]:
 
 @lru_cache(KEPT)
 def font_file(text: str) -> str:
-    """The font to write `text` in. Raises OutputError where there is none."""
+    """Return the font for `text`. Raises OutputError if there is none."""
     absent = _absent(str(SHIPPED), text)
     if not absent:
         return str(SHIPPED)
@@ -140,9 +140,9 @@ def font_file(text: str) -> str:
 
 @lru_cache(KEPT)
 def _others(characters: str) -> tuple[str, ...]:
-    """Fonts that may have these characters, the likeliest first."""
+    """Return candidate fonts for these characters, best first."""
     found = []
-    spec = find_spec("matplotlib")  # not imported: only its DejaVu Sans is of use, for Greek, Cyrillic and the like
+    spec = find_spec("matplotlib")  # not imported, only searched for its DejaVu Sans, which has Greek, Cyrillic and more
     if spec and spec.origin:
         found.append(str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"))
     if shutil.which("fc-list"):
@@ -150,7 +150,7 @@ def _others(characters: str) -> tuple[str, ...]:
         command = ["fc-list", "--format=%{file}\n", f":charset={codes}"]
         try:
             listed = os.fsdecode(subprocess.run(command, capture_output=True, check=False, timeout=ASKED_S).stdout)
-        except (OSError, subprocess.TimeoutExpired):  # no answer: what is named below is tried
+        except (OSError, subprocess.TimeoutExpired):  # fall back to NAMES
             listed = ""
         files = [file for file in listed.splitlines() if file.endswith((".ttf", ".otf", ".ttc"))]
         found += sorted(files, key=lambda file: ("Sans" not in file and "othic" not in file, "Bold" not in file, file))
@@ -159,21 +159,21 @@ def _others(characters: str) -> tuple[str, ...]:
 
 @lru_cache(KEPT)
 def _absent(file: str, text: str) -> frozenset[str]:
-    """The characters of `text` that the font has not; all of them if it cannot be read."""
+    """Return the characters of `text` that the font lacks; all of them if it cannot be read."""
     return frozenset(c for c in text if not c.isspace()) - _characters(file)
 
 
 @lru_cache(8)
 def _characters(file: str) -> frozenset[str]:
-    """All characters that a font has; none if it cannot be read. file: a path, or a name of NAMES."""
+    """Return all characters of a font; none if it cannot be read. file: a path, or one of NAMES."""
     if file == str(SHIPPED):
         return frozenset(CHARACTERS.read_text(encoding="utf-8").strip())
-    from fontTools.ttLib import TTFont  # not before it is needed: see CHARACTERS
+    from fontTools.ttLib import TTFont  # imported only when needed: see CHARACTERS
 
-    logging.getLogger("fontTools").addHandler(logging.NullHandler())  # what it says of odd tables is nothing for stderr
+    logging.getLogger("fontTools").addHandler(logging.NullHandler())  # keep warnings about odd tables off stderr
     try:
-        path = _font(file, 24).path  # it must be one that Pillow finds and draws: of a collection the first font
+        path = _font(file, 24).path  # must be a font that Pillow finds and draws; of a collection, the first font
         with TTFont(path, fontNumber=0, lazy=True) as font:
             return frozenset(chr(code) for code, glyph in (font.getBestCmap() or {}).items() if glyph != ".notdef")
-    except Exception:  # a damaged font raises anything
+    except Exception:  # a damaged font can raise anything
         return frozenset()

@@ -1,4 +1,4 @@
-"""The ways to watch a live run: a desktop window with keys, a kiosk's without, or a line of text a second without a display."""
+"""Displays for a live run: a desktop window with keys, a locked kiosk window, or a line of text per second without a display."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fer_live.types import Analysis, Rates
 logger = logging.getLogger("fer_live")
 
 TITLE = "fer_live"
-UNKNOWN_WH = 1280, 720  # of a screen that does not tell its size
-SHARE = 0.7  # of the screen, which a window takes when it opens
-LEAST = 160  # pixels of either side
+UNKNOWN_WH = 1280, 720  # assumed screen size if it is unknown
+SHARE = 0.7  # initial size of a window, relative to the screen
+LEAST = 160  # minimum width and height in pixels
 TAB, ENTER, ESCAPE, SPACE = 9, 13, 27, 32
-SETTLE_S, TRIES = 0.7, 20  # a kiosk's new window must have been painted by then, or is opened again so many times
+SETTLE_S, TRIES = 0.7, 20  # seconds until a new kiosk window must be painted, and how often it is reopened if it is not
 
 
 class Window:
-    """An OpenCV window; belongs to the main thread. keys: what to do when a key is pressed. quit: also when it is closed.
+    """An OpenCV window, for use by the main thread only. keys: key -> callback. quit: callback for closing the window.
 
-    It draws for itself, in its own size: the annotated picture that others are given is not needed.
+    Draws its own contents at its own size, so it does not need the annotated image.
     """
 
     needs_picture = False
@@ -38,9 +38,9 @@ class Window:
     def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None], canvas: Canvas):
         self.keys, self.quit, self.canvas = {**keys, "f": self._full_screen, " ": self._skip}, quit, canvas
         self.is_full, self.is_skipped, self.was_open, self.size_wh = False, False, False, UNKNOWN_WH
-        self.last: tuple[Analysis, Rates] | None = None  # what is shown
-        self.drawn: tuple[object, ...] = ()  # what it depends on besides
-        self.due_s = float("inf")  # when it must be drawn again
+        self.last: tuple[Analysis, Rates] | None = None  # shown now
+        self.drawn: tuple[object, ...] = ()  # state that the last drawing depended on
+        self.due_s = float("inf")  # time of the next redraw
 
     def __enter__(self) -> Window:
         settle_qt_platform()
@@ -51,7 +51,7 @@ class Window:
         cv2.destroyAllWindows()
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show what was found in a frame."""
+        """Show a frame's analysis."""
         if self.last is None and not self.is_full:
             self.size_wh, at = opening(analysis.frame.image.shape[1::-1], monitor())
             cv2.resizeWindow(TITLE, *self.size_wh)
@@ -67,10 +67,10 @@ class Window:
         self.drawn, self.due_s = self._state(), self.canvas.changes_s(now_s)
 
     def _size(self) -> tuple[int, int]:
-        """(w, h) of the inside of the window."""
+        """Return the size (w, h) of the window's contents."""
         try:
             w, h = cv2.getWindowImageRect(TITLE)[2:]
-        except cv2.error:  # it is being closed
+        except cv2.error:  # the window is closing
             return self.size_wh
         if w > 0 and h > 0:
             self.size_wh = w, h
@@ -80,14 +80,14 @@ class Window:
         return self._size(), dataclasses.astuple(self.canvas.view)
 
     def hold(self, until_s: float, stop: threading.Event) -> None:
-        """Keep the picture, answering keys, until this time of time.monotonic(), the space bar, or `stop`."""
+        """Keep the image and handle keys until `until_s` (time.monotonic()), the space bar or `stop`."""
         self.poll()
         while time.monotonic() < until_s and not (self.is_skipped or stop.is_set()):
             self.poll(wait_ms=round(1000 * min(0.02, max(0.001, until_s - time.monotonic()))))
         self.is_skipped = False
 
     def poll(self, wait_ms: int = 0) -> None:
-        """Answer keys and the closing of the window; returns at once, or after at most `wait_ms`."""
+        """Handle keys and the closing of the window. Returns at once, or after at most `wait_ms`."""
         code = typed(cv2.waitKeyEx(wait_ms) if wait_ms else cv2.pollKey())
         if code is not None:
             self.keys.get("esc" if code == ESCAPE else chr(code).lower(), lambda: None)()
@@ -96,7 +96,7 @@ class Window:
             self.quit()
         self.was_open = is_open
         if is_open and self.last is not None and (time.monotonic() >= self.due_s or self._state() != self.drawn):
-            self._draw()  # a key or a new size shows at once, also on a picture that stays
+            self._draw()  # keys and resizing take effect at once, also on a still image
 
     def _skip(self) -> None:
         self.is_skipped = True
@@ -109,8 +109,10 @@ class Window:
 def opening(
     picture_wh: tuple[int, int], screen: tuple[int, int, int, int] | None
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    """Size (w, h) and place (x, y) of a window that opens for pictures of `picture_wh`: as large as SHARE of the screen, in its
-    middle. screen: x, y, w, h; where it is not known, neither is the place."""
+    """Return the initial size (w, h) and position (x, y) of a window for images of `picture_wh`.
+
+    The window takes SHARE of the screen and is centered. screen: x, y, w, h; if None, so is the position.
+    """
     x, y, screen_w, screen_h = screen or (0, 0, *UNKNOWN_WH)
     scale = SHARE * min(screen_w / picture_wh[0], screen_h / picture_wh[1])
     w, h = max(LEAST, round(scale * picture_wh[0])), max(LEAST, round(scale * picture_wh[1]))
@@ -118,8 +120,11 @@ def opening(
 
 
 def typed(code: int) -> int | None:
-    """The ASCII character of a key, or None: arrows, function keys and the like must not be taken for the letter that their
-    lower byte is. code: of `cv2.waitKeyEx` or `cv2.pollKey`; GTK puts Shift and Num Lock above its lower 16 bits."""
+    """Return the ASCII character of a key code, or None for arrows, function keys and the like.
+
+    The low byte of those codes can equal a letter. code: from `cv2.waitKeyEx` or `cv2.pollKey`; GTK encodes Shift and Num Lock
+    above the low 16 bits.
+    """
     code = -1 if code < 0 else code & 0xFFFF
     return ENTER if code == 10 else code if code in (TAB, ENTER, ESCAPE) or 32 <= code < 127 else None
 
@@ -127,12 +132,12 @@ def typed(code: int) -> int | None:
 def _is_open() -> bool:
     try:
         return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:  # OpenCV's Qt has ended together with its last window
+    except cv2.error:  # OpenCV's Qt ends with its last window
         return False
 
 
 class Chord:
-    """Letters and digits that, typed one after the other within `within_s`, do something; upper and lower case are one."""
+    """Calls `act` when a sequence of letters and digits is typed within `within_s`, ignoring case."""
 
     def __init__(self, keys: str, act: Callable[[], None]):
         self.keys, self.act = keys.lower(), act
@@ -140,7 +145,7 @@ class Chord:
         self.typed: deque[tuple[str, float]] = deque(maxlen=len(keys))
 
     def take(self, key: str, now_s: float) -> None:
-        """Take a key pressed at this time of time.monotonic()."""
+        """Process a key pressed at `now_s` (time.monotonic())."""
         self.typed.append((key.lower(), now_s))
         if "".join(k for k, _ in self.typed) == self.keys and now_s - self.typed[0][1] <= self.within_s:
             self.typed.clear()
@@ -148,11 +153,11 @@ class Chord:
 
 
 class KioskWindow:
-    """A window over the whole screen that a visitor can neither close nor leave. Belongs to the main thread.
+    """A full-screen window that a visitor can neither close nor leave, for use by the main thread only.
 
-    keys: what they do, by their codes; all others are dead but for the chord. press: is given where (x, y) in the picture is
-    clicked or touched. rest: draws what is shown when no picture has come for `still_s`. screen_xywh: the monitor to fill,
-    if it is known. is_blank: whether a window of this name is all black. between: called between pictures.
+    keys: key code -> callback; all other keys except the chord are ignored. press: called with (x, y) in the image on a click or
+    touch. rest: renders the image shown when no frame has arrived for `still_s` seconds. screen_xywh: the monitor to fill, if
+    known. is_blank: whether the window with this title is all black. between: called between images.
     """
 
     def __init__(self, chord: Chord, keys: Mapping[int, Callable[[], None]], press: Callable[[int, int], None],
@@ -173,7 +178,7 @@ class KioskWindow:
 
     def _open(self) -> None:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        if self.screen_xywh:  # a bare X server, without a window manager, does not know what a full screen is
+        if self.screen_xywh:  # an X server without a window manager does not support full screen
             x, y, w, h = self.screen_xywh
             cv2.moveWindow(TITLE, x, y)
             cv2.resizeWindow(TITLE, w, h)
@@ -191,14 +196,14 @@ class KioskWindow:
         self._show(image)
 
     def _show(self, image: np.ndarray) -> None:
-        if not _is_open():  # closed by the window manager, or lost with it
+        if not _is_open():  # closed by the window manager or by its failure
             logger.warning("the window was lost: opened again")
             self.tries = 0
             self._open()
         cv2.imshow(TITLE, image)
 
     def _look(self, now_s: float) -> None:
-        """Open it again if it stayed black: Qt leaves about every fifth window unpainted that takes the place of a closed one."""
+        """Reopen the window if it stayed black: Qt leaves about one in five windows unpainted that replace a closed one."""
         if self.look_s and now_s >= self.look_s:
             self.look_s = 0.0
             if self.tries < TRIES and self.is_blank(TITLE):
@@ -207,13 +212,13 @@ class KioskWindow:
                 self._open()
 
     def poll(self) -> None:
-        """Answer the few keys there are; returns at once."""
+        """Handle keys; returns at once."""
         code, now_s = typed(cv2.pollKey()), time.monotonic()
         if code is not None and code in self.keys:
             self.keys[code]()
         elif code is not None and code != ESCAPE:
             self.chord.take(chr(code), now_s)
-        if now_s >= self.due_s:  # the camera gives nothing: the last visitor must not stay on the screen
+        if now_s >= self.due_s:  # no frames arrive: the last visitor must not stay on the screen
             self.due_s = now_s + 1.0
             self._show(self.rest())
         self._look(now_s)
@@ -222,7 +227,7 @@ class KioskWindow:
 
 
 class StatusLines:
-    """Where no window is: frames a second, faces and the strongest label, once a second, unless it is to be quiet."""
+    """Status lines for runs without a window: fps, faces and the strongest label, once per second unless quiet."""
 
     needs_picture = False
 
@@ -236,7 +241,7 @@ class StatusLines:
         pass
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Print a line if a second has gone by."""
+        """Print a line if a second has passed."""
         now_s = time.monotonic()
         if now_s < self.due_s:
             return
@@ -246,4 +251,4 @@ class StatusLines:
         print(f"{rates.fps:5.1f} fps  {len(analysis.faces)} faces  {strongest}  {rates.dropped} dropped", flush=True)
 
     def poll(self) -> None:
-        """Nothing to answer."""
+        """Do nothing: there are no keys."""

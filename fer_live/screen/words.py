@@ -1,4 +1,4 @@
-"""What classes and phrases are called on the screen, in six languages or in your own words."""
+"""Display names of classes and phrases, in six languages or from the user's own file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fer_live.types import OutputError
 
 LANGUAGES = ("en", "de", "fr", "es", "tr", "ja")
 ASSET = Path(__file__).parents[1] / "assets" / "languages.json"
-LONGEST = 200  # characters of one text
+LONGEST = 200  # maximum characters of one text
 
 
 def read_words(language: str, own: Path | None = None) -> dict[str, str]:
-    """The texts of the screen: class name, or name of a phrase -> words in `language`, replaced by those of the file `own`.
+    """Return the texts of the screen: class name or phrase key -> text in `language`, overridden by the file `own`.
 
-    own: UTF-8, a JSON object with any of the keys of `assets/languages.json`. Raises OutputError if it is not.
+    own: UTF-8, a JSON object with any of the keys of `assets/languages.json`. Raises OutputError if it is invalid.
     """
     words = json.loads(ASSET.read_text(encoding="utf-8"))[language]
     return {**words, **_read_own(own, set(words))} if own else words
 
 
 def phrase(words: dict[str, str], key: str) -> str:
-    """A phrase of the screen; in English where `words` has it not."""
+    """Return a phrase of the screen; in English if `words` lacks it."""
     return words.get(key) or _english()[key]
 
 

@@ -1,4 +1,4 @@
-"""What OpenCV cannot do to an X11 screen: tell its size, hide the pointer, keep the mouse wheel from enlarging the picture."""
+"""X11 functions that OpenCV lacks: find the screen size, hide the pointer, and keep the mouse wheel from zooming the image."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import suppress
 
 logger = logging.getLogger("fer_live")
 
-WHEEL = (4, 5, 6, 7)  # X11's buttons for the wheel, up, down, left and right
+WHEEL = (4, 5, 6, 7)  # X11 buttons of the wheel: up, down, left, right
 
 
 class ScreenHold:
-    """Hides the pointer and takes the wheel while the context lasts; the server gives both back when the program ends.
+    """Context manager that hides the pointer and grabs the wheel; the server releases both when the program ends.
 
-    xywh: the first monitor, or the one called primary; None where it cannot be known.
+    xywh: the primary or first monitor; None if unknown.
     """
 
     def __init__(self) -> None:
         self.xywh: tuple[int, int, int, int] | None = None
         self.close: Callable[[], None] = lambda: None
         self.poll: Callable[[], None] = lambda: None
-        self.is_blank: Callable[[str], bool] = lambda title: False  # whether the window of this name is all black
+        self.is_blank: Callable[[str], bool] = lambda title: False  # whether the window with this title is all black
 
     def __enter__(self) -> ScreenHold:
         if sys.platform.startswith("linux"):
@@ -30,7 +30,7 @@ class ScreenHold:
                 self._hold()
             except ImportError:
                 logger.warning("the pointer stays on the screen: hiding it needs python-xlib; pip install python-xlib")
-            except Exception as error:  # an extra: whatever python-xlib cannot do or read must not end the run
+            except Exception as error:  # optional feature: no failure of python-xlib may end the run
                 logger.warning(f"the pointer stays on the screen: python-xlib failed ({error})")
         return self
 
@@ -53,7 +53,7 @@ class ScreenHold:
         else:
             logger.warning("the pointer stays on the screen: this X server has no XFIXES")
         refused: list[XError] = []
-        for button in WHEEL:  # a window manager may have taken it already
+        for button in WHEEL:  # a window manager may have grabbed it already
             root.grab_button(button, X.AnyModifier, False, 0, X.GrabModeAsync, X.GrabModeAsync, X.NONE, X.NONE,
                              onerror=lambda error, _: refused.append(error))
         server.sync()
@@ -67,7 +67,7 @@ class ScreenHold:
 
 
 def _window(parent, title: str):
-    """The mapped window of this name below `parent`; a window manager puts it into one of its own."""
+    """Return the mapped window with this title below `parent`; window managers reparent windows."""
     from Xlib.error import XError
 
     try:
@@ -76,7 +76,7 @@ def _window(parent, title: str):
                 return child
             if (found := _window(child, title)) is not None:
                 return found
-    except XError:  # gone meanwhile
+    except XError:  # the window is gone
         pass
     return None
 
@@ -96,7 +96,7 @@ def _is_blank(window) -> bool:
 
 
 def monitor() -> tuple[int, int, int, int] | None:
-    """Where the primary monitor is, xywh in pixels; None where that cannot be known."""
+    """Return the primary monitor's position and size, xywh in pixels; None if unknown."""
     if sys.platform == "win32":
         import ctypes
 
@@ -111,12 +111,12 @@ def monitor() -> tuple[int, int, int, int] | None:
             return _monitors(server, server.screen().root)[0]
         finally:
             server.close()
-    except Exception:  # python-xlib is not there, or cannot do or read something: a cautious size serves as well
+    except Exception:  # without python-xlib, or if it fails, a default size is used
         return None
 
 
 def _monitors(server, root) -> list[tuple[int, int, int, int]]:
-    """Where the monitors are, xywh, the primary one first; the whole screen where the server does not tell."""
+    """Return the monitors as xywh, the primary one first; the whole screen if the server lists none."""
     monitors = root.xrandr_get_monitors().monitors if server.has_extension("RANDR") else []
     found = [(m.x, m.y, m.width_in_pixels, m.height_in_pixels) for m in sorted(monitors, key=lambda m: not m.primary)
              if m.width_in_pixels and m.height_in_pixels]
