@@ -1,4 +1,4 @@
-"""What a kiosk shows while nobody is there: a drawn face that changes its expression, and an invitation."""
+"""The attract loop of a kiosk without visitors: a drawn face with changing expressions, and an invitation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from fer_live.kiosk.canvas import BLACK, SHIFT, Box, Canvas
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 
-EACH_S, CHANGE_S = 2.2, 0.6  # an expression, and the change to it
+EACH_S, CHANGE_S = 2.2, 0.6  # seconds; duration of an expression, and of the transition to it
 
 
 class Look(NamedTuple):
-    """An expression in shares of the face's radius; angles in radians."""
+    """An expression, in units of the face's radius; angles in radians."""
 
-    smile: float  # how much higher the corners of the mouth are than its middle
-    mouth: float  # half its width
-    gape: float  # how far it is open
-    brow: float  # how much higher the brows are than at rest
-    tilt: float  # above 0: their inner ends are lower
+    smile: float  # height of the corners of the mouth above its middle
+    mouth: float  # half the width of the mouth
+    gape: float  # opening of the mouth
+    brow: float  # height of the brows above their rest position
+    tilt: float  # angle of the brows; positive values lower their inner ends
     eye: float  # height of an eye
 
 
@@ -34,7 +34,7 @@ ORDER = tuple(LOOKS)
 
 
 def draw_attract(canvas: Canvas, box: Box, words: dict[str, str], time_s: float) -> None:
-    """Draw the loop at this time into the box xyxy."""
+    """Draw the loop at `time_s` into the box xyxy."""
     x1, y1, x2, y2 = box
     wide, high = x2 - x1, y2 - y1
     sway = math.sin(time_s * 1.3) * 0.02
@@ -50,13 +50,13 @@ def draw_attract(canvas: Canvas, box: Box, words: dict[str, str], time_s: float)
         invite = title[0], title[3], title[2], y1 + round(high * 0.90)
     _face(canvas.image, center, radius, *_at(time_s))
     canvas.middle(words["title"], title, canvas.px(84))
-    shine = 185 + 70 * round(3 * math.sin(time_s * 2.2)) // 3  # in few steps: each shade of a text is kept
+    shine = 185 + 70 * round(3 * math.sin(time_s * 2.2)) // 3  # in few steps, since each shade of a text is cached
     canvas.middle(words["invite"], invite, canvas.px(60), (shine, shine, shine))
     _chevrons(canvas, ((invite[0] + invite[2]) // 2, invite[3] + canvas.px(22)), time_s)
 
 
 def _at(time_s: float) -> tuple[Look, Color]:
-    """The expression and the color at this time, on the way from one to the next."""
+    """Return the expression and the color at `time_s`, interpolated during a transition."""
     number = int(time_s / EACH_S)
     share = min(1.0, (time_s - number * EACH_S) / CHANGE_S)
     share = share * share * (3 - 2 * share)
@@ -91,7 +91,7 @@ def _face(image: np.ndarray, center: tuple[float, float], radius: int, look: Loo
 
 
 def _chevrons(canvas: Canvas, at: tuple[int, int], time_s: float) -> None:
-    """Three signs that move toward the one who looks."""
+    """Draw three chevrons that move toward the viewer."""
     for i in range(3):
         phase = (time_s * 0.7 + i / 3) % 1
         wide, y = canvas.px(14 + 26 * phase), at[1] + canvas.px(44 * phase)

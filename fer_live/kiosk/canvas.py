@@ -1,4 +1,4 @@
-"""A picture to draw a kiosk's screen on: plates, words and signs in sizes that follow the screen's."""
+"""Drawing functions for a kiosk's screen: plates, text and signs in sizes relative to the screen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fer_live.screen.palette import PLATE, WHITE, Color, luminance
 BLACK: Color = (0, 0, 0)
 GRAY: Color = (170, 170, 170)
 Box = tuple[int, int, int, int]  # xyxy
-MAIN = 0.025  # of the screen's height: the smallest letters of what has to be read from three meters
-SHIFT = 4  # OpenCV draws to a sixteenth of a pixel
-LEADING = 1.25  # height of a line in sizes of its letters
+MAIN = 0.025  # minimum font size of essential text, legible from three meters, relative to the screen's height
+SHIFT = 4  # fractional bits of the coordinates passed to OpenCV
+LEADING = 1.25  # line height, relative to the font size
 
 
 class Canvas:
@@ -29,11 +29,11 @@ class Canvas:
         self.least = math.ceil(MAIN * self.h)
 
     def px(self, size: float) -> int:
-        """Pixels of a length that is given for a screen with a shorter side of 720."""
+        """Scale a length given for a screen with a shorter side of 720 to pixels."""
         return round(size * self.unit)
 
     def plate(self, box: Box, color: Color = PLATE, corner: int | None = None) -> None:
-        """A filled rectangle with round corners."""
+        """Draw a filled rectangle with round corners."""
         x1, y1, x2, y2 = box
         radius = min(self.px(14) if corner is None else corner, (x2 - x1) // 2, (y2 - y1) // 2)
         if x2 <= x1 or y2 <= y1:
@@ -47,11 +47,11 @@ class Canvas:
         cv2.fillPoly(self.image, [points], color, cv2.LINE_AA, SHIFT)
 
     def write(self, words: str, x: int, middle: int, px: int, color: Color = WHITE) -> None:
-        """Words in one line whose capitals have their middle at this height."""
+        """Write one line of text with its capitals centered vertically at `middle`."""
         text.write(self.image, words, x, middle + text.cap_height(px) // 2, px, color)
 
     def middle(self, words: str, box: Box, px: int, color: Color = WHITE, most: int = 2) -> None:
-        """Words in the middle of a box, in up to `most` lines of up to `px`, and as large as fit."""
+        """Write text centered in a box, in up to `most` lines, at the largest size up to `px` that fits."""
         x1, y1, x2, y2 = box
         px, lines = fitted(words, x2 - x1, y2 - y1, px, most)
         top = (y1 + y2 - round(LEADING * px * len(lines))) // 2
@@ -60,21 +60,21 @@ class Canvas:
             self.write(line, left, top + round(LEADING * px * (i + 0.5)), px, color)
 
     def number(self, number: int, center: tuple[int, int], radius: int, color: Color) -> None:
-        """A number in a disk."""
+        """Draw a number in a disk."""
         cv2.circle(self.image, center, radius + self.px(3), PLATE, cv2.FILLED, cv2.LINE_AA)
         cv2.circle(self.image, center, radius, color, cv2.FILLED, cv2.LINE_AA)
         px = round(radius * 1.35)
         self.write(str(number), center[0] - text.width(str(number), px) // 2, center[1], px, ink_on(color))
 
     def tick(self, center: tuple[int, int], size: int, color: Color) -> None:
-        """A check mark."""
+        """Draw a check mark."""
         points = np.array([(-0.45, 0.0), (-0.12, 0.34), (0.48, -0.36)]) * size + center
         cv2.polylines(self.image, [np.round(points).astype(np.int32)], False, color, max(2, size // 6), cv2.LINE_AA)
 
 
 @lru_cache(200)
 def fitted(words: str, wide: int, high: int, px: int, most: int) -> tuple[int, list[str]]:
-    """The largest size up to `px` at which the words fit into `wide` x `high` pixels in `most` lines, and these lines."""
+    """Return the largest size up to `px` at which the words fit into `wide` x `high` pixels in `most` lines, and the lines."""
     while True:
         lines = text.wrap(words, px, wide)
         is_low = len(lines) <= most and LEADING * px * len(lines) <= high
@@ -84,5 +84,5 @@ def fitted(words: str, wide: int, high: int, px: int, most: int) -> tuple[int, l
 
 
 def ink_on(color: Color) -> Color:
-    """Black or white, whichever reads better on a color: at least 4.5:1 on any."""
-    return BLACK if luminance(color) > 0.179 else WHITE  # there both have 4.58:1
+    """Return black or white, whichever has more contrast with `color`: at least 4.5:1 for any color."""
+    return BLACK if luminance(color) > 0.179 else WHITE  # both have 4.58:1 at this luminance

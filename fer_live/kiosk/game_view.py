@@ -13,11 +13,11 @@ from fer_live.kiosk.mirror import Place
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, PLATE, WHITE
 
-RING, AROUND = 0.72, 0.34  # radius of a ring, in sides of the face; and what belongs to the face around it
+RING, AROUND = 0.72, 0.34  # radius of a ring, and margin around a face, in sides of the face
 
 
 def draw_game(canvas: Canvas, game: Game, words: dict[str, str], place: Place, banner: Box, area: Box) -> None:
-    """Everything of a game but its result: in the banner what is asked, the countdown and how far it is; the players' rings."""
+    """Draw a game except its result: the request, countdown and progress in the banner, and the players' rings."""
     if game.stage is not Stage.READY:
         taken = [banner, *(place.box(player.box) for player in game.players if player.track_id)]
         for number, player in enumerate(game.players, 1):
@@ -58,7 +58,7 @@ def _ring(canvas: Canvas, game: Game, player: Player, number: int, words: dict[s
 
 
 def _progress(canvas: Canvas, game: Game, box: Box) -> None:
-    """A disk for each round, and beside them a line for the time that is left of this one."""
+    """Draw a disk for each round and a bar for the time left in this round."""
     radius, y = canvas.px(13), (box[1] + box[3]) // 2
     for i, asked in enumerate(ROUNDS):
         center = box[0] + radius + i * canvas.px(38), y
@@ -75,12 +75,12 @@ def _progress(canvas: Canvas, game: Game, box: Box) -> None:
 
 
 def draw_result(canvas: Canvas, game: Game, words: dict[str, str], box: Box) -> None:
-    """What was asked and what was read, for each round and player, and what it means."""
+    """Draw the requested and the recognized class for each round and player, and an explanation."""
     x1, y1, x2, y2 = _inner(canvas, box)
     wide = min(x2 - x1, canvas.px(560 + 240 * len(game.players)))
     x1, x2 = (x1 + x2 - wide) // 2, (x1 + x2 + wide) // 2
     is_alone = len(game.players) == 1
-    first = 2 if is_alone else 3  # row of the first round: the title, the numbers and the points are above
+    first = 2 if is_alone else 3  # row of the first round; the title, numbers and points are above
     high = (y2 - y1) / (first + len(ROUNDS) + 1)
 
     def row(number: int) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def draw_result(canvas: Canvas, game: Game, words: dict[str, str], box: Box) -> 
 
 
 def _cell(canvas: Canvas, read: str, asked: str, words: dict[str, str], box: Box) -> None:
-    """A check mark for what was read as asked, else the word for what was read."""
+    """Draw a check mark if the requested class was recognized, otherwise the word for the recognized class."""
     center = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
     if read == asked:
         canvas.tick(center, canvas.px(34), COLORS[asked])

@@ -1,9 +1,9 @@
-"""Keeps a lowered gaze from being shown as sadness.
+"""Prevents a lowered gaze from being shown as sadness.
 
-Of a face that looks down, as at a phone, the network sees the lids and says "sad", with 0.8 of certainty even where it smiles. So
-sad is named only where an eye is seen to be open, by OpenCV's cascade for eyes. Measured: on the frames of a clip of a smiling
-woman who looks down at her phone it finds no eye in 27 of 27 that are called sad. Of 42 posed sad faces it finds one in all, of
-pictures of PublicTest that most voters called sad in 63%: of the others many have their eyes closed.
+Faces that look down, for example at a phone, are classified as sad with a probability of about 0.8, even if they smile, because
+only the eyelids are visible. Therefore "sad" is shown only if OpenCV's eye cascade detects an open eye. Measured: in a clip of a
+smiling woman looking at her phone, it detects no eye in any of the 27 frames classified as sad. It detects one in all of 42 posed
+sad faces, and in 63% of the PublicTest images that most voters called sad; in many of the others the eyes are closed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from fer_live.model.cascade import Cascade
 from fer_live.model.preprocess import square_part
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Face
 
-LOWERED = ("sad", "negative")  # what is said of faces that look down; the second in the smaller set of classes
-SIDE, EYES = 160, (24, 72)  # pixels of the face that is searched, and the rows in which eyes are
-SMALLEST, LARGEST, NEIGHBORS = 24, 60, 3  # pixels of an eye with its brow, and hits that make one
-KEPT_S = 1.0  # an eye that was seen so long ago still counts: people blink
+LOWERED = ("sad", "negative")  # labels given to faces that look down; the second is of the three-class set
+SIDE, EYES = 160, (24, 72)  # side in pixels of the searched face, and the rows that contain the eyes
+SMALLEST, LARGEST, NEIGHBORS = 24, 60, 3  # side of an eye with its brow in pixels, and minNeighbors
+KEPT_S = 1.0  # seconds; a detected eye counts this long, since people blink
 
 
 class OpenEyes:
-    """A step: Analysis -> the same, in which a face that would be sad is unsure while none of its eyes was seen open for KEPT_S.
-    Its probabilities stay as they are. Has to come before faces are covered."""
+    """A step that marks a sad face as unsure if none of its eyes was detected open within KEPT_S.
+
+    The probabilities are unchanged. Must run before faces are masked.
+    """
 
     def __init__(self) -> None:
         self.cascade = Cascade("haarcascade_eye.xml")
-        self.seen_s: dict[int, float] = {}  # by track id: when an eye was last seen open
+        self.seen_s: dict[int, float] = {}  # by track id: last time an open eye was detected
 
     def __call__(self, analysis: Analysis) -> Analysis:
         time_s = analysis.frame.time_s
@@ -54,9 +56,9 @@ class OpenEyes:
         return len(search(part, 1.1, NEIGHBORS, minSize=(SMALLEST, SMALLEST), maxSize=(LARGEST, LARGEST))) > 0
 
     def forget(self) -> None:
-        """Forget everyone."""
+        """Delete all state."""
         self.seen_s = {}
 
     def for_new_video(self) -> OpenEyes:
-        """The same for another video."""
+        """Return a fresh copy for another video."""
         return OpenEyes()

@@ -1,7 +1,7 @@
-"""The kiosk's screen, made to be read from afar: a mirror that fills it, cards, the notice, buttons, the loop for passers-by.
+"""The kiosk's screen, readable from a distance: a full-size mirror, cards, the notice, buttons and the attract loop.
 
-ISO 9241-303 asks for letters of 16 minutes of arc, 14 mm at three meters. On a screen 30 cm high (24 inch) the capitals of a
-chip's word are 8 to 20 mm high, on one 53 cm high (43 inch) 14 to 35 mm.
+ISO 9241-303 asks for letters of 16 arc minutes, 14 mm at three meters. On a screen 30 cm high (24 inch), the capitals of a chip's
+label are 8 to 20 mm high; on one 53 cm high (43 inch), 14 to 35 mm.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from fer_live.screen.palette import PLATE, WHITE, Color
 from fer_live.types import Analysis, Face, Rates, View
 
 RED: Color = (40, 40, 200)
-FOOTER = 0.12  # of the screen's height
-MARGIN = 0.15  # of a face's side that stays free around it
-CODE = 76  # pixels of the code's side on a screen with a shorter side of 720: a tenth of it are 72
+FOOTER = 0.12  # height of the footer, relative to the screen's
+MARGIN = 0.15  # free margin around a face, in sides of the face
+CODE = 76  # side of the QR code in pixels if the screen's shorter side is 720; a tenth of that is 72
 LARGE_CODE = 150  # the same while the notice is enlarged
 RECORD, LANGUAGE = "record", "language"  # buttons
 
 
 class Layout:
-    """Draws the kiosk's screen of `size_wh`, wide or tall.
+    """Draws the kiosk's screen of `size_wh`, in landscape or portrait format.
 
-    language: the words of everything but the labels that the analysis does not know. is_idle: tells whether nobody has been there
-    for a while. may_record: tells whether the button that records can be pressed; without it there is no such button.
-    game: what is played, if anything is.
+    language: texts other than the labels of the analysis. is_idle: whether there has been nobody for a while. may_record: whether
+    the record button can be pressed; None omits the button. game: the game to play, if any.
     """
 
     def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], language: Language, view: View,
@@ -48,18 +47,18 @@ class Layout:
         self.is_idle, self.may_record, self.game = is_idle, may_record, game
         self.blank = Canvas(np.full((self.h, self.w, 3), PLATE, np.uint8))
         self.seats, self.arrivals = Seats(), Arrivals()
-        self.buttons: dict[str, Box] = {}  # where to press, while they are shown
+        self.buttons: dict[str, Box] = {}  # touch areas of the buttons shown now
         self.panels: dict[tuple[int, bool], tuple[np.ndarray, Box | None]] = {}  # notices, by language and whether enlarged
         self._place()
         self.mirror = Mirror((self.w, self.area[3]))
 
     def _place(self) -> None:
-        """Where things are."""
+        """Compute the positions."""
         px, m = self.blank.px, self.blank.px(16)
         footer = self.h - round(FOOTER * self.h) if self.notice else self.h
         right = self.w - m
         side = self.notice.code_side(px(CODE)) if self.notice else 0
-        if side > self.h - footer:  # the code stands out above the footer
+        if side > self.h - footer:  # the code extends above the footer
             right -= side + m
         is_wide = self.w >= self.h
         dock = footer - m - (px(176) if is_wide else px(214))
@@ -73,11 +72,11 @@ class Layout:
             self.records = [(right - wide, top, right, footer - m), (m, top, m + wide, footer - m)]
         else:
             self.records = [(m, dock - m - px(88), self.w - m, dock - m)]
-        self.foot = min([dock, *(box[1] for box in self.records)]) - px(8)  # faces are above, if they fit
+        self.foot = min([dock, *(box[1] for box in self.records)]) - px(8)  # faces are above this line, if they fit
         self.enlarged = 0, self.foot if is_wide else min(self.foot, round(0.6 * self.h)), self.w, self.h
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
-        """The whole screen (H, W, 3) uint8 BGR."""
+        """Return the whole screen as (H, W, 3) uint8 BGR."""
         time_s = analysis.frame.time_s
         self.buttons = {}
         if self.game:
@@ -103,7 +102,7 @@ class Layout:
         return canvas.image
 
     def idle_screen(self, time_s: float) -> np.ndarray:
-        """What is shown when nobody is there: no picture of the room."""
+        """Return the screen without visitors, which contains no image of the room."""
         canvas = Canvas(self.blank.image.copy())
         draw_attract(canvas, (0, self.top, self.w, self.area[3]), self.language.words, time_s)
         self._corners(canvas)
@@ -111,7 +110,7 @@ class Layout:
         return canvas.image
 
     def no_picture(self) -> np.ndarray:
-        """What is shown while the camera gives nothing."""
+        """Return the screen while the camera delivers no frames."""
         canvas = Canvas(self.blank.image.copy())
         box = canvas.px(60), self.top, self.w - canvas.px(60), self.area[3]
         canvas.middle(self.language.words["no_picture"], box, canvas.px(56), most=3)
@@ -120,7 +119,7 @@ class Layout:
         return canvas.image
 
     def _mirror(self, canvas: Canvas, analysis: Analysis, rise: float) -> None:
-        """The picture with its faces, and what is told of them."""
+        """Draw the image with its faces, and the cards or the game."""
         image, faces = analysis.frame.image, self.seats.take(analysis.faces)
         is_playing = self.game is not None and self.game.is_on
         banner = self._banner() if is_playing else None
@@ -137,7 +136,7 @@ class Layout:
         dock = self.dock
         if self.records and (boxes or self.view.recording) and rise == 0:
             button, m = self._record_button(canvas, len(boxes), boxes), canvas.px(16)
-            if meet(button, dock):  # the cards get the wider part beside it
+            if meet(button, dock):  # the cards get the wider side of the button
                 dock = max((dock[0], dock[1], button[0] - m, dock[3]), (button[2] + m, dock[1], dock[2], dock[3]),
                            key=lambda box: box[2] - box[0])
         if faces and not is_playing:
@@ -165,9 +164,11 @@ class Layout:
                 canvas.number(numbers[face.track_id], center, canvas.px(BADGE), face_color(face))
 
     def _band(self, canvas: Canvas, picture: Box) -> None:
-        """Nobody is found: the lines between which a face is, for who is too tall, too small or sits; and the invitation."""
+        """Draw marks for the height of a face, since a visitor who is very tall, short or seated may not be detected, and an
+        invitation.
+        """
         m = canvas.px(14)
-        inset = canvas.px(150) if self.w >= self.h else m  # beside the code and the button for the language
+        inset = canvas.px(150) if self.w >= self.h else m  # keep clear of the code and the language button
         x1, x2 = max(inset, picture[0] + m), min(self.w - inset, picture[2] - m)
         y1, y2 = picture[1] + m, min(picture[3], self.area[3]) - m
         reach = (x2 - x1) // 9
@@ -186,7 +187,7 @@ class Layout:
         canvas.middle(words["hint"], (x1, top + high * 11 // 20, x2, top + high - m // 2), canvas.px(36), GRAY, most=1)
 
     def _corners(self, canvas: Canvas) -> None:
-        """A badge and the sign of a recording at the left, the button for the next language at the right."""
+        """Draw a badge and the recording mark on the left, and the language button on the right."""
         x, y, high = canvas.px(16), canvas.px(16), canvas.px(50)
         px = max(canvas.least, canvas.px(26))
         if self.view.badge:
@@ -208,7 +209,7 @@ class Layout:
             self.buttons[LANGUAGE] = box
 
     def _record_button(self, canvas: Canvas, people: int, faces: list[Box]) -> Box:
-        """The button that records, at one of its places where no face is, if there is one; gray while it cannot be pressed."""
+        """Draw the record button where it covers no face, if possible; gray if it cannot be pressed. Returns its box."""
         box = next((box for box in self.records if not any(meet(box, face) for face in faces)), self.records[0])
         is_ready = self.view.recording or (self.may_record is not None and self.may_record())
         if is_ready:
@@ -220,12 +221,12 @@ class Layout:
         return box
 
     def _notice(self, canvas: Canvas, rise: float) -> None:
-        """The footer; while somebody comes, the enlarged notice has risen over it by this share."""
+        """Draw the footer, and above it the enlarged notice, slid in by the share `rise`."""
         if self.notice is None:
             return
         panel, code = self._panel(is_large=False)
         canvas.image[self.area[3] :] = panel[self.area[3] :]
-        if code:  # it may stand out above the footer
+        if code:  # it can extend above the footer
             x1, y1, x2, y2 = code
             canvas.image[y1:y2, x1:x2] = panel[y1:y2, x1:x2]
         if rise:
@@ -234,7 +235,7 @@ class Layout:
             canvas.image[top:] = panel[self.enlarged[1] :][: self.h - top]
 
     def _panel(self, is_large: bool) -> tuple[np.ndarray, Box | None]:
-        """The notice on a picture of the screen's size, drawn once for each language, and where the code is."""
+        """Return the notice as an image of the screen's size, cached by language, and the box of its QR code."""
         key = self.language.number, is_large
         if self.notice is not None and key not in self.panels:
             box = self.enlarged if is_large else (0, self.area[3], self.w, self.h)

@@ -1,4 +1,4 @@
-"""Which part of the camera's picture fills the screen: as much as it can, without a face behind what is written."""
+"""Selects the part of the camera image that fills the screen: as large as possible, with no face behind text."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import cv2
 import numpy as np
 
 Box = tuple[int, int, int, int]  # xyxy
-STEADY_S = 0.35  # time constant with which it follows the faces
-BLUR_WH, DIM = (32, 18), 0.4  # what is beside the picture: the same, without detail and darker
+STEADY_S = 0.35  # seconds; time constant of following the faces
+BLUR_WH, DIM = (32, 18), 0.4  # background beside the image: the image itself, blurred and darkened
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the picture lies: a point at (x, y) of it is at (left + scale * x, top + scale * y) of the screen."""
+    """Position of the image: its point (x, y) is shown at (left + scale * x, top + scale * y) on the screen."""
 
     scale: float
     left: float
     top: float
 
     def box(self, box: Box) -> Box:
-        """A box of the picture, on the screen."""
+        """Convert a box from image to screen coordinates."""
         x1, y1, x2, y2 = box
         return (round(self.left + self.scale * x1), round(self.top + self.scale * y1),
                 round(self.left + self.scale * x2), round(self.top + self.scale * y2))
 
 
 class Mirror:
-    """Follows the faces smoothly. area: of the screen that it fills, which begins at its upper border."""
+    """Follows the faces smoothly. area_wh: size of the area that it fills, at the top of the screen."""
 
     def __init__(self, area_wh: tuple[int, int]):
         self.w, self.h = area_wh
@@ -38,9 +38,11 @@ class Mirror:
         self.time_s: float | None = None
 
     def follow(self, image_wh: tuple[int, int], faces: list[Box], margin: float, free: Box, time_s: float) -> Place:
-        """Where the picture is to lie: all of it while there are no faces; else as large as the area, or, where not all faces
-        are seen in it then, smaller; and so that they are in `free`, if they fit. margin: what belongs to each around it, in
-        sides of the largest."""
+        """Update and return the position of the image.
+
+        Without faces, all of the image is shown. With faces, it fills the area, or less if the faces would not all be visible,
+        and is placed so that they lie in `free`, if they fit. margin: space around each face, in sides of the largest.
+        """
         wanted = self._wanted(image_wh, faces, margin, free)
         if self.time_s is None or time_s < self.time_s or image_wh != self.image_wh:
             self.place = wanted
@@ -70,7 +72,7 @@ class Mirror:
         return Place(scale, left, max(top, -scale * y1))
 
     def paint(self, screen: np.ndarray, image: np.ndarray) -> None:
-        """Draw the picture (H, W, 3) uint8 BGR into the screen, where it lies now."""
+        """Draw the image (H, W, 3) uint8 BGR onto the screen at its current position."""
         h, w = image.shape[:2]
         place = self.place
         x1, y1 = max(0, math.ceil(place.left)), max(0, math.ceil(place.top))
@@ -80,11 +82,11 @@ class Mirror:
             screen[: self.h] = cv2.convertScaleAbs(blurred, alpha=DIM)
         if x2 <= x1 or y2 <= y1:
             return
-        # of the picture only what is shown; to whole pixels outward, and the rest is what the matrix moves it by
+        # Crop to the visible part, rounded outward to whole pixels; the matrix applies the remaining offset.
         a, b = max(0, int((x1 - place.left) / place.scale) - 1), max(0, int((y1 - place.top) / place.scale) - 1)
         c, d = min(w, int((x2 - place.left) / place.scale) + 2), min(h, int((y2 - place.top) / place.scale) + 2)
         part = image[b:d, a:c]
-        if place.scale < 0.6:  # the mean over areas, so that a large picture does not shimmer
+        if place.scale < 0.6:  # averaging avoids flicker in a large image
             part = cv2.resize(part, None, fx=place.scale, fy=place.scale, interpolation=cv2.INTER_AREA)
             factor = part.shape[1] / (c - a), part.shape[0] / (d - b)
         else:

@@ -1,6 +1,6 @@
-"""What the people in front of a kiosk are told, as the EU AI Act's article 50(3) asks of who deploys such a system.
+"""The notice shown to visitors, as article 50(3) of the EU AI Act requires of deployers.
 
-Regulation (EU) 2024/1689; the duty applies from 2 August 2026.
+Regulation (EU) 2024/1689; applicable from 2 August 2026.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from fer_live.types import OutputError
 
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 Box = tuple[int, int, int, int]  # xyxy
-LEADING = 1.25  # height of a line in sizes of its letters
+LEADING = 1.25  # line height, relative to the font size
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is true of this run.
+    """Properties of this run that the notice states.
 
-    stored: any of "values" (the results), "consent" (video after a press of the button), "video" (all the time), and "sound"
-    beside either; empty if nothing is stored. sent: whether picture and results leave the device. shared: "picture" (with the
-    results) or "results", handed to other programs, on this device or another; empty if nothing is.
+    stored: any of "values" (results), "consent" (video after a press of the button), "video" (continuous), and "sound" with
+    either kind of video; empty if nothing is stored. sent: whether the image and results leave the device. shared: "picture"
+    (with results) or "results" if handed to other programs on this device or another; otherwise empty.
     """
 
     stored: tuple[str, ...] = ()
     masked: bool = False
-    operator: str = ""  # who is responsible
+    operator: str = ""  # the responsible person or organization
     policy_url: str = ""
     sent: bool = False
     shared: str = ""
 
 
 class Notice:
-    """The notice in one or more languages. words: for each, the texts of `words.read_words`.
+    """The notice in one or more languages. words: for each language, the texts of `words.read_words`.
 
-    Raises OutputError where the address is too long for a code or a text cannot be written.
+    Raises OutputError if the address is too long for a QR code or a text cannot be drawn.
     """
 
     def __init__(self, words: list[dict[str, str]], facts: Facts):
@@ -52,16 +52,20 @@ class Notice:
         text.check(self.sentences)
 
     def code_side(self, least: int) -> int:
-        """Side of the code with the white around it, in pixels, if the code itself is to have `least`; 0 without a code.
-        Its modules have whole pixels, at least two, and so it may be larger."""
+        """Return the side in pixels of the QR code with its quiet zone, for a code of at least `least` pixels; 0 without a code.
+
+        The code can be larger, since each module takes a whole number of pixels, at least two.
+        """
         if self.code is None:
             return 0
         modules = self.code.shape[0]
         return modules * max(2, math.ceil(least / (modules - 2 * QUIET)))
 
     def draw(self, image: np.ndarray, box: Box, number: int, px: int, side: int) -> Box | None:
-        """Write language `number` into the box xyxy on (H, W, 3) uint8 BGR, in letters of `px` or as large as fit, beside the
-        code of this side, which may stand out above. Returns where the code is."""
+        """Write the notice in language `number` into the box xyxy on (H, W, 3) uint8 BGR. Returns the box of the QR code.
+
+        px: maximum font size. side: side of the QR code in pixels; it is beside the text and can extend above the box.
+        """
         x1, y1, x2, y2 = box
         image[y1:y2, x1:x2] = PAPER
         gap = max(6, min((y2 - y1) // 12, (x2 - x1) // 48))
@@ -88,14 +92,14 @@ class Notice:
 
 
 def say(words: dict[str, str], facts: Facts) -> str:
-    """The notice in the language of `words`."""
+    """Return the notice in the language of `words`."""
     shared = {"": "notice", "picture": "notice_shared", "results": "notice_shared_results"}[facts.shared]
     parts = [words["notice_sent" if facts.sent else shared]]
     if facts.masked:
         parts.append(words["masked"])
     video = next((what for what in ("consent", "video") if what in facts.stored), "")
     if "values" in facts.stored:
-        parts.append(words["stored_values_too" if video else "stored_values"])  # the latter says that pictures are not stored
+        parts.append(words["stored_values_too" if video else "stored_values"])  # the latter says that images are not stored
     if video:
         parts.append(words[f"stored_{video}" + ("_sound" if "sound" in facts.stored else "")])
     if not facts.stored:

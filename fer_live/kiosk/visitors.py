@@ -1,4 +1,4 @@
-"""Who is in front of a kiosk: whether anybody is, since when, and under which number."""
+"""Tracks the visitors of a kiosk: whether anybody is present, since when, and under which number."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 from fer_live.types import Analysis, Face
 
-MOST = 3  # visitors with a number and a card
-NOTICE_S, RISE_S = 3.0, 0.25  # how long the notice is enlarged when somebody comes, and how fast it rises
-AWAY_S, AGAIN_S = 2.0, 20.0  # who comes after nobody for so long has come; who joins others, so long after the last
+MOST = 3  # maximum number of visitors with a number and a card
+NOTICE_S, RISE_S = 3.0, 0.25  # seconds; how long the notice is enlarged when a visitor arrives, and how fast it slides in
+AWAY_S, AGAIN_S = 2.0, 20.0  # seconds; minimum absence before a new arrival, and minimum time between enlargements when others join
 
 
 class Presence:
-    """Analysis -> the same Analysis; notes when nobody has been there for `idle_s`, and then has everything forgotten.
+    """A step that returns the Analysis unchanged. After `idle_s` without faces, it sets `idle` and calls `forget`.
 
-    Belongs to the thread that analyses; `idle` may be read by others.
+    Called by the analysis thread; `idle` can be read by other threads.
     """
 
     def __init__(self, idle_s: float, forget: Callable[[], None]):
         self.idle_s, self.forget = idle_s, forget
-        self.idle = True  # until the first visitor comes
+        self.idle = True  # until the first visitor arrives
         self.left_s: float | None = None
 
     def __call__(self, analysis: Analysis) -> Analysis:
@@ -35,14 +35,14 @@ class Presence:
 
 
 class Arrivals:
-    """Enlarges the notice for NOTICE_S when somebody comes."""
+    """Enlarges the notice for NOTICE_S when a visitor arrives."""
 
     def __init__(self) -> None:
-        self.began_s = self.seen_s = float("-inf")  # the last enlargement; when anybody was there
-        self.known: frozenset[int] = frozenset()  # track ids of who was there in the last frame
+        self.began_s = self.seen_s = float("-inf")  # start of the last enlargement; last time anybody was present
+        self.known: frozenset[int] = frozenset()  # track ids of the last frame with faces
 
     def rise(self, analysis: Analysis, may_begin: bool) -> float:
-        """How far the notice has risen, 0 to 1. may_begin: whether it may be enlarged now for who joins others."""
+        """Return how far the notice has slid in, 0..1. may_begin: whether a visitor who joins others may enlarge it now."""
         time_s, here = analysis.frame.time_s, frozenset(face.track_id for face in analysis.faces)
         if time_s < self.seen_s:
             self.began_s = self.seen_s = float("-inf")
@@ -56,13 +56,13 @@ class Arrivals:
 
 
 class Seats:
-    """Numbers for the visitors with the largest faces, at most MOST; a visitor keeps the number that he or she has."""
+    """Numbers for the visitors with the largest faces, at most MOST. Visitors keep their number."""
 
     def __init__(self) -> None:
-        self.slots: list[int] = []  # track ids by number; 0 is free
+        self.slots: list[int] = []  # track ids by number; 0: free
 
     def take(self, faces: tuple[Face, ...]) -> list[tuple[int, Face]]:
-        """(number, face) of those who have one."""
+        """Return (number, face) of the visitors with a number."""
         largest = sorted(faces, key=lambda face: face.box[0] - face.box[2])[:MOST]
         here = {face.track_id: face for face in largest}
         self.slots = [slot if slot in here else 0 for slot in self.slots]
