@@ -8,7 +8,7 @@ from fer_live.types import Analysis, Face
 
 MOST = 3  # maximum number of visitors with a number and a card
 NOTICE_S, RISE_S = 3.0, 0.25  # seconds; how long the notice is enlarged when a visitor arrives, and how fast it slides in
-AWAY_S, AGAIN_S = 2.0, 20.0  # seconds; minimum absence before a new arrival, and minimum time between enlargements when others join
+AWAY_S, AGAIN_S = 2.0, 20.0  # seconds; minimum absence before a new arrival, and between enlargements when visitors join
 
 
 class Presence:

@@ -1,4 +1,4 @@
-"""The web view: a page that shows a live run to browsers. A sink that hands pictures to a server in a thread of its own."""
+"""The web view: serves a live run to browsers. A sink that passes images to a server in its own thread."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ __all__ = ["PageConfig", "Place", "WebView", "take_place"]
 
 
 class WebView:
-    """A sink that shows the newest picture, what is in it, and how the run goes, to whom the guard lets in.
+    """A sink that serves the newest image, its results and the state of the run to clients that pass the guard.
 
-    place: from `take_place`. steadier: what the picture shows of each face, and the labels. page: what the pages say and
-    offer.
-    camera_is_up: whether pictures are the camera's own, for a source that goes on with a slate while its camera is away.
-    stale_s: without a frame for this long, if it is more than `feed.STALE_S`, the camera counts as lost all the same.
-    forget_s: after so long without a face the last three minutes are forgotten; None: never.
-    more_metrics: what /metrics says besides, in Prometheus' text format. is_recording: whether a recording runs.
-    controls: what viewers may do besides looking; needs a place with a token.
+    place: from `take_place`. steadier: smooths what is shown of each face, and has the labels. page: language and features of the
+    pages. camera_is_up: whether frames come from the camera itself, for a source that substitutes a slate for a lost camera.
+    stale_s: seconds without a frame after which the camera counts as lost, if more than `feed.STALE_S`. forget_s: seconds without
+    a face after which the history of the last three minutes is deleted; None: never. more_metrics: further text for /metrics, in
+    the Prometheus format. is_recording: whether a recording is running. controls: commands available to viewers; requires a place
+    with a token.
     """
 
     def __init__(self, place: Place, steadier: Steadier, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
@@ -55,7 +54,7 @@ class WebView:
         self._thread.start()
         self._ready.wait()
         self._raise()
-        if self.place.is_token_made:  # the link holds it: a secret is not for a log, and must be read even where messages are not
+        if self.place.is_token_made:  # the link contains the token: keep it out of logs, and print it even if messages are off
             print(f"web view: {self.place.link()}", file=sys.stderr)
         else:
             needs = "" if self.place.token is None else " (with ?token= and the token you gave)"
@@ -70,11 +69,14 @@ class WebView:
 
     @property
     def needs_picture(self) -> bool:
-        """Whether anybody looks at the pictures."""
+        """Whether any client needs images."""
         return self.feed.needs_picture
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Hand over (H, W, 3) uint8 BGR, which must not be drawn on afterwards. Never waits; raises what ended the server."""
+        """Pass on (H, W, 3) uint8 BGR, which must not be modified afterwards.
+
+        Never blocks; raises the error that ended the server.
+        """
         self._raise()
         self.feed.put(image, analysis)
 
@@ -86,7 +88,7 @@ class WebView:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # handed to the run with its traceback
+        except BaseException as error:  # raised again in the run's thread, with its traceback
             self._error = error
         self._ready.set()
 
@@ -104,7 +106,7 @@ class WebView:
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)
         await runner.setup()
         serve = runner.server
-        assert serve is not None  # since setup
+        assert serve is not None  # set by setup()
         server = await loop.create_server(lambda: cast(asyncio.BaseProtocol, Connection(serve(), connections)),
                                           sock=self.place.socket)
         self.feed.loop = loop
@@ -119,7 +121,7 @@ class WebView:
         await asyncio.gather(*pending, return_exceptions=True)
         await runner.cleanup()
         for task in done:
-            task.result()  # raises what ended it
+            task.result()  # raises the error that ended the task
 
 
 def _report(routes, context: dict) -> None:
@@ -128,7 +130,7 @@ def _report(routes, context: dict) -> None:
 
 
 def _silent() -> logging.Logger:
-    """aiohttp logs every malformed request with a traceback, and with words of the request; our mistakes `Routes` reports."""
+    """Return a disabled logger. aiohttp logs each malformed request with a traceback; `Routes` reports errors of the program."""
     logger = logging.getLogger("fer_live.web")
     logger.disabled = True
     return logger

@@ -1,4 +1,4 @@
-"""What viewers may do where the run allows it: save a picture, start and stop a recording, and download the log."""
+"""Commands for viewers, if the run allows them: save an image, start and stop a recording, and download the log."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from fer_live.web.connections import Connections
 from fer_live.web.guard import Buckets
 
 COMMANDS = ("snapshot", "record", "stop")
-ANSWER_S = 5.0  # for the run to carry a command out
+ANSWER_S = 5.0  # seconds; timeout of a command
 CHUNK = 64 * 1024
 REFUSED = "this run takes no commands; start it with --web-controls, which excludes --kiosk and --no-store"
 
 
 class Controls(Protocol):
-    """The run, for those who may control it. Any thread may use it."""
+    """Interface to the run for clients with control. Thread-safe."""
 
     @property
     def log(self) -> Path | None:
-        """The log that is being written; None where there is none, or none yet."""
+        """The current log file; None if there is none yet."""
 
     def ask(self, command: str) -> Future[Path | None]:
-        """Have one of COMMANDS carried out. The result is the file that was written or is being written; an exception is an
-        OutputError. Cancelled before it is begun, it is not carried out."""
+        """Queue one of COMMANDS and return a future of the written file; it fails with OutputError.
+
+        A future that is cancelled before the command starts prevents the command.
+        """
 
 
 class Commands:
-    """Answers the requests that change something. controls: None refuses all. is_recording: whether a recording runs."""
+    """Handles requests that change the run. controls: None rejects all. is_recording: whether a recording is running."""
 
     def __init__(self, controls: Controls | None, connections: Connections, is_recording: Callable[[], bool]):
         self.controls, self.connections, self.is_recording = controls, connections, is_recording
         self.rate = Buckets(*connections.limits.commands)
 
     async def carry_out(self, request: web.Request) -> web.Response:
-        """POST /commands/NAME."""
+        """Handle POST /commands/NAME."""
         if self.controls is None:
             return _text(403, REFUSED)
         if not self.rate.take(self.connections.open[request.transport].address):
@@ -57,7 +59,7 @@ class Commands:
         return web.json_response({"file": path.name if path else None, "recording": self.is_recording()})
 
     async def log(self, request: web.Request) -> web.StreamResponse:
-        """GET /log: what has been logged so far."""
+        """Handle GET /log: send the log written so far."""
         connection = self.connections.open[request.transport]
         path = self.controls.log if self.controls is not None else None
         if path is None:
@@ -79,7 +81,7 @@ class Commands:
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    """What the file holds now, to its last whole line; it may grow meanwhile."""
+    """Yield the current contents up to the last complete line; the file may grow during the download."""
     rest = await asyncio.to_thread(_end_of_lines, file)
     while rest:
         chunk = await asyncio.to_thread(file.read, min(CHUNK, rest))

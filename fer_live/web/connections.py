@@ -1,7 +1,7 @@
-"""Guards the connections of the web view: how many, how large, how long.
+"""Limits the number, size and duration of connections to the web view.
 
-aiohttp waits for a request as long as a client likes (slowloris), and for a client that does not read what it was sent. Each
-of its protocols is therefore wrapped in one that counts bytes and seconds.
+aiohttp waits indefinitely for a slow request (slowloris) and for a client that does not read its response. Each of its protocols
+is therefore wrapped in one that counts bytes and seconds.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any
 
 from fer_live.web.guard import Buckets, Limits, network
 
-NOT_SENT = 32 * 1024  # bytes the kernel holds for a client beyond what is on the way: a slow one misses pictures, not seconds
+NOT_SENT = 32 * 1024  # bytes; limit of unsent data in the kernel, so that slow clients skip images instead of lagging behind
 
 
 class Connections:
-    """All connections of a server. Belongs to the thread of its loop."""
+    """All connections of a server, for use by its event loop's thread only."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
         self.open: dict[Any, Connection] = {}  # by transport
         self.per_address: Counter[str] = Counter()
         self.fresh = Buckets(*limits.new_connections)
-        self.refused: Counter[str] = Counter()  # why -> how many, for /metrics
+        self.refused: Counter[str] = Counter()  # reason -> count, for /metrics
 
     def admit(self, connection: Connection) -> bool:
-        """Count a new connection in; False if it is one too many."""
+        """Register a new connection. Returns False if it exceeds a limit."""
         address = network(connection.address)
         if not self.fresh.take(address):
             self.refused["connection_rate"] += 1
@@ -39,7 +39,7 @@ class Connections:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """Count it out."""
+        """Unregister a connection."""
         if self.open.pop(connection.transport, None) is not None:
             address = network(connection.address)
             self.per_address[address] -= 1
@@ -47,7 +47,7 @@ class Connections:
                 del self.per_address[address]
 
     async def sweep(self) -> None:
-        """Close, for ever, connections whose client sends no request or takes no answer for too long."""
+        """Close connections of clients that are too slow to send a request or to read a response. Runs forever."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(1.0, self.limits.idle_s / 4))
@@ -58,15 +58,15 @@ class Connections:
                     connection.transport.abort()
 
     def abort(self) -> None:
-        """Close all."""
+        """Close all connections."""
         for connection in list(self.open.values()):
             connection.transport.abort()
 
 
 class Connection:
-    """An asyncio protocol around aiohttp's, of one connection.
+    """An asyncio protocol that wraps aiohttp's protocol for one connection.
 
-    waiting_s: since when a request is awaited, stuck_s: since when the client takes nothing; infinity while it is not so.
+    waiting_s: time since when a request is awaited. stuck_s: time since when the client has not read. Infinity if not applicable.
     """
 
     def __init__(self, inner: Any, connections: Connections):
@@ -74,7 +74,7 @@ class Connection:
         self.loop = asyncio.get_running_loop()
         self.address, self.received = "", 0
         self.waiting_s, self.stuck_s = self.loop.time(), float("inf")
-        self.writable = asyncio.Event()  # set while all that was written is on its way
+        self.writable = asyncio.Event()  # set while no data waits in the write buffer
         self.writable.set()
         self.is_admitted = False
 
@@ -93,18 +93,18 @@ class Connection:
         if not self.is_admitted:
             return
         self.received += len(data)
-        if self.received > self.connections.limits.request_bytes:  # headers, body and requests sent ahead, together
+        if self.received > self.connections.limits.request_bytes:  # headers, body and pipelined requests together
             self.connections.refused["too_large"] += 1
             self.transport.abort()
             return
         self.inner.data_received(data)
 
     def begin(self) -> None:
-        """A whole request has come and is being answered."""
+        """Mark a complete request as being handled."""
         self.received, self.waiting_s = 0, float("inf")
 
     def end(self) -> None:
-        """It has been answered; the next one is awaited."""
+        """Mark the request as handled; the next one is awaited."""
         self.waiting_s = self.loop.time()
 
     def eof_received(self) -> bool | None:
@@ -128,7 +128,7 @@ class Connection:
 
 
 def _hold_little(sock: Any) -> None:
-    """Keep the kernel from storing seconds of pictures for a slow client, without making a fast one slower."""
+    """Limit the kernel's buffer of unsent data for slow clients, without slowing down fast ones."""
     import socket
 
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):

@@ -1,6 +1,6 @@
-"""What the web view shows, made once for all viewers: the newest picture as JPEG, the log's objects, the figures.
+"""Data of the web view, produced once for all viewers: the newest image as JPEG, log entries and statistics.
 
-`put` belongs to the camera's thread and only hands over; all else belongs to the thread of the web view's loop.
+`put` is called by the live run's thread and never blocks; everything else runs in the thread of the web view's event loop.
 """
 
 from __future__ import annotations
@@ -22,45 +22,48 @@ from fer_live.sinks.log import entry
 from fer_live.types import Analysis
 from fer_live.web.history import History
 
-LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the pictures that are sent: about 40 KB each
-SHOWN = ("track_id", "number", "label", "word", "figure")  # what is sent of a face as the picture shows it
-STALE_S = 5.0  # without a frame for this long the camera counts as lost, unless the run is more patient
+LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the images sent, about 40 KB each
+SHOWN = ("track_id", "number", "label", "word", "figure")  # fields of displayed faces that are sent
+STALE_S = 5.0  # seconds without a frame after which the camera counts as lost, unless the run allows more
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A live run at its newest frame."""
+    """Statistics of a live run at its newest frame."""
 
-    frames: int = 0  # shown so far
-    dropped: int = 0  # captured, but never shown
+    frames: int = 0  # frames shown so far
+    dropped: int = 0  # frames captured but never shown
     faces: int = 0
     fps: float = 0.0
-    latency_s: float = 0.0  # from capture to here
+    latency_s: float = 0.0  # time from capture to `put`
     shown_s: float = float("-inf")  # time.monotonic() of the newest frame
 
 
 class Channel:
-    """The newest item for any number of readers. Who is slow misses items and delays nobody."""
+    """The newest item for any number of readers. Slow readers skip items and delay nobody."""
 
     def __init__(self) -> None:
         self.item, self.number, self.readers = b"", 0, 0
         self._changed = asyncio.Event()
 
     def publish(self, item: bytes) -> None:
-        """Hand `item` to all who wait."""
+        """Publish `item` to all waiting readers."""
         self.item, self.number = item, self.number + 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def after(self, number: int) -> tuple[int, bytes]:
-        """The newest item, waited for until it is newer than `number`; and its own number."""
+        """Wait for an item newer than `number`. Returns the newest number and item."""
         while self.number <= number:
             await self._changed.wait()
         return self.number, self.item
 
 
 class Feed:
-    """steadier, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording runs, for the state."""
+    """Shares the newest frame with all viewers.
+
+    steadier, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording is running.
+    """
 
     def __init__(self, steadier: Steadier, camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
                  history: History | None = None, is_recording: Callable[[], bool] = lambda: False):
@@ -69,16 +72,16 @@ class Feed:
         self.meter = RateMeter()
         self.figures = Figures()
         self.newest: tuple[np.ndarray, Analysis] | None = None
-        self.said: tuple[Analysis, list[Shown]] | None = None  # what the readers of events are told
+        self.said: tuple[Analysis, list[Shown]] | None = None  # for the readers of events
         self.start_s, self.index = 0.0, -1
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pictures, self.entries = Channel(), Channel()
-        self.snapshots = 0  # requests that wait for a picture
-        self._is_called = False  # the loop has been told of a frame that it has not yet taken
+        self.snapshots = 0  # requests waiting for an image
+        self._is_called = False  # a call of `_take` is pending
         self._fresh = asyncio.Event()
 
     def put(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Hand over the newest picture (H, W, 3) uint8 BGR and what it shows. Takes microseconds; never waits."""
+        """Pass on the newest image (H, W, 3) uint8 BGR and its analysis. Takes microseconds; never blocks."""
         now_s, frame, old = time.monotonic(), analysis.frame, self.figures
         if self.newest is None:
             self.start_s = frame.time_s
@@ -96,12 +99,12 @@ class Feed:
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody looks."""
+        """Whether there is any viewer."""
         return self.needs_picture or bool(self.entries.readers)
 
     @property
     def needs_picture(self) -> bool:
-        """Whether anybody looks at the pictures, and not only at the figures."""
+        """Whether any viewer needs images, not only statistics."""
         return bool(self.pictures.readers or self.snapshots)
 
     def _take(self) -> None:
@@ -115,13 +118,13 @@ class Feed:
         self._fresh.set()
 
     async def encode(self) -> None:
-        """Encode, for ever, the newest picture for all who look; in a thread of its own, at a limited rate."""
+        """Encode the newest image for all viewers in a worker thread, at a limited rate. Runs forever."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "web-jpeg") as pool:
             while True:
                 await self._fresh.wait()
                 self._fresh.clear()
-                # before anybody looked nothing was drawn: who has just come waits for the next picture
+                # without viewers no image is drawn, so a new viewer waits for the next one
                 if self.newest is None or not self.newest[0].size or not self.needs_picture:
                     continue
                 due_s = loop.time() + 1.0 / PICTURES_PER_S
@@ -129,13 +132,13 @@ class Feed:
                 await asyncio.sleep(due_s - loop.time())
 
     def camera(self) -> str:
-        """"starting", "ok" or "lost"."""
+        """Return the camera's state: "starting", "ok" or "lost"."""
         if not self.figures.frames:
             return "starting"
         return "ok" if time.monotonic() - self.figures.shown_s < max(STALE_S, self.stale_s) and self.camera_is_up() else "lost"
 
     def state(self) -> dict:
-        """The figures as an object; fps are 0 while the camera is lost."""
+        """Return the statistics as a dict; fps is 0 while the camera is lost."""
         camera, now = self.camera(), self.figures
         is_up = camera == "ok"
         return {"camera": camera, "fps": round(now.fps, 1) if is_up else 0.0, "faces": now.faces if is_up else 0,
@@ -143,25 +146,25 @@ class Feed:
                 "viewers": self.pictures.readers, "recording": self.is_recording()}
 
     def now_s(self) -> float:
-        """The time on the log's clock: since the first frame. 0 before it."""
+        """Return the seconds since the first frame, as in the log; 0 before it."""
         return time.monotonic() - self.start_s if self.figures.frames else 0.0
 
     def past(self) -> dict:
-        """The last three minutes, second by second, as an object; see `History.seconds`."""
+        """Return the last three minutes by second, as a dict; see `History.seconds`."""
         now_s = self.now_s()
         return {"now_s": round(now_s, 3), "labels": list(self.steadier.labels), "seconds": self.history.seconds(now_s)}
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 BGR, made no larger than LONGEST_SIDE -> JPEG."""
+    """Encode (H, W, 3) uint8 BGR as JPEG, scaled down to LONGEST_SIDE if larger."""
     scale = LONGEST_SIDE / max(image.shape[:2])
     if scale < 1.0:
-        way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA  # as good down to a half, and ten times as fast at 0.75
+        way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA  # equal quality down to 0.5, and ten times as fast at 0.75
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=way)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
-METRICS = (  # name, kind, what it is, key of Feed.state()
+METRICS = (  # name, type, help text, key of Feed.state()
     ("fer_live_fps", "gauge", "Frames shown a second.", "fps"),
     ("fer_live_faces", "gauge", "Faces in the newest frame.", "faces"),
     ("fer_live_latency_seconds", "gauge", "From the capture of the newest frame to its picture.", "latency_s"),
@@ -172,7 +175,7 @@ METRICS = (  # name, kind, what it is, key of Feed.state()
 
 
 def metrics_text(state: dict, event_readers: int, refused: Counter[str]) -> str:
-    """The state in Prometheus' text format, version 0.0.4."""
+    """Format the state in the Prometheus text format, version 0.0.4."""
     lines = []
     for name, kind, text, key in METRICS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {state[key]}"]

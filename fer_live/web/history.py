@@ -1,4 +1,4 @@
-"""The last three minutes of a run, second by second, kept in memory so that a page that is loaded anew shows them."""
+"""The last three minutes of a run by second, kept in memory so that a reloaded page can show them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SECONDS = 180
 
 @dataclass(slots=True)
 class _Second:
-    number: int  # counts from the first frame, as the log's time_s does
-    sums: np.ndarray  # (C,) of the faces' probabilities
+    number: int  # seconds since the first frame, like time_s in the log
+    sums: np.ndarray  # (C,) summed probabilities of the faces
     frames: int = 0
-    faces: int = 0  # in all of these frames together
+    faces: int = 0  # summed over these frames
     lost: bool = False
 
 
 class History:
-    """labels: class names in the order of the probabilities. forget_s: after so long without a face all is forgotten; None:
-    never.
+    """Statistics of the last SECONDS seconds. Faces are not distinguished: only means are stored.
 
-    `add` belongs to the thread that writes, the rest to any. No face is told from another: only means are kept.
+    labels: class names in the order of the probabilities. forget_s: seconds without a face after which everything is deleted;
+    None: never. `add` is called by the writing thread; everything else can be called by any thread.
     """
 
     def __init__(self, labels: tuple[str, ...], forget_s: float | None = None):
@@ -36,7 +36,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, analysis: Analysis, time_s: float) -> None:
-        """Count a frame in. time_s: since the first frame; where it goes back, it counts as the newest second."""
+        """Add a frame. time_s: since the first frame; if it goes back, the frame counts toward the newest second."""
         with self._lock:
             if analysis.faces:
                 self._seen_s = time_s
@@ -53,10 +53,10 @@ class History:
                 second.sums += face.probs
 
     def seconds(self, now_s: float, after: int = -1) -> list[dict]:
-        """The finished seconds after number `after`, oldest first, of the three minutes before `now_s`; as objects.
+        """Return the finished seconds with a number above `after` from the three minutes before `now_s`, oldest first, as dicts.
 
-        second: its number. faces: how many were in view on average. probs: their mean probabilities; empty without a face.
-        camera_lost: true where there was no camera; such a second has no faces. Seconds without a frame are left out.
+        second: its number. faces: mean number of faces in view. probs: their mean probabilities; empty without a face.
+        camera_lost: true if the camera was lost; such a second has no faces. Seconds without a frame are omitted.
         """
         now = int(now_s)
         with self._lock:

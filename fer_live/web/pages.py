@@ -1,5 +1,7 @@
-"""The files of the web view, made once at the start, so that no request ever leads to the disk: in the language of the run and
-in the palette's colors."""
+"""The files of the web view, rendered once at startup in the run's language and the palette's colors.
+
+No request reads from the disk.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from fer_live.web.place import TOKEN_VARIABLE, Place
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-ON_REQUEST = ("api.html", "languages.json")  # not served as they are
-OTHER, OTHER_ON_LIGHT = "#b07aa1", "#a0527c"  # of labels that the palette does not know
-File = tuple[bytes, str]  # content and its kind
+ON_REQUEST = ("api.html", "languages.json")  # not served as files
+OTHER, OTHER_ON_LIGHT = "#b07aa1", "#a0527c"  # for labels that the palette lacks
+File = tuple[bytes, str]  # content and MIME type
 
 
 @dataclass(frozen=True, slots=True)
 class PageConfig:
-    """What the pages say and offer. language: of LANGUAGES. words: what classes and phrases are called, as on the picture."""
+    """Options of the pages. language: one of LANGUAGES. words: display names of classes and phrases, as in the image."""
 
     language: str = "en"
     words: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +33,10 @@ class PageConfig:
 
 
 class Pages:
-    """files: name -> content and kind. `api` is the page for programs, which names the address it is asked at."""
+    """Renders the pages.
+
+    files: name -> content and MIME type. `api` is the page for developers, which names the server's address.
+    """
 
     def __init__(self, config: PageConfig, place: Place):
         self._environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined,
@@ -49,7 +54,7 @@ class Pages:
         self.files["words.js"] = script.encode(), KINDS[".js"]
 
     def api(self, base: str) -> File:
-        """base: the address of the server as who asks sees it, without / at its end."""
+        """Render the API page. base: address of the server as seen by the client, without a trailing /."""
         return self._environment.get_template("api.html").render(self._shown, base=base).encode(), KINDS[".html"]
 
     def _file(self, path: Path) -> File:
@@ -59,7 +64,7 @@ class Pages:
 
 
 def _colors() -> str:
-    """The palette as custom properties; the overlay page is always on a dark ground."""
+    """Return the palette as CSS custom properties; the overlay page always has a dark background."""
     def block(colors: Mapping[str, tuple[int, int, int]], other: str) -> str:
         return "".join(f" --{name}: {as_hex(color)};" for name, color in colors.items()) + f" --other: {other};"
 

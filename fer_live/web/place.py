@@ -1,4 +1,4 @@
-"""Where the web view is served: the port, taken before anything else is loaded, and the addresses that lead there."""
+"""The address of the web view: a socket that is bound before anything else is loaded, and the URLs that lead to it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from fer_live.types import OutputError
 from fer_live.web.guard import choose_token, is_loopback
 
-TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read options, not this
+TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read command lines, but not this
 NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A socket that is bound, and what is to be known of it."""
+    """A bound socket and its access settings."""
 
     socket: socket.socket
-    host: str  # as it was asked for
-    token: str | None  # None: none is needed
+    host: str  # as requested
+    token: str | None  # None: no token is required
     is_token_made: bool
 
     @property
@@ -29,12 +29,12 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this computer can reach it."""
+        """Whether only this computer can reach the server."""
         return is_loopback(self.bound[0])
 
     @property
     def address(self) -> str:
-        """What to open in a browser, as far as this machine knows how others reach it."""
+        """The URL to open in a browser, as far as this machine knows its own address."""
         host, port = self.bound
         if host in ("0.0.0.0", "::"):
             host = _own_address() or socket.gethostname()
@@ -42,12 +42,12 @@ class Place:
         return f"http://{host}:{port}/"
 
     def link(self) -> str:
-        """The address; with the token only where it was made here, since nobody knows it yet."""
+        """Return the URL, with the token only if it was generated, since nobody knows it yet."""
         return self.address + (f"?token={self.token}" if self.is_token_made else "")
 
 
 def take_place(host: str, port: int, token: str | None = None, needs_token: bool = False) -> Place:
-    """Bind the port, early: before a model is loaded. port: 0 takes a free one. needs_token: also on 127.0.0.1.
+    """Bind the port, before a model is loaded. port: 0 selects a free one. needs_token: require a token also on 127.0.0.1.
 
     Raises OutputError.
     """
@@ -74,10 +74,10 @@ def take_place(host: str, port: int, token: str | None = None, needs_token: bool
 
 
 def _own_address() -> str | None:
-    """The address by which others reach this machine, as far as it knows. Nothing is sent."""
+    """Return the address under which others reach this machine, if known. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
             return probe.getsockname()[0]
         except OSError:
             return None

@@ -1,4 +1,4 @@
-"""The addresses of the web view, and the checks that each request passes before it is answered (aiohttp)."""
+"""Routes of the web view, and the checks that each request passes first (aiohttp)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()", "Cache-Control": "no-store", "Server": "fer_live",
 }
-ANYONE = {"/style.css", "/colors.css", "/icon.svg"}  # what the page that asks for the token is made of
+ANYONE = {"/style.css", "/colors.css", "/icon.svg"}  # needed by the login page
 STYLES = ("chips", "large", "plain")  # of the overlay; see overlay.css
-SNAPSHOT_S = 3.0  # to wait for a picture
+SNAPSHOT_S = 3.0  # seconds; timeout for an image
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """What is answered at which address. `app` is the aiohttp application. controls, more_metrics: as in `WebView`."""
+    """Maps URLs to handlers. `app` is the aiohttp application. controls, more_metrics: as in `WebView`."""
 
     def __init__(self, feed: Feed, guard: Guard, connections: Connections, pages: Pages, place: Place,
                  controls: Controls | None = None, more_metrics: Callable[[], str] = str):
@@ -66,7 +66,7 @@ class Routes:
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The middleware: refuse, or answer; and let no mistake of ours pass unseen, or end more than one request."""
+        """Middleware: reject or answer the request. An exception in the program is reported and ends only one request."""
         connection = self.connections.open.get(request.transport)
         if connection is None:
             raise ConnectionResetError("the client has gone")
@@ -75,7 +75,7 @@ class Routes:
             answer = self._refuse(request, connection.address) or await handler(request)
         except web.HTTPException as error:  # 404, 405
             answer = _text(error.status, error.reason)
-        except (ConnectionError, asyncio.CancelledError):  # the client has gone
+        except (ConnectionError, asyncio.CancelledError):  # the client has disconnected
             raise
         except Exception as error:
             self.report(error)
@@ -87,7 +87,7 @@ class Routes:
         return answer
 
     def _refuse(self, request: web.Request, address: str) -> web.Response | None:
-        """Why not, or None. The order matters: what costs least comes first, and the token is compared last."""
+        """Return the rejection, or None. The order matters: the cheapest checks come first, and the token is compared last."""
         if not self.guard.requests.take(address):
             return self._refused("request_rate", 429, "too many requests; wait a moment")
         hosts = request.headers.getall("Host", [])
@@ -128,12 +128,12 @@ class Routes:
         return _text(status, text)
 
     def cookie_name(self, request: web.Request) -> str:
-        """With the port, since browsers share cookies among the ports of a host."""
+        """Return the name of the session cookie. It includes the port, since browsers share cookies between ports of a host."""
         assert request.transport is not None
         return f"fer_live_{request.transport.get_extra_info('sockname')[1]}"
 
     def report(self, error: BaseException) -> None:
-        """A line on stderr for a mistake of ours, once for each place; without its text, which may hold the request."""
+        """Log an error of the program, once per code location, without its text, which can contain parts of the request."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
         if line not in self.reported:
@@ -143,15 +143,15 @@ class Routes:
     # -------------------------------------------------------------------------------------------- answers
 
     async def file(self, request: web.Request) -> web.Response:
-        """A part of the page."""
+        """Serve a file of the page."""
         return _file(self.files[request.path[1:] or "index.html"])
 
     async def api(self, request: web.Request) -> web.Response:
-        """What programs can ask for, with examples."""
+        """Serve the API documentation with examples."""
         return _file(self.pages.api(f"http://{request.headers['Host']}"))
 
     async def phone(self, request: web.Request) -> web.Response:
-        """The address of the page as a QR code, with what opens it for the next minutes."""
+        """Serve the page's URL as a QR code, with a temporary token."""
         if self.place.is_local:
             return _text(404, "only this computer can open the page; start with --serve 0.0.0.0:PORT")
         host = request.headers["Host"]
@@ -161,28 +161,28 @@ class Routes:
         return web.Response(body=cv2.imencode(".png", large)[1].tobytes(), content_type="image/png")
 
     async def history(self, request: web.Request) -> web.Response:
-        """The last three minutes."""
+        """Serve the last three minutes."""
         return web.json_response(self.feed.past())
 
     async def overlay(self, request: web.Request) -> web.Response:
-        """A transparent page with a chip for each face, to lay over a picture; `?style=` is one of STYLES."""
+        """Serve a transparent page with a chip per face, to overlay on an image; `?style=` is one of STYLES."""
         if request.query.get("style", STYLES[0]) not in STYLES:
             return _text(400, f"style is one of: {', '.join(STYLES)}")
         return _file(self.files["overlay.html"])
 
     async def health(self, request: web.Request) -> web.Response:
-        """200 while frames come, 503 while none do."""
+        """Respond with status 200 while frames arrive, otherwise 503."""
         state = self.feed.state()
         return web.json_response({"status": "ok" if state["camera"] == "ok" else "failing", **state},
                                  status=200 if state["camera"] == "ok" else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """For Prometheus."""
+        """Serve metrics for Prometheus."""
         text = metrics_text(self.feed.state(), self.feed.entries.readers, self.connections.refused) + self.more_metrics()
         return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def snapshot(self, request: web.Request) -> web.Response:
-        """The picture that comes next."""
+        """Serve the next image."""
         self.feed.snapshots += 1
         try:
             async with asyncio.timeout(SNAPSHOT_S):

@@ -1,4 +1,4 @@
-"""Answers without end: the pictures, and what is in them."""
+"""Endless responses: the image stream and the event stream."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fer_live.web.feed import Channel, Feed
 
 
 class Streams:
-    """The two of them, each with so many seats as there may be viewers."""
+    """Handlers of both streams, each limited to the maximum number of viewers."""
 
     def __init__(self, feed: Feed, connections: Connections):
         self.feed, self.connections, self.viewers = feed, connections, connections.limits.viewers
 
     async def pictures(self, request: web.Request) -> web.StreamResponse:
-        """Pictures without end, the newest each time the client can take one."""
+        """Stream images; the client gets the newest image whenever it can receive one."""
         async with self._seat(self.feed.pictures, request, "multipart/x-mixed-replace; boundary=frame") as (answer, connection):
             number = self.feed.pictures.number
             while answer.status == 200:
@@ -31,8 +31,10 @@ class Streams:
         return answer
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """The log's objects as they come, or at most `?rate=` a second; each second an event "state", and an event "second" for
-        the one that has passed."""
+        """Stream log entries as they arrive, or at most `?rate=` per second.
+
+        Once per second, the stream has an event "state", and an event "second" for each finished second.
+        """
         try:
             gap_s = 1.0 / min(1000.0, max(0.1, float(request.query.get("rate", 1000.0))))
         except ValueError:
@@ -61,7 +63,7 @@ class Streams:
     async def _seat(
         self, channel: Channel, request: web.Request, kind: str
     ) -> AsyncIterator[tuple[web.StreamResponse, Connection]]:
-        """An answer without end for one of at most `viewers` readers of a channel; status 503 where there is no seat."""
+        """Open an endless response for one of at most `viewers` readers of a channel; status 503 if there are more."""
         connection = self.connections.open[request.transport]
         if channel.readers >= self.viewers:
             self.connections.refused["viewers"] += 1
