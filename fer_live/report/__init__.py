@@ -1,1 +1,1 @@
-"""python -m fer_live.report: what a log says of a session, as one page."""
+"""python -m fer_live.report: summarizes a log as one HTML page."""

@@ -1,4 +1,4 @@
-"""python -m fer_live.report LOG: what a log says of a session, as one HTML page that needs no network."""
+"""python -m fer_live.report LOG: summarizes a log as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_report(log: Path, video: Path | None = None, output: Path | None = None) -> Path:
-    """Write the page and return its path. Raises SourceError for a log or video that cannot be read, OutputError."""
+    """Write the report and return its path. Raises SourceError for an unreadable log or video, and OutputError."""
     check_kind(log)
     path = _checked(output or log.with_suffix(".html"))
     if video is not None and not is_file(video):
@@ -68,7 +68,7 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
 
 
 def make_comparison(first: Path, second: Path, output: Path | None = None) -> Path:
-    """Write the page that compares two logs and return its path, by default beside the first. Raises SourceError, OutputError."""
+    """Compare two logs and return the page's path, by default beside the first log. Raises SourceError, OutputError."""
     for log in (first, second):
         check_kind(log)
     path = _checked(output or first.with_name(f"{first.stem}-vs-{second.stem}.html"))
@@ -79,7 +79,7 @@ def make_comparison(first: Path, second: Path, output: Path | None = None) -> Pa
 
 
 def _checked(path: Path) -> Path:
-    """The path, if a page can be written there. Raises OutputError."""
+    """Return the path if a page can be written there. Raises OutputError."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"--output {path}: reports are .html files")
     if not is_folder(path.parent):

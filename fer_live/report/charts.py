@@ -1,7 +1,7 @@
-"""Where things lie in the drawings of a report; templates/drawings.html draws them.
+"""Geometry of a report's charts; templates/drawings.html draws them.
 
-x runs from 0 to 1000 over a chart's time, y from 0 (top) to 100. Places of texts are percent of the width. Every label has a
-color, and a pattern and a dash for prints without color.
+x runs from 0 to 1000 over a chart's time span, y from 0 (top) to 100. Text positions are percentages of the width. Each label has
+a color, and a pattern and a dash style for prints without color.
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from typing import NamedTuple
 from fer_live.report.totals import Curve
 from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, EMOTION_COLORS, SAME, as_hex
 
-# What labels of other names than the palette's get: 3:1 and more on light and on dark pages.
+# Colors of labels that the palette lacks: contrast of at least 3:1 on light and on dark pages.
 MORE = ("#1f8a80", "#b0529f", "#8a7d1f", "#7d6bc9", "#c95a6f", "#3f8f4a", "#a8643a", "#5f7f95", "#a45a80")
-MARKS = (  # drawn on a tile of 8 by 8
+MARKS = (  # paths on a tile of 8 by 8
     "M-2 10 10 -2M-2 2 2 -2M6 10 10 6", "M2 2h.01M6 6h.01", "M0 0 8 8M0 8 8 0", "M4 2v4M2 4h4", "", "M0 2h8M0 6h8",
     "M2 0v8M6 0v8", "M-2 -2 10 10", "M1 1h4v4h-4z", "M0 4h8M4 0v8", "M0 6 4 2 8 6",
 )
-CELLS = 400  # a row that has more parts than MOST is drawn in so many cells
+CELLS = 400  # a row with more than MOST parts is drawn in this many cells
 MOST = 300
-DRAWN = 0.2  # a class that never reaches this probability gets no curve
-BREAK_S = 1.0  # a curve is broken where nothing was seen for longer than this
-LETTER = 0.75  # percent of the width that a letter takes in a word on a band, on a screen of usual width
+DRAWN = 0.2  # minimum peak probability of a class that gets a curve
+BREAK_S = 1.0  # seconds; gaps longer than this break a curve
+LETTER = 0.75  # width of a letter in a band, in percent of the chart's width on a typical screen
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 Span = tuple[float, float]  # start_s, end_s
 Run = tuple[float, float, int]  # start_s, end_s, label
 
 
 class Tile(NamedTuple):
-    """How a label is drawn. light, dark: its color on a page of that scheme, #rrggbb. mark: a path on 8 by 8, drawn in
-    `ink`. dash: lengths of strokes and gaps in pixels."""
+    """Style of a label.
+
+    light, dark: its color for that color scheme, #rrggbb. mark: a path on 8 by 8, drawn in `ink`. dash: lengths of strokes and
+    gaps in pixels.
+    """
 
     light: str
     dark: str
@@ -40,19 +43,19 @@ class Tile(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A span of time in a row. label: a position, or None for what has no label."""
+    """A time span in a row. label: an index, or None."""
 
     x: float
     width: float
     begin_s: float
     end_s: float
     label: int | None = None
-    word: str = ""  # what is written into it; empty where there is no room
-    at: float = 0.0  # percent of the width, where the word begins
+    word: str = ""  # text inside the band; empty if it does not fit
+    at: float = 0.0  # left edge of the text in percent of the width
 
 
 def clock(time_s: float) -> str:
-    """Seconds as 0.25 s, 4.2 s, 3:05 or 1:02:03."""
+    """Format seconds as 0.25 s, 4.2 s, 3:05 or 1:02:03."""
     if time_s < 59.95:
         return f"{time_s:.1f} s" if time_s >= 1 or not time_s else f"{time_s:.2f} s"
     whole = round(time_s)
@@ -61,18 +64,18 @@ def clock(time_s: float) -> str:
 
 
 def short(value: float) -> str:
-    """A place in a drawing, with one decimal where it needs one."""
+    """Format a coordinate, with one decimal if needed."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def _ink(fill: str) -> str:
-    """What can be read on a color: black or white."""
+    """Return the text color with enough contrast on a fill: black or white."""
     red, green, blue = (int(fill[i : i + 2], 16) for i in (1, 3, 5))
     return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#fff"
 
 
 def tiles(labels: Sequence[str]) -> list[Tile]:
-    """How each label is drawn."""
+    """Return the style of each label."""
     made = []
     for number, name in enumerate(labels):
         other = MORE[number % len(MORE)]
@@ -85,7 +88,7 @@ def tiles(labels: Sequence[str]) -> list[Tile]:
 
 
 def in_order(numbers: Iterable[int], labels: Sequence[str]) -> list[int]:
-    """Labels in the order of the palette, so that it is the same in all reports; others after those."""
+    """Sort labels in the palette's order, so that all reports use the same order; unknown labels come last."""
     ranks = {name: rank for rank, name in enumerate(COLORS)}
     return sorted(numbers, key=lambda number: (ranks.get(labels[number], len(ranks)), number))
 
@@ -95,7 +98,7 @@ def _scale(span: Span) -> float:
 
 
 def bands(runs: Sequence[Run], span: Span, labels: Sequence[str]) -> list[Band]:
-    """A person's row: the labels over the time `span`, with a word where there is room for it."""
+    """Return a person's row: the labels over the time `span`, with text where it fits."""
     scale, made = _scale(span), []
     for begin_s, end_s, label in _thinned(runs, span):
         x, width = scale * (begin_s - span[0]), max(scale * (end_s - begin_s), 1.0)
@@ -105,7 +108,7 @@ def bands(runs: Sequence[Run], span: Span, labels: Sequence[str]) -> list[Band]:
 
 
 def _thinned(runs: Sequence[Run], span: Span) -> list[Run]:
-    """The runs; where they are too many, cells of equal width with the label that has most of each, neighbors put together."""
+    """Return the runs; if there are too many, equal cells with each cell's most frequent label, with equal neighbors merged."""
     if len(runs) <= MOST:
         return list(runs)
     cell_s = max((span[1] - span[0]) / CELLS, 1e-9)
@@ -126,8 +129,10 @@ def _thinned(runs: Sequence[Run], span: Span) -> list[Run]:
 
 
 def marks(spans: Sequence[Span], span: Span, word: str = "") -> list[Band]:
-    """The parts of spans, which are in order, that lie inside `span`; moments where these take no time. What nearly touches is
-    joined. word: written into those with room for it."""
+    """Clip sorted spans to `span`, and merge those that almost touch. Spans of length 0 mark a moment.
+
+    word: text inside the bands where it fits.
+    """
     joined: list[Span] = []
     for begin, end in spans:
         begin, end = max(begin, span[0]), min(end, span[1])
@@ -144,7 +149,7 @@ def marks(spans: Sequence[Span], span: Span, word: str = "") -> list[Band]:
 
 
 def lines(curve: Curve, span: Span) -> list[tuple[int, str]]:
-    """(class, path) of each class that is ever likely: its mean probability over time, broken where nothing was seen."""
+    """Return (class, path) for each class that reaches DRAWN: its mean probability over time, broken at gaps."""
     means, scale = list(curve.means()), _scale(span)
     most: dict[int, float] = {}
     for _, _, probs in means:
@@ -158,32 +163,34 @@ def _line(name: int, means: list[tuple[float, float, dict[int, float]]], start_s
     for begin_s, end_s, probs in means:
         x, y = scale * ((begin_s + end_s) / 2 - start_s), 100 - 100 * probs.get(name, 0.0)
         if begin_s - last_s > BREAK_S:
-            parts.append(f"M{short(max(x - scale * (end_s - begin_s) / 2, 0))} {short(y)}")  # a lone point shows as a dash
+            parts.append(f"M{short(max(x - scale * (end_s - begin_s) / 2, 0))} {short(y)}")  # a single point is drawn as a dash
         parts.append(f"L{short(min(x, 1000))} {short(y)}")
         last_s = end_s
     return "".join(parts)
 
 
 def place(start_s: float, end_s: float, length_s: float) -> tuple[float, float]:
-    """Where in the whole session a span lies: x and width of a mark."""
+    """Return the position of a span in the whole session: x and width of a mark."""
     return min(1000 * start_s / length_s, 996), max(1000 * (end_s - start_s) / length_s, 4)
 
 
 def axis(span: Span) -> list[tuple[float, float]]:
-    """The ticks (percent, time_s) below rows that show the time `span`."""
+    """Return the ticks (percent, time_s) of the time axis for `span`."""
     length_s = span[1] - span[0]
     step_s = next((step for step in STEPS_S if length_s / step <= 6), max(length_s / 5, STEPS_S[-1]))
     first = -int(-span[0] / step_s - 1e-9) if span[0] else 0
     first += first * step_s < span[0] - 1e-9
     times = [number * step_s for number in range(first, int(span[1] / step_s + 1e-9) + 1)] if length_s else []
     ticks = [(100 * (time_s - span[0]) / length_s, time_s) for time_s in times]
-    return [tick for tick in ticks if tick[0] <= 94]  # the last one would stand out of the page
+    return [tick for tick in ticks if tick[0] <= 94]  # the last one would exceed the page
 
 
 def areas(bins: Sequence[dict[int, float]], bin_s: float, length_s: float, top: float,
           order: Sequence[int]) -> list[tuple[int, str]]:
-    """(label, path) of the stacked areas of columns over time. bins: label -> face-seconds.
-    top: faces at the upper edge. order: of the labels, from below."""
+    """Return (label, path) of stacked areas over time.
+
+    bins: label -> face-seconds. top: number of faces at the upper edge. order: labels from the bottom up.
+    """
     below, made = [0.0] * len(bins), []
     width = 1000 * bin_s / length_s if length_s else 0.0
     for label in order:
@@ -205,12 +212,12 @@ def areas(bins: Sequence[dict[int, float]], bin_s: float, length_s: float, top: 
 
 
 def _area(x: float, width: float, upper: list[float], lower: list[float]) -> str:
-    """The outline of columns that stand side by side, to the right along their tops and back along their feet."""
+    """Return the outline of adjacent columns, rightward along their tops and back along their bottoms."""
     there = "".join(f"V{short(y)}H{short(min(x + width * (i + 1), 1000))}" for i, y in enumerate(upper))
     back = "".join(f"V{short(y)}H{short(x + width * (len(lower) - 1 - i))}" for i, y in enumerate(reversed(lower)))
     return f"M{short(x)} {short(upper[0])}{there}{back}z"
 
 
 def most_faces(bins: Sequence[dict[int, float]], bin_s: float) -> float:
-    """How many faces the highest column stands for; 1 where there is none."""
+    """Return the number of faces in the highest column; 1 if there are no columns."""
     return max((sum(part.values()) for part in bins), default=0.0) / bin_s or 1.0

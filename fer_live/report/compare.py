@@ -1,4 +1,4 @@
-"""The page of `fer_live.report --compare`: two sessions beside each other."""
+"""The page of `fer_live.report --compare`: two sessions side by side."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fer_live.report.page import render
 from fer_live.report.sentences import percent, shares
 from fer_live.report.totals import Session
 
-NOTABLE = 0.05  # a smaller difference of shares is no news
-ROW = tuple[int, float | None, float | None]  # label, its share 0..1 in each session; None where no face was seen
+NOTABLE = 0.05  # minimum difference of shares that the headline mentions
+ROW = tuple[int, float | None, float | None]  # label, its share 0..1 in each session; None if no face was seen
 
 
 def comparison_page(first: Session, second: Session, logs: tuple[Path, Path]) -> str:
-    """The whole page. The second session's labels are renumbered, so that a label has one color on the page."""
+    """Return the whole page. The second session's labels are renumbered, so that each label has one color on the page."""
     names = _names(logs)
     labels = [*first.labels, *(name for name in second.labels if name not in first.labels)]
     renumber(second, labels)
@@ -35,7 +35,7 @@ def comparison_page(first: Session, second: Session, logs: tuple[Path, Path]) ->
 
 
 def _names(logs: tuple[Path, Path]) -> list[str]:
-    """What the sessions are called: their files' names, with the folder where these are the same."""
+    """Return display names of the sessions: the file names, with the folder if those are equal."""
     if logs[0].name != logs[1].name:
         return [log.name for log in logs]
     folders = [log.absolute().parent.name for log in logs]
@@ -44,7 +44,7 @@ def _names(logs: tuple[Path, Path]) -> list[str]:
 
 
 def renumber(session: Session, labels: list[str]) -> None:
-    """Have a session's labels be positions in `labels`, which holds all of them."""
+    """Convert a session's labels to indices in `labels`, which must include all of them."""
     to = [labels.index(name) for name in session.labels]
     session.bins = [{to[label]: seconds for label, seconds in part.items()} for part in session.bins]
     for counts in (session.seconds, session.counts, session.runs, session.shown_by):
@@ -55,7 +55,7 @@ def renumber(session: Session, labels: list[str]) -> None:
 
 
 def _rows(first: Session, second: Session, labels: list[str]) -> list[ROW]:
-    """A row for each label that was shown, the largest of both together first."""
+    """Return a row for each label that was shown, sorted by the sum of both shares, largest first."""
     one, two = dict(shares(first)), dict(shares(second))
     shown = [(label, one.get(name, 0.0) if one else None, two.get(name, 0.0) if two else None)
              for label, name in enumerate(labels) if name in one or name in two]
@@ -71,7 +71,7 @@ def _rounded(value: float | None) -> float | str:
 
 
 def _points(one: float | None, two: float | None) -> str:
-    """The difference in percentage points, as text."""
+    """Format the difference in percentage points."""
     difference = _difference(one, two)
     if difference is None:
         return "-"
@@ -79,7 +79,7 @@ def _points(one: float | None, two: float | None) -> str:
 
 
 def _headline(rows: list[ROW], labels: list[str], names: list[str]) -> str:
-    """The largest differences in a sentence."""
+    """Summarize the largest differences in a sentence."""
     without = [name for number, name in enumerate(names, 1) if not rows or rows[0][number] is None]
     if without:
         return f"No face was seen in {' and '.join(without)}."
@@ -92,7 +92,7 @@ def _headline(rows: list[ROW], labels: list[str], names: list[str]) -> str:
 
 
 def _measures(*sessions: Session) -> list[list[str]]:
-    """Rows of texts: what, and its value in each session."""
+    """Return rows of text: a name and its value in each session."""
     def row(what: str, value) -> list[str]:
         return [what, *(value(session) for session in sessions)]
 
@@ -110,7 +110,7 @@ def _measures(*sessions: Session) -> list[list[str]]:
 
 
 def _notes(*sessions: Session) -> list[str]:
-    """How it was counted."""
+    """Return notes on how the numbers were computed."""
     notes = ["Expressions are what a face looks like to the model in single views, not what a person feels.",
              "Shares are of the time that faces were in view, of the faces where a log is of pictures. A difference can come "
              "from the light, the camera or who was there.",

@@ -1,4 +1,4 @@
-"""The charts of a report: what each draws, and the same as a table, which tooltips and the exports read."""
+"""The charts of a report, and their data as tables for tooltips and exports."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from fer_live.report.sentences import absences, percent
 from fer_live.report.session import KEPT
 from fer_live.report.totals import Person, Session
 
-POINTS, FEWEST = 1200, 60  # of the curves of all people together, and of one at least: many people must not make a page huge
+POINTS, FEWEST = 1200, 60  # points of all people's curves together, and minimum for one person; limits the size of the page
 FACES, PROBABILITY = "faces", "probability"  # units of the values in a table
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart. columns, rows: its table; where it is drawn over time, rows begin with start_s and end_s."""
+    """A chart. columns, rows: its table; in charts over time, rows begin with start_s and end_s."""
 
-    key: str  # its id in the page
+    key: str  # element id in the page
     title: str
     columns: list[str]
     rows: list[list]
     unit: str = ""
-    span: Span | None = None  # the time that it is drawn over
+    span: Span | None = None  # time span of the x axis
     bands: list[Band] = field(default_factory=list)
     areas: list[tuple[int, str]] = field(default_factory=list)
     lines: list[tuple[int, str]] = field(default_factory=list)
-    spans: list[Band] = field(default_factory=list)  # times without faces, or events
-    lost: list[Band] = field(default_factory=list)  # times without a camera
+    spans: list[Band] = field(default_factory=list)  # spans without faces, or events
+    lost: list[Band] = field(default_factory=list)  # spans without a camera
     ticks: list[tuple[float, float]] = field(default_factory=list)
 
     def table(self) -> dict[str, Any]:
-        """What the page's script reads."""
+        """Return the data for the page's script."""
         return {"title": self.title, "columns": self.columns, "rows": self.rows, "unit": self.unit}
 
 
 def expressions(session: Session, key: str = "expressions") -> tuple[Chart, list[tuple[int, float, list[str]]]]:
-    """Share of time, of faces where these are pictures, for each label; and the rows as texts: (label, share 0..1, cells)."""
+    """Return the chart of each label's share of time (of faces for images), and its rows as text: (label, share 0..1, cells)."""
     amounts = session.counts if session.stills else session.seconds
     whole, rows, texts = sum(amounts.values()), [], []
     for number, amount in amounts.most_common() if whole else []:
@@ -55,7 +55,9 @@ def expressions(session: Session, key: str = "expressions") -> tuple[Chart, list
 
 
 def unsure(session: Session) -> dict[str, list]:
-    """Why faces were unsure, where the log says so: (reason, further cells), of all faces or of the time they were in view."""
+    """Return the reasons why faces were unsure, if the log has them: (reason, further cells), as shares of all faces or their
+    time.
+    """
     amounts = session.reason_counts if session.stills else session.reasons
     whole = sum((session.counts if session.stills else session.seconds).values())
     rows = [(name, [percent(amounts[name], whole), *([] if session.stills else [clocked(amounts[name])]),
@@ -77,7 +79,7 @@ def overview(session: Session, labels: Sequence[str], key: str = "overview", tit
 
 
 def people(session: Session, pictures: dict[str, bytes]) -> dict[str, Any]:
-    """A chart a person. Where a stay is a small part of the session, each has its own scale."""
+    """Return a chart per person. If stays are short relative to the session, each has its own time scale."""
     if not session.people:
         return {"people": [], "people_note": ""}
     one_scale = statistics.median(p.last_s - p.first_s for p in session.people) > 0.08 * session.span_s
@@ -119,12 +121,12 @@ def _person(session: Session, person: Person, number: int, picture: bytes | None
 
 
 def _label_at(time_s: float, person: Person) -> int:
-    """The label that a person had at a time, or last before it."""
+    """Return a person's label at a time, or the last one before it."""
     return person.labels[max(bisect_right(person.starts, time_s) - 1, 0)]
 
 
 def without_faces(session: Session, is_csv: bool) -> list[tuple[str, Chart]]:
-    """(text, chart) of when nobody was in view, when nothing was logged, and when the camera was lost."""
+    """Return (text, chart) for the times when nobody was in view, nothing was logged, or the camera was lost."""
     span, made = (0.0, session.span_s), []
     for number, (what, text, spans) in enumerate(absences(session, is_csv)):
         drawn, is_lost = marks(spans, span), spans is session.lost
@@ -136,7 +138,7 @@ def without_faces(session: Session, is_csv: bool) -> list[tuple[str, Chart]]:
 
 
 def events(session: Session) -> dict[str, Any]:
-    """Each kind of event with its count and the time of the first, if that is known; and when they happened."""
+    """Return each kind of event with its count and the time of the first, if known; and a chart of the events."""
     first_s: dict[str, float] = {}
     for time_s, name in session.events:
         first_s.setdefault(name, time_s)

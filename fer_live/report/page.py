@@ -1,4 +1,4 @@
-"""The page of `fer_live.report`: a session as one HTML file, readable without scripts or color, on a telephone and on paper."""
+"""Renders a session as one HTML file that is readable without scripts or color, on phones and on paper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def session_page(session: Session, log: Path, pictures: dict[str, bytes] | None = None, video: str = "") -> str:
-    """The whole page. pictures: JPEGs by the names of people. video: its address relative to the page; "" for none."""
+    """Return the whole page. pictures: JPEGs by person name. video: its URL relative to the page; "" for none."""
     share, rows = figures.expressions(session)
     title, lead = headline(session)
     shown: dict[str, Any] = {"log": log.name, "headline": title, "lead": lead, "stills": session.stills, "cards": cards(session),
@@ -42,8 +42,10 @@ def session_page(session: Session, log: Path, pictures: dict[str, bytes] | None 
 
 def render(template: str, labels: Sequence[str], charts: Sequence[Chart], shown: dict,
            parts: Sequence[tuple[float, float]] = ()) -> str:
-    """A page with its style, its script and the tables of its charts. parts: (time in the session, time in the video) from
-    which on the two run together."""
+    """Render a page with its style, its script and the tables of its charts.
+
+    parts: (time in the session, time in the video) of points from which both advance together.
+    """
     made, drawn = _environment(), tiles(labels)
     style = made.get_template("style.css").render(tiles=drawn)
     script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
@@ -54,8 +56,7 @@ def render(template: str, labels: Sequence[str], charts: Sequence[Chart], shown:
 
 
 def _environment() -> Environment:
-    """Whatever a log holds is escaped, and what cannot be printed, such as controls, or letters that turn the direction, is
-    replaced, wherever a template puts it."""
+    """Return an environment that escapes all log data and replaces unprintable characters, such as control characters."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True, finalize=_printable)
     made.filters.update(clock=clock, short=short, percent=lambda value: f"{value:.2f}%")
@@ -63,13 +64,13 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    if not isinstance(value, str) or isinstance(value, Markup):  # Markup: made by a macro, of what went through here
+    if not isinstance(value, str) or isinstance(value, Markup):  # Markup: made by a macro from processed values
         return value
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
 
 
 def _json(data: object) -> str:
-    """JSON that cannot end the element it stands in, with the same letters replaced as elsewhere in the page."""
+    """Encode as JSON that cannot end the enclosing element, with unprintable characters replaced."""
     def plain(value: object) -> object:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
@@ -80,5 +81,5 @@ def _json(data: object) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's security policy names an inline style or script by."""
+    """Return the hash of an inline style or script for the page's content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

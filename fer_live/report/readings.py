@@ -1,4 +1,4 @@
-"""Reads the faces of a log's objects: what is broken is left out and counted, and names become numbers."""
+"""Reads the faces in log entries: invalid ones are skipped and counted, and names become indices."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any, NamedTuple
 
 from fer_live.report.totals import Session
 
-LABELS = 24  # distinct labels; what comes after them is called OTHER
+LABELS = 24  # maximum number of distinct labels; further ones become OTHER
 OTHER = "(other)"
-LONG = 40  # letters of a label or an event; what is longer is cut
-CLASSES = 64  # probabilities of one face; a log with more is no log of this program
+LONG = 40  # maximum characters of a label or an event; longer ones are cut
+CLASSES = 64  # maximum number of probabilities per face; a log with more is not from this program
 
 
 class Seen(NamedTuple):
-    """A face of one frame. label, classes: positions in the session's labels."""
+    """A face in one frame. label, classes: indices of the session's labels."""
 
     track: int
     label: int
-    score: float  # how clearly it shows, for the choice of a picture
-    box: tuple | None  # xyxy in pixels; None where the log has no usable one
-    because: str  # why it is unsure, or ""
+    score: float  # clarity, used to select a thumbnail
+    box: tuple | None  # xyxy in pixels; None if the log has no usable one
+    because: str  # reason for being unsure, or ""
     classes: tuple[int, ...]
-    probs: tuple[float, ...]  # 0..1, one a class; both empty where the log has none
+    probs: tuple[float, ...]  # 0..1, one per class; both empty if the log has none
 
 
 class Readings:
-    """Faces out of the objects of a log; counts what is left out in the session."""
+    """Extracts faces from log entries, and counts skipped ones in the session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.numbers: dict[str, int] = {}  # label -> position
-        self.known_classes: dict[tuple, tuple[int, ...]] = {}  # names of probabilities -> positions
+        self.numbers: dict[str, int] = {}  # label -> index
+        self.known_classes: dict[tuple, tuple[int, ...]] = {}  # names of probabilities -> indices
 
     def faces(self, faces: list) -> list[Seen]:
-        """The usable faces of a frame."""
+        """Return the valid faces of a frame."""
         good = [face for face in map(self._face, faces) if face is not None]
         self.session.skipped_faces += len(faces) - len(good)
         return good
@@ -56,7 +56,7 @@ class Readings:
         return Seen(track, label, score, tuple(box), because, classes, probs)
 
     def _probs(self, probs: object) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Positions and values of a face's probabilities; nothing where one of them is no probability."""
+        """Return indices and values of a face's probabilities; empty if any value is invalid."""
         if not isinstance(probs, dict) or len(probs) > CLASSES:
             return (), ()
         names, values = tuple(probs), tuple(probs.values())
@@ -79,12 +79,12 @@ class Readings:
 
 
 def known(text: str, counts: Counter) -> str:
-    """The text, or OTHER where there are too many different ones already."""
+    """Return the text, or OTHER if there are too many distinct ones."""
     return text[:LONG] if text[:LONG] in counts or len(counts) < LABELS else OTHER
 
 
 def number(value: Any) -> float | None:
-    """A finite number of sensible size as float, else None."""
+    """Return a finite number of plausible size as float, else None."""
     if type(value) not in (int, float) or not -1e12 < value < 1e12:  # NaN compares false
         return None
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a report says in words: the headline, the notes, and when nobody was there."""
+"""Texts of a report: the headline, the notes, and the times without faces."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from fer_live.report.session import GAP_S, HOLE_S
 from fer_live.report.totals import Session
 from fer_live.types import UNSURE
 
-WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # why a track ended
-SMALL = 0.05  # a smaller share is not worth a place in the headline
+WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # reasons why a track ended
+SMALL = 0.05  # minimum share that the headline mentions
 
 
 def percent(part: float, whole: float) -> str:
-    """A share such as 45%, or - of nothing."""
+    """Format a share as 45%, or - if the whole is 0."""
     return f"{100 * part / whole:.0f}%" if whole else "-"
 
 
 def counted(count: int, name: str, plural: str = "") -> str:
-    """A number with its noun: 1 face, 1,200 faces."""
+    """Format a count with its noun: 1 face, 1,200 faces."""
     return f"{count:,} {name if count == 1 else plural or name + 's'}"
 
 
 def spoken(time_s: float) -> str:
-    """Seconds in words: 7 seconds, 2 minutes 5 seconds, 1 hour 2 minutes."""
+    """Format seconds in words: 7 seconds, 2 minutes 5 seconds, 1 hour 2 minutes."""
     whole = round(time_s)
     if whole < 60:
         return counted(whole, "second") if whole else f"{time_s:.1f} seconds"
@@ -33,14 +33,14 @@ def spoken(time_s: float) -> str:
 
 
 def shares(session: Session) -> list[tuple[str, float]]:
-    """(label, share 0..1), the largest first: of the time that faces were in view, or of the faces of pictures."""
+    """Return (label, share 0..1), largest first: of the time that faces were in view, or of the faces in images."""
     amounts = session.counts if session.stills else session.seconds
     whole = sum(amounts.values())
     return [(session.labels[number], amount / whole) for number, amount in amounts.most_common()] if whole else []
 
 
 def headline(session: Session) -> tuple[str, str]:
-    """The session in a sentence, and in a few more what it is of."""
+    """Summarize the session in one sentence, with details in a few more."""
     where = f"In {counted(session.frames, 'picture')}" if session.stills else f"In {spoken(session.span_s)}"
     lost = f" The camera was lost for {spoken(session.lost_s)}." if session.lost else ""
     if session.lost and not session.logged_s:
@@ -55,7 +55,7 @@ def headline(session: Session) -> tuple[str, str]:
 
 
 def _seen(session: Session) -> str:
-    """Who was there. A track is no person: who leaves and comes back is a new one, and people are not counted by them."""
+    """Describe who was in view. Tracks are not people: someone who returns gets a new track, so people are not counted."""
     if session.stills:
         return f"{counted(session.faces, 'face')} {'was' if session.faces == 1 else 'were'} found"
     stays = len(session.dwells_s)
@@ -65,7 +65,7 @@ def _seen(session: Session) -> str:
 
 
 def _looks(found: list[tuple[str, float]]) -> str:
-    """A sentence of the largest shares; what could not be told is no look."""
+    """Describe the largest shares in a sentence, except unsure faces."""
     parts = [(name, share) for name, share in found if share >= SMALL and name != UNSURE][:3]
     if not parts:
         return "Faces were seen, and hardly any expression could be told."
@@ -75,7 +75,7 @@ def _looks(found: list[tuple[str, float]]) -> str:
 
 
 def cards(session: Session) -> list[tuple[str, str]]:
-    """(value, what it is) of the session as a whole."""
+    """Return (value, description) pairs for the whole session."""
     if session.stills:
         return [(f"{session.frames:,}", "pictures"), (f"{session.faces:,}", "faces"), (f"{session.most:,}", "most in one")]
     dwells = session.dwells_s
@@ -91,7 +91,7 @@ def cards(session: Session) -> list[tuple[str, str]]:
 
 
 def absences(session: Session, is_csv: bool) -> list[tuple[str, str, list[tuple[float, float]]]]:
-    """(what, text, spans): when nobody was in view, when nothing was logged, and when there was no camera to see anybody."""
+    """Return (what, text, spans) for the times without faces, without log entries, and without a camera."""
     nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
     found, causes = [], dict(zip(session.gaps, session.gap_causes, strict=True))
     for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
@@ -112,7 +112,7 @@ def _cause(because: str | None) -> str:
 
 
 def notes(session: Session) -> list[str]:
-    """How it was counted, and what that leaves out."""
+    """Return notes on how the numbers were computed and what they omit."""
     made = [
         "Expressions are what a face looks like to the model in single views, not what a person feels.",
         f"A frame counts as long as the time to the next one; a hole of more than {HOLE_S:.0f} s counts as long as the frame "

@@ -1,7 +1,7 @@
-"""What a log says of a session, counted in one pass: who was seen how long, with which expressions, and when nobody was.
+"""Summarizes a log in one pass: how long each person was seen with which labels, and when nobody was in view.
 
-Time is counted by the intervals between logged frames, since live frames are dropped: what a frame shows holds until the next
-one. Memory does not grow with the log but for the runs of a label (17 bytes each) of the people that are kept.
+Time is measured by the intervals between logged frames, since live frames are dropped: a frame's contents hold until the next
+frame. Memory use is constant except for the label runs (17 bytes each) of the people kept.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Iterable
 from fer_live.report.readings import LABELS, LONG, OTHER, Readings, Seen, known, number
 from fer_live.report.totals import Curve, Person, Session
 
-HOLE_S = 1.0  # an interval longer than this is a hole in the log: it counts as long as the interval before it
-SLATE_S = 5.0  # while the camera is lost a frame comes each second; where none comes for longer, nothing was logged
-GAP_S = 1.0  # the shortest time without a face that is reported as a gap
-FAR_S = 1e7  # a log's times begin at zero: what lies further off (four months) is no time but a broken number
-KEPT = 60  # people who are shown one by one, those seen longest; the others are in the sums
-OPEN = 4096  # people followed at once; beyond that those not seen for longest are closed
-BINS = 240  # the overview has between half as many and as many
-LISTED = 1000  # events and parts listed one by one
+HOLE_S = 1.0  # seconds; a longer interval is a gap in the log and counts as long as the interval before it
+SLATE_S = 5.0  # seconds; while the camera is lost, a frame is logged every second; a longer interval is a gap in the log
+GAP_S = 1.0  # seconds; the shortest time without a face that is reported
+FAR_S = 1e7  # seconds; a log's times begin at zero, so times beyond this (four months) are invalid
+KEPT = 60  # maximum number of people listed, those seen longest; the sums include the others
+OPEN = 4096  # maximum number of open tracks; beyond that, those not seen for longest are closed
+BINS = 240  # the overview has up to this many bins, and at least half as many
+LISTED = 1000  # maximum number of events and parts listed
 
 
 def summarize(entries: Iterable[dict]) -> Session:
-    """Count the objects of a log, as `fer_live.sinks.log_reader.read_log` gives them. What is broken is skipped and counted."""
+    """Summarize log entries as returned by `fer_live.sinks.log_reader.read_log`. Invalid ones are skipped and counted."""
     counter = _Counter()
     for entry in entries:
         counter.take(entry)
@@ -33,19 +33,19 @@ def summarize(entries: Iterable[dict]) -> Session:
 
 
 class _Counter:
-    """Holds back one frame, since how long it lasts is known when the next one comes."""
+    """Holds one frame back, since its duration is known only when the next one arrives."""
 
     def __init__(self) -> None:
         self.session = Session()
         self.readings = Readings(self.session)
         self.open: dict[tuple[int, int], Person] = {}  # (run, track_id) -> person
-        self.kept: list[tuple[float, int, Person]] = []  # a heap, the shortest first
+        self.kept: list[tuple[float, int, Person]] = []  # a heap, shortest first
         self.closed = self.run = 0
         self.offset_s: float | None = None  # from the log's times to the session's
         # time_s, time_s in the log, faces; None: the camera is lost
         self.held: tuple[float, float, list[Seen] | None] | None = None
-        self.usual_s = 0.0  # the last interval that was no hole
-        self.empty_s: float | None = None  # since when nobody is seen
+        self.usual_s = 0.0  # the last interval that was not a gap
+        self.empty_s: float | None = None  # time since when nobody is seen
         self.ended: tuple[float, str] = (-math.inf, "")  # when and why the last track ended
 
     def take(self, entry: dict) -> None:
@@ -59,7 +59,7 @@ class _Counter:
         if self.offset_s is None:
             self.offset_s = -log_s
             self.session.part_starts.append((0.0, log_s))
-        if self.held is not None and log_s < self.held[1] - HOLE_S:  # logs that were put together: a new run, new people
+        if self.held is not None and log_s < self.held[1] - HOLE_S:  # concatenated logs: a new run with new people
             self.run, self.session.parts = self.run + 1, self.session.parts + 1
             self.offset_s = self.held[0] + self.usual_s - log_s
             if len(self.session.part_starts) < LISTED:
@@ -92,7 +92,7 @@ class _Counter:
             session.events.append((max(0.0, log_s + self.offset_s), name))
 
     def _end(self, ended: object, now_s: float) -> None:
-        """Note which tracks ended with a frame, and why."""
+        """Record which tracks ended with a frame, and why."""
         for one in ended if isinstance(ended, list) else ():
             if isinstance(one, dict) and isinstance(one.get("because"), str) and type(one.get("track_id")) is int:
                 because = known(one["because"], self.session.endings)
@@ -102,8 +102,10 @@ class _Counter:
                     person.ended = because
 
     def _count(self, time_s: float, log_s: float, faces: list[Seen] | None, next_s: float, is_lost_next: bool) -> None:
-        """A frame and its faces, which hold until `next_s`, or as long as usual if that is a hole. is_lost_next: the camera is
-        lost at `next_s`, and so was silent before."""
+        """Count a frame and its faces, which hold until `next_s`, or for the usual interval if that is a gap.
+
+        is_lost_next: the camera is lost at `next_s`, so no frames came before it.
+        """
         session, weight_s = self.session, next_s - time_s
         session.frames += 1
         if faces is None:
@@ -136,7 +138,7 @@ class _Counter:
             self._bin(time_s, weight_s, faces)
 
     def _count_lost(self, time_s: float, next_s: float) -> None:
-        """A frame that stands in for the camera."""
+        """Count a frame that was logged while the camera was lost."""
         self._end_gap(time_s)
         if next_s - time_s > SLATE_S:
             self.session.holes.append((time_s + HOLE_S, next_s))
@@ -205,7 +207,7 @@ class _Counter:
             session.bin_s *= 2
         while len(session.bins) <= last:
             session.bins.append({})
-        for place in range(int(time_s / session.bin_s), last + 1):  # a frame that stood for long fills several
+        for place in range(int(time_s / session.bin_s), last + 1):  # a long frame spans several bins
             share_s = min(end_s, (place + 1) * session.bin_s) - max(time_s, place * session.bin_s)
             for face in faces:
                 session.bins[place][face.label] = session.bins[place].get(face.label, 0.0) + share_s

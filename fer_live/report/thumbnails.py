@@ -1,4 +1,4 @@
-"""Pictures of faces out of a video, as small JPEGs."""
+"""Extracts images of faces from a video as small JPEGs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fer_live.sources.timeline import timeline_of
 from fer_live.types import SourceError
 
 SIDE = 128  # pixels
-MARGIN = 0.2  # of the box, around it
-NEAR_S = 4.0  # up to here it costs less to decode on than to jump to the key frame before
+MARGIN = 0.2  # margin around the box, relative to its side
+NEAR_S = 4.0  # seconds; up to this distance, decoding is cheaper than seeking to the previous key frame
 Moment = tuple[float, tuple[float, float, float, float]]  # time_s since the video's first frame, box xyxy in its pixels
 
 
 def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
-    """A JPEG of SIDE by SIDE pixels for each moment; None where the video has no such time or place, or is damaged there.
+    """Return a JPEG of SIDE by SIDE pixels for each moment; None if the video lacks that time or position, or is damaged there.
 
     Raises SourceError if the file cannot be opened as video.
     """
@@ -44,8 +44,7 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
 
 
 def _images(container: av.container.InputContainer, stream, times_s: list[float]) -> Iterator[np.ndarray]:
-    """The pictures (H, W, 3) BGR, as a player shows them, at these times since the first, which must ascend; ends where the
-    video does."""
+    """Yield the images (H, W, 3) BGR, as a player shows them, at ascending times since the first frame, until the video ends."""
     shown, timeline = Shown(stream), timeline_of(container, frame_rate(stream))
     half_s, has_jumped_ahead = float(timeline.frame_s) / 2, False
     frames = _frames(container, stream)
@@ -55,7 +54,7 @@ def _images(container: av.container.InputContainer, stream, times_s: list[float]
     last_s, _ = timeline.place(frame)
     first_s = timeline.segments[0].source_s
     for time_s in times_s:
-        if time_s > last_s + NEAR_S and not timeline.may_jump:  # where times jump nothing is found by its time
+        if time_s > last_s + NEAR_S and not timeline.may_jump:  # seeking is unreliable if timestamps jump
             container.seek(round((time_s + float(first_s)) / stream.time_base), stream=stream)
             frames, has_jumped_ahead, last_s = _frames(container, stream), True, float("-inf")
         while last_s < time_s - half_s:
@@ -74,7 +73,7 @@ def _frames(container: av.container.InputContainer, stream) -> Iterator[av.Video
 
 
 def _cut(image: np.ndarray, box: tuple[float, float, float, float]) -> bytes | None:
-    """The square around a box with MARGIN, as JPEG; None if less than half of the box lies in the picture."""
+    """Crop the square around a box with MARGIN as JPEG; None if less than half of the box is inside the image."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
     inside = max(0.0, min(x2, width) - max(x1, 0)) * max(0.0, min(y2, height) - max(y1, 0))

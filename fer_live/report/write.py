@@ -1,4 +1,4 @@
-"""Writes the page of a session."""
+"""Writes a session's page to a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ logger = logging.getLogger("fer_live")
 
 
 def write_report(session: Session, log: Path, path: Path, video: Path | None = None) -> None:
-    """Write the page of a session to `path`; where its video is given, with a picture of each person and a link to the video.
+    """Write a session's page to `path`; with its video, also an image of each person and a link to the video.
 
-    log: what the session is called after. Raises OutputError, and SourceError for a video that cannot be read.
+    log: names the session. Raises OutputError, and SourceError for an unreadable video.
     """
     pictures = _pictures(video, session) if video else {}
     write_page(session_page(session, log, pictures, link(video, path) if video else ""), path)
 
 
 def write_page(text: str, path: Path) -> None:
-    """Write a page to `path`, all of it or nothing. Raises OutputError."""
+    """Write a page to `path` atomically. Raises OutputError."""
     try:
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
@@ -33,7 +33,7 @@ def write_page(text: str, path: Path) -> None:
 
 
 def link(video: Path, page: Path) -> str:
-    """The address of a video relative to the page; on another drive, where there is none, the whole address."""
+    """Return the URL of a video relative to the page; an absolute one if it is on another drive."""
     target, folder = os.path.abspath(video), os.path.abspath(page.parent)
     try:
         return "./" + quote(os.fsencode(os.path.relpath(target, folder)).replace(os.fsencode(os.sep), b"/"))
@@ -42,7 +42,7 @@ def link(video: Path, page: Path) -> str:
 
 
 def _pictures(video: Path, session: Session) -> dict[str, bytes]:
-    """A JPEG of each person whose face has a box in the log and a place in the video, by the person's name."""
+    """Return a JPEG for each person with a box in the log and a position in the video, by the person's name."""
     from fer_live.report.thumbnails import thumbnails
 
     people = [person for person in session.people if person.best]
