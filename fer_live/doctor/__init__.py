@@ -1,1 +1,1 @@
-"""python -m fer_live.doctor: what is missing here, and what to do about it. Imports nothing but Python's own library."""
+"""python -m fer_live.doctor: diagnoses the installation and suggests fixes. Imports only the standard library."""

@@ -1,8 +1,7 @@
-"""python -m fer_live.doctor: is everything there that the program needs, and if not, what to do.
+"""python -m fer_live.doctor: checks whether everything that the program needs is present, and suggests fixes.
 
-Nothing but Python's own library is imported here. The checks run in processes of their own with a time limit, so that a package
-that is broken, hangs or ends its process spoils one line and not the others. What they check stands in `machine`, `cameras` and
-`probes`.
+This process imports only the standard library. The checks run in subprocesses with a time limit, so that a package that is
+broken, hangs or aborts its process affects one line only. The checks are in `machine`, `cameras` and `probes`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from fer_live.redact import redact_errors
 
 logger = logging.getLogger("fer_live")
 
-# What is checked, in the order of the answers: the module, and its checks, with what to do if one dies. Checks that stand
-# together share a process, and so the time of their imports: each of the three around torch would import all that is before it.
+# Modules and their checks, in the order of the output; each check has the fix to suggest if its process dies. Checks in one entry
+# share a process and thus the time of their imports: separately, each of the three around torch would import it again.
 CHECKS: tuple[tuple[str, dict[str, str]], ...] = (
     ("machine", {
         "python": "install Python 3.11 or newer",
@@ -56,15 +55,15 @@ SIGNS = {OK: "ok", WARNING: "WARNING", FAILURE: "FAILURE"}
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
-    """Print a verdict and what it rests on; 0, or 1 if something failed, or 2 for wrong arguments."""
+    """Print a verdict and its details. Returns 0; 1 if a check failed; 2 for invalid arguments."""
     args = _parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a camera's name must not end the doctor on an old terminal
+            stream.reconfigure(errors="replace")  # a camera's name must not crash the doctor on an old terminal
     started_s = time.monotonic()
     try:
         findings = _run_with_notice(args.timeout)
-    except OSError as error:  # no room or no right to make a temporary folder, or to start a process
+    except OSError as error:  # no space or permission for a temporary folder or a process
         logger.error(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set "
                      "TMPDIR to a folder of yours")
         return 2
@@ -83,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_with_notice(timeout_s: float) -> list[Finding]:
-    """Run all checks; on a terminal, say so in a line that is gone when they have ended."""
+    """Run all checks; on a terminal, show a notice until they are finished."""
     is_shown = sys.stderr is not None and sys.stderr.isatty()
     if is_shown:
         print(NOTICE, end="\r", file=sys.stderr, flush=True)
@@ -95,7 +94,7 @@ def _run_with_notice(timeout_s: float) -> list[Finding]:
 
 
 def _verdict(findings: list[Finding], seconds: float) -> str:
-    """In one line: whether the program runs here, and what keeps it from it."""
+    """Return one line that says whether the program runs here, and what is wrong."""
     def named(level: str) -> str:
         names = [finding.name for finding in findings if finding.level == level]
         count = f"{len(names)} {level}{'s' * (len(names) != 1)}"
@@ -110,7 +109,7 @@ def _verdict(findings: list[Finding], seconds: float) -> str:
 
 
 def _details(findings: list[Finding], is_verbose: bool) -> str:
-    """What is wrong and what to do about it, and of the rest the names; all of it where it is verbose."""
+    """Return problems with their fixes, and the names of the other checks; everything if verbose."""
     if is_verbose:
         return "".join(_lines(finding, f" [{finding.seconds:.1f} s]") for finding in findings).rstrip("\n")
     wrong = [finding for finding in findings if finding.level != OK]
@@ -147,20 +146,20 @@ def _seconds(text: str) -> float:
 
 
 def run_checks(timeout_s: float) -> list[Finding]:
-    """What all checks found, in their order. Those that share a process take longest and are started first."""
+    """Return all findings in the order of CHECKS. Groups around torch take longest and are started first."""
     with ThreadPoolExecutor(max_workers=min(4, max(2, os.cpu_count() or 2))) as pool:
         order = sorted(range(len(CHECKS)), key=lambda number: "torch" not in CHECKS[number][1])
         waiting = {number: pool.submit(run_group, *CHECKS[number], timeout_s) for number in order}
         try:
             return [finding for number in sorted(waiting) for finding in waiting[number].result()]
-        except BaseException:  # Ctrl-C: the checks under way got it too
+        except BaseException:  # Ctrl-C: the running checks received it too
             for each in waiting.values():
                 each.cancel()
             raise
 
 
 def _lines(finding: Finding, more: str = "") -> str:
-    def one(text: str) -> str:  # no escape codes, and no line breaks, from a package or a camera's name
+    def one(text: str) -> str:  # strips escape codes and line breaks of a package or a camera's name
         return "".join(c if c.isprintable() else " " for c in text)
 
     todo = f"{'':18}-> {one(finding.todo)}\n" if finding.todo else ""

@@ -1,4 +1,4 @@
-"""The doctor's check of cameras on Linux: names, modes, permissions, with Python's own library alone."""
+"""The doctor's check of cameras on Linux: names, modes and permissions, with the standard library only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from fer_live.doctor.machine import FAILURE, OK, WARNING, Finding, answer
 from fer_live.sources import v4l2
 
-SHOWN = 6  # sizes of a format that are listed
+SHOWN = 6  # maximum number of sizes listed per format
 
 
 def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux"), ioctl: v4l2.Ioctl | None = None
             ) -> Iterator[Finding]:
-    """A finding a camera. A camera that may not be opened is a failure; none at all is a warning."""
+    """Yield a finding per camera. A camera without permission to open is a failure; no camera at all is a warning."""
     if not sys.platform.startswith("linux"):
         yield Finding("cameras", WARNING, f"cameras are not listed on {sys.platform}", "try: python -m fer_live --source 0")
         return
@@ -36,7 +36,7 @@ def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux
 
 
 def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[Finding]:
-    """The finding of one device; none of one that gives no pictures, such as a camera's second device for its settings."""
+    """Yield the finding of one device; none for a device without images, such as a camera's metadata device."""
     try:
         name = name_file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -68,7 +68,7 @@ def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[F
 
 
 def _described(found: list[v4l2.Mode]) -> str:
-    """Modes in words, the largest sizes first, each with its highest rate."""
+    """Describe the modes, largest sizes first, each with its highest rate."""
     texts = []
     for name in dict.fromkeys(mode.format for mode in found):
         sizes = sorted({(*mode.size_wh, max(mode.rates, default=0.0)) for mode in found if mode.format == name},
@@ -79,7 +79,7 @@ def _described(found: list[v4l2.Mode]) -> str:
 
 
 def _permission(node: Path) -> str:
-    """What to do about a device that this user may not open."""
+    """Return the fix for a device that this user has no permission to open."""
     import grp
 
     gid = node.stat().st_gid
@@ -100,13 +100,13 @@ def _permission(node: Path) -> str:
 
 
 def _users(node: Path) -> list[str]:
-    """The programs that have a device open, as far as this user may know."""
+    """Return the programs that have a device open, as far as this user can see."""
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(link) == str(node):
                 found.add(f"{(link.parent.parent / 'comm').read_text().strip()} ({link.parent.parent.name})")
-        except OSError:  # ended meanwhile, or another's
+        except OSError:  # the process has ended or belongs to another user
             continue
     return sorted(found)
 

@@ -1,6 +1,6 @@
-"""Checks of the doctor that need nothing but Python's own library: packages, camera rights, disk, the model's file.
+"""Checks of the doctor that need only the standard library: packages, display, disk and the model file.
 
-A check is a function that yields findings. `answer` runs one in the process that `fer_live.doctor` started for it.
+A check is a function that yields findings. `answer` runs checks in the subprocess that `fer_live.doctor` started.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import NamedTuple
 
 from fer_live.model import WEIGHTS
 
-OK, WARNING, FAILURE = LEVELS = ("ok", "warning", "failure")  # the program runs; runs with less; does not run
+OK, WARNING, FAILURE = LEVELS = ("ok", "warning", "failure")  # the program runs; runs with limitations; does not run
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEEDED = ("opencv-contrib-python", "numpy", "openvino", "av", "tqdm", "aiohttp", "pillow")
 OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
-RAISED = 3  # the exit status of a check that raised an error, which is then the last line on stderr
+RAISED = 3  # exit status of a check that raised an error, which is then the last line on stderr
 SMALL_GB, FULL_GB = 2.0, 0.1
 
 
 class Finding(NamedTuple):
-    """What a check found: its name, one of LEVELS, a line of text, and a line of what to do (empty: nothing).
+    """Result of a check: its name, one of LEVELS, a line of text, and a line with the fix (empty: none).
 
-    seconds: how long the check had run by then, with the imports that it needed first.
+    seconds: time since the check's start, including its imports.
     """
 
     name: str
@@ -47,8 +47,10 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def answer(checks: dict[str, Check], arguments: list[str]) -> int:
-    """Run the checks of these names, and append each finding to a file as a line of JSON as soon as it is there; after the last
-    one of a check, "end". arguments: the file, then the names."""
+    """Run the named checks, and append each finding to a file as a line of JSON at once; "end" follows the last one of a check.
+
+    arguments: the file, then the names.
+    """
     path, *names = arguments
     with open(path, "a", encoding="utf-8") as file:
         for name in names:
@@ -56,8 +58,8 @@ def answer(checks: dict[str, Check], arguments: list[str]) -> int:
             try:
                 for finding in checks[name]():
                     file.write(json.dumps(finding._replace(seconds=round(time.monotonic() - started_s, 2))) + "\n")
-                    file.flush()  # what comes next may end the process
-            except BaseException as error:  # a broken package may raise anything, SystemExit too; it is told, not hidden
+                    file.flush()  # the next step can kill the process
+            except BaseException as error:  # a broken package can raise anything, including SystemExit; the error is reported
                 place = error.filename if isinstance(error, SyntaxError) else \
                     traceback.extract_tb(error.__traceback__)[-1].filename
                 print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}, raised in {place}", file=sys.stderr)
@@ -68,7 +70,7 @@ def answer(checks: dict[str, Check], arguments: list[str]) -> int:
 
 
 def pins(name: str = "requirements.txt") -> dict[str, str]:
-    """Package -> version, as pinned in a requirements file of the program; empty where the file is not there."""
+    """Return package -> version as pinned in a requirements file of the program; empty if the file is missing."""
     try:
         text = (ROOT / name).read_text(encoding="utf-8")
     except OSError:
@@ -77,18 +79,18 @@ def pins(name: str = "requirements.txt") -> dict[str, str]:
 
 
 def with_pins(todo: str) -> str:
-    """The text with each {package} as package==version."""
+    """Replace each {package} in the text with package==version."""
     known = {**pins("requirements-dev.txt"), **pins()}
     return re.sub(r"\{([\w.-]+)\}", lambda m: f"{m[1]}=={known[m[1]]}" if m[1] in known else m[1], todo)
 
 
 def installed(name: str) -> str | None:
-    """The version that is installed by what pip left behind, "?" where that is damaged; None if there is none."""
+    """Return the installed version according to pip's metadata; "?" if that is damaged, None if not installed."""
     try:
         return metadata.version(name) or "?"
     except metadata.PackageNotFoundError:
         return None
-    except Exception:  # torn metadata raises KeyError, TypeError or UnicodeDecodeError, by its place
+    except Exception:  # damaged metadata raises KeyError, TypeError or UnicodeDecodeError, depending on the damage
         return "?"
 
 
@@ -125,7 +127,7 @@ def packages() -> Iterator[Finding]:
 
 
 def _opencvs(contrib: str | None, others: list[str]) -> Iterator[Finding]:
-    """All of OpenCV's packages write the same folder cv2: two of them are in each other's way, and one may lack windows."""
+    """Report conflicts: all OpenCV packages write the same folder cv2, so two of them conflict, and one can lack windows."""
     todo = with_pins(f"pip uninstall -y {' '.join(others)} {OPENCVS[0]} && pip install {{{OPENCVS[0]}}}")
     if others and contrib:
         yield Finding("packages", WARNING, f"{' and '.join(others)} beside opencv-contrib-python: the one installed last has "
@@ -135,7 +137,7 @@ def _opencvs(contrib: str | None, others: list[str]) -> Iterator[Finding]:
 
 
 def _torch_pair() -> Iterator[Finding]:
-    """torchvision is compiled against one version of torch and says which."""
+    """Report a mismatch: torchvision is compiled for one version of torch, which its metadata names."""
     torch, vision = installed("torch"), installed("torchvision")
     if not torch or not vision or "?" in (torch, vision):
         return
@@ -146,7 +148,7 @@ def _torch_pair() -> Iterator[Finding]:
 
 
 def display() -> Iterator[Finding]:
-    """Whether there should be one; the check `window` tries it."""
+    """Report whether a display is configured; the check `window` tries it."""
     x, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
     if not sys.platform.startswith("linux"):
         yield Finding("display", OK, f"the windows of {platform.system()}")
@@ -166,7 +168,7 @@ def disk() -> Iterator[Finding]:
         level = FAILURE if free_gb < FULL_GB else WARNING if free_gb < SMALL_GB else OK
         yield Finding("disk", level, f"{free_gb:.1f} GB free for {what} in {folder}", "" if level == OK else "make room there")
         try:
-            with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: the superuser has all of them
+            with tempfile.TemporaryFile(dir=folder):  # permission bits are not enough: root ignores them
                 pass
         except OSError as error:
             yield Finding("disk", WARNING, f"{folder} takes no files ({error.strerror})",

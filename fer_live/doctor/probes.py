@@ -1,6 +1,6 @@
-"""Checks of the doctor that import the packages the program is built on, and try each at its work.
+"""Checks of the doctor that import the packages the program depends on and test each of them.
 
-`fer_live.doctor` runs each in a process of its own, since a broken package may end or hang the process that imports it.
+`fer_live.doctor` runs each in a subprocess, since a broken package can abort or hang the process that imports it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from fer_live.doctor.machine import FAILURE, OK, WARNING, WEIGHTS, Check, Finding, answer, installed, with_pins
 
 PORTRAIT = Path(__file__).parent.parent / "assets" / "portrait.jpg"
-PORTRAIT_BOX = (176, 70, 273, 167)  # xyxy, the face in it
+PORTRAIT_BOX = (176, 70, 273, 167)  # xyxy of its face
 OPENCV_TODO = "pip uninstall -y opencv-python opencv-python-headless opencv-contrib-python && pip install {opencv-contrib-python}"
 
 
 def opencv() -> Iterator[Finding]:
-    """Its version, whether it is whole, and whether pip and the folder cv2 agree."""
+    """Check the version, completeness, and agreement of pip's metadata with the folder cv2."""
     import cv2
 
     todo = with_pins(OPENCV_TODO)
@@ -39,7 +39,7 @@ def opencv() -> Iterator[Finding]:
 
 
 def detectors() -> Iterator[Finding]:
-    """Each detector of the program finds the face of the portrait that comes with it."""
+    """Check that each detector finds the face in the bundled portrait."""
     import cv2
 
     from fer_live.model.haar import CASCADE, HaarFaceDetector
@@ -59,7 +59,7 @@ def detectors() -> Iterator[Finding]:
 
 
 def _tried(name: str, detect: Callable, todo: str) -> Finding:
-    """Whether a detector finds the portrait's face. detect: (H, W, 3) BGR -> boxes (N, 4) xyxy."""
+    """Check that a detector finds the portrait's face. detect: (H, W, 3) BGR -> boxes (N, 4) xyxy."""
     image = _portrait()
     started_s = time.perf_counter()
     boxes = detect(image)
@@ -72,7 +72,7 @@ def _tried(name: str, detect: Callable, todo: str) -> Finding:
 
 
 def _portrait():
-    """The portrait that comes with the program, (512, 512, 3) BGR."""
+    """Return the bundled portrait, (512, 512, 3) BGR."""
     import cv2
 
     image = cv2.imread(str(PORTRAIT))
@@ -82,7 +82,7 @@ def _portrait():
 
 
 def video() -> Iterator[Finding]:
-    """H.264 and AAC, written as the recorder does and read again, in memory."""
+    """Encode H.264 and AAC as the recorder does, and decode both again, in memory."""
     import av
     import numpy as np
 
@@ -121,12 +121,12 @@ def video() -> Iterator[Finding]:
 
 
 def _missing(package: str, what_for: str) -> Finding | None:
-    """The finding that an optional package is not installed."""
+    """Return a finding if an optional package is not installed."""
     return Finding(package, OK, f"not installed; only {what_for}") if importlib.util.find_spec(package) is None else None
 
 
 def torch() -> Iterator[Finding]:
-    """It computes; on each GPU too."""
+    """Check that torch computes on the CPU and on each GPU."""
     if missing := _missing("torch", "NVIDIA GPUs, training and .pt models without an export need it"):
         yield missing
         return
@@ -140,7 +140,7 @@ def torch() -> Iterator[Finding]:
         text = f"cuda:{i} {about.name}, {about.total_memory / 2**30:.0f} GiB, compute capability {about.major}.{about.minor}"
         try:
             sums = (t.ones(64, 64, device=f"cuda:{i}") @ t.ones(64, 64, device=f"cuda:{i}")).sum().item()
-        except RuntimeError as error:  # a GPU newer or older than the kernels in this build, or one without memory left
+        except RuntimeError as error:  # a GPU that this build does not support, or one without free memory
             yield Finding("cuda", FAILURE, f"{text}; cannot compute: {str(error).splitlines()[0]}",
                           "free its memory, or install a torch built for it (pytorch.org); until then: --device cpu")
             continue
@@ -161,7 +161,7 @@ def _no_cuda(build: str | None) -> Finding:
 
 
 def torchvision() -> Iterator[Finding]:
-    """Its compiled part fits torch: a mismatch shows at the first operator."""
+    """Check that the compiled part matches torch: a mismatch appears at the first operator."""
     if missing := _missing("torchvision", "timm needs it"):
         yield missing
         return
@@ -183,7 +183,7 @@ def timm() -> Iterator[Finding]:
 
 
 def openvino() -> Iterator[Finding]:
-    """It finds a processor to compute on."""
+    """Check that OpenVINO finds a CPU."""
     import openvino as o
 
     devices = o.Core().available_devices
@@ -201,7 +201,7 @@ def onnx() -> Iterator[Finding]:
 
 
 def model() -> Iterator[Finding]:
-    """The shipped weights load and name the portrait's smile."""
+    """Check that the shipped weights load and classify the portrait as happy."""
     import numpy as np
 
     from fer_live.analysis.classifier import EmotionClassifier
@@ -223,10 +223,10 @@ def model() -> Iterator[Finding]:
 
 
 def program() -> Iterator[Finding]:
-    """All parts of a live run import, and cv2 comes before av."""
+    """Check that all modules of a live run can be imported, and that cv2 comes before av."""
     import fer_live.app.live
 
-    names = list(sys.modules)  # in the order of their import
+    names = list(sys.modules)  # in import order
     if names.index("cv2") > names.index("av"):
         yield Finding("program", FAILURE, "av was imported before cv2, after which OpenCV's windows hang (PyAV issue 978)",
                       "look for an import of av in sitecustomize, usercustomize and .pth files, or in changes to fer_live")
@@ -235,10 +235,10 @@ def program() -> Iterator[Finding]:
 
 
 def window() -> Iterator[Finding]:
-    """OpenCV can open windows, and does where there is a display."""
+    """Check that OpenCV has window support and can open a window if there is a display."""
     import cv2
 
-    import fer_live.sinks.recorder  # noqa: F401  with av loaded as well, as in the program: the two have hung together
+    import fer_live.sinks.recorder  # noqa: F401  loads av as well, as in the program: the two have hung together
     from fer_live.screen.display import missing_display, settle_qt_platform
 
     interface = next((line.split(":")[1].strip() for line in cv2.getBuildInformation().splitlines() if " GUI:" in line), "?")
@@ -247,7 +247,7 @@ def window() -> Iterator[Finding]:
         return
     missing = missing_display()
     if missing:
-        level = WARNING if os.environ.get("DISPLAY") else OK  # without one the check `display` has said it
+        level = WARNING if os.environ.get("DISPLAY") else OK  # the check `display` has already reported a missing one
         todo = "set DISPLAY to a display that answers, or log in there" if level != OK else ""
         yield Finding("window", level, f"{interface}, not tried: {missing}", todo)
         return

@@ -1,4 +1,4 @@
-"""Runs the doctor's checks in processes of their own, which a broken package may end or hang."""
+"""Runs the doctor's checks in subprocesses, since a broken package can abort or hang them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from fer_live.doctor.machine import FAILURE, RAISED, ROOT, WARNING, Finding, with_pins
 
-# Their death is a warning: the program runs without.
+# If one of these dies, it is a warning: the program runs without it.
 OPTIONAL = {"onnx", "torch", "torchvision", "timm", "window", "cameras", "display"}
 
 
 def run_group(module: str, todos: dict[str, str], timeout_s: float) -> list[Finding]:
-    """Run checks one after another in a process; where one ends or hangs it, a finding of that, and the others in a new one.
+    """Run checks in one subprocess; if one dies or hangs, report it and run the remaining ones in a new subprocess.
 
-    todos: the checks' names, with what to do if one dies.
+    todos: check name -> fix to suggest if it dies.
     """
     findings: list[Finding] = []
     names = list(todos)
@@ -38,7 +38,7 @@ def run_group(module: str, todos: dict[str, str], timeout_s: float) -> list[Find
 
 
 def _run(module: str, names: list[str], timeout_s: float) -> tuple[list[Finding], int, str | None]:
-    """Run checks in a process of their own: what they found, how many came to their end, and how the next one died, if so."""
+    """Run checks in a subprocess. Returns the findings, the number of completed checks, and how the next one died, or None."""
     with tempfile.TemporaryDirectory(prefix="fer_live-doctor-") as folder:
         answers, said = Path(folder) / "answers", Path(folder) / "said"
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -63,7 +63,7 @@ def _run(module: str, names: list[str], timeout_s: float) -> tuple[list[Finding]
 
 
 def _wait(process: subprocess.Popen, answers: Path, timeout_s: float) -> float:
-    """Wait until a process ends, or one of its checks takes longer than `timeout_s`; how long the last one took."""
+    """Wait until the process ends or a check exceeds `timeout_s`. Returns the duration of the last check."""
     ended, started_s = 0, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -78,12 +78,12 @@ def _wait(process: subprocess.Popen, answers: Path, timeout_s: float) -> float:
 
 def _kill(process: subprocess.Popen) -> None:
     process.kill()
-    with suppress(subprocess.TimeoutExpired):  # it may hang inside a driver, where no signal reaches it
+    with suppress(subprocess.TimeoutExpired):  # it can hang in a driver, where signals have no effect
         process.wait(2)
 
 
 def _answers(path: Path) -> tuple[list[Finding], int]:
-    """What checks wrote, and how many of them came to their end."""
+    """Return the findings that the checks wrote, and the number of completed checks."""
     findings: list[Finding] = []
     ended = 0
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -93,7 +93,7 @@ def _answers(path: Path) -> tuple[list[Finding], int]:
             continue
         try:
             findings.append(Finding(*json.loads(line)))
-        except (ValueError, TypeError):  # cut off while it was written
+        except (ValueError, TypeError):  # truncated line
             break
     return findings, ended
 
@@ -108,7 +108,7 @@ def _death(status: int) -> str:
 
 
 def _last_words(path: Path) -> str:
-    """The last line that a check's process said, which most often names the fault."""
+    """Return the last line of a check's output, which usually names the error."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - 4000))
         lines = file.read().decode("utf-8", "replace").split("\n")

@@ -55,9 +55,7 @@ def expressions(session: Session, key: str = "expressions") -> tuple[Chart, list
 
 
 def unsure(session: Session) -> dict[str, list]:
-    """Return the reasons why faces were unsure, if the log has them: (reason, further cells), as shares of all faces or their
-    time.
-    """
+    """Return why faces were unsure, if the log says so: (reason, further cells), as shares of all faces or their time."""
     amounts = session.reason_counts if session.stills else session.reasons
     whole = sum((session.counts if session.stills else session.seconds).values())
     rows = [(name, [percent(amounts[name], whole), *([] if session.stills else [clocked(amounts[name])]),
@@ -67,7 +65,7 @@ def unsure(session: Session) -> dict[str, list]:
 
 def overview(session: Session, labels: Sequence[str], key: str = "overview", title: str = "Faces over time",
              length_s: float = 0.0, top: float = 0.0) -> Chart:
-    """How many faces were in view on average, by label. length_s, top: of the axes, where they go beyond the session's own."""
+    """Return the chart of the mean number of faces in view, by label. length_s, top: axis limits, if beyond the session's own."""
     bins, bin_s = session.bins, session.bin_s
     shown = in_order({label for part in bins for label in part}, labels)
     span = 0.0, max(length_s, session.span_s)

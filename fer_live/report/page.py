@@ -56,7 +56,7 @@ def render(template: str, labels: Sequence[str], charts: Sequence[Chart], shown:
 
 
 def _environment() -> Environment:
-    """Return an environment that escapes all log data and replaces unprintable characters, such as control characters."""
+    """Return an environment that escapes log data and replaces unprintable characters, such as control or text direction ones."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True, finalize=_printable)
     made.filters.update(clock=clock, short=short, percent=lambda value: f"{value:.2f}%")
