@@ -1,8 +1,8 @@
-"""python -m fer_live.bench: measure, print tables, and write the figures for programs.
+"""python -m fer_live.bench: runs benchmarks, prints tables, and writes the results as JSON.
 
-The JSON file holds `machine`, `settings`, and for each measurement a list of rows with medians over repeated runs, the runs
-themselves where there are any, and under `targets` how a row stands to those that are set for it. Names end in their units:
-_s seconds, _ms milliseconds, _mb 10^6 bytes, _per_s a second; shares and ratios are plain numbers, 1 being the whole.
+The JSON file has `machine`, `settings`, and for each benchmark a list of rows with medians over repeated runs, the runs
+themselves if any, and `targets`: whether the row meets the targets set for it. Names end in their units: _s seconds, _ms
+milliseconds, _mb 10^6 bytes, _per_s per second. Shares and ratios are plain numbers, with 1 for the whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger("fer_live")
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
-    """Measure; returns the exit status. A target that is missed is no error."""
+    """Run the benchmarks. Returns the exit status; a missed target is not an error."""
     args = parse(arguments)
     from fer_live.model.device import DeviceError
     from fer_live.model.paths import one_line
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options; a wrong one ends the program with status 2."""
+    """Parse the options; an invalid one exits with status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m fer_live.bench", description="Measures the program on this machine; without options, for about half an "
         "hour on two slow cores. Needs no camera, network or data.", epilog="Close other programs first: all figures but the "
@@ -87,7 +87,7 @@ def _kinds(text: str) -> list[str]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse now what would fail after half an hour."""
+    """Check in advance for errors that would otherwise appear after half an hour."""
     from fer_live.model import DEFAULT_WEIGHTS
     from fer_live.model.checkpoint import check_model_file
     from fer_live.model.device import check_device_name
@@ -104,18 +104,18 @@ def check(args: argparse.Namespace) -> None:
     if args.clip:
         from fer_live.sources.video_file import VideoFile
 
-        with VideoFile(args.clip):  # what is no video is told at once
+        with VideoFile(args.clip):  # fail early if it is not a video
             pass
     if args.peer_python and not (found := shutil.which(args.peer_python)):
         raise SourceError(f"--peer-python {args.peer_python} is no program; give the python of an environment with fer in it")
     if args.peer_python:
-        args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python is a link that must stay one
+        args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python must remain a symlink
     if importlib.util.find_spec("psutil") is None:
         raise SourceError("psutil is not installed, which reads memory and processor; pip install -r requirements.txt")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
-    """Measure what was asked for, print each table as soon as it is there, and keep the file up to date with it."""
+    """Run the selected benchmarks. Prints each table and updates the JSON file as soon as its results are available."""
     from fer_live.bench import machine, report, targets
     from fer_live.model.checkpoint import write_atomically
 
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[list[dict], list[str]]:
-    """The rows of one measurement, and notes on what it could not measure."""
+    """Return the rows of one benchmark, and notes on what could not be measured."""
     if kind == "live":
         from fer_live.bench import live
 
@@ -166,5 +166,5 @@ def measure(kind: str, args: argparse.Namespace, settings: Settings) -> tuple[li
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no child and no temporary file is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that no child process or temporary file remains
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Classifier: faces a second at several batch sizes on every device and runtime that is present, beside plain eager torch."""
+"""Classifier benchmark: faces per second by batch size on each available device and runtime, compared with eager torch."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Classify = Callable[[np.ndarray], np.ndarray]  # crops (N, S, S, C) uint8 -> pro
 
 @dataclass
 class Candidate:
-    """A way to classify. threads: what torch is set to while it is measured, for torch has one setting for all."""
+    """A way to classify. threads: torch's number of threads during the measurement; the setting is global in torch."""
 
     name: str
     device: str
-    classify: Any  # an EmotionClassifier, or what `plain` returns
+    classify: Any  # an EmotionClassifier, or the result of `plain`
     threads: int
     is_plain: bool = False
     call_s: dict[int, list[float]] = field(default_factory=dict)  # by batch size
 
 
 def measure(model: Path, onnx: Path | None, settings: Settings) -> tuple[list[dict], list[str]]:
-    """A row for each candidate and batch size, and notes on what could not be measured. The candidates take turns."""
+    """Return a row for each candidate and batch size, and notes on what could not be measured. The candidates alternate."""
     candidates, notes = present(model, onnx)
     spec, random = next(ours.classify.spec for ours in candidates if not ours.is_plain), np.random.default_rng(0)
     for repeat in range(settings.repeats):
@@ -52,7 +52,7 @@ def measure(model: Path, onnx: Path | None, settings: Settings) -> tuple[list[di
 
 
 def time_calls(classify: Classify, crops: np.ndarray, lasting_s: float) -> list[float]:
-    """Seconds of each call, for so long and at least five times, after two that are not counted."""
+    """Return the seconds of each call, for `lasting_s` in total and at least five calls, after two warm-up calls."""
     for _ in range(2):
         classify(crops)
     took_s: list[float] = []
@@ -64,12 +64,12 @@ def time_calls(classify: Classify, crops: np.ndarray, lasting_s: float) -> list[
 
 
 def present(model: Path, onnx: Path | None) -> tuple[list[Candidate], list[str]]:
-    """What can classify here. onnx: an exported network; None looks for one beside the model."""
+    """Return the candidates available here, and notes. onnx: an exported network; None looks for one beside the model."""
     cores, candidates, notes = psutil.cpu_count(logical=False) or 1, [], []
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     for device in devices:
         network = plain(model, device)
-        # with one thread, and with one a core as torch does by itself: the faster one is what ours are held against
+        # with one thread, and with one per core as is torch's default: ours is compared with the faster one
         for threads in sorted({1, cores} if device == "cpu" else {1}):
             name = f"plain eager fp32 torch on {device}" + f", {threads} thread{'s' * (threads > 1)}" * (device == "cpu")
             candidates.append(Candidate(name, device, network, threads, is_plain=True))
@@ -93,7 +93,7 @@ def _ours(model: Path, device: str, runtime: str) -> Candidate:
 
 
 def plain(model: Path, device: str) -> Classify:
-    """The network as anybody would run it: as it was trained, in 32 bits, on the same normalized crops."""
+    """Return the reference implementation: the network as trained, in 32 bits, on the same normalized crops."""
     network, spec = load_checkpoint(model, device)
 
     @torch.inference_mode()
@@ -105,7 +105,7 @@ def plain(model: Path, device: str) -> Classify:
 
 
 def _rows(candidates: list[Candidate]) -> list[dict]:
-    fastest: dict[tuple[str, int], float] = {}  # of the plain ones, by device and batch size: milliseconds a batch
+    fastest: dict[tuple[str, int], float] = {}  # plain candidates by device and batch size; milliseconds per batch
     rows = []
     for candidate in sorted(candidates, key=lambda candidate: not candidate.is_plain):
         for batch, call_s in candidate.call_s.items():

@@ -1,4 +1,4 @@
-"""A clip of one's own, repeated: frames a second and processor time a frame of runs to a log alone, with each detector."""
+"""Clip benchmark: frames per second and CPU time per frame of log-only runs over the user's video, with each detector."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ logger = logging.getLogger("fer_live")
 
 
 class Repeated:
-    """The frames of a video file, again and again up to `frames`, as one film. Notes the clocks when the first is asked for: by
-    then the network is loaded, which is measured elsewhere."""
+    """The frames of a video file, repeated up to `frames` as one continuous video.
+
+    Records the clocks at the first request, when the network has been loaded; loading is measured separately.
+    """
 
     def __init__(self, source: VideoFile, frames: int):
         self._source, self.frames = source, frames
@@ -53,7 +55,7 @@ class Repeated:
 
 
 def measure(clip: Path, model: Path, device: str, settings: Settings) -> list[dict]:
-    """A row for each detector; the runs take turns. Raises SourceError for what is no video."""
+    """Return a row for each detector; the runs alternate. Raises SourceError if the file is not a video."""
     runs: dict[str, list[dict]] = {name: [] for name in DETECTORS}
     for repeat in range(settings.repeats):
         for detector in DETECTORS:
@@ -64,7 +66,7 @@ def measure(clip: Path, model: Path, device: str, settings: Settings) -> list[di
 
 
 def _run(clip: Path, model: Path, device: str, frames: int, detector: str) -> dict:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, redirect_stderr(io.StringIO()):  # its progress bar
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, redirect_stderr(io.StringIO()):  # hide the progress bar
         log = Path(folder) / "log.jsonl"
         config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, "--log", str(log),
                         "--detector", detector])

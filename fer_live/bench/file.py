@@ -1,4 +1,4 @@
-"""Files: from H.264 to annotated H.264 and to a log, beside the floor, the same decode and encode with nothing in between."""
+"""File benchmark: H.264 to annotated H.264 and to a log, compared with the floor: decoding and encoding only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import Any, cast
 
-import cv2  # noqa: F401  before av, whose own copy of libxcb otherwise makes OpenCV's windows hang (PyAV issue 978)
+import cv2  # noqa: F401  before av, whose bundled libxcb otherwise makes OpenCV windows hang (PyAV issue 978)
 
 # isort: split
 import av
@@ -39,7 +39,7 @@ CLIP_FPS = 30
 
 
 class Clocked:
-    """A source that notes when its first frame is asked for: by then the network is loaded, which is measured elsewhere."""
+    """A source that records the time of the first request, when the network has been loaded; loading is measured separately."""
 
     def __init__(self, source: VideoFile):
         self._source, self.started_s = source, 0.0
@@ -53,8 +53,10 @@ class Clocked:
 
 
 def measure(model: Path, device: str, settings: Settings) -> list[dict]:
-    """A row for each of `settings.file_sizes`, one face, and for the first of them one for each further detector: transcode,
-    floor, annotated and log-only runs that take turns."""
+    """Return a row for each of `settings.file_sizes` with one face, and for the first size also with each other detector.
+
+    The transcode, floor, annotated and log-only runs alternate.
+    """
     rows = []
     cases = [(size_wh, DEFAULT_DETECTOR) for size_wh in settings.file_sizes]
     cases += [(settings.file_sizes[0], name) for name in DETECTORS if name != DEFAULT_DETECTOR]
@@ -74,7 +76,7 @@ def measure(model: Path, device: str, settings: Settings) -> list[dict]:
 
 
 def make_clip(folder: Path, scene: Scene, frames: int) -> Path:
-    """A clip of the scene in `folder`."""
+    """Write a clip of the scene into `folder`."""
     clip = folder / "clip.mp4"
     write_clip(clip, Loop(scene), frames, CLIP_FPS)
     return clip
@@ -95,8 +97,10 @@ def _run(clip: Path, folder: Path, scene: Scene, model: Path, device: str, frame
 
 
 def transcode_s(clip: Path, output: Path) -> float:
-    """Seconds to decode the clip and encode the decoded pictures as they are, without any conversion: what no program that does
-    both can be faster than."""
+    """Return the seconds to decode the clip and encode the frames without any conversion.
+
+    No program that does both can be faster.
+    """
     source, track = open_video(str(clip))
     with source, av.open(str(output), "w", format="mp4", options=FRAGMENTED) as target:
         track.thread_type = "AUTO"
@@ -105,14 +109,14 @@ def transcode_s(clip: Path, output: Path) -> float:
         started_s = time.monotonic()
         with Prefetch(frame for packet in packets_of(source, track) for frame in packet.decode()) as frames:
             for frame in frames:
-                frame.pict_type = PictureType.NONE  # the encoder chooses its own key frames
+                frame.pict_type = PictureType.NONE  # let the encoder choose its own key frames
                 target.mux(made.encode(frame))
         target.mux(made.encode(None))
     return time.monotonic() - started_s
 
 
 def floor_s(clip: Path, output: Path) -> float:
-    """Seconds to decode the clip and encode it again as the program does both, in the same threads, with nothing in between."""
+    """Return the seconds to decode and encode the clip as the program does, in the same threads, without analysis or drawing."""
     with VideoFile(clip) as source, redirect_stderr(io.StringIO()):
         started_s = time.monotonic()
         with VideoRecorder(output, source.fps, source.time_base) as recorder:
@@ -129,25 +133,25 @@ def _as_it_is(analysis: Analysis) -> np.ndarray:
 
 
 def log_only_s(clip: Path, log: Path, model: Path, device: str, detector: str = DEFAULT_DETECTOR) -> float:
-    """Seconds to analyze the clip into a log alone."""
+    """Return the seconds of a log-only run."""
     return run_s(clip, model, device, "--log", log, "--detector", detector)
 
 
 def run_s(clip: Path, model: Path, device: str, *options) -> float:
-    """Seconds that the program takes for the clip with these options, from the first frame to the finished file."""
+    """Return the seconds that the program takes with these options, from the first frame to the finished file."""
     config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, *map(str, options)])
-    with ExitStack() as stack, redirect_stderr(io.StringIO()):  # its progress bar is not ours
+    with ExitStack() as stack, redirect_stderr(io.StringIO()):  # hide the progress bar
         source = Clocked(stack.enter_context(VideoFile(clip)))
         run_files(config, cast(VideoFile, source), threading.Event(), stack)
         return time.monotonic() - source.started_s
 
 
 def true_in_log(log: Path, scene: Scene) -> int:
-    """How many of the faces that the scene shows stand in the log, at their place."""
+    """Return how many of the scene's faces are in the log at the correct position."""
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return true_faces({entry["frame"]: [face["box"] for face in entry["faces"]] for entry in entries}, scene)
 
 
 def true_faces(found: dict[int, list], scene: Scene) -> int:
-    """The same of boxes xyxy by frame."""
+    """Return how many of the scene's faces are in `found`, boxes xyxy by frame, at the correct position."""
     return sum(count_true(np.array(boxes, float).reshape(-1, 4), scene.boxes(index / CLIP_FPS)) for index, boxes in found.items())

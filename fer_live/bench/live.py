@@ -1,4 +1,4 @@
-"""Live: a camera delivers by the clock, and the real pipeline analyses and draws what it can."""
+"""Live benchmark: a synthetic camera delivers frames in real time, and the real pipeline analyzes and draws as many as it can."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ logger = logging.getLogger("fer_live")
 
 FIGURES = ("analyzed_per_s", "dropped_share", "p50_ms", "p95_ms", "p99_ms", "cpu_ms", "cpu_share", "others_cpu_share",
            "faces_found")
-PARTS = ("detect", "track", "classify", "smooth")  # inside of analyzing; what else it does is cropping and packing
+PARTS = ("detect", "track", "classify", "smooth")  # stages of the analysis; the remainder is cropping and packing
 
 
 @dataclass
 class Screen:
-    """Shows nothing, and notes of each annotated picture when it was there. first, last: indices of the measured frames."""
+    """A screen that displays nothing and records when each annotated image arrives.
+
+    first, last: range of measured frame indices.
+    """
 
     first: int
     last: int
-    shown: list[tuple[int, float, int]] = field(default_factory=list)  # index, seconds from arrival, faces
-    started: tuple[float, ...] = ()  # time.monotonic(), processor time of this process and of the machine
+    shown: list[tuple[int, float, int]] = field(default_factory=list)  # index, seconds since capture, number of faces
+    started: tuple[float, ...] = ()  # time.monotonic(), CPU time of this process and of the machine
     ended: tuple[float, ...] = ()
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Note when the picture came and how many faces it shows."""
+        """Record the image's arrival time and number of faces."""
         now_s, index = time.monotonic(), analysis.frame.index
         if index >= self.first and not self.started:
             self.started = (now_s, *processor_s())
@@ -46,12 +49,14 @@ class Screen:
             self.ended = (now_s, *processor_s())
 
     def poll(self) -> None:
-        """Nothing to answer."""
+        """Do nothing: there are no keys."""
 
 
 def measure(model: Path, device: str, settings: Settings) -> list[dict]:
-    """A row for each case of `settings.live`, and for those of `settings.compared` a row more for each detector that is not the
-    default; the runs take turns with the others', so that noise hits all alike."""
+    """Return a row for each case of `settings.live`, and for each case of `settings.compared` also with each other detector.
+
+    The runs alternate, so that noise affects all of them equally.
+    """
     cases = [(*case, DEFAULT_DETECTOR) for case in settings.live]
     cases += [(*case, name) for case in settings.compared for name in DETECTORS if name != DEFAULT_DETECTOR]
     runs: dict[tuple, list[dict]] = {case: [] for case in cases}
@@ -67,10 +72,10 @@ def measure(model: Path, device: str, settings: Settings) -> list[dict]:
 
 
 def run_once(analyzer: Analyzer, loop: Loop, fps: int, settings: Settings) -> dict:
-    """One run of the live pipeline with a fresh analyzer: its figures, without the first `settings.warm_up_s`."""
+    """Run the live pipeline once with a fresh analyzer. Returns the results without the first `settings.warm_up_s` seconds."""
     first = round(settings.warm_up_s * fps)
     last = first + max(2, round(settings.live_s * fps))
-    stages, screen, view = Stages(), Screen(first, last), View(mirror=True)  # cameras are shown mirrored
+    stages, screen, view = Stages(), Screen(first, last), View(mirror=True)  # cameras are mirrored
     stages.watch(analyzer)
     draw = stages.timed("draw", Overlay(analyzer.classifier.spec.labels, view).draw)
     analyze = Watched(analyzer, stages.timed("analyze", analyzer))
@@ -91,7 +96,7 @@ def _figures(screen: Screen, stages: Stages, fps: int) -> dict:
     return {
         "analyzed_per_s": shown / delivered * fps, "dropped_share": 1 - shown / delivered,
         **percentiles_ms(late_s for _, late_s, _ in screen.shown),
-        "cpu_ms": 1000 * own_s / (shown - 1),  # a frame; least disturbed by what other programs do
+        "cpu_ms": 1000 * own_s / (shown - 1),  # per frame; least affected by other programs
         "cpu_share": own_s / wall_s, "others_cpu_share": max(0.0, all_s - own_s) / wall_s,
         "faces_found": sum(faces for _, _, faces in screen.shown) / shown,
         "stages_ms": {name: 1000 * s / shown for name, s in totals_s.items()},

@@ -1,4 +1,4 @@
-"""What it was measured on: hardware and versions. Names of people and hosts are left out, so that it can be shown around."""
+"""Describes the hardware and versions of the benchmark. Omits user and host names, so that the results can be shared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("torch", "timm", "opencv-contrib-python", "numpy", "av", "onnxruntim
 
 
 def describe() -> dict:
-    """Hardware, versions, and how busy other programs keep the machine before anything is measured."""
+    """Return the hardware, versions, and the CPU load of other programs before the benchmark."""
     import cv2
     import psutil
     import torch
@@ -39,7 +39,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name for people."""
+    """Return the processor's marketing name."""
     if sys.platform.startswith("linux"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith(("model name", "Model"))]

@@ -1,4 +1,4 @@
-"""Clocks and figures: percentiles, what each stage takes, and how busy the processor is."""
+"""Timing helpers: percentiles, time per stage, and CPU usage."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import numpy as np
 
 
 def percentiles_ms(seconds: Iterable[float]) -> dict[str, float]:
-    """p50, p95 and p99 of times in seconds, in milliseconds."""
+    """Return p50, p95 and p99 in milliseconds of times in seconds."""
     values = np.percentile(np.fromiter(seconds, float) * 1000, (50, 95, 99))
     return dict(zip(("p50_ms", "p95_ms", "p99_ms"), values.tolist(), strict=True))
 
 
 def median_of(runs: list[dict], *names: str) -> dict[str, float]:
-    """The median of each of the named figures over repeated runs."""
+    """Return the medians of the named values over repeated runs."""
     return {name: statistics.median(run[name] for run in runs) for name in names}
 
 
 class Stages:
-    """Times what goes through the callables that it wraps, from any thread. A stage that calls another counts its time too."""
+    """Measures calls of wrapped callables, from any thread. The time of a stage includes that of stages it calls."""
 
     def __init__(self) -> None:
-        self._noted: list[tuple[float, str, float]] = []  # when it ended, which stage, seconds it took
+        self._noted: list[tuple[float, str, float]] = []  # end time, stage, duration in seconds
         self._lock = threading.Lock()
 
     def timed(self, name: str, call: Callable) -> Callable:
-        """`call`, its time noted under `name`."""
+        """Wrap `call` so that its duration is recorded under `name`."""
 
         def run(*arguments, **options):
             started_s = time.monotonic()
@@ -44,7 +44,7 @@ class Stages:
         return run
 
     def watch(self, analyzer: Any) -> None:
-        """Time the stages inside an Analyzer; a stage that it does not have is left out."""
+        """Measure the stages inside an Analyzer, except those that it lacks."""
         for name, part, method in (("detect", "detector", "detect"), ("track", "tracker", "update"),
                                    ("smooth", "smoother", "update")):
             owner = getattr(analyzer, part, None)
@@ -53,7 +53,7 @@ class Stages:
         analyzer.classifier = Watched(analyzer.classifier, self.timed("classify", analyzer.classifier))
 
     def totals_s(self, start_s: float, end_s: float) -> dict[str, float]:
-        """Seconds spent in each stage in calls that ended between two times of time.monotonic()."""
+        """Return the seconds spent in each stage by calls that ended between two times of time.monotonic()."""
         totals: dict[str, float] = {}
         for ended_s, name, took_s in self._noted:
             if start_s <= ended_s <= end_s:
@@ -62,8 +62,10 @@ class Stages:
 
 
 class Watched:
-    """Stands in for an object that is called: calls go to `call`, all else to the object. (Calls pass by an instance's own
-    attributes, so that a classifier cannot be wrapped in place as a method can.)"""
+    """A proxy for a callable object: calls go to `call`, attributes to the object.
+
+    Needed for a classifier: Python looks up __call__ on the class, so it cannot be replaced on an instance like a method.
+    """
 
     def __init__(self, target: Any, call: Callable):
         self._target, self._call = target, call
@@ -76,10 +78,10 @@ class Watched:
 
 
 def processor_s() -> tuple[float, float]:
-    """Seconds of processor time used so far by this process, and by the whole machine."""
+    """Return the CPU seconds used so far by this process, and by the whole machine."""
     import psutil
 
     times = psutil.cpu_times()
     idle_s = times.idle + getattr(times, "iowait", 0.0)
-    guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted a second time under user and nice
+    guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # also included in user and nice
     return time.process_time(), sum(times) - idle_s - guests_s

@@ -1,8 +1,8 @@
-"""Memory: the resident size of a live run that draws, records and logs, after so and so many frames.
+"""Memory benchmark: resident size of a live run that draws, records and logs, after given numbers of frames.
 
     python -m fer_live.bench.memory MODEL DEVICE FRAMES,FRAMES,...      one JSON line for each
 
-It is measured in a process of its own, in which nothing else was loaded before.
+Runs in its own process, so that nothing else is loaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCENE_FPS = 15
 
 
 def measure(model: Path, device: str, settings: Settings) -> dict:
-    """Megabytes (10^6 bytes) after each of `settings.memory_frames`, by a child process."""
+    """Return megabytes (10^6 bytes) after each of `settings.memory_frames`, measured in a child process."""
     marks = ",".join(str(frames) for frames in settings.memory_frames)
     command = [sys.executable, "-m", "fer_live.bench.memory", str(model.resolve()), device, marks]
     sizes = []
@@ -52,9 +52,9 @@ def measure(model: Path, device: str, settings: Settings) -> dict:
 
 
 class Steps:
-    """A live source, and the screen that asks it for the next frame when it has shown the last: none is dropped.
+    """A live source that is also the screen: it delivers the next frame when the last one has been shown, so none is dropped.
 
-    Its pictures are kept as JPEG, as webcams send them: as pixels they would be a large part of the size that is measured.
+    The images are kept as JPEG, as webcams send them; as pixels they would be a large part of the measured size.
     """
 
     is_live, fps = True, 30.0
@@ -69,7 +69,7 @@ class Steps:
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         while self.shown < self.marks[-1]:
-            self._asked.acquire(timeout=5.0)  # should the pipeline hold a frame back until it has another
+            self._asked.acquire(timeout=5.0)  # timeout in case the pipeline holds a frame back until it gets another
             picture = self.pictures[round(index / self.fps * SCENE_FPS) % len(self.pictures)]
             image = cv2.imdecode(picture, cv2.IMREAD_COLOR)
             assert image is not None  # it was encoded above
@@ -77,7 +77,7 @@ class Steps:
             index += 1
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Count the picture, print the size if it is time, and ask for the next."""
+        """Count the image, print the size if it is due, and request the next one."""
         self.shown += 1
         if self.shown in self.marks:
             took_s = time.monotonic() - self.started_s
@@ -85,18 +85,18 @@ class Steps:
         self._asked.release()
 
     def poll(self) -> None:
-        """Nothing to answer."""
+        """Do nothing: there are no keys."""
 
 
 def resident_mb() -> float:
-    """What this process holds in memory, in 10^6 bytes."""
+    """Return the resident memory of this process in 10^6 bytes."""
     import psutil
 
     return psutil.Process().memory_info().rss / 1e6
 
 
 def run(model: Path, device: str, marks: list[int]) -> None:
-    """The run that is measured: one face at 1280x720, everything on."""
+    """Run the measured pipeline: one face at 1280x720 with all outputs."""
     from fer_live.analysis.analyzer import Analyzer
     from fer_live.pipeline import mirrored, run_live
     from fer_live.screen.overlay import Overlay
@@ -111,7 +111,7 @@ def run(model: Path, device: str, marks: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the temporary files go also when it is stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes temporary files also on SIGTERM
     try:
         run(Path(sys.argv[1]), sys.argv[2], [int(text) for text in sys.argv[3].split(",")])
     except KeyboardInterrupt:

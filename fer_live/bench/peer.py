@@ -1,4 +1,4 @@
-"""A peer: the package `fer` in an environment of its own, over the same clip as this program's run to a log alone."""
+"""Peer benchmark: the package `fer` in its own environment, on the same clip as this program's log-only run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = "import importlib.metadata as m, fer.fer; print(m.version('fer'))"
 
 
 def measure(python: Path, model: Path, device: str, settings: Settings) -> dict:
-    """Frames a second and true faces of both, taking turns over a 640x360 clip; {"note": ...} if `fer` does not run there."""
+    """Return frames per second and true faces of both, alternating on a 640x360 clip; {"note": ...} if `fer` fails to start."""
     asked = subprocess.run([python, "-c", VERSION], capture_output=True, text=True, check=False)
     if asked.returncode:
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -45,7 +45,7 @@ def measure(python: Path, model: Path, device: str, settings: Settings) -> dict:
 
 
 def run_peer(python: Path, clip: Path, folder: Path) -> dict:
-    """The peer's boxes by frame and its seconds. The script is copied away: what lies beside it is not for that environment."""
+    """Return the peer's boxes by frame and its seconds. The script is copied, to keep this package off the peer's import path."""
     script, result = folder / "peer_script.py", folder / "peer.json"
     shutil.copyfile(Path(peer_script.__file__), script)
     done = subprocess.run([python, str(script), str(clip), str(result)], cwd=folder, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
-"""Runs the package `fer` over a clip, in that package's own environment: python peer_script.py CLIP RESULT.json
+"""Runs the package `fer` on a clip, in that package's own environment: python peer_script.py CLIP RESULT.json
 
-Imports nothing of this program. The result holds the boxes of each frame, xyxy, and the seconds that the clip took.
+Imports nothing from this program. The result has the boxes of each frame, xyxy, and the seconds for the whole clip.
 """
 
 import json
@@ -10,7 +10,7 @@ import time
 
 def main(clip, result):
     import cv2
-    from fer.fer import FER  # the README's own import, `from fer import FER`, fails in 25.10.3
+    from fer.fer import FER  # the import of its README, `from fer import FER`, fails in 25.10.3
 
     detector = FER()
     capture = cv2.VideoCapture(clip)

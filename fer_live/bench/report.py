@@ -1,4 +1,4 @@
-"""Tables for people. The figures are those of the JSON file."""
+"""Formats the results as tables. The values are those of the JSON file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from fer_live.bench.targets import words
 
 
 def table(head: str, rows: list[list[str]]) -> str:
-    """Columns parted by two blanks, as wide as they need to be; `head` names them, parted by |. The last is not filled up."""
+    """Format a table with columns separated by two spaces. head: column names separated by |. The last column is not padded."""
     lines = [[cell.strip() for cell in head.split("|")], *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def machine(found: dict) -> str:
-    """Hardware and versions in a few lines."""
+    """Format hardware and versions in a few lines."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     settings = "".join(f", {name}={value}" for name, value in found["settings"].items())
     return "\n".join([
@@ -25,7 +25,7 @@ def machine(found: dict) -> str:
 
 
 def live(rows: list[dict]) -> str:
-    """Latency counts from the moment the camera had the frame to the annotated picture; CPU in percent of one thread."""
+    """Format the live results. Latency is measured from capture to annotated image; CPU is in percent of one thread."""
     head = ("live: size|detector|per s|faces|found|analyzed per s|dropped|p50|p95|p99 ms|CPU ms a frame|CPU|others' CPU|"
             "stages, ms a frame and share|targets")
     return table(head, [[
@@ -38,7 +38,7 @@ def live(rows: list[dict]) -> str:
 
 
 def file(rows: list[dict]) -> str:
-    """Frames a second of all four runs; real time is the clip's own 30 frames a second."""
+    """Format the frames per second of all four runs; real time is the clip's own 30 frames per second."""
     head = ("file: size|detector|transcode per s|floor per s|annotated per s|of the floor|real time|log only per s|real time|"
             "true faces|targets")
     return table(head, [[
@@ -49,27 +49,27 @@ def file(rows: list[dict]) -> str:
 
 
 def clip(rows: list[dict]) -> str:
-    """Frames a second and processor time a frame of runs to a log alone."""
+    """Format the frames per second and CPU time per frame of log-only runs."""
     return table("clip, log only: file|size|frames|detector|per s|CPU ms a frame|faces a frame|targets", [[
         row["clip"], _size(row), f"{row['frames']:,}", row["detector"], f"{row['log_only_per_s']:.0f}", f"{row['cpu_ms']:.2f}",
         f"{row['faces_found']:.2f}", words(row)] for row in rows])
 
 
 def classifier(rows: list[dict]) -> str:
-    """From crops in memory to probabilities in memory; plain's speed is that of the faster plain run on the same device."""
+    """Format the classifier results, from crops to probabilities in memory, relative to the fastest plain run on that device."""
     return table("classifier|batch|faces per s|p50|p95|p99 ms a batch|of plain's speed|targets", [[
         row["runtime"], str(row["batch"]), f"{row['faces_per_s']:.0f}", f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}",
         f"{row['p99_ms']:.2f}", f"{row['times_plain']:.2f}", words(row)] for row in rows])
 
 
 def start(rows: list[dict]) -> str:
-    """Seconds from the start of a process."""
+    """Format the startup times in seconds."""
     return table("start: first annotated frame|import torch|ratio|targets", [[
         f"{row['first_frame_s']:.2f} s", f"{row['import_torch_s']:.2f} s", f"{row['ratio']:.2f}", words(row)] for row in rows])
 
 
 def memory(rows: list[dict]) -> str:
-    """Growth is that from the first mark to the last."""
+    """Format the memory results. Growth is measured from the first mark to the last."""
     head = "memory: resident after|growth|targets"
     return table(head, [[
         ", ".join(f"{size['frames']:,} frames {size['resident_mb']:.0f} MB" for size in row["sizes"]), f"{row['growth']:+.1%}",
@@ -77,7 +77,7 @@ def memory(rows: list[dict]) -> str:
 
 
 def peer(rows: list[dict]) -> str:
-    """Both over the same clip, decoding included; or the line that says why there is nothing to compare with."""
+    """Format the comparison on the same clip, decoding included, or the note why there is none."""
     if "note" in rows[0]:
         return rows[0]["note"]
     return table("peer|its frames per s|ours, log only|ratio|its true faces|ours|targets", [[

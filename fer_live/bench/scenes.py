@@ -1,6 +1,6 @@
-"""Scenes with faces that move, made in code from one portrait, and a camera that delivers them by the clock.
+"""Synthetic scenes of moving faces, rendered from one portrait, and a camera that delivers them in real time.
 
-The portrait is NASA's picture of the astronaut Eileen Collins, in the public domain (from scikit-image's data).
+The portrait is NASA's photograph of the astronaut Eileen Collins, in the public domain (from scikit-image's data).
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from fer_live.sinks.recorder import VideoRecorder
 from fer_live.types import Analysis, Frame, SourceError
 
 PORTRAIT = Path(__file__).parents[1] / "assets" / "portrait.jpg"
-FACE_XY, FACE_SIDE = (222, 118), 95  # center and side of the face's box in the portrait, in pixels
-HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that hold the head
-GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # columns and rows of faces
-SIDES = {1: 0.40, 4: 0.26, 16: 0.165}  # side of a face's box as a share of the picture's height; Haar finds 0.14 and more
-PERIOD_S = 4.0  # all motion is even in time: the second half is the first one backwards
+FACE_XY, FACE_SIDE = (222, 118), 95  # center and side of the portrait's face box in pixels
+HEAD = (slice(0, 232), slice(118, 326))  # rows and columns of the portrait that contain the head
+GRIDS = {1: (1, 1), 4: (2, 2), 16: (4, 4)}  # number of faces -> columns and rows
+SIDES = {1: 0.40, 4: 0.26, 16: 0.165}  # side of a face's box relative to the image height; Haar finds 0.14 and more
+PERIOD_S = 4.0  # seconds; motion is symmetric in time: the second half is the first one reversed
 LOOP_FPS = 60
 
 
 @dataclass(frozen=True)
 class Scene:
-    """So many faces (0, 1, 4 or 16) before a soft backdrop; each sways, nods and comes nearer in its own cell of a grid."""
+    """A number of faces (0, 1, 4 or 16) before a soft backdrop; each sways, nods and approaches in its own grid cell."""
 
     faces: int
     size_wh: tuple[int, int] = (1280, 720)
 
     def poses(self, time_s: float) -> np.ndarray:
-        """(N, 4) center x, center y, side of the face's box in pixels, and tilt in radians."""
+        """Return (N, 4): center x, center y and side of the face's box in pixels, and tilt in radians."""
         width, height = self.size_wh
         columns, rows = GRIDS.get(self.faces, (1, 1))
         side = SIDES.get(self.faces, 0.0) * height
@@ -52,12 +52,12 @@ class Scene:
         return np.array(poses).reshape(-1, 4)
 
     def boxes(self, time_s: float) -> np.ndarray:
-        """(N, 4) float xyxy: where the faces are, in truth."""
+        """Return the true boxes, (N, 4) float xyxy."""
         x, y, side = self.poses(time_s)[:, :3].T
         return np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], axis=1)
 
     def render(self, time_s: float) -> np.ndarray:
-        """The scene at `time_s`: (H, W, 3) uint8 BGR."""
+        """Return the scene at `time_s`, (H, W, 3) uint8 BGR."""
         portrait = _portrait()
         tiny = cv2.resize(portrait[:200], (8, 5), interpolation=cv2.INTER_AREA)
         image = (cv2.resize(tiny, self.size_wh, interpolation=cv2.INTER_CUBIC) * 0.45).astype(np.uint8)
@@ -76,7 +76,7 @@ def _portrait() -> np.ndarray:
 
 
 def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool) -> None:
-    """Draw the head at its pose into `image`, with a soft rim."""
+    """Draw the head at its pose into `image`, with a soft edge."""
     x, y, side, tilt = pose
     rows, columns = head.shape[:2]
     face_x, face_y = FACE_XY[0] - HEAD[1].start, FACE_XY[1] - HEAD[0].start
@@ -98,14 +98,14 @@ def _paste(image: np.ndarray, head: np.ndarray, pose: np.ndarray, mirrored: bool
 
 
 class Loop:
-    """A scene of which each picture is rendered once and kept: half a period of them, played to and fro."""
+    """A scene whose images are rendered once and cached: half a period, played back and forth."""
 
     def __init__(self, scene: Scene):
         self.scene = scene
         self.images: dict[int, np.ndarray] = {}
 
     def image(self, time_s: float) -> np.ndarray:
-        """The scene at `time_s`, to the nearest 60th of a second: (H, W, 3) uint8 BGR, not to be drawn on."""
+        """Return the scene at `time_s`, rounded to 1/60 s: (H, W, 3) uint8 BGR, read-only."""
         period = round(PERIOD_S * LOOP_FPS)
         position = round(time_s * LOOP_FPS) % period
         position = min(position, period - position)
@@ -115,11 +115,10 @@ class Loop:
 
 
 class SyntheticCamera:
-    """A live source that delivers `frames` pictures of a loop by the clock, in memory of their own, as a camera does.
+    """A live source that delivers `frames` images of a loop in real time, in separate buffers like a camera.
 
-    It renders them on entering, so that measuring pays nothing for it.
-    A frame's time is the moment at which it was due: a program that keeps its camera's thread waiting has to answer for it.
-    Pictures that nobody fetched before the next one are lost, and leave a gap in the indices.
+    Images are rendered on entering, outside the measurement. A frame's timestamp is the time at which it was due, so delays by
+    the program count against it. Images not fetched before the next one are lost, and leave a gap in the indices.
     """
 
     is_live = True
@@ -147,7 +146,7 @@ class SyntheticCamera:
 
 
 def write_clip(path: Path, loop: Loop, frames: int, fps: int = 30) -> None:
-    """Write an H.264 clip of the loop with the recorder's own codec settings."""
+    """Write an H.264 clip of the loop with the recorder's codec settings."""
     with VideoRecorder(path, fps) as recorder:
         for i in range(frames):
             frame = Frame(loop.image(i / fps), i, i / fps)
@@ -155,7 +154,7 @@ def write_clip(path: Path, loop: Loop, frames: int, fps: int = 30) -> None:
 
 
 def count_true(found: np.ndarray, truth: np.ndarray) -> int:
-    """How many of the true boxes (M, 4) a box of `found` (N, 4) overlaps by half or more of their union, each counted once."""
+    """Return how many true boxes (M, 4) match a box in `found` (N, 4) with an IoU of at least 0.5; each box matches once."""
     free, hits = list(range(len(found))), 0
     for box in truth:
         best = max(free, key=lambda i: _overlap(found[i], box), default=None)
@@ -166,7 +165,7 @@ def count_true(found: np.ndarray, truth: np.ndarray) -> int:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two xyxy boxes."""
+    """Return the intersection over union (IoU) of two xyxy boxes."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     inside = max(0.0, width) * max(0.0, height)
     return float(inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside))

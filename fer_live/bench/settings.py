@@ -1,4 +1,4 @@
-"""How much is measured: in full, and just enough to see that it works."""
+"""Benchmark sizes: full, and quick for a functional test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ HD, SMALL = (1280, 720), (640, 360)
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. live: cases of (faces, frames a second, size_wh); compared: those measured with every detector.
-    clip_frames: to which --clip is repeated."""
+    """Benchmark sizes. live: cases of (faces, fps, size_wh). compared: cases measured with each detector.
+
+    clip_frames: number of frames to which --clip is repeated.
+    """
 
     repeats: int = 3
     live: tuple[tuple[int, int, tuple[int, int]], ...] = tuple((n, fps, HD) for fps in (30, 60) for n in (0, 1, 4, 16))
@@ -22,7 +24,7 @@ class Settings:
     file_frames: int = 450
     clip_frames: int = 2_300
     batches: tuple[int, ...] = (1, 4, 16, 64)
-    classify_s: float = 1.0  # for each runtime and batch size, in each repeat
+    classify_s: float = 1.0  # per runtime and batch size, in each repeat
     starts: int = 5
     memory_frames: tuple[int, ...] = (1_000, 5_000, 10_000, 20_000)
     peer_frames: int = 450

@@ -1,4 +1,4 @@
-"""Start: from the start of the process to the first annotated frame, beside a process that does nothing but import torch."""
+"""Startup benchmark: time from process start to the first annotated frame, compared with a process that only imports torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ IMPORT_TORCH = ["-c", "import torch; print(torch.__version__, flush=True)"]
 
 
 def measure(model: Path, device: str, settings: Settings) -> dict:
-    """Seconds of both, taking turns; the first pair, which fills the disk's cache, is left out.
+    """Return the seconds of both, alternating; the first pair fills the disk cache and is omitted.
 
-    Without a window the program prints its first line when the first annotated picture is there.
+    Without a window, the program prints its first line when the first annotated image is ready.
     """
     program = ["-m", "fer_live", "--source", "demo", "--no-window", "--model", str(model.resolve()), "--device", device]
     pairs = []
@@ -35,7 +35,7 @@ def measure(model: Path, device: str, settings: Settings) -> dict:
 
 
 def first_line_s(arguments: list[str]) -> float:
-    """Seconds from the start of `python ARGUMENTS` to its first line on stdout. The process is then ended."""
+    """Return the seconds from the start of `python ARGUMENTS` to its first line on stdout, then terminate the process."""
     started_s = time.monotonic()
     with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:

@@ -1,4 +1,4 @@
-"""What the figures should at least be, on two processor cores without a GPU; the two for CUDA are set for an H200."""
+"""Performance targets for two CPU cores without a GPU; the two for CUDA are for an H200."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from fer_live.model.detections import DEFAULT_DETECTOR
 
-FLAT = 0.03  # growth from the first mark of memory to the last that still counts as flat
+FLAT = 0.03  # maximum memory growth from the first mark to the last that counts as flat
 MEMORY_MB = 900
 
 
 @dataclass(frozen=True)
 class Target:
-    """at_least: the smallest figure that meets it; at_most: the largest."""
+    """A target for one figure. at_least, at_most: the bound that meets it."""
 
     name: str
     figure: str
@@ -22,7 +22,7 @@ class Target:
     at_most: float | None = None
 
     def judge(self, row: dict) -> dict:
-        """What was reached, and whether that meets it."""
+        """Return the value and whether it meets the target."""
         value = row[self.figure]
         met = value >= self.at_least if self.at_least is not None else value <= self.at_most
         bound = {"at_least": self.at_least} if self.at_least is not None else {"at_most": self.at_most}
@@ -80,11 +80,11 @@ FOR: dict[str, Callable[[dict], list[Target]]] = {
 
 
 def judge(kind: str, rows: list[dict]) -> None:
-    """Write into each row of a measurement, under "targets", how it stands to those that are set for it."""
+    """Set "targets" in each row: the result for each of the row's targets."""
     for row in rows:
         row["targets"] = [target.judge(row) for target in FOR[kind](row)]
 
 
 def words(row: dict[str, Any]) -> str:
-    """The row's targets for people: "p95 33 ms: met"."""
+    """Format the row's targets: "p95 33 ms: met"."""
     return ", ".join(f"{target['name']}: {'met' if target['met'] else 'MISSED'}" for target in row["targets"])

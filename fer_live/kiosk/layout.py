@@ -35,8 +35,8 @@ RECORD, LANGUAGE = "record", "language"  # buttons
 class Layout:
     """Draws the kiosk's screen of `size_wh`, in landscape or portrait format.
 
-    language: texts other than the labels of the analysis. is_idle: whether there has been nobody for a while. may_record: whether
-    the record button can be pressed; None omits the button. game: the game to play, if any.
+    language: the screen's texts; labels without one are shown as they are. is_idle: whether there has been nobody for a while.
+    may_record: whether the record button can be pressed; None omits the button. game: the game to play, if any.
     """
 
     def __init__(self, size_wh: tuple[int, int], labels: tuple[str, ...], language: Language, view: View,
@@ -164,9 +164,7 @@ class Layout:
                 canvas.number(numbers[face.track_id], center, canvas.px(BADGE), face_color(face))
 
     def _band(self, canvas: Canvas, picture: Box) -> None:
-        """Draw marks for the height of a face, since a visitor who is very tall, short or seated may not be detected, and an
-        invitation.
-        """
+        """Draw marks that show where a face must be, for visitors who are tall, short or seated, and the invitation."""
         m = canvas.px(14)
         inset = canvas.px(150) if self.w >= self.h else m  # keep clear of the code and the language button
         x1, x2 = max(inset, picture[0] + m), min(self.w - inset, picture[2] - m)

@@ -29,7 +29,7 @@ class Controls(Protocol):
         """The current log file; None if there is none yet."""
 
     def ask(self, command: str) -> Future[Path | None]:
-        """Queue one of COMMANDS and return a future of the written file; it fails with OutputError.
+        """Queue one of COMMANDS and return a future of the file, written or being written; it can fail with OutputError.
 
         A future that is cancelled before the command starts prevents the command.
         """

@@ -17,7 +17,7 @@ from fer_live.web.place import TOKEN_VARIABLE, Place
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-ON_REQUEST = ("api.html", "languages.json")  # not served as files
+ON_REQUEST = ("api.html", "languages.json")  # not served directly
 OTHER, OTHER_ON_LIGHT = "#b07aa1", "#a0527c"  # for labels that the palette lacks
 File = tuple[bytes, str]  # content and MIME type
 
