@@ -1,1 +1,1 @@
-"""The program: options, what a run is made of, keys and outputs. The only package that knows all others."""
+"""The command-line app: options, runs, keys and outputs. The only package that may import all others."""

@@ -1,6 +1,6 @@
-"""What a run is asked to do, as values with types. `options.parse` makes a Config of the command line, once.
+"""Configuration of a run as typed values. `options.parse` converts the command line to one Config.
 
-Sizes, times and rates are as the options give them; None means that the default of the part concerned holds.
+Sizes, times and rates have the units of their options. None means the default of the component that uses the value.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from fer_live.model.detections import DEFAULT_DETECTOR
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where frames come from, how long to take them, and what happens when a camera is lost."""
+    """Input: the sources, the time limit, and how to handle a lost camera."""
 
-    names: tuple[str, ...] = ()  # as given; empty: camera 0, or the demo where there is none
+    names: tuple[str, ...] = ()  # as given; empty: camera 0, or the demo if there is no camera
     max_seconds: float | None = None
     wait_for_camera: bool = False
     silent_s: float | None = None
-    frozen_s: float | None = None  # 0: a picture that stays the same is no fault
-    on_camera_lost: str | None = None  # shell commands
-    on_camera_found: str | None = None
+    frozen_s: float | None = None  # seconds; 0 turns the check off
+    on_camera_lost: str | None = None  # shell command
+    on_camera_found: str | None = None  # shell command
 
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What is written. path: a recording, a picture or a folder of pictures."""
+    """Files to write. path: a recording, an image or a folder of images."""
 
     path: Path | None = None
-    is_folder: bool = False  # the path was given with a separator at its end
+    is_folder: bool = False  # the path ended with a separator
     log: Path | None = None
-    audio: str | None = None  # the microphone; "": the system's
+    audio: str | None = None  # microphone or sound file; "": the system's default microphone
     segment_minutes: float | None = None
     keep_gb: float | None = None
     keep_days: float | None = None
@@ -42,15 +42,15 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class AnalysisConfig:
-    """How faces are found and named, and how they are covered."""
+    """Detection, classification and masking."""
 
     model: Path = DEFAULT_WEIGHTS
     head: str | None = None
     device: str = "auto"
     runtime: str = "auto"
     detector: str = DEFAULT_DETECTOR
-    calibrate_s: float | None = None  # how long new faces are asked to look neutral; None: they are not
-    min_face: float | None = None  # pixels, or below 1 a share of the shorter side
+    calibrate_s: float | None = None  # seconds; calibration time of each new face; None: no calibration
+    min_face: float | None = None  # pixels, or below 1 a fraction of the shorter side
     target_fps: float | None = None
     label_set: str = "full"
     mask: str | None = None  # blur, pixelate or emoji
@@ -58,35 +58,35 @@ class AnalysisConfig:
 
 @dataclass(frozen=True)
 class ScreenConfig:
-    """What is shown, and in which words."""
+    """What is displayed, and in which languages."""
 
     has_window: bool = True
     mirror: bool | None = None  # None: cameras are mirrored, files are not
     show: frozenset[str] = frozenset()
-    languages: tuple[str, ...] = ("en",)  # the first is that of the labels; a kiosk switches between all
-    words: Path | None = None  # a file with words of one's own
+    languages: tuple[str, ...] = ("en",)  # the first is used for labels; a kiosk switches between all
+    words: Path | None = None  # JSON file with custom texts
 
 
 @dataclass(frozen=True)
 class WebConfig:
-    """Where the web view is served. token: what viewers must know; None: made up where the host or the controls need one."""
+    """Address of the web view. token: viewers' password; None: generated if the host or the controls require one."""
 
     host: str
     port: int
     token: str | None = None
-    has_controls: bool = False  # viewers may save pictures, start and stop recordings, and download the log
+    has_controls: bool = False  # viewers may save images, start and stop recordings, and download the log
 
 
 @dataclass(frozen=True)
 class OutgoingConfig:
-    """Which other programs are given results. Addresses are host and port."""
+    """Outputs to other programs. Addresses are (host, port)."""
 
-    on: tuple[tuple[str, str], ...] = ()  # what happens, and the shell command
+    on: tuple[tuple[str, str], ...] = ()  # (trigger, shell command) pairs
     webhook: str | None = None
     osc: tuple[str, int] | None = None
     mqtt: tuple[str, int | None] | None = None
     mqtt_user: str | None = None
-    mqtt_tls: str | None = None  # file of authorities; "": the system's; None: no encryption
+    mqtt_tls: str | None = None  # CA file; "": the system's certificates; None: no TLS
     mqtt_name: str | None = None
     lsl: str | None = None
     virtual_camera: bool = False
@@ -94,7 +94,7 @@ class OutgoingConfig:
 
 @dataclass(frozen=True)
 class KioskConfig:
-    """The kiosk: how it ends, when it forgets, what its notice says, and whether visitors can record themselves or play."""
+    """Kiosk mode: exit chord, idle timeout, privacy notice, recording on consent, and the game."""
 
     exit_chord: str = "qqq"
     idle_s: float = 8.0
@@ -103,12 +103,12 @@ class KioskConfig:
     policy_url: str = ""
     record_on_consent: bool = False
     consent_s: float = 30.0
-    challenge: bool = False  # visitors play a game
+    challenge: bool = False  # whether visitors can play the game
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run. web, kiosk: None without."""
+    """One run. web and kiosk are None if that mode is off."""
 
     source: SourceConfig = SourceConfig()
     output: OutputConfig = OutputConfig()
@@ -117,10 +117,10 @@ class Config:
     outgoing: OutgoingConfig = OutgoingConfig()
     web: WebConfig | None = None
     kiosk: KioskConfig | None = None
-    list_cameras: bool = False  # and end
-    log_level: int = logging.INFO  # of the messages to show
+    list_cameras: bool = False  # list cameras, then exit
+    log_level: int = logging.INFO  # lowest level to show
 
     @property
     def records_on_consent(self) -> bool:
-        """Whether recordings begin with a visitor's consent, and in no other way."""
+        """Whether recordings start only when a visitor consents."""
         return self.kiosk is not None and self.kiosk.record_on_consent

@@ -1,4 +1,4 @@
-"""Puts a run over a file together: a video or pictures, every frame in order, written, logged or shown."""
+"""Assembles a run over a file: a video or images, every frame in order, written, logged or displayed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("fer_live")
 
 
 def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Event, stack: ExitStack) -> None:
-    """A video or pictures: every frame, in order."""
+    """Run over a video or images: every frame, in order. Raises OutputError for options that do not apply to files."""
     stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
     kind = "pictures" if stills else "video"
     check_outputs(config, kind, source.paths if isinstance(source, ImageFiles) else [source.path])
@@ -56,7 +56,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
         outputs.sinks += [opened.enter_context(sink) for sink in sinks]
         screen = opened.enter_context(Window(keys, stop.set, canvas)) if has_window else None
         pace = 0.0 if sinks else float("inf") if stills else 1.0
-        frames = mirrored(source, replace(view) if stills else view)  # pictures are read ahead: the key mirrors only what is seen
+        frames = mirrored(source, replace(view) if stills else view)  # images are read ahead: the key mirrors only the display
         run_file(frames, analyze_all, overlay.draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen, pace,
                  1 if stills else 4, progress=config.log_level <= logging.INFO)
     if config.analysis.calibrate_s and not analyzer.baseline.learned:
@@ -67,5 +67,5 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
 
 
 def is_still(source: VideoFile, output: Path | None) -> bool:
-    """Whether a video is to be written as a picture: it has only one."""
+    """Whether `source` has a single frame and the output is an image file."""
     return source.declared == 1 and output is not None and output.suffix.lower() in PICTURES_WRITTEN

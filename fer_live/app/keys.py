@@ -1,4 +1,4 @@
-"""What the keys of the window do."""
+"""Keyboard actions of the window."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fer_live.types import OutputError, View
 
 logger = logging.getLogger("fer_live")
 
-Keys = dict[str, Callable[[], None]]  # key -> what it does
+Keys = dict[str, Callable[[], None]]  # key -> action
 WRITING = "rs"
 
 
 def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[], None] | None, can_write: bool) -> Keys:
-    """The keys that do something in this run. calibrate: asks the faces in view to look neutral; None for pictures.
+    """Return the keys that work in this run. calibrate: starts a calibration of the faces in view; None for images.
 
-    Only what is live is recorded on a key; files have --output.
+    The recording key exists only in live runs; files have --output.
     """
     view = outputs.view
     keys: Keys = {"q": quit, "esc": quit, "s": partial(save_picture, outputs), "b": partial(toggle, view, "bars"),
@@ -35,47 +35,49 @@ def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[]
 
 
 def toggle(view: View, name: str) -> None:
-    """Switch one of the view's choices on or off."""
+    """Switch an option of the view on or off."""
     setattr(view, name, not getattr(view, name))
 
 
 def toggle_record(outputs: Outputs) -> None:
-    """Begin a recording, or finish the one that runs."""
+    """Start a recording, or finish the running one."""
     if outputs.recorder is not None:
         outputs.stop_record()
     else:
-        with suppress(OutputError):  # it has been told
+        with suppress(OutputError):  # already reported
             start_recording(outputs)
 
 
 def start_recording(outputs: Outputs) -> Path:
-    """Begin a recording under a name of its own, if none runs; returns where it is. Raises OutputError, after telling it."""
+    """Start a timestamped recording if none is running, and return its path. Raises OutputError after reporting it."""
     if outputs.recorder is None:
         try:
             outputs.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
-        except OutputError as error:  # nor must a folder that may no longer be entered end the show
+        except OutputError as error:  # e.g. the folder is not writable; the run goes on
             outputs.tell("recording not started", str(error))
             raise
-    if outputs.recorder is None:  # its first picture could not be written
+    if outputs.recorder is None:  # the first frame could not be written
         raise OutputError(outputs.view.notice)
     return outputs.recorder.path
 
 
 def save_picture(outputs: Outputs) -> None:
-    """What the key does: save the picture as it is shown, if there is one."""
-    with suppress(OutputError):  # it has been told
+    """Save the displayed image, if there is one. Errors are reported, not raised."""
+    with suppress(OutputError):  # already reported
         snapshot(outputs)
 
 
 def snapshot(outputs: Outputs) -> Path | None:
-    """Save the picture that is shown, annotated, in the size of the frames; returns where it is, None without one. Raises
-    OutputError, after telling it."""
+    """Save the displayed image, annotated, at the frame's size. Return its path, or None if there is no image yet.
+
+    Raises OutputError after reporting it.
+    """
     image = outputs.picture()
     if image is None:
         return None
     try:
         path = write_picture(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), image)
-    except OutputError as error:  # a full disk must not end the show
+    except OutputError as error:  # e.g. the disk is full; the run goes on
         outputs.tell("picture not saved", str(error))
         raise
     outputs.view.notice = ""

@@ -1,4 +1,4 @@
-"""Puts a kiosk together from a live run: its screen, its notice, its one button, and the forgetting of visitors."""
+"""Assembles kiosk mode on top of a live run: layout, notice, recording button, and resetting between visitors."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from fer_live.types import Analysis, Frame, OutputError
 
 logger = logging.getLogger("fer_live")
 
-SHORTER = 720  # pixels of the drawn screen's shorter side; the window enlarges it
+SHORTER = 720  # pixels; shorter side of the drawn screen, which the window scales up
 
 
 def set_up_kiosk(
     config: Config, kiosk: KioskConfig, analyzer: Analyzer, analyze: Callable[[Frame], Analysis], words: dict[str, str],
     outputs: Outputs, stop: threading.Event, stack: ExitStack,
 ) -> tuple[Callable[[Frame], Analysis], Draw, KioskWindow]:
-    """What a live run needs: how to analyze, how to draw, and where to show. analyze: the analyzer, or what watches its load."""
+    """Return (analyze, draw, window) for a live run. analyze: the analyzer, or the governor that wraps it."""
     presence = Presence(kiosk.idle_s, analyzer.forget)
     hold = stack.enter_context(ScreenHold())
     languages = [words, *(read_words(language) for language in config.screen.languages[1:])]
     for texts in languages:
         text.check(texts.values())
     game = make_game(analyzer.labels) if kiosk.challenge else None
-    analyzer.steps.insert(0, OpenEyes())  # before faces are covered
+    analyzer.steps.insert(0, OpenEyes())  # before faces are masked
     consent = ask_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
 
     def may_begin() -> bool:
@@ -57,7 +57,7 @@ def set_up_kiosk(
     actions = {LANGUAGE: language.choose_next, **({RECORD: consent.press} if consent else {})}
 
     def act(name: str) -> None:
-        if name in layout.buttons:  # only what is on the screen can be pressed
+        if name in layout.buttons:  # only visible buttons can be pressed
             actions[name]()
 
     def press(x: int, y: int) -> None:
@@ -72,7 +72,7 @@ def set_up_kiosk(
 
 
 def make_game(labels: tuple[str, ...]) -> Game:
-    """The game. Raises OutputError where the model has not all classes that it asks for."""
+    """Return the game. Raises OutputError if the model lacks a class that the game uses."""
     missing = [name for name in ROUNDS if name not in labels]
     if missing:
         raise OutputError(f"--challenge asks for {', '.join(missing)}, which this model does not know; give another --model")
@@ -80,28 +80,28 @@ def make_game(labels: tuple[str, ...]) -> Game:
 
 
 def ask_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs: Outputs, stack: ExitStack) -> Consent:
-    """What the button does: recordings of their own, each under a name that is free."""
+    """Return the consent button's handler, which makes a separate recording under a free name for each consent."""
 
     def open_recorder() -> Recorder:
         assert outputs.open_recorder is not None
         return outputs.open_recorder(config.output.path or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
 
     looks = Looks()
-    analyzer.steps.insert(0, looks)  # before faces are covered
+    analyzer.steps.insert(0, looks)  # before faces are masked
     consent = stack.enter_context(Consent(open_recorder, outputs.view, kiosk.consent_s, outputs.tell, looks.of))
     outputs.sinks.append(consent)
     return consent
 
 
 def canvas(xywh: tuple[int, int, int, int] | None) -> tuple[int, int]:
-    """The size (w, h) to draw at for a monitor: its shape, as far as the layout can follow it; 1280x720 if it is not known."""
+    """Return the size (w, h) to draw at: the monitor's aspect ratio, limited to what the layout supports; 1280x720 if unknown."""
     aspect = min(2.4, max(0.5, xywh[2] / xywh[3])) if xywh else 16 / 9
     longer = round(SHORTER * max(aspect, 1 / aspect) / 2) * 2
     return (longer, SHORTER) if aspect >= 1 else (SHORTER, longer)
 
 
 def make_notice(config: Config, kiosk: KioskConfig, languages: list[dict[str, str]]) -> Notice | None:
-    """The notice that is true of this run, or None if it was turned off."""
+    """Return the privacy notice for this run's options, or None if it is turned off."""
     if not kiosk.has_notice:
         return None
     if not kiosk.operator:
@@ -110,7 +110,7 @@ def make_notice(config: Config, kiosk: KioskConfig, languages: list[dict[str, st
 
 
 def facts(config: Config, kiosk: KioskConfig) -> Facts:
-    """What this run stores of visitors, and what leaves the device. An option that comes to write or send belongs here too."""
+    """Return what this run stores about visitors and what leaves the device. Extend this for each option that writes or sends."""
     output = config.output
     video = "consent" if kiosk.record_on_consent else "video" if output.path else ""
     sound = "sound" if video and output.audio is not None else ""
@@ -122,7 +122,7 @@ def facts(config: Config, kiosk: KioskConfig) -> Facts:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is served at this host stays on the device. A name that may lead elsewhere does not count."""
+    """Whether `host` is reachable only from this device. Host names other than localhost do not count."""
     try:
         return ipaddress.ip_address(host.split("%")[0]).is_loopback
     except ValueError:

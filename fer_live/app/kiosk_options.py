@@ -1,4 +1,4 @@
-"""The options of the kiosk, of privacy and of the words on the screen, and which of them exclude each other."""
+"""Options for the kiosk, privacy and on-screen text, and checks for conflicts between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_live.model.suggest import did_you_mean
 from fer_live.screen.words import LANGUAGES
 from fer_live.types import OutputError
 
-LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters: more would make the notice or its code too fine to read
+LONGEST_OPERATOR, LONGEST_URL = 80, 200  # characters; longer texts would make the notice or its QR code too small to read
 SECRET_KEY = re.compile(r"(^|[&;])[^=&;]*(pass|pwd|secret|token|auth)[^=&;]*=", re.IGNORECASE)
 
 
@@ -54,14 +54,14 @@ def add_privacy(group: argparse._ArgumentGroup) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises OutputError where options exclude each other."""
+    """Raise OutputError if options conflict."""
     writers = {"--output": args.output, "--log": args.log, "--record-on-consent": args.record_on_consent,
                "--web-controls": args.web_controls}
     given = [name for name, value in writers.items() if value]
     if args.no_store and given:
         raise OutputError(f"--no-store and {given[0]} exclude each other; leave one out")
     _check_recording(args)
-    if args.kiosk and args.web_controls:  # its visitors record themselves, with --record-on-consent, and nobody else does
+    if args.kiosk and args.web_controls:  # in a kiosk only visitors record, with --record-on-consent
         raise OutputError("--kiosk and --web-controls exclude each other; leave one out")
     if "help" in args.show and args.no_window:
         raise OutputError("--show help is for the window; leave it or --no-window out")
@@ -82,7 +82,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
-    """The kiosk that the options ask for, if they do."""
+    """Convert the kiosk options, or return None without --kiosk."""
     if not args.kiosk:
         return None
     default = KioskConfig()
@@ -93,7 +93,7 @@ def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
 
 
 def _check_recording(args: argparse.Namespace) -> None:
-    """Refuse what says how to record where nothing can be recorded."""
+    """Raise OutputError for recording options in a run that cannot record."""
     for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
         option = f"--{name.replace('_', '-')}"
         if getattr(args, name) is None:
@@ -124,7 +124,7 @@ def _chord(text: str) -> str:
 
 
 def positive(text: str) -> float:
-    """A number above 0, for argparse."""
+    """Parse a number above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:

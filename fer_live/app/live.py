@@ -1,4 +1,4 @@
-"""Puts a live run together: a camera, a stream or the demo, shown as it comes, with what is recorded and logged of it."""
+"""Assembles a live run: a camera, a stream or the demo, with its display, recordings and logs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from fer_live.types import Analysis, Frame, SourceError, View
 
 
 def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Event, stack: ExitStack) -> None:
-    """A camera, a stream or the demo: the newest frame, shown as soon as it can be."""
+    """Run over a live source: always analyze the newest frame and display it at once. Raises SourceError or OutputError."""
     check_outputs(config, "live", [])
     microphone = stack.enter_context(Microphone(config.output.audio)) if config.output.audio is not None else None
     has_window = wants_window(config)
     place = None
-    if config.web:  # imported where it is wanted: the first picture would be later without need
+    if config.web:  # imported only if needed, since it delays the first frame
         from fer_live.app.web_view import add_web_view, open_port
 
         place = open_port(config.web, stack)
@@ -75,8 +75,10 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
 def governed(
     analyzer: Analyzer, target_fps: float | None, view: View
 ) -> tuple[Callable[[Frame], Analysis], Callable[[float], None] | None]:
-    """How to analyze, and what to tell of the time that showing takes: with a target rate a governor does both, and the view
-    says what was given up for it."""
+    """Return (analyze, presented): how to analyze a frame, and a callback for the time spent on display, or None.
+
+    With a target rate, a governor provides both, and the view shows which quality settings were reduced.
+    """
     if not target_fps:
         return analyzer, None
     assert isinstance(analyzer.detector, ScheduledDetector)

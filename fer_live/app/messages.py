@@ -1,7 +1,7 @@
-"""Where the messages of the package go while it runs as a program: to stderr, as plain lines.
+"""Prints the package's log messages to stderr as plain lines while it runs as a program.
 
-All modules log to the one logger `fer_live`. Importing the package installs no handler, so that a program that uses it as a
-library decides itself what becomes of them.
+All modules log to the logger `fer_live`. Importing the package installs no handler, so programs that use it as a library
+configure logging themselves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ logger = logging.getLogger("fer_live")
 
 
 class Stderr:
-    """sys.stderr as it is at each message, since it may be replaced meanwhile; a program without a console has none."""
+    """Writes to the current sys.stderr, which may be replaced during a run or be None without a console."""
 
     def write(self, text: str) -> None:
         if sys.stderr is not None:
@@ -28,13 +28,13 @@ class Stderr:
 
 @contextmanager
 def shown(level: int = logging.INFO) -> Iterator[None]:
-    """Show messages from `level` on, meanwhile. Where the logger has a handler already, that one goes on to get them."""
+    """Show messages at or above `level` inside the context. An existing handler of the logger is used instead of a new one."""
     before = logger.level, logger.propagate
     handler = None if logger.handlers else logging.StreamHandler(Stderr())
     if handler is not None:
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
-        logger.propagate = False  # a library that configures the root logger would show each of them again
+        logger.propagate = False  # avoids duplicates if a library configured the root logger
     logger.setLevel(level)
     try:
         yield
@@ -46,5 +46,5 @@ def shown(level: int = logging.INFO) -> Iterator[None]:
 
 
 def set_level(level: int) -> None:
-    """Show messages from this level on, for as long as `shown` lasts."""
+    """Set the lowest level to show while `shown` is active."""
     logger.setLevel(level)

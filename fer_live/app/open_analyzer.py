@@ -1,4 +1,4 @@
-"""Opens the analyzer that the configuration asks for, with the covering of faces as its last step."""
+"""Builds the analyzer from the configuration, with face masking as its last step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ logger = logging.getLogger("fer_live")
 
 
 def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
-    """The analyzer for what is "live", "video" or "pictures"; says where it computes. Raises CheckpointError, DeviceError."""
+    """Return the analyzer for "live", "video" or "pictures", and log its device and runtime. Raises CheckpointError or
+    DeviceError.
+    """
     started_s = time.monotonic()
     analyzer = Analyzer.from_checkpoint(config.model, config.device, config.head, config.min_face, config.runtime,
                                         detector=config.detector, label_set=config.label_set)
@@ -33,6 +35,6 @@ def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
 
 
 def make_mask(config: AnalysisConfig, kind: str, is_still: bool) -> Mask:
-    """A mask that covers faces as small as those that are named. kind: blur, pixelate or emoji."""
+    """Return a mask for faces down to the smallest size that is classified. kind: blur, pixelate or emoji."""
     smallest = config.min_face or (STILL_MIN_FACE if is_still else MIN_FACE)
     return Mask(kind, 0.0 if is_still else MEMORY_S, min_face=smallest)

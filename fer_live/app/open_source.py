@@ -1,4 +1,4 @@
-"""Opens what the configuration names as the source: a file, a supervised camera or stream, several of them, or the demo."""
+"""Opens the configured source: a file, a supervised camera or stream, a grid of several, or the demo."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from fer_live.types import SourceError
 
 logger = logging.getLogger("fer_live")
 
-# They mean something to cameras and streams only: the demo and files are not watched.
+# Options that apply only to cameras and streams; the demo and files are not supervised.
 WATCHING = {"--wait-for-camera": "wait_for_camera", "--silent-seconds": "silent_s", "--frozen-seconds": "frozen_s",
             "--on-camera-lost": "on_camera_lost", "--on-camera-found": "on_camera_found"}
 
 
 def enter_source(config: SourceConfig, stack: ExitStack) -> tuple[Source, bool]:
-    """The opened source, and whether it is the demo. Without a choice it is camera 0, else the demo."""
+    """Open the source. Return (source, is_demo). Without a configured source: camera 0, or the demo if it cannot be opened.
+
+    Raises SourceError.
+    """
     if config.names:
         source = make_grid(config) if len(config.names) > 1 else make_source(config.names[0], config)
         _check_watching(config, source)
@@ -40,21 +43,21 @@ def enter_source(config: SourceConfig, stack: ExitStack) -> tuple[Source, bool]:
 
 
 def _check_watching(config: SourceConfig, source: Source) -> None:
-    """Raises SourceError where an option could not take effect."""
+    """Raise SourceError for supervision options if no source is supervised."""
     given = [option for option, name in WATCHING.items() if not (getattr(config, name) is None
-             or getattr(config, name) is False)]  # 0 seconds are given, too
+             or getattr(config, name) is False)]  # 0 seconds counts as given
     if given and not any(isinstance(one, Supervised) for one in (source.sources if isinstance(source, Grid) else [source])):
         raise SourceError(f"{given[0]} is for cameras and streams; leave it out for files and the demo")
 
 
 def patience(config: SourceConfig) -> Patience:
-    """How long to wait for a camera."""
+    """Return the timeouts for detecting a lost camera."""
     given = {"silent_s": config.silent_s, "frozen_s": config.frozen_s}
     return Patience.of(**{name: value for name, value in given.items() if value is not None})
 
 
 def make_grid(config: SourceConfig) -> Grid:
-    """Several live sources side by side. Raises SourceError."""
+    """Return several live sources as one grid. Raises SourceError if one is a file."""
     sources = [make_source(name, config) for name in config.names]
     for name, source in zip(config.names, sources, strict=True):
         if not source.is_live:
@@ -63,7 +66,7 @@ def make_grid(config: SourceConfig) -> Grid:
 
 
 def make_source(name: str, config: SourceConfig) -> Source:
-    """The source of that name; cameras and streams come supervised. Raises SourceError."""
+    """Return the source with this name; cameras and streams are supervised. Raises SourceError."""
     try:
         source = open_source(name, patience(config))
     except SourceError:
@@ -77,7 +80,7 @@ def make_source(name: str, config: SourceConfig) -> Source:
 
     def connect() -> LiveSource:
         nonlocal known
-        known = stable_path(known)  # plugged in again, a camera may get another number, but not another link
+        known = stable_path(known)  # after replugging, the camera's number may differ but its /dev link stays
         return cast(LiveSource, open_source(known, patience(config)))
 
     hooks = Hooks({"lost": config.on_camera_lost, "found": config.on_camera_found}, shown)

@@ -1,4 +1,4 @@
-"""The command line -> a Config, with all checks that need neither a camera, a file nor the network."""
+"""Converts the command line to a Config, with all checks that need no camera, file or network."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ f full screen, h help"""
 
 
 def parse(arguments: list[str] | None) -> Config:
-    """What the options mean. A wrong one ends the program with status 2, as argparse does.
+    """Parse the options. Exits with status 2 on invalid values, as argparse does.
 
     Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
     """
     parser = make_parser()
-    args = parser.parse_intermixed_args(arguments)  # sources may stand before, between and after options
+    args = parser.parse_intermixed_args(arguments)  # sources may come before, between and after options
     if args.sources and args.source:
         raise OutputError(f"the source is given twice: {args.sources[0]}, and --source {args.source[0]}; leave one out")
     if args.list_cameras:
@@ -61,7 +61,7 @@ def parse(arguments: list[str] | None) -> Config:
 
 
 def _check_alone(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Raise OutputError if --list-cameras stands beside something that it would ignore."""
+    """Raise OutputError if --list-cameras is combined with options that it would ignore."""
     for action in parser._actions:
         is_given = getattr(args, action.dest, action.default) not in (action.default, [])
         if is_given and action.dest not in ("list_cameras", "log_level"):
@@ -70,7 +70,7 @@ def _check_alone(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
 
 
 def _output_config(args: argparse.Namespace) -> OutputConfig:
-    is_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path does not keep it
+    is_folder = bool(args.output) and args.output.endswith(("/", os.sep))  # a Path drops the trailing separator
     return OutputConfig(Path(args.output) if args.output else None, is_folder, args.log, args.audio, args.segment_minutes,
                         args.keep_gb, args.keep_days, can_write=not args.no_store)
 
@@ -86,7 +86,7 @@ def _web_config(args: argparse.Namespace) -> WebConfig | None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All options, in groups."""
+    """Build the parser with all options, in groups."""
     parser: argparse.ArgumentParser = redact_errors(suggest_names(argparse.ArgumentParser(
         prog="python -m fer_live", description="Real-time facial expression recognition for webcams, files and streams.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -193,7 +193,7 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(?:(?:\[([^][]+)\]|([^][:]+)):)?([0-9]{1,5})", text)  # an IPv6 address stands in brackets
+    found = re.fullmatch(r"(?:(?:\[([^][]+)\]|([^][:]+)):)?([0-9]{1,5})", text)  # IPv6 addresses need brackets
     if not found or int(found[3]) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
     return found[1] or found[2] or "127.0.0.1", int(found[3])

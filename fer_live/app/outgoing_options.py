@@ -1,4 +1,4 @@
-"""The options of the outputs to other programs, and what they exclude. Imports nothing heavy: `--help` should be quick."""
+"""Options for outputs to other programs, and their checks. Imports nothing heavy, to keep `--help` fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OF_MQTT = ("mqtt_user", "mqtt_tls", "mqtt_name")
 
 
 def add_outgoing(group: argparse._ArgumentGroup) -> None:
-    """The group "outputs to other programs"."""
+    """Add the options for outputs to other programs."""
     add = group.add_argument
     add("--on", nargs=2, action="append", metavar=("WHAT", "CMD"), help="run a shell command when a face enters (WHAT is enter), "
         "leaves (leave), or keeps a label (happy, or happy:3 for 3 seconds; default: 1), once each time. It finds "
@@ -34,14 +34,14 @@ def add_outgoing(group: argparse._ArgumentGroup) -> None:
 
 
 def outgoing_config(args: argparse.Namespace) -> OutgoingConfig:
-    """What these options mean."""
+    """Convert these options to an OutgoingConfig."""
     rules = tuple((what, command) for what, command in args.on or ())
     return OutgoingConfig(rules, args.webhook, args.osc, args.mqtt, args.mqtt_user, args.mqtt_tls, args.mqtt_name, args.lsl,
                           args.virtual_camera)
 
 
 def check_outgoing(config: OutgoingConfig, kind: str) -> None:
-    """Raises OutputError for options that could not take effect. kind: "live", "video" or "pictures"."""
+    """Raise OutputError for options that would have no effect. kind: "live", "video" or "pictures"."""
     for name in OF_MQTT:
         if getattr(config, name) is not None and not config.mqtt:
             raise OutputError(f"{_option(name)} is for --mqtt HOST; give both")
@@ -50,13 +50,15 @@ def check_outgoing(config: OutgoingConfig, kind: str) -> None:
         raise OutputError(f"{_option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
     for what, command in config.on:
         make_rule(what, command)
-    for option in {_option(name) for name in given} & PACKAGES.keys():  # now, not when the model is loaded
+    for option in {_option(name) for name in given} & PACKAGES.keys():  # fail before the model is loaded
         optional(option)
 
 
 def sends(config: OutgoingConfig) -> tuple[bool, bool]:
-    """Whether pictures, and whether results, are handed to other programs or devices. Where those send them nobody here knows:
-    an address of this device is no exception."""
+    """Whether images, and whether results, are passed to other programs or devices.
+
+    Local addresses count too, since the receiver can forward the data.
+    """
     return config.virtual_camera, any(getattr(config, name) for name in OUTPUTS)
 
 
@@ -72,13 +74,13 @@ def make_rule(what: str, command: str) -> Rule:
 
 
 def _address(text: str) -> tuple[str, int | None]:
-    """HOST, HOST:PORT or [IPV6]:PORT. The message does not repeat the text, which may hold a password."""
+    """Parse HOST, HOST:PORT or [IPV6]:PORT. The ValueError has no text, which could contain a password."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", text)
     port = int(found[3]) if found and found[3] else None
     if not found or (port is not None and not 0 < port <= 65535):
         raise ValueError
     host = found[1] or found[2]
-    host.encode("idna")  # raises UnicodeError, a ValueError, for what can be no name
+    host.encode("idna")  # raises UnicodeError, a ValueError, for invalid names
     return host, port
 
 
@@ -101,7 +103,7 @@ def _broker(text: str) -> tuple[str, int | None]:
 
 
 def _webhook(text: str) -> str:
-    from fer_live.outgoing.webhook import Webhook  # not before it is wanted: HTTP and TLS take a while to import
+    from fer_live.outgoing.webhook import Webhook  # slow import: HTTP and TLS
 
     try:
         Webhook(text)

@@ -1,4 +1,4 @@
-"""Makes the sink of the outputs to other programs that the options ask for."""
+"""Builds the sink for outputs to other programs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def add_outgoing_sink(
     config: Config, source: Source, sinks: list[Sink], labels: tuple[str, ...], is_recording: Callable[[], bool],
     stack: ExitStack,
 ) -> Outgoing | None:
-    """The sink of all outputs that the options ask for, entered and appended; None if there are none. Raises OutputError.
+    """Enter the sink for all configured outputs and append it to `sinks`; return it, or None if there are none.
 
-    source: the opened one. labels: class names in the order of the probabilities.
+    source: already opened. labels: class names in the order of the probabilities. Raises OutputError.
     """
     receivers = make_receivers(config, labels, source)
     if not receivers:
@@ -43,7 +43,7 @@ def add_outgoing_sink(
 
 
 def make_receivers(config: Config, labels: tuple[str, ...], source: Source | None = None) -> list[Receiver]:
-    """A receiver for each output. Raises OutputError where its package is missing or it names an unknown label."""
+    """Return one receiver per output. Raises OutputError for a missing package or an unknown label."""
     made: list[Receiver] = []
     asked = config.outgoing
     if asked.on:
@@ -54,10 +54,10 @@ def make_receivers(config: Config, labels: tuple[str, ...], source: Source | Non
                 raise OutputError(f"--on {rule.text}: there is no label {rule.label}"
                                   f"{did_you_mean(rule.label, {*known, ENTER, LEAVE})}; there are: "
                                   f"{', '.join(sorted(known))}, and {ENTER} and {LEAVE}")
-        is_storing = config.output.can_write and not config.kiosk  # no visitor has agreed to a snapshot
+        is_storing = config.output.can_write and not config.kiosk  # visitors have not agreed to snapshots
         made.append(Commands(rules, is_storing=is_storing))
     if asked.webhook:
-        from fer_live.outgoing.webhook import Webhook  # HTTP and TLS take a while to import
+        from fer_live.outgoing.webhook import Webhook  # slow import: HTTP and TLS
 
         try:
             made.append(Webhook(asked.webhook))

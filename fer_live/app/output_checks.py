@@ -1,4 +1,4 @@
-"""Refuses outputs that could not be written, before anything is opened or loaded."""
+"""Rejects outputs that cannot be written, before anything is opened or loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_live.types import OutputError
 
 
 def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
-    """Raises OutputError for what could not be written. kind: "live", "video" or "pictures"."""
+    """Raise OutputError for outputs that do not fit the source or cannot be written. kind: "live", "video" or "pictures"."""
     check_outgoing(config.outgoing, kind)
     output = config.output
     if output.log and output.log.suffix.lower() not in (".jsonl", ".csv"):
@@ -37,13 +37,14 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
             _check_picture(output.path, len(source_paths))
         for path in filter(None, (output.path, output.log)):
             _check_place(path, source_paths, is_to_folder and path is output.path)
-    except OSError as error:  # in a folder that may not be entered, or of a name that is too long
+    except OSError as error:  # the folder is not accessible, or the name is too long
         raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another name or place") from None
 
 
 def writes_folder(output: OutputConfig, pictures: int) -> bool:
-    """Whether pictures are written into the folder `output.path`, rather than one to that path. Raises OSError if that cannot
-    be told."""
+    """Whether `output.path` is a folder for several images rather than one image file. Raises OSError if the file system
+    cannot be read.
+    """
     path = output.path
     if path is None:
         return False
@@ -60,7 +61,7 @@ def _check_picture(output: Path, pictures: int) -> None:
 
 
 def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:
-    """Raises OutputError if `path` cannot be made, or is the source; OSError if that cannot be told."""
+    """Raise OutputError if `path` cannot be created or is the source, OSError if the file system cannot be read."""
     if exists(path):
         taken = [*source_paths, common_folder(source_paths)] if source_paths else []
         if any(exists(source) and path.samefile(source) for source in taken):
@@ -74,7 +75,7 @@ def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> No
     if folder != existing and not is_to_folder:
         raise OutputError(f"cannot write {path}: the folder {folder} does not exist")
     try:
-        with tempfile.TemporaryFile(dir=existing):  # permissions alone do not tell: the superuser has all of them
+        with tempfile.TemporaryFile(dir=existing):  # checking permissions is not enough: root passes every check
             pass
     except OSError as error:
         raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None

@@ -1,4 +1,4 @@
-"""Which recorders, logs and streams a run has, and what happens when one of them fails."""
+"""The recorders, logs and streams of a run, and how their failures are handled."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ from fer_live.types import Analysis, OutputError, View
 
 logger = logging.getLogger("fer_live")
 
-TOAST_S = 3.0
-SEGMENT_MINUTES = 10.0  # where there is a quota and nothing else is said: a file that is written is never deleted
+TOAST_S = 3.0  # seconds
+SEGMENT_MINUTES = 10.0  # minutes; segment length if only a quota is set, since the quota never deletes the file being written
 
 
 class Outputs:
-    """The sinks of a run, which come and go while it goes on. It is one of them, since it keeps the last picture.
+    """The sinks of a run, which can be added and removed while it runs. It is itself a sink that keeps the last image.
 
-    open_recorder: makes a recorder for a path; None: nothing is recorded on a key. words: of the screen.
-    draw: makes the annotated picture of what is shown, where the sinks' is not what is seen or was not drawn; may be set later.
-    A sink that fails in a live run ends, with a line on the picture, on stderr and in the log; the run goes on.
+    open_recorder: makes a recorder for a path; None: the recording key does nothing. words: on-screen texts.
+    draw: annotates an analysis for snapshots, if the sinks' image differs from the displayed one or is not drawn; may be set
+    later. When the recorder or the log fails in a live run, it is closed, the failure is shown on screen, on stderr and in the
+    log, and the run goes on.
     """
 
-    needs_picture = False  # it draws its own when one is asked for
+    needs_picture = False  # snapshots are drawn on demand
 
     def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None,
                  words: dict[str, str] | None = None):
@@ -64,7 +65,7 @@ class Outputs:
         self._close_log()
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Keep what is shown, for a snapshot; log what happened since the last one."""
+        """Keep the displayed image for snapshots, and log the events since the last call."""
         self.last = image, analysis
         self._log_events()
 
@@ -78,12 +79,12 @@ class Outputs:
                     self.failed(self.log, error)
 
     def add_log(self, log: EventLog) -> None:
-        """Log to `log`, a Log of a live run, until the end or until it fails."""
+        """Enter `log`, a Log of a live run, and write to it until the end or a failure."""
         self.log = log.__enter__()
         self.sinks.append(self.log)
 
     def failed(self, sink: Sink, error: OutputError) -> None:
-        """End a sink that cannot be written, say so, and let the run go on."""
+        """Close a recorder or log that failed, report it, and let the run go on. Errors of other sinks are raised."""
         if sink is self.recorder:
             self.stop_record()
             self.tell("recording stopped", str(error))
@@ -94,26 +95,29 @@ class Outputs:
             raise error
 
     def tell(self, event: str, text: str) -> None:
-        """A line on the picture that stays, on stderr and in the log. event: a few words; text: all that is known. Any thread."""
+        """Show a persistent line on screen, print it to stderr and add it to the log. Callable from any thread.
+
+        event: a short description. text: the details.
+        """
         text = redact(text)
         self.view.notice = f"{event}: {text}"
         self._events.append((event, text, time.monotonic()))
         logger.warning(f"{event}: {text}")
 
     def say(self, key: str, detail: str = "") -> None:
-        """A line in the window that goes by itself. key: of a phrase."""
+        """Show a temporary line in the window. key: a phrase's key."""
         words = phrase(self.words, key)
         self.view.toast, self.view.toast_until_s = f"{words}: {detail}" if detail else words, time.monotonic() + TOAST_S
 
     def picture(self) -> np.ndarray | None:
-        """What is shown now, annotated, in the size of the frames; None where nothing is yet."""
+        """Return the displayed image, annotated, at the frame's size, or None before the first one."""
         if self.last is None:
             return None
         image, analysis = self.last
         return self.draw(analysis) if self.draw else image if image.size else None
 
     def record(self, path: Path) -> None:
-        """Begin to record to `path`, with the picture that is shown now if there is one."""
+        """Start recording to `path`. The displayed image, if any, becomes the first frame."""
         assert self.open_recorder is not None
         recorder = self.recorder = self.open_recorder(path).__enter__()
         self.sinks.append(recorder)
@@ -130,7 +134,7 @@ class Outputs:
                 self.failed(recorder, error)
 
     def stop_record(self) -> Path | None:
-        """Finish the recording, if there is one; returns where it is."""
+        """Finish the recording, if one is running, and return its path."""
         if self.recorder is None:
             return None
         recorder, self.recorder = self.recorder, None
@@ -153,15 +157,17 @@ class Outputs:
 
 
 def length(seconds: float) -> str:
-    """Seconds as 0:07 or 1:02:03."""
+    """Format seconds as 0:07 or 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[str, ...], stack: ExitStack) -> Outgoing | None:
-    """Where the results of a live run go besides screen and page: recording, log, other programs, and the sign of life for
-    systemd. Returns the outputs to other programs, if there are any."""
+    """Add the sinks of a live run other than screen and web page: recording, log, other programs and the systemd watchdog.
+
+    Return the outputs to other programs, if any.
+    """
     if config.output.path and not config.records_on_consent:
         outputs.record(config.output.path)
     if config.output.log:
@@ -173,7 +179,7 @@ def add_sinks(config: Config, source: Source, outputs: Outputs, labels: tuple[st
 
 def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Microphone | None,
                   tell: Callable[[str, str], None]) -> Recorder:
-    """A recorder of a live run for `path`, in one file or, if the configuration says so, in many."""
+    """Return a live recorder for `path`: one file, or segments if configured."""
     is_limited = config.keep_gb is not None or config.keep_days is not None
     segment_minutes = config.segment_minutes or (SEGMENT_MINUTES if is_limited else None)
 
@@ -190,7 +196,7 @@ def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Micr
 
 
 def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tuple[str, ...], is_still: bool) -> list[FileSink]:
-    """What a file's results are written to. is_still: as pictures."""
+    """Return the sinks for a file's results. is_still: write images, not a video."""
     sinks: list[FileSink] = []
     if config.path and is_still:
         sinks.append(PictureWriter(config.path, writes_folder(config, source.frames)))

@@ -1,4 +1,4 @@
-"""Whether there is a window, what it shows at first, and in which words."""
+"""Decides whether to open a window, and sets its initial view and texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("fer_live")
 
 
 def wants_window(config: Config) -> bool:
-    """Whether to open a window; says so in a line where there should be one and cannot."""
+    """Whether to open a window. Logs a warning if one is wanted but there is no display; a kiosk raises OutputError."""
     missing = missing_display() if config.screen.has_window else None
     if missing and config.kiosk:
         raise OutputError(f"{missing}: a kiosk needs one; start it in the desktop session, or leave out --kiosk")
@@ -24,13 +24,13 @@ def wants_window(config: Config) -> bool:
 
 
 def screen_words(config: ScreenConfig) -> dict[str, str]:
-    """What classes and phrases are called on the screen. Raises OutputError where they cannot be read or drawn."""
+    """Return the on-screen texts of classes and phrases. Raises OutputError if they cannot be read or drawn."""
     words = read_words(config.languages[0], config.words)
     text.check(words.values())
     return words
 
 
 def make_view(config: ScreenConfig, mirror: bool, badge: str, numbers: bool = False) -> View:
-    """The view at the start; keys change it."""
+    """Return the initial view, which keys can change."""
     return View(mirror=mirror, badge=badge, numbers=numbers, fps="fps" in config.show, bars="bars" in config.show,
                 help="help" in config.show)

@@ -1,4 +1,4 @@
-"""Puts the web view together, and carries out what its viewers ask for: in the main thread, as the window's keys do."""
+"""Assembles the web view and runs its viewers' commands in the main thread, like the window's keys."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fer_live.web import PageConfig, Place, WebView, take_place
 
 
 class Remote:
-    """A sink that carries out, at the next frame, what was asked for; stands after `outputs` among the sinks.
+    """A sink that runs the requested commands at the next frame. Must come after `outputs` in the list of sinks.
 
-    `ask` and `log` may be used by any thread.
+    `ask` and `log` can be used from any thread.
     """
 
-    needs_picture = False  # a snapshot draws its own
+    needs_picture = False  # snapshots are drawn on demand
 
     def __init__(self, outputs: Outputs):
         self.outputs = outputs
@@ -45,21 +45,21 @@ class Remote:
 
     @property
     def log(self) -> Path | None:
-        """The log that is being written, if there is one."""
+        """The log being written, if there is one."""
         log = self.outputs.log
         return log.path if isinstance(log, Log) and log.summary else None
 
     def ask(self, command: str) -> Future[Path | None]:
-        """Have a command carried out. The result is the file that is or was written; an exception is an OutputError."""
+        """Queue a command. The result is the file that was written or is being recorded; failures set an OutputError."""
         answer: Future[Path | None] = Future()
         self._asked.append((command, answer))
         return answer
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Carry out what waits."""
+        """Run the queued commands."""
         while self._asked:
             command, answer = self._asked.popleft()
-            if not answer.set_running_or_notify_cancel():  # who asked has waited too long
+            if not answer.set_running_or_notify_cancel():  # the caller has timed out
                 continue
             try:
                 answer.set_result(self.commands[command]())
@@ -68,7 +68,7 @@ class Remote:
 
 
 def open_port(config: WebConfig, stack: ExitStack) -> Place:
-    """The port of the web view, taken before the model is loaded: one that is in use is said at once."""
+    """Bind the web view's port before the model is loaded, so that a port in use is reported at once."""
     place = take_place(config.host, config.port, config.token, config.has_controls)
     stack.callback(place.socket.close)
     return place
@@ -76,7 +76,7 @@ def open_port(config: WebConfig, stack: ExitStack) -> Place:
 
 def add_web_view(config: Config, place: Place, source: Source, outputs: Outputs, steadier: Steadier, outgoing: Outgoing | None,
                  stack: ExitStack) -> None:
-    """The page, and before it among the sinks what carries out its commands. steadier: what the picture shows of each face."""
+    """Append the web view to the sinks, after the sink that runs its commands. steadier: the display values of each face."""
     controls = stack.enter_context(Remote(outputs)) if config.web and config.web.has_controls else None
     page = PageConfig(config.screen.languages[0], steadier.words, controls is not None, config.output.log is not None)
     view = WebView(place, steadier, page, lambda: not getattr(source, "is_lost", False), stale_s=patience(config.source).read_s,
