@@ -1,1 +1,1 @@
-"""Frame -> Analysis: find the faces, follow them, name their expressions. Usable without the app."""
+"""Frame -> Analysis: face detection, tracking and expression classification. Usable without the app."""

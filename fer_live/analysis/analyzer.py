@@ -1,19 +1,19 @@
-"""Picture in, labels out: the whole order of the stages, live, for files and for single pictures.
+"""Image in, labels out: all stages in order, for live video, files and single images.
 
-    stage      takes                                      gives
-    detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy, and how far each face is tilted
-    track      boxes                                      faces with ids that stay: places
-    crop       frame, boxes of the faces found now        crops (N, S, S, C) uint8
-    choose     crops                                      those of the M faces that have changed, every other one mirrored
-    see        crops, landmarks                           how well each face was seen, and what keeps it from being read
+    stage      input                                      output
+    detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy and the roll of each face
+    track      boxes                                      places: faces with persistent ids
+    crop       frame, boxes detected in this frame        crops (N, S, S, C) uint8
+    choose     crops                                      the M crops that have changed, every other one mirrored
+    see        crops, landmarks                           image quality of each face, and whether it can be classified
     classify   crops                                      probabilities (M, 7) float32
-    baseline   probabilities of a face                    the same, less the answer of its resting face
+    baseline   probabilities of a face                    the same, corrected for its resting expression
     smooth     probabilities of a face over time          smoothed probabilities (7,), label, confidence
-    reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if one is asked for
-    steps      an Analysis                                an Analysis: here faces are covered
+    reduce     an Analysis in the model's classes         an Analysis in a smaller set of G classes, if configured
+    steps      an Analysis                                an Analysis; face masking happens here
 
-`locate` has the first five, `name` the last four. In between is the classifier, since it takes the crops of several frames
-of a file at once (see `lookahead`).
+`locate` runs the first five stages, `name` the last four. The classifier runs between them, since it can batch the crops of
+several frames of a file (see `lookahead`).
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.protocols import FaceDetector, Step
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, Frame
 
-STILL_MIN_FACE = 0.06  # of the shorter side: a group photograph has small faces and all the time it needs
+STILL_MIN_FACE = 0.06  # fraction of the shorter side; group photos have small faces, and there is time to search for them
 
 
 class Analyzer:
-    """Picture -> Analysis.
+    """Image -> Analysis.
 
-    Single pictures may come from many threads at once. Frames are of one video: for another one at the same time, of a second
-    camera or client, take `new_stream()`.
+    Single images can be analyzed from several threads at once. Frames belong to one video; to analyze a second video at the same
+    time, use `new_stream()`.
 
-    classifier: an EmotionClassifier, or anything that maps crops (N, S, S, C) uint8 to probabilities (N, 7) and has `spec`.
-    detector: a ScheduledDetector, or one without memory. Streams share the classifier and what a detector searches with, so these
-    must be safe to call from several threads, as those of this package are.
+    classifier: an EmotionClassifier, or any callable from crops (N, S, S, C) uint8 to probabilities (N, 7) that has `spec`.
+    detector: a ScheduledDetector, or a stateless detector. Streams share the classifier and the detector's searcher, so these
+    must be thread-safe, as those in this package are.
 
     >>> analyze = fer_live.Analyzer.from_checkpoint(device="cpu")
     >>> [face.label for face in analyze(cv2.imread("party.jpg")).faces]
     ['happy']
 
-    label_set: "full", the model's classes, or "basic": positive, neutral, negative, surprised. steps: what every analysis passes
-    at last, in order. labels: the class names of what comes out, in the order of `Face.probs`.
+    label_set: "full", the model's classes, or "basic": positive, neutral, negative, surprised. steps: applied in order to
+    every analysis, as the last stage. labels: class names of the output, in the order of `Face.probs`.
     """
 
     def __init__(self, classifier: Classifier, detector: FaceDetector, still_detector: FaceDetector, label_set: str = "full",
@@ -80,8 +80,8 @@ class Analyzer:
         self.label_set, self.reduction = label_set, self._new_reduction(label_set)
         self.labels = self.reduction.labels if self.reduction else classifier.spec.labels
         self.steps = list(steps)
-        self._stepping = threading.Lock()  # pictures may come from many threads, and steps need not be made for that
-        self._unused_detector = for_new_video(detector)  # as given: a load governor changes the one at work
+        self._stepping = threading.Lock()  # steps need not be thread-safe, but images may come from several threads
+        self._unused_detector = for_new_video(detector)  # with the original settings, which a load governor changes
         self._busy = threading.Lock()
 
     @classmethod
@@ -89,16 +89,16 @@ class Analyzer:
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
         runtime: str = "auto", search_every: int = EVERY, detector: str = DEFAULT_DETECTOR, label_set: str = "full",
     ) -> Analyzer:
-        """The shipped model, or the one at `path`, behind a face detector. Raises CheckpointError, DeviceError.
+        """Load the shipped model, or the one at `path`, with a face detector. Raises CheckpointError, DeviceError.
 
-        min_face: side of the smallest face, in pixels or, below 1, as a share of the shorter side of the frame, or of its
+        min_face: side of the smallest face, in pixels or, below 1, as a fraction of the shorter side of the frame or of its
         smallest tile.
-        runtime: what computes on the CPU: auto, torch, onnx or openvino. search_every: frames from one search of the whole
-        picture to the next; in between faces are looked for where they were. 1 searches every frame whole, and reads every face
-        in it; else a face that looks as it did is read ten times a second.
-        detector: haar (upright faces seen from the front), yunet (also turned, tilted and dim ones) or both. label_set: as for
-        an Analyzer; OutputError for one that the model's classes do not make up.
-        Both errors are ValueErrors; what is of the wrong type raises TypeError.
+        runtime: CPU runtime: auto, torch, onnx or openvino. search_every: frames between searches of the whole image; in between,
+        faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise an
+        unchanged face is classified ten times a second.
+        detector: haar (upright frontal faces), yunet (also turned, tilted and dim faces) or both. label_set: as for Analyzer;
+        raises OutputError if the model's classes do not match.
+        CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
         """
         from fer_live.analysis.classifier import EmotionClassifier
 
@@ -112,11 +112,11 @@ class Analyzer:
         return analyzer
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyze a frame of a video, followed over time; or one picture (H, W, 3) uint8 BGR that stands alone.
+        """Analyze the next frame of a video, or a single image (H, W, 3) uint8 BGR.
 
-        Where times go back a new video begins: faces get new ids, and old labels are forgotten.
-        Raises RuntimeError for a frame while another is analyzed, or while `analyze_all` is not at its end, TypeError or
-        ValueError for what is no such frame or picture.
+        If timestamps go back, a new video begins: faces get new ids and earlier labels are forgotten.
+        Raises RuntimeError if another frame is being analyzed or `analyze_all` has not finished, and TypeError or
+        ValueError for invalid frames and images.
         """
         if not isinstance(frame, Frame):
             return self.analyze_still(frame)
@@ -126,15 +126,15 @@ class Analyzer:
             return self._name(located, self.classifier(located.crops))
 
     def calibrate(self, seconds: float = DEFAULT_S) -> None:
-        """Ask the faces of the next frame to look neutral for so many seconds, 1 to 30 of the video's time.
+        """Start calibrating the faces of the next frame, which should look neutral for `seconds`, 1 to 30 s of video time.
 
-        `Face.calibration_s` counts down. Then the resting answer of each of these faces is taken out of its later ones, for as
-        long as it is followed; see `RestingBaseline`. May be called from any thread. Raises ValueError, TypeError.
+        `Face.calibration_s` counts down. Afterwards, each face's resting expression is subtracted from its results for as long as
+        it is tracked; see `RestingBaseline`. Callable from any thread. Raises ValueError, TypeError.
         """
         self.baseline.ask(seconds)
 
     def new_stream(self) -> Analyzer:
-        """An analyzer for another video, with faces and labels of its own; the network and the cascades are shared."""
+        """Return an analyzer for another video, with its own tracks and labels; the network and the detectors are shared."""
         steps = [step.for_new_video() for step in self.steps]
         stream = Analyzer(self.classifier, for_new_video(self._unused_detector), self.still_detector, self.label_set, steps)
         stream.readings.longest_s = self.readings.longest_s
@@ -142,7 +142,7 @@ class Analyzer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Refuses a second use while a video is followed: its faces would be taken for those of the first."""
+        """Raise RuntimeError if the analyzer is already in use, since the faces of two videos would be mixed up."""
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("this analyzer is at work on another frame or video; for a second one at the same time give "
                                "each its own, made by new_stream()")
@@ -152,8 +152,8 @@ class Analyzer:
             self._busy.release()
 
     def analyze_still(self, frame: Frame | np.ndarray) -> Analysis:
-        """Analyze a picture that has nothing to do with those before it; a face is named from its crop and that mirrored.
-        Raises TypeError or ValueError for what is no frame or picture."""
+        """Analyze an independent image; each face is classified from its crop and the mirrored crop.
+        Raises TypeError or ValueError for invalid frames and images."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
         spec = self.classifier.spec
         located = locate(frame, partial(detect, self.still_detector), FaceTracker(confirm_hits=1), Readings(), spec)
@@ -164,10 +164,10 @@ class Analyzer:
             return name(located, probs, smoother, baseline, Readability(), reduction, self.steps)
 
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
-        """The same as calling it with each frame in turn, sooner: a thread of its own locates the faces of the next frames, and
-        those of several frames are classified as one batch. And a face is shown from its first frame on, since it is known
-        a few frames later that it came back. Raises TypeError for what holds no frames and, with the first
-        analysis, RuntimeError where the analyzer already follows a video."""
+        """Analyze all frames of a video, faster than one call per frame: a separate thread locates faces ahead of time, and the
+        crops of several frames are classified as one batch. Faces appear from their first frame on, since later frames confirm
+        them. Raises TypeError if `frames` is not an iterable of frames and, with the first analysis, RuntimeError if the analyzer
+        is already in use."""
         return self._follow(check_frames(frames))
 
     def _follow(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
@@ -191,7 +191,7 @@ class Analyzer:
         return None if label_set == "full" else Reduction(label_set, self.classifier.spec.labels)
 
     def forget(self) -> None:
-        """Forget everyone who was followed; ids are not given out again. Raises RuntimeError while a frame is analyzed."""
+        """Forget all tracks; ids are not reused. Raises RuntimeError while a frame is being analyzed."""
         with self._alone():
             self.tracker.restart()
             self.readings.last.clear()
@@ -206,9 +206,9 @@ class Analyzer:
 
 def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: FaceTracker, readings: Readings, spec: ModelSpec
            ) -> Located:
-    """Find the faces, follow them, cut them out, and choose which of them to read. find: gives the faces of a frame, as
+    """Detect, track and crop the faces, and choose which crops to classify. find: detects the faces of a frame, like
     `detection.detect`."""
-    if frame.is_slate:  # who comes after it need not be who was there before
+    if frame.is_slate:  # faces after a camera loss may be other people
         tracker.drop_all()
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
         return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
@@ -239,9 +239,9 @@ def _whole(box: np.ndarray) -> Box:
 
 def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline, readability: Readability,
          reduction: Reduction | None = None, steps: Sequence[Step] = ()) -> Analysis:
-    """Say what the faces express, in the classes that are asked for. probs: (M, 7), of the crops."""
+    """Assign labels in the requested classes. probs: (M, 7), one row per crop."""
     time_s, found, faces = located.frame.time_s, zip(probs, located.views, strict=True), []
-    if located.is_anew:  # by their times they would not be too old
+    if located.is_anew:  # their timestamps may look recent in the new video
         smoother.states.clear()
         baseline.rests.clear()
         readability.states.clear()
@@ -254,7 +254,7 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: Rest
         if track_id in located.fresh and not is_read:
             view = readability.last_view(track_id, box)
         answer, is_new = baseline.update(track_id, answer, time_s, not because)
-        if is_new or is_back:  # what was read before is of no use to the mean
+        if is_new or is_back:  # earlier results no longer belong in the mean
             smoother.states.pop(track_id, None)
         smoothed, label, confidence = smoother.update(track_id, answer, time_s)
         if because or label == UNSURE:

@@ -1,4 +1,4 @@
-"""What the library takes, said in one line to whoever gives it something else: OpenCV's own assertions do not."""
+"""Argument checks of the library, with one-line messages in place of OpenCV's assertions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURE = "a picture is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives 
 
 
 def check_picture(image: Any) -> np.ndarray:
-    """The picture, if it is (H, W, 3) uint8 and not empty. Raises TypeError for other objects, ValueError for other arrays."""
+    """Return the image if it is (H, W, 3) uint8 and not empty. Raises TypeError for non-arrays, ValueError for other arrays."""
     if not isinstance(image, np.ndarray):
         raise TypeError(f"{PICTURE}; got {described(image)}{_advice(image)}")
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
@@ -38,7 +38,7 @@ def check_picture(image: Any) -> np.ndarray:
 
 
 def check_frame(frame: Any) -> Frame:
-    """The frame, if its picture, its index and its time are such. Raises TypeError, ValueError."""
+    """Return the frame if its image, index, time and tiles are valid. Raises TypeError, ValueError."""
     if not isinstance(frame, Frame):
         raise TypeError(f"a frame of a video is a fer_live.Frame(image, index, time_s); got {described(frame)}{_advice(frame)}")
     check_picture(frame.image)
@@ -65,7 +65,7 @@ def _check_tiles(frame: Frame) -> None:
 
 
 def check_frames(frames: Any) -> Iterable[Frame]:
-    """The frames, each checked as it comes. Raises TypeError at once for what holds no frames."""
+    """Return the frames, each checked as it is read. Raises TypeError at once if `frames` is not an iterable of frames."""
     if isinstance(frames, Frame | np.ndarray):
         raise TypeError(f"analyze_all takes an iterable of frames; got one, {described(frames)}: call the analyzer with it")
     if isinstance(frames, str | bytes | os.PathLike):
@@ -77,7 +77,7 @@ def check_frames(frames: Any) -> Iterable[Frame]:
 
 
 def check_parts(classifier: object, *detectors: object) -> None:
-    """What an Analyzer is made of. Raises TypeError."""
+    """Check the parts of an Analyzer. Raises TypeError."""
     if not (callable(classifier) and hasattr(classifier, "spec")):
         raise TypeError("an Analyzer's classifier is an EmotionClassifier, or what is called like one and has its `spec`; got "
                         f"{described(classifier)}; Analyzer.from_checkpoint(path) makes all of it")
@@ -88,7 +88,7 @@ def check_parts(classifier: object, *detectors: object) -> None:
 
 
 def check_search(min_face: Any, search_every: Any) -> None:
-    """What from_checkpoint takes of the search for faces. Raises TypeError, ValueError."""
+    """Check from_checkpoint's detection arguments. Raises TypeError, ValueError."""
     if min_face is not None:
         what = "min_face is a size in pixels, or below 1 a share of the frame's shorter side, or None"
         if not is_number(min_face):
@@ -102,7 +102,7 @@ def check_search(min_face: Any, search_every: Any) -> None:
 
 
 def check_label_set(name: Any) -> None:
-    """Raises TypeError, ValueError for what names no set of classes."""
+    """Check the name of a label set. Raises TypeError, ValueError."""
     if not isinstance(name, str):
         raise TypeError(f"label_set is one of full, {', '.join(LABEL_SETS)}; got {described(name)}")
     if name != "full" and name not in LABEL_SETS:
@@ -110,7 +110,7 @@ def check_label_set(name: Any) -> None:
 
 
 def described(value: Any) -> str:
-    """The kind of a value in a few words, for a message."""
+    """Describe a value's type for an error message."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     if value is None:
@@ -120,12 +120,12 @@ def described(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is an int or float, of numpy or not."""
+    """Whether `value` is an int or float, including numpy's."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _advice(value: Any) -> str:
-    """How to make a picture of what was given in its place."""
+    """Return how to convert `value` to an image, or an empty string."""
     if value is None:
         return ", which is what cv2.imread gives for a file that it cannot read"
     if isinstance(value, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""Crops -> probabilities, all faces of a frame in one batch, on the fastest runtime that is installed."""
+"""Crops -> probabilities: all faces of a frame in one batch, on the fastest installed runtime."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fer_live.model.decision import decide
 from fer_live.model.device import VALID, DeviceError, check_device_name, has_cuda_driver
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
 
-PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # what to install for a runtime
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # runtime -> package to install
 RUNTIMES = ("auto", "torch", *PACKAGES)
 INSTALL_TORCH = "pip install torch torchvision timm"
 
 
 class Network(Protocol):
-    """A network on some runtime."""
+    """A network on one of the runtimes."""
 
-    spec: ModelSpec  # answering with the head that was asked for
-    describe: str  # device, runtime and precision, for people
+    spec: ModelSpec  # with the requested head
+    describe: str  # device, runtime and precision, for display
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8 from `crop_faces`, N >= 1 -> logits (N, H, 7) float32 of the heads, in the order of `spec.heads`."""
@@ -31,9 +31,9 @@ class Network(Protocol):
 
 
 class EmotionClassifier:
-    """A checkpoint, or an exported .onnx file, ready to answer. `describe` says where it runs, in what precision, and why.
+    """A checkpoint or an exported .onnx file, ready for inference. `describe` gives device, precision and why they were chosen.
 
-    Many threads may use it at once. Raises CheckpointError and DeviceError, which are ValueErrors, and TypeError.
+    Thread-safe. Raises CheckpointError and DeviceError, which are ValueErrors, and TypeError.
     """
 
     def __init__(self, path: str | Path, device: str = "auto", head: str | None = None, runtime: str = "auto"):
@@ -49,7 +49,7 @@ class EmotionClassifier:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32 in the order of `spec.labels`.
 
-        Raises TypeError for what is no array, ValueError for one of another shape or type.
+        Raises TypeError if `crops` is not an array, ValueError for a wrong shape or dtype.
         """
         wanted = self.spec.input_size, self.spec.input_size, self.spec.channels
         if not isinstance(crops, np.ndarray):
@@ -59,7 +59,7 @@ class EmotionClassifier:
                              f"got {crops.dtype} of shape {crops.shape}")
         if not len(crops):
             return np.empty((0, len(self.spec.labels)), np.float32)
-        logits = self.network(np.require(crops, requirements=("C", "W")))  # torch refuses views that are mirrored or read-only
+        logits = self.network(np.require(crops, requirements=("C", "W")))  # torch rejects negative strides and read-only arrays
         return decide({head: logits[:, i] for i, head in enumerate(self.spec.heads)}, self.spec)
 
 
@@ -75,11 +75,11 @@ def _check_arguments(path: object, device: object, head: object, runtime: object
 
 
 def open_network(path: Path, device: str, head: str | None, runtime: str) -> tuple[Network, str]:
-    """The network on the runtime that suits, and the reason in words. Raises CheckpointError, DeviceError.
+    """Open the network on the best runtime. Return it and the reason in words. Raises CheckpointError, DeviceError.
 
-    auto: CUDA where there is a GPU; on the CPU OpenVINO or ONNX Runtime where one is installed and the network's export
-    lies beside it, else torch. Torch is imported only where it computes: it takes longer to start than all the rest.
-    An export stands in for a checkpoint only where it was made from that very file.
+    auto: CUDA if there is a GPU; on the CPU, OpenVINO or ONNX Runtime if one is installed and the checkpoint's export is in the
+    same folder, else torch. Torch is imported only if needed, since it takes longer to load than everything else.
+    An export replaces a checkpoint only if it was made from exactly that file.
     """
     check_device_name(device)
     if runtime not in RUNTIMES:
@@ -108,8 +108,8 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     _check_torch(path, device)
     from fer_live.analysis.runtimes.torch_network import TorchNetwork
 
-    # Torch's threads wait for each other by spinning: with a core taken by another program two of them took 0.66 s for a face,
-    # where one took a few hundredths. The exports' runtimes are told not to spin, or do not.
+    # Torch's threads busy-wait: with one core taken by another program, two threads needed 0.66 s for a face and one a few
+    # hundredths of a second. The runtimes for exports do not spin, or are configured not to.
     network = TorchNetwork(path, device, head, max(1, cores // 2))
     return network, network.why
 
@@ -119,7 +119,7 @@ def _why_cpu() -> str:
 
 
 def _check_torch(path: Path, device: str) -> None:
-    """Refuse what only PyTorch can do where it is not installed. Raises DeviceError, CheckpointError."""
+    """Raise DeviceError or CheckpointError if PyTorch is needed but not installed."""
     if find_spec("torch") is not None:
         return
     if device.startswith("cuda"):
@@ -131,7 +131,7 @@ def _check_torch(path: Path, device: str) -> None:
 
 
 def _installed() -> str | None:
-    """The fastest runtime of exported networks that is installed here."""
+    """Return the fastest installed runtime for exports, or None."""
     return next((name for name in ("openvino", "onnx") if find_spec(PACKAGES[name])), None)
 
 
@@ -142,11 +142,11 @@ def _is_export_of(export: Path, weights: Path) -> bool:
 
 
 def _check_export_of(export: Path, weights: Path) -> None:
-    """Refuse an export of other weights: it would answer in the name of a file that was never opened."""
+    """Raise CheckpointError if the export was made from other weights, since its results would be attributed to `weights`."""
     from fer_live.analysis.runtimes.onnx_network import read_spec
 
     check_model_file(weights)
-    read_spec(export)  # says what is missing where there is no export
+    read_spec(export)  # reports a missing export
     if not _is_export_of(export, weights):
         raise CheckpointError(f"{export} was not made from {weights}; export it again with python -m training.export, "
                               "or run the weights with --runtime torch")

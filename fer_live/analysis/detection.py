@@ -1,4 +1,4 @@
-"""When to search for faces: the whole picture every few frames, in between only around those that are known."""
+"""Schedules face detection: the whole image every few frames, in between only near known faces."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from fer_live.model.detections import Detections, same_face
 from fer_live.protocols import FaceDetector, TileDetector
 from fer_live.types import Frame
 
-EVERY = 8  # frames from one search of the whole picture to the next while all known faces are found again
-EVERY_WAITING = 2  # the same while none is known, or one is missed: who comes or turns back should not wait
-MOST_EACH = 8  # known faces up to which each is looked for in every frame; of more, in turn, in every other frame
-GRID, ALIKE = 12, 0.5  # points a side by which two patches are compared, and the correlation of those that show one face
-MEMORY = 12  # frames through which a lost face is still looked for where it was
+EVERY = 8  # frames between searches of the whole image while all known faces are found again
+EVERY_WAITING = 2  # frames; the same while no face is known or one is missed, to notice new and returning faces soon
+MOST_EACH = 8  # up to this many known faces, each is searched for in every frame; with more, in every other frame, in turn
+GRID, ALIKE = 12, 0.5  # points per side of compared patches; correlation from which they show the same face
+MEMORY = 12  # frames during which a lost face is searched for at its last position
 
 
 class Searcher(Protocol):
-    """What a schedule needs of a detector. Shallow copies of it search at the same time in several threads."""
+    """What ScheduledDetector needs of a detector. Shallow copies may search at the same time in several threads."""
 
-    min_face: float  # side of the smallest face, in pixels, or below 1 as a share of the shorter side of the frame
+    min_face: float  # side of the smallest face, in pixels, or below 1 as a fraction of the frame's shorter side
 
     def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray | Detections:
-        """(H, W, 3) uint8 BGR -> the faces in the whole picture, or only their boxes (N, 4) int32 xyxy. side: see
+        """(H, W, 3) uint8 BGR -> the faces in the whole image, or only their boxes (N, 4) int32 xyxy. side: see
         `ScheduledDetector.detect`."""
         ...
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None
                     ) -> Sequence[np.ndarray | Detections | None]:
-        """For each of the boxes (N, 4) the face that was there, or only its new box (4,), or None."""
+        """For each of the boxes (N, 4), return the face found there, only its new box (4,), or None."""
         ...
 
 
 @dataclass
 class Known:
-    """A face that was found, and how many frames ago."""
+    """A known face and how long ago it was found."""
 
     box: np.ndarray  # (4,) int32 xyxy
-    misses: int = 0
-    found: Detections | None = None  # what was found; None where it is missed
-    is_carried: bool = False  # it was not looked for in the last frame
+    misses: int = 0  # frames since it was found
+    found: Detections | None = None  # None if missed
+    is_carried: bool = False  # whether it was not searched for in the last frame
 
 
 class ScheduledDetector:
-    """A detector of faces in video: remembers where they were. For each video its own.
+    """Face detector for video that remembers where faces were. Use one per video.
 
-    The whole picture is searched when it is due and as soon as a known face is not found again. `every` may be changed while
-    it runs; 1 searches every frame whole.
+    The whole image is searched on schedule, and at once when a known face is not found again. `every` may be changed at any
+    time; 1 searches the whole image in every frame.
     """
 
     def __init__(self, searcher: Searcher, every: int = EVERY):
         self.searcher, self.every = searcher, every
         self.known: list[Known] = []
-        self.last: np.ndarray | None = None  # the picture before
-        self.age = EVERY  # frames since the last search of the whole picture
+        self.last: np.ndarray | None = None  # the previous image
+        self.age = EVERY  # frames since the last search of the whole image
 
     def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
-        """(H, W, 3) uint8 BGR -> the faces. side: by which the smallest face is measured, in pixels; None: the picture's shorter
+        """(H, W, 3) uint8 BGR -> the faces. side: reference length in pixels for a relative `min_face`; None: the image's shorter
         side."""
         more = () if side is None else (side,)
         self.age += 1
@@ -71,15 +71,15 @@ class ScheduledDetector:
             again, carried = self._near(image, more)
             if not any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
                 found = Detections.joined(one for one in again if one is not None)
-                return self._remember(image, found.singled(), again, carried)  # two that were known may be found in one place
+                return self._remember(image, found.singled(), again, carried)  # two known faces may be found at the same place
         self.age = 0
         found = Detections.of(self.searcher.detect(image, *more))
-        # what only the look nearby found is kept: it sees small faces in more detail
+        # keep faces found only nearby, since that search resolves smaller ones
         kept = [one for one in again if one is not None and not any(same_face(one.boxes[0], other) for other in found.boxes)]
         return self._remember(image, Detections.joined([found, *kept]), again)
 
     def _near(self, image: np.ndarray, more: tuple[int, ...]) -> tuple[list[Detections | None], list[np.ndarray]]:
-        """The known faces where they are found again, and the boxes of those that were not looked for this time."""
+        """Return the known faces that are found again, and the boxes of those not searched for this time."""
         again: list[Detections | None] = [None] * len(self.known)
         is_any_carried = any(face.is_carried for face in self.known)
         for i, face in enumerate(self.known if len(self.known) > MOST_EACH else []):
@@ -93,11 +93,11 @@ class ScheduledDetector:
         return again, carried
 
     def for_new_video(self) -> ScheduledDetector:
-        """The same for another video, with settings of its own."""
+        """Return a detector for another video, with the same searcher and independent settings."""
         return ScheduledDetector(copy.copy(self.searcher), self.every)
 
     def forget(self) -> None:
-        """Forget where faces were: the next picture is searched whole."""
+        """Forget all faces; the next image is searched completely."""
         self.known, self.age, self.last = [], EVERY, None
 
     def _remember(self, image: np.ndarray, found: Detections, again: list[Detections | None],
@@ -111,12 +111,12 @@ class ScheduledDetector:
 
 
 def for_new_video(detector: FaceDetector) -> FaceDetector:
-    """The same for another video; what has no memory is shared."""
+    """Return a detector for another video; stateless detectors are shared."""
     return detector.for_new_video() if isinstance(detector, ScheduledDetector) else detector
 
 
 def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
-    """The faces in one frame. is_anew: it has nothing to do with those before."""
+    """Return the faces in one frame. is_anew: the frame starts a new video or segment."""
     if is_anew and isinstance(detector, ScheduledDetector):
         detector.forget()
     return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
@@ -124,7 +124,7 @@ def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
 
 
 def patch(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A grid of GRID x GRID points of the box (4,) in a picture (H, W, 3) uint8 BGR; of mean 0 and length 1, or all 0."""
+    """Return GRID x GRID points of the box (4,) in an image (H, W, 3) uint8 BGR, with mean 0 and norm 1, or all 0."""
     x1, y1, x2, y2 = (max(0, int(side)) for side in box)
     if not image[y1:y2, x1:x2].size:
         return np.zeros((GRID, GRID), np.float32)
@@ -134,5 +134,5 @@ def patch(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two patches show the same, as far as the first shows anything."""
+    """Whether two patches show the same content; True if the first has no texture."""
     return not a.any() or float(np.vdot(a, b)) >= ALIKE

@@ -1,4 +1,4 @@
-"""Smaller sets of classes, made of the model's own."""
+"""Smaller label sets, which sum the probabilities of several of the model's classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from fer_live.analysis.smoothing import Smoother
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, OutputError
 
-# class of the smaller set -> the classes whose probabilities are summed for it
+# class of the smaller set -> the model's classes summed for it
 LABEL_SETS = {
     "basic": {"positive": ("happy",), "neutral": ("neutral",), "negative": ("angry", "disgust", "fear", "sad"),
               "surprised": ("surprise",)},
@@ -17,10 +17,10 @@ LABEL_SETS = {
 
 
 class Reduction:
-    """Analysis -> the same Analysis in a smaller set of classes: everything that comes after it knows no others.
+    """Analysis -> the same Analysis in a smaller set of classes; later stages see only those.
 
-    labels: the model's class names, in the order of the probabilities. stills: every picture stands alone. Raises OutputError
-    for a model with other classes.
+    labels: the model's class names, in the order of the probabilities. stills: images are independent of each other. Raises
+    OutputError if the model's classes do not match.
     """
 
     def __init__(self, name: str, labels: tuple[str, ...], stills: bool = False):
@@ -32,7 +32,7 @@ class Reduction:
         self.forget()
 
     def __call__(self, analysis: Analysis) -> Analysis:
-        """The faces of `analysis` with (G,) probabilities, label and confidence of the smaller set."""
+        """Return `analysis` with probabilities (G,), label and confidence in the smaller set."""
         if self.stills:
             self.forget()
         time_s = analysis.frame.time_s
@@ -41,13 +41,13 @@ class Reduction:
         return replace(analysis, faces=faces)
 
     def forget(self) -> None:
-        """Forget everyone's label."""
-        # it only steadies the label: the probabilities are smooth already, and summing keeps them so
+        """Forget the labels of all tracks."""
+        # stabilizes the label only: sums of smoothed probabilities are already smooth
         self.smoother = Smoother(self.labels, time_constant_s=0)
 
     def _reduced(self, face: Face, time_s: float) -> Face:
         probs, label, confidence = self.smoother.update(face.track_id, face.probs @ self.matrix, time_s)
-        because = face.unsure_because if face.unsure_because != UNCLEAR else ""  # summed up, it may be clear
+        because = face.unsure_because if face.unsure_because != UNCLEAR else ""  # the summed class may be clear
         if because or label == UNSURE:
             label, because = UNSURE, because or UNCLEAR
         return replace(face, probs=probs, label=label, confidence=confidence, unsure_because=because)

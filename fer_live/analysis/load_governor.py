@@ -1,4 +1,4 @@
-"""Holds a target rate by searching for faces less often and less finely when the machine is too slow for it."""
+"""Keeps a target frame rate on slow machines by detecting faces less often and at a lower resolution."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from collections.abc import Callable
 from fer_live.analysis.detection import ScheduledDetector
 from fer_live.types import Analysis, Frame
 
-PERIOD_S = 1.0  # between two decisions
-TOO_BUSY, IDLE = 0.9, 0.5  # shares of the time there is for a frame
-PATIENCE = 3  # idle periods before more is tried again: each try that fails costs a second of dropped frames
-# (frames from one search of the whole picture to the next, factor on the smallest face), the best first
+PERIOD_S = 1.0  # seconds between decisions
+TOO_BUSY, IDLE = 0.9, 0.5  # fractions of the time available per frame
+PATIENCE = 3  # idle periods before the next better level is tried; each failed attempt drops frames for a second
+# (frames between searches of the whole image, factor on the smallest face), best first
 LEVELS = ((2, 1.0), (8, 1.0), (12, 1.0), (12, 1.5), (18, 2.0))
-START = 1  # what runs without a target rate search, too
+START = 1  # index of the level with the default settings
 
 
 class Governor:
-    """Wraps the analysis of frames; `note` says in words what was given up, for the HUD. Has one thread's calls, except for
-    `presented`: what is slower, analysis or what follows it in the other thread, decides the rate, and both share the machine.
+    """Wraps the analyzer and adapts the detector. `note` describes the current level for the HUD.
 
-    detector: its `every` and its searcher's `min_face` are set. target_fps: the rate to hold.
-    clock: seconds, for tests.
+    Call it from one thread; `presented` may be called from another. The slower of analysis and presentation, which share the
+    CPU, limits the rate.
+
+    detector: its `every` and its searcher's `min_face` are changed. target_fps: frames per second. clock: seconds, for tests.
     """
 
     def __init__(self, analyze: Callable[[Frame], Analysis], detector: ScheduledDetector, target_fps: float,
@@ -35,7 +36,7 @@ class Governor:
         self._apply()
 
     def __call__(self, frame: Frame) -> Analysis:
-        """The analysis of a frame, timed."""
+        """Analyze a frame and measure the time."""
         started_s = self.clock()
         analysis = self.analyze(frame)
         now_s = self.clock()
@@ -46,19 +47,19 @@ class Governor:
         return analysis
 
     def presented(self, seconds: float) -> None:
-        """Note how long it took to draw, write and show a picture. For the thread that shows."""
+        """Record the time taken to draw, write and show a frame. Call it from the display thread."""
         with self._lock:
             self.shown, self.presenting_s = self.shown + 1, self.presenting_s + seconds
 
     def _presenting_s(self) -> float:
-        """The mean since the last time, 0 where nothing was shown."""
+        """Return the mean presentation time since the last call, or 0 if nothing was shown."""
         with self._lock:
             mean_s = self.presenting_s / self.shown if self.shown else 0.0
             self.shown, self.presenting_s = 0, 0.0
         return mean_s
 
     def _decide(self, load: float) -> None:
-        """load: share of the time between two frames of the target rate that the slower of analysis and showing takes."""
+        """Choose the level. load: time for the slower of analysis and display, as a fraction of the target frame interval."""
         self.idle_periods = self.idle_periods + 1 if load < IDLE else 0
         if load > TOO_BUSY and self.level < len(LEVELS) - 1:
             self.level += 1

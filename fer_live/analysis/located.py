@@ -1,4 +1,4 @@
-"""What is handed from the search for faces to the classifier and on to the naming of expressions."""
+"""Data passed from face detection to the classifier and the labeling stages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 
 @dataclass(frozen=True)
 class Located:
-    """The faces of a frame, with their crops, before it is known what they express."""
+    """The faces of a frame with their crops, before classification."""
 
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, whether it has a crop) of each face
-    crops: np.ndarray  # (M, S, S, C) uint8, of the faces to be read now, some mirrored
-    found: Detections  # what the detector says of the frame
-    views: tuple[Visibility, ...] = ()  # of each crop: how well the face was seen
+    crops: np.ndarray  # (M, S, S, C) uint8; faces to classify, some mirrored
+    found: Detections  # the frame's detections
+    views: tuple[Visibility, ...] = ()  # visibility of each crop
     begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames
-    seen: tuple[Box, ...] = ()  # all that may be a face: found, not yet believed, or remembered
-    is_anew: bool = False  # a clip or segment begins: what was known before is of other people
-    ended: tuple[Ended, ...] = ()  # faces that are followed no longer
-    fresh: frozenset[int] = frozenset()  # track ids of the faces found in this very frame; others are only remembered
+    seen: tuple[Box, ...] = ()  # candidate boxes: detections, tentative tracks and coasting tracks
+    is_anew: bool = False  # a clip or segment begins, so earlier state does not apply
+    ended: tuple[Ended, ...] = ()  # tracks that ended
+    fresh: frozenset[int] = frozenset()  # track ids of the faces detected in this frame; the others are coasting

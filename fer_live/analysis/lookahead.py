@@ -1,4 +1,4 @@
-"""What only files allow, since their next frames can be had: batches over frames, and faces shown from their first frame."""
+"""Optimizations for files, whose later frames are available: batching across frames, and showing faces from their first frame."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.types import Analysis, Frame
 
-FRAMES_A_BATCH = 8  # a batch of 8 faces takes half of the time of 8 batches of one
-FEWEST = 3  # frames of a film in which faces are followed; a shorter one is so many pictures
-MOST_BYTES = 64 << 20  # that frames of a batch may hold: three times as many wait
+FRAMES_A_BATCH = 8  # frames; 8 faces in one batch take half the time of 8 separate batches
+FEWEST = 3  # frames; shorter videos are analyzed as independent images
+MOST_BYTES = 64 << 20  # bytes; limit for the images of a batch, and three times as much is queued
 
 
 def analyze_all(
     frames: Iterable[Frame], locate_all: Callable[[Iterable[Frame]], Iterable[Located]], classify: Classifier,
     name: Callable[[Located, np.ndarray], Analysis], analyze_still: Callable[[Frame], Analysis],
 ) -> Iterator[Analysis]:
-    """The analyses of a film's frames, in order. The arguments are the stages of an Analyzer; `locate_all` has its own thread, a
-    few frames ahead of `name`. A film of less than FEWEST frames is analyzed as pictures."""
+    """Analyze the frames of a video in order. The arguments are the stages of an Analyzer; `locate_all` runs in its own thread, a
+    few frames ahead of `name`. A video of less than FEWEST frames is analyzed as independent images."""
     groups = grouped(frames, FEWEST)
     first = next(groups, [])
-    if len(first) < FEWEST:  # too short for a face to be followed; also what comes before an error
+    if len(first) < FEWEST:  # too short for tracking; includes frames before an error
         yield from map(analyze_still, first)
-        next(groups, None)  # raises the error, if there was one
+        next(groups, None)  # raises the error, if any
         return
     size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
     located = locate_all(chain(first, chain.from_iterable(groups)))
@@ -44,17 +44,17 @@ def analyze_all(
 
 
 def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> Iterator[Located]:
-    """The stream, up to `most` frames late, with the faces that later frames say were there already."""
+    """Yield the stream, delayed by up to `most` frames, and add tracks to the earlier frames in which they were tentative."""
     held: deque[Located] = deque()
     error: Exception | None = None
     located = iter(stream)
     while error is None:
         try:
             one = next(located)
-        except Exception as caught:  # also its end; what is held comes before it
+        except Exception as caught:  # also StopIteration; yield the held frames first
             error = caught
             break
-        if one.is_anew:  # its times may be those of frames that are held
+        if one.is_anew:  # new timestamps could equal those of held frames
             yield from held
             held.clear()
         for i, old in enumerate(held):

@@ -1,5 +1,5 @@
-"""Files: faces are searched for in every third frame. In between, boxes are interpolated where the searches before and after
-agree, and searched for where they do not: the next frames of a file are known."""
+"""Face detection in files: searches every third frame. In between, boxes are interpolated if the neighboring searches agree, and
+searched for if not. Later frames of a file are available for this."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike,
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
 
-STEP = 3  # frames from one search to the next
-LONGER = 1.5  # from one search of the whole picture to the next, beside a live video: who has come is followed back
-WAITING = 2 * STEP  # frames between them while no face is known, or one is missed
-AGREE = 0.6  # overlap (IoU) of a face's boxes in two searches from which on the frames in between are not searched
-MOST_BYTES = 64 << 20  # that waiting frames may hold
+STEP = 3  # frames between searches
+LONGER = 1.5  # whole-image searches are this much rarer than live, since new faces are tracked backward
+WAITING = 2 * STEP  # frames between searches of the whole image while no face is known or one is missed
+AGREE = 0.6  # IoU of a face's boxes in two searches from which the frames between them are interpolated
+MOST_BYTES = 64 << 20  # bytes; limit for buffered frames
 
 
 @dataclass
 class Looked:
-    """A frame with the faces that are known of it, by the number of each face: one detection."""
+    """A frame and its known faces: face number -> one detection."""
 
     frame: Frame
     faces: dict[int, Detections] = field(default_factory=dict)
 
 
 def detect_all(frames: Iterable[Frame], detector: ScheduledDetector) -> Iterator[tuple[Frame, Detections]]:
-    """The frames in order, each with its faces; up to a dozen frames late. An error of `frames` is raised after them."""
+    """Yield each frame with its faces, in order, up to a dozen frames late. Errors of `frames` are raised at the end."""
     sampled, stream, error = SampledDetector(detector), iter(frames), None
     while error is None:
         try:
             frame = next(stream)
-        except Exception as caught:  # also the end; what waits comes before it
+        except Exception as caught:  # also StopIteration; yield the buffered frames first
             error = caught
             break
         yield from sampled.take(frame)
@@ -43,24 +43,24 @@ def detect_all(frames: Iterable[Frame], detector: ScheduledDetector) -> Iterator
 
 
 class SampledDetector:
-    """Does the work of `detector` in frames that may wait. For each video its own.
+    """Face detection on buffered frames, with the settings of `detector`. Use one per video.
 
-    The whole picture is searched as a ScheduledDetector does, less often; who is found there is followed back through the frames
-    since the search before, and so is seen sooner than live.
+    The whole image is searched as by a ScheduledDetector, but less often. New faces are tracked backward through the frames since
+    the previous search, so they appear earlier than in live video.
     """
 
     def __init__(self, detector: ScheduledDetector):
         self.searcher, self.every = detector.searcher, round(LONGER * detector.every)
         self.known: dict[int, Known] = {}
-        self.block: list[Looked] = []  # frames that wait; the last one was searched
-        self.between: list[Looked] = []  # since then
-        self.age = 0  # frames since the last search of the whole picture
-        self.new: set[int] = set()  # who was first seen in the last search
+        self.block: list[Looked] = []  # buffered frames; the last one was searched
+        self.between: list[Looked] = []  # frames since then
+        self.age = 0  # frames since the last search of the whole image
+        self.new: set[int] = set()  # numbers of the faces first seen in the last search
         self.next_number = 0
         self.last: Frame | None = None
 
     def take(self, frame: Frame) -> Iterator[tuple[Frame, Detections]]:
-        """Take the next frame; gives those about which nothing more will be known."""
+        """Take the next frame; yield the frames that are complete."""
         last, self.last = self.last, frame
         if last and (frame.is_slate or frame.segment != last.segment or frame.time_s < last.time_s
                      or frame.image.shape != last.image.shape or frame.tiles != last.tiles):
@@ -74,14 +74,14 @@ class SampledDetector:
             yield from self._search(min(self.every, room))
 
     def finish(self) -> Iterator[tuple[Frame, Detections]]:
-        """Give what waits, and forget where faces were."""
+        """Yield the buffered frames, and forget all faces."""
         if self.between:
             yield from self._search(self.every)
         yield from map(_given, self.block)
         self.known, self.block, self.new = {}, [], set()
 
     def _search(self, every: int) -> Iterator[tuple[Frame, Detections]]:
-        """Search the newest frame, fill in those before it, and give the ones that are complete."""
+        """Search the newest frame, fill in the frames before it, and yield those that are complete."""
         looked, was_whole = self.between[-1], self.age == 0
         self.age += len(self.between)
         is_waiting = not self.known or any(face.misses for face in self.known.values())
@@ -100,7 +100,7 @@ class SampledDetector:
         if before:
             self._fill(before - 1, len(self.block) - 1, new)
             for number in self.new & looked.faces.keys():
-                if all(number in one.faces for one in self.block[before:]):  # a false face does not come back each time
+                if all(number in one.faces for one in self.block[before:]):  # false faces rarely repeat in every frame
                     self._follow(number, self.block[before - 1].faces[number], range(before - 2, -1, -1))
         self.new = new
         if was_whole and before:
@@ -108,14 +108,14 @@ class SampledDetector:
             yield from map(_given, done)
 
     def _near(self, frame: Frame, boxes: dict[int, np.ndarray]) -> dict[int, Detections]:
-        """The faces that are found again near these boxes."""
+        """Return the faces found again near these boxes."""
         if not boxes:
             return {}
         found = self.searcher.detect_near(frame.image, np.array([*boxes.values()]).reshape(-1, 4), *_side(frame))
         return {number: Detections.of(one) for number, one in zip(boxes, found, strict=True) if one is not None}
 
     def _whole(self, frame: Frame, again: dict[int, Detections]) -> dict[int, Detections]:
-        """The faces in the whole picture, under the numbers of those that are known. What only the look nearby found is kept."""
+        """Search the whole image, and match the faces to known numbers. Faces found only by the nearby search are kept."""
         found = Detections.of(self.searcher.detect(frame.image, *_side(frame)))
         places = {number: face.box for number, face in self.known.items()} | {n: one.boxes[0] for n, one in again.items()}
         faces: dict[int, Detections] = {}
@@ -131,14 +131,14 @@ class SampledDetector:
         return faces | kept
 
     def _remember(self, faces: dict[int, Detections], again: dict[int, Detections], frames: int) -> None:
-        """frames: how many have gone by since the search before."""
+        """Update the known faces. frames: number of frames since the previous search."""
         lost = {number: Known(face.box, face.misses + frames) for number, face in self.known.items()
                 if number not in faces and number not in again and face.misses < MEMORY
                 and not any(same_face(face.box, one.boxes[0]) for one in faces.values())}
         self.known = {number: Known(one.boxes[0]) for number, one in faces.items()} | lost
 
     def _fill(self, start: int, stop: int, new: set[int]) -> None:
-        """Find the faces of the frames between two of the block that were searched. new: who was first seen in the second."""
+        """Fill in the frames between two searched ones of the block. new: numbers of the faces first seen in the second."""
         first, last = self.block[start].faces, self.block[stop].faces
         for number, one in first.items():
             other = last.get(number)
@@ -150,11 +150,11 @@ class SampledDetector:
                 middle = (start + stop + 1) // 2
                 self._follow(number, one, range(start + 1, middle))
                 self._follow(number, other, range(stop - 1, middle - 1, -1))
-        for number in last.keys() - first.keys() - new:  # found again after it was missed
+        for number in last.keys() - first.keys() - new:  # found again after a miss
             self._follow(number, last[number], range(stop - 1, start, -1))
 
     def _interpolate(self, number: int, start: int, stop: int) -> None:
-        """Put a face that was found in two frames into those between; where something else is seen, only if it is found."""
+        """Interpolate a face between two frames in which it was found. Where the content differs, require a detection."""
         one, other = self.block[start].faces[number], self.block[stop].faces[number]
         look = patch(self.block[start].frame.image, one.boxes[0])
         for i in range(start + 1, stop):
@@ -167,7 +167,7 @@ class SampledDetector:
             looked.faces[number] = face
 
     def _follow(self, number: int, one: Detections, frames: Sequence[int]) -> None:
-        """Look for a face from frame to frame, as far as it is found and is no other."""
+        """Track a face from frame to frame until it is not found or coincides with another."""
         for i in frames:
             looked = self.block[i]
             found = self._near(looked.frame, {number: one.boxes[0]}).get(number)
@@ -185,7 +185,7 @@ def _given(looked: Looked) -> tuple[Frame, Detections]:
 
 
 def _is_among(one: Detections, faces: dict[int, Detections], number: int) -> bool:
-    """Whether it is one of the faces before its number in `faces`, or of all where that is not among them."""
+    """Whether it coincides with a face listed before `number` in `faces`, or with any face if `number` is not listed."""
     for other, face in faces.items():
         if other == number:
             return False
@@ -195,14 +195,14 @@ def _is_among(one: Detections, faces: dict[int, Detections], number: int) -> boo
 
 
 def _between(a: Detections, b: Detections, share: float) -> Detections:
-    """One face at a time between two detections of it; landmarks and scores are NaN where either has none."""
+    """Interpolate between two detections of a face; landmarks and scores are NaN if either has none."""
     boxes, landmarks, scores = (x + share * (y.astype(np.float32) - x) for x, y in
                                 ((a.boxes, b.boxes), (a.landmarks, b.landmarks), (a.scores, b.scores)))
     return Detections(np.rint(boxes).astype(np.int32), landmarks.astype(np.float32), scores.astype(np.float32))
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
+    """Return the intersection over union of two boxes (4,)."""
     wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(0, int(wide)) * max(0, int(high))
     return both / max(1, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -1,4 +1,4 @@
-"""Smooths each face's probabilities over time and gives it a label that does not flicker. Counts in seconds, not in frames."""
+"""Smooths each face's probabilities over time and derives a label that does not flicker. Time is measured in seconds."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from fer_live.types import UNSURE
 
 @dataclass
 class TrackState:
-    """What is known of one track's expression. C classes; answer C of the arrays stands for UNSURE."""
+    """State of one track. C classes; index C of the arrays stands for UNSURE."""
 
     probs: np.ndarray  # (C,) float32, smoothed
     time_s: float
-    label: int  # an index into the labels; C when unsure
-    span_s: float  # what the mean reaches back over
-    lead: np.ndarray  # (C + 1,) by how much each other answer has led the label, times the seconds; never below 0
-    led_s: np.ndarray  # (C + 1,) for how long
-    sums: np.ndarray  # (C + 1, C) the probabilities seen in that time, times seconds
+    label: int  # index into the labels; C: UNSURE
+    span_s: float  # seconds covered by the mean
+    lead: np.ndarray  # (C + 1,) integral over time of each answer's lead over the label; at least 0
+    led_s: np.ndarray  # (C + 1,) seconds for which the lead has lasted
+    sums: np.ndarray  # (C + 1, C) integral of the probabilities over that time
 
 
 class Smoother:
-    """Probabilities per track over time, and a label that is always their strongest class, or UNSURE.
+    """Smoothed probabilities per track, and a label that is always their strongest class, or UNSURE.
 
     The probabilities are the mean since the expression last changed, with time constant `time_constant_s`. A change is
-    detected as in Page's cumulative sum test (1954): the lead of another answer over the label, less `margin`, is summed
-    over time. Once it has lasted `dwell_s` and the sum reaches `evidence_s`, the mean restarts from the moment at which
-    the lead began, and so the label follows without ever contradicting the probabilities. UNSURE takes part as a class
-    whose probability is always `sure`. A drift too slow for the test changes the label when it changes the strongest class,
-    a class is named from `sure + margin` on, and is UNSURE below `sure - margin`.
+    detected by Page's cumulative sum test (1954): the lead of another answer over the label, minus `margin`, is integrated
+    over time. Once it has lasted `dwell_s` and the integral reaches `evidence_s`, the mean restarts from the moment the lead
+    began, so the label never contradicts the probabilities. UNSURE takes part as a class with constant probability `sure`.
+    Drifts too slow for the test change the label when the strongest class changes. With hysteresis, a label changes from UNSURE
+    to a class at `sure + margin`, and back below `sure - margin`.
 
-    time_constant_s = 0 leaves the probabilities as they are; with margin = 0 the label is the strongest class of every frame.
+    time_constant_s = 0 turns smoothing off; with margin = 0 the label is then each frame's strongest class.
     """
 
     def __init__(self, labels: tuple[str, ...], time_constant_s: float = 1.0, margin: float = 0.05, sure: float = 0.40,
@@ -43,9 +43,9 @@ class Smoother:
         self.states: dict[int, TrackState] = {}
 
     def update(self, track_id: int, probs: np.ndarray | None, time_s: float) -> tuple[np.ndarray, str, float]:
-        """Take the probabilities (C,) of a track at `time_s`, or None if it was not found this time.
+        """Add the probabilities (C,) of a track at `time_s`, or None if it was not found in this frame.
 
-        Returns the smoothed probabilities (C,) float32, the label or UNSURE, and its probability (of the strongest class when
+        Return the smoothed probabilities (C,) float32, the label or UNSURE, and its probability (that of the strongest class if
         unsure). Raises KeyError for a new track without probabilities.
         """
         state = self.states.get(track_id)
@@ -69,10 +69,10 @@ class Smoother:
         return best if probs[best] >= least else len(self.labels)
 
     def _follow(self, state: TrackState, probs: np.ndarray, elapsed_s: float) -> None:
-        """Take the probabilities (C,) of one more frame."""
+        """Add the probabilities (C,) of one more frame."""
         if self.time_constant_s:
             share = max(1 - math.exp(-elapsed_s / self.time_constant_s), elapsed_s / (state.span_s + elapsed_s or 1.0))
-            self._gather(state, probs, min(elapsed_s, self.dwell_s))  # after a gap one frame stands for no longer than that
+            self._gather(state, probs, min(elapsed_s, self.dwell_s))  # limits the weight of the first frame after a gap
         else:
             share = 1.0
         state.span_s += elapsed_s
@@ -93,11 +93,11 @@ class Smoother:
             state.lead[:], state.led_s[:], state.sums[:] = 0.0, 0.0, 0.0
 
     def _gather(self, state: TrackState, probs: np.ndarray, elapsed_s: float) -> None:
-        """Sum by how much every other answer leads the label; a lead that falls to 0 is forgotten."""
+        """Integrate each answer's lead over the label; a lead that falls to 0 is reset."""
         answers = np.append(probs, self.sure)
         if state.label < len(self.labels):
             rivals = answers[state.label] + self.margin
-        else:  # a class takes over from UNSURE only if it leads the other classes as well
+        else:  # a class replaces UNSURE only if it also leads the other classes
             order = np.argsort(probs)
             rivals = np.full(len(answers), max(self.sure, probs[order[-1]]))
             rivals[order[-1]] = max(self.sure, probs[order[-2]])
@@ -108,14 +108,14 @@ class Smoother:
         state.sums = np.where(leads[:, None], state.sums + probs * elapsed_s, 0.0)
 
     def _restart(self, state: TrackState, winner: int) -> None:
-        """Restart the mean from the moment at which the winner began to lead."""
+        """Restart the mean from the moment the winner began to lead."""
         state.probs, state.span_s = _since(state, winner), float(state.led_s[winner])
 
     def forget(self, time_s: float) -> None:
-        """Drop the tracks that have not been seen for `memory_s`."""
+        """Drop tracks not seen for `memory_s`."""
         self.states = {key: state for key, state in self.states.items() if time_s - state.time_s <= self.memory_s}
 
 
 def _since(state: TrackState, winner: int) -> np.ndarray:
-    """The mean probabilities (C,) since the winner began to lead."""
+    """Return the mean probabilities (C,) since the winner began to lead."""
     return (state.sums[winner] / state.led_s[winner]).astype(np.float32)

@@ -1,8 +1,8 @@
-"""How well a face was seen, and whether that is enough to read it.
+"""Measures how well a face is visible, and whether that is enough to classify it.
 
-The limits are measured on PublicTest (1,124 of its faces; truth: what most FER+ voters saw), disturbed by code. A limit lies
-where the mean recall of the seven classes falls to half of what it is undisturbed, from 0.81 to 0.41. It is the recall, not the
-accuracy, since a network that sees nothing calls everything neutral, and is right for 38% of these faces.
+The limits were measured on degraded images of PublicTest (1,124 faces; ground truth: the FER+ majority). Each limit is the point
+at which the mean recall of the seven classes falls to half of its undisturbed value, from 0.81 to 0.41. Accuracy would mislead: a
+network that sees nothing answers neutral for every face, which is correct for 38% of these faces.
 
 | disturbance | recall | limit |
 |---|---|---|
@@ -11,9 +11,9 @@ accuracy, since a network that sees nothing calls everything neutral, and is rig
 | motion, pixels of 48 | 7: 0.45, 11: 0.32, 15: 0.27 | the same |
 | light, with noise of 2 gray levels | 25%: 0.72, 15%: 0.63, 10%: 0.49, 7%: 0.39, 5%: 0.27 | darkness 0.945 |
 
-Of PublicTest's 3,372 faces as they are, none is beyond one of these. How far a face may turn cannot be measured so: of 2,953
-faces with landmarks the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces), 0.70 up to 50 (27), and one looks more than
-55 aside. What is read of faces turned farther is not known: the limit is 55.
+None of PublicTest's 3,372 original faces exceeds any of these limits. The yaw limit cannot be measured this way: on 2,953 faces
+with landmarks, the accuracy is 0.85 up to 30 degrees, 0.73 up to 40 (70 faces) and 0.70 up to 50 (27), and one face is beyond 55.
+The accuracy beyond that is unknown, so the limit is 55.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from fer_live.model.preprocess import resize_face
 from fer_live.types import Visibility
 
 SMALL, BLURRED, DARK, TURNED = "small", "blurred", "dark", "turned"
-REASONS = (SMALL, DARK, BLURRED, TURNED)  # the first that holds is told: a small face is blurred, a dark one noisy and so sharp
-SMALLEST = 12  # pixels of the frame
+REASONS = (SMALL, DARK, BLURRED, TURNED)  # in order of priority: small faces are also blurred, and dark ones noisy and so sharp
+SMALLEST = 12  # pixels of the frame; side
 LEAST_SHARPNESS = 0.31
 MOST_DARKNESS = 0.945
 MOST_YAW = 55.0  # degrees
-SIDE = 48  # pixels; crops are judged at FER2013's size
-SHARP = 0.128  # the median over PublicTest of what `_detail` gives
+SIDE = 48  # pixels; crops are assessed at FER2013's size
+SHARP = 0.128  # median of `_detail` over PublicTest
 SECOND = np.array([[1, -2, 1]], np.float32)
-STEADY_S = 0.2  # time constant of the means that are judged: one blurred frame makes no face unsure
-SLACK = 0.1  # share by which a face must be better than the limit to be read again
+STEADY_S = 0.2  # seconds; time constant of the smoothed values, so that one blurred frame does not make a face unsure
+SLACK = 0.1  # fraction by which a face must exceed the limits to be classified again
 MEMORY_S = 2.0
 
 
 def see(crop: np.ndarray, box: np.ndarray | tuple[int, ...], yaw: float = np.nan, score: float = np.nan) -> Visibility:
-    """How well the face in `box` (4,) xyxy was seen. crop: (S, S, C) uint8, as the network gets it. yaw in degrees and score
-    are NaN where they are not known."""
+    """Return the visibility of the face in `box` (4,) xyxy. crop: (S, S, C) uint8, the network's input. yaw, in degrees, and
+    score are NaN if unknown."""
     gray = crop[:, :, 0] if crop.shape[2] == 1 else cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
     gray = resize_face(np.ascontiguousarray(gray), SIDE)
-    brightest = np.partition(gray, -(gray.size // 10), axis=None)[-(gray.size // 10)]  # a tenth of it is as bright, or brighter
+    brightest = np.partition(gray, -(gray.size // 10), axis=None)[-(gray.size // 10)]  # 90th percentile
     known = [None if np.isnan(value) else round(float(value), digits) for value, digits in ((yaw, 1), (score, 3))]
     return Visibility(int(max(box[2] - box[0], box[3] - box[1])), round(_detail(gray) / SHARP, 3),
                       round(1 - float(brightest) / 255, 3), *known)
 
 
 def see_all(crops: np.ndarray, boxes: np.ndarray, found: Detections) -> tuple[Visibility, ...]:
-    """How well each face was seen. crops (M, S, S, C) uint8, boxes (M, 4) and `found`, M detections, belong together."""
+    """Return the visibility of each face. crops (M, S, S, C) uint8, boxes (M, 4) and `found`, M detections, correspond."""
     return tuple(map(see, crops, boxes, found.yaws, found.scores))
 
 
 def _detail(gray: np.ndarray) -> float:
-    """Fine detail of (48, 48) uint8 as a share of its contrast, in the direction that has less: motion blurs only one.
+    """Return the fine detail of (48, 48) uint8 relative to its contrast, in the direction that has less: motion blurs only one.
 
-    The picture is smoothed first, so that the noise of a camera counts for little.
+    The image is smoothed first to reduce the effect of camera noise.
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     least = min(float(cv2.filter2D(smooth, -1, kernel).std()) for kernel in (SECOND, SECOND.T))
@@ -68,9 +68,9 @@ def _detail(gray: np.ndarray) -> float:
 
 
 def why_unreadable(size: float, sharpness: float, darkness: float, yaw: float, slack: float = 0.0) -> str:
-    """Which of REASONS keeps a face from being read; "" for none. yaw: degrees to either side, above 0.
+    """Return the first of REASONS that applies, or "" if the face can be classified. yaw: degrees to either side, at least 0.
 
-    slack: the share by which it must be better than the limits.
+    slack: fraction by which the face must exceed the limits.
     """
     holds = {
         SMALL: size < SMALLEST * (1 + slack),
@@ -83,30 +83,30 @@ def why_unreadable(size: float, sharpness: float, darkness: float, yaw: float, s
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of one track."""
+    """State of one track."""
 
-    mean: np.ndarray  # (4,) size, sharpness, darkness, yaw without its sign
+    mean: np.ndarray  # (4,) size, sharpness, darkness, absolute yaw
     time_s: float
     because: str
-    view: Visibility  # of the last time
+    view: Visibility  # the latest
 
 
 class Readability:
-    """Why each face cannot be read, steadied over time. Counts in seconds, not in frames."""
+    """Why each face cannot be classified, smoothed over time. Time is measured in seconds."""
 
     def __init__(self) -> None:
         self.states: dict[int, Seen] = {}
 
     def update(self, track_id: int, visibility: Visibility | None, time_s: float) -> tuple[str, bool]:
-        """Take what was seen of a track at `time_s`, or None if it was not found this time.
+        """Add the visibility of a track at `time_s`, or None if it was not found in this frame.
 
-        Returns one of REASONS, "" for a face that can be read, and whether it can be read again now: what was read of it before
-        is worth nothing.
+        Return one of REASONS, or "" if the face can be classified, and whether it has just become classifiable again, so that
+        earlier results should be discarded.
         """
         state = self.states.get(track_id)
         if visibility is None:
             return (state.because if state else ""), False
-        # without a yaw the face was found by a cascade that knows only faces from the front
+        # no yaw: detected by the cascade, which finds only frontal faces
         values = np.array([visibility.size, visibility.sharpness, visibility.darkness, abs(visibility.yaw or 0.0)])
         if state is None:
             state = self.states[track_id] = Seen(values, time_s, "", visibility)
@@ -118,10 +118,10 @@ class Readability:
         return state.because, bool(before) and not state.because
 
     def last_view(self, track_id: int, box: tuple[int, int, int, int]) -> Visibility | None:
-        """How well a face, which is in `box` now, was seen when it was last read; None if it never was."""
+        """Return the visibility at the last classification of a face now in `box`, or None if there was none."""
         state = self.states.get(track_id)
         return replace(state.view, size=max(box[2] - box[0], box[3] - box[1])) if state else None
 
     def forget(self, time_s: float) -> None:
-        """Drop the tracks that have not been seen for MEMORY_S."""
+        """Drop tracks not seen for MEMORY_S."""
         self.states = {key: state for key, state in self.states.items() if time_s - state.time_s <= MEMORY_S}

@@ -1,1 +1,1 @@
-"""Networks on their runtimes: one small module for each way to compute."""
+"""Inference runtimes: one module per runtime."""

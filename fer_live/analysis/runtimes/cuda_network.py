@@ -1,8 +1,8 @@
-"""The network on a CUDA GPU: 16 bits, pinned memory, and CUDA graphs captured for a few sizes of batch.
+"""Inference on a CUDA GPU: 16 bits, pinned memory, and CUDA graphs captured for several batch sizes.
 
-A graph replays the copy up, normalization, network and copy down as one launch; kernels launched one by one would leave a
-GPU waiting for Python at the few faces of a webcam (docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
-Crops are cut on the host: 48x48 of each face is 2 kB, the frame around them 3 MB.
+A graph replays upload, normalization, network and download as one launch. With individual kernel launches, the GPU would wait
+for Python at a webcam's small batches (docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+Crops are made on the host: a 48x48 face is 2 kB, its frame 3 MB.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fer_live.model.spec import ModelSpec
 
 logger = logging.getLogger("fer_live")
 
-SIZES = (1, 2, 4, 8, 16, 64, 256)  # of the captured batches; others are filled up to the next one
+SIZES = (1, 2, 4, 8, 16, 64, 256)  # batch sizes of the captured graphs; other batches are padded to the next size
 
 
 def in_sizes(crops: np.ndarray, run: Callable[[np.ndarray, int], np.ndarray], sizes: tuple[int, ...] = SIZES) -> np.ndarray:
-    """Answers (N, ...) to crops (N, ...) by `run(part, size)`, which takes up to `size` of them and answers to each."""
+    """Split crops (N, ...) into batches, call `run(part, size)` with at most `size` crops each, and concatenate the results."""
     answers = []
     for start in range(0, len(crops), sizes[-1]):
         part = crops[start : start + sizes[-1]]
@@ -33,18 +33,18 @@ def in_sizes(crops: np.ndarray, run: Callable[[np.ndarray, int], np.ndarray], si
 
 
 class CudaNetwork:
-    """model: on the device, in eval mode. `how` says whether graphs are used; without them it answers all the same.
+    """model: on the device, in eval mode. `how` says whether graphs are used; it also works without them.
 
-    Threads may share it; they take turns.
+    Thread-safe; calls are serialized.
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device):
         self.model, self.spec, self.device = model.half(), spec, device
-        self.lock = threading.Lock()  # a graph has one input and one answer, and nothing else may run while one is captured
+        self.lock = threading.Lock()  # a graph has one input and one output buffer, and nothing else may run during a capture
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
         self.how = "CUDA graphs"
         try:
-            for size in SIZES[:5]:  # what a webcam sees; larger ones when they come
+            for size in SIZES[:5]:  # sizes that a webcam needs; larger ones are captured on demand
                 self._graph(size)
         except RuntimeError as error:
             logger.warning(f"CUDA graphs cannot be captured here ({str(error).splitlines()[0]}): going on without")
@@ -64,14 +64,14 @@ class CudaNetwork:
 
     def _replay(self, crops: np.ndarray, size: int) -> np.ndarray:
         graph, source, answer = self._graph(size)
-        source.numpy()[: len(crops)] = crops  # what is left of an earlier batch behind them is computed and not looked at
+        source.numpy()[: len(crops)] = crops  # results for the remaining rows are computed but not used
         graph.replay()
         torch.cuda.current_stream(self.device).synchronize()
         return answer.numpy()[: len(crops)].copy()
 
     @torch.inference_mode()
     def _graph(self, size: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
-        """The graph of this size with its pinned input (size, S, S, C) and its pinned answer (size, H, 7)."""
+        """Return the graph for this size with its pinned input (size, S, S, C) and pinned output (size, H, 7)."""
         if size not in self.graphs:
             side, channels = self.spec.input_size, self.spec.channels
             source = torch.zeros(size, side, side, channels, dtype=torch.uint8).pin_memory()
@@ -82,7 +82,7 @@ class CudaNetwork:
 
             aside = torch.cuda.Stream(self.device)
             aside.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(aside):  # libraries choose their kernels and allocate before the capture
+            with torch.cuda.stream(aside):  # warm-up: libraries choose kernels and allocate before the capture
                 for _ in range(3):
                     work()
             torch.cuda.current_stream(self.device).wait_stream(aside)

@@ -1,4 +1,4 @@
-"""A file of `python -m training.export` on ONNX Runtime."""
+"""Runs a network exported by `python -m training.export` on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_live.model.spec import CheckpointError, ModelSpec, parse_spec
 
 
 class OnnxNetwork:
-    """An exported network. threads: how many processors it may keep busy. Raises CheckpointError."""
+    """An exported network. threads: maximum number of CPU threads. Raises CheckpointError."""
 
     def __init__(self, path: Path, head: str | None, threads: int):
         import onnxruntime
@@ -21,12 +21,12 @@ class OnnxNetwork:
         self.spec = read_spec(path).for_head(head)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the other cores have a camera to serve
-        options.log_severity_level = 3  # errors only; it warns of shapes that are meant to vary
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the other cores to the camera
+        options.log_severity_level = 3  # errors only; hides warnings about dynamic shapes
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # fits its spec?
-        except Exception as error:  # ONNX Runtime has a kind of its own for each fault, and no base class for them
+            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # spec check
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{path} cannot be run by ONNX Runtime ({reason}); export it again") from None
         self.describe = f"cpu (ONNX Runtime {onnxruntime.__version__}, {threads} threads), 32 bits"
@@ -37,7 +37,7 @@ class OnnxNetwork:
 
 
 def read_spec(path: Path) -> ModelSpec:
-    """The spec that `training.export` wrote beside the network, as x.onnx.json. Raises CheckpointError."""
+    """Read the spec that `training.export` wrote to x.onnx.json beside the network. Raises CheckpointError."""
     note = _note(path)
     if note["export_sha256"] not in (None, _sha256(path)):
         raise CheckpointError(f"{path} is not the file that {path.name}.json describes; export it again")
@@ -45,15 +45,15 @@ def read_spec(path: Path) -> ModelSpec:
 
 
 def source_head(path: Path) -> str | None:
-    """Which answer the weights behind the export give by themselves; None in notes that do not say. Raises CheckpointError."""
+    """Return the default head of the exported weights, or None if the file does not say. Raises CheckpointError."""
     return _note(path)["source_head"]
 
 
 def is_export_of(export: Path, weights: Path) -> bool:
-    """Whether `export` is there and was made from exactly the file `weights`."""
+    """Whether `export` exists and was made from exactly the file `weights`."""
     try:
         note = _note(export)
-        is_own_file = note["export_sha256"] in (None, _sha256(export))  # notes of older versions do not say
+        is_own_file = note["export_sha256"] in (None, _sha256(export))  # missing in files of older versions
         return is_own_file and note["source_sha256"] == _sha256(weights)
     except CheckpointError:
         return False
@@ -78,7 +78,7 @@ def _note(path: Path) -> dict:
                 "export_sha256": note.get("export_sha256")}
     except OSError as error:
         raise CheckpointError(f"the model {one_line(error)}") from None
-    except CheckpointError:  # a ValueError too
+    except CheckpointError:  # is a ValueError too
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None

@@ -1,4 +1,4 @@
-"""A file of `python -m training.export` on OpenVINO, in 16 bits where the processor computes with them."""
+"""Runs a network exported by `python -m training.export` on OpenVINO, in 16 bits if the CPU supports it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from fer_live.analysis.runtimes.onnx_network import read_spec
 from fer_live.model.spec import CheckpointError
 
-LEAST_A_PART = 8  # faces for which a further thread pays: with fewer, threads wait for each other and cost half as much again
+LEAST_A_PART = 8  # faces per thread from which another thread pays off; with fewer, synchronization makes it 50% slower
 
 
 class OpenVinoNetwork:
-    """An exported network; threads may share it. threads: how many processors it may keep busy. Raises CheckpointError.
+    """An exported network. Thread-safe. threads: maximum number of CPU threads. Raises CheckpointError.
 
-    Each thread computes by itself: small batches take one, large ones are shared out among those that are free.
+    Each thread runs independently: small batches use one, large batches are split among the idle ones.
     """
 
     def __init__(self, path: Path, head: str | None, threads: int):
@@ -30,12 +30,12 @@ class OpenVinoNetwork:
         half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads, "ENABLE_CPU_PINNING": False,
                    "INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
-        self._idle: queue.SimpleQueue = queue.SimpleQueue()  # requests; each takes one batch at a time
+        self._idle: queue.SimpleQueue = queue.SimpleQueue()  # infer requests; each runs one batch at a time
         try:
             network = core.compile_model(core.read_model(str(path)), "CPU", options)
             for _ in range(threads):
                 self._idle.put(network.create_infer_request())
-            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # fits its spec?
+            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # spec check
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise CheckpointError(f"{path} cannot be run by OpenVINO ({reason}); export it again") from None
@@ -53,7 +53,7 @@ class OpenVinoNetwork:
                 request.start_async({0: part})
             for request in requests:
                 request.wait()
-            # copied: the next batch overwrites them
+            # copied, since the next batch overwrites them
             return np.concatenate([np.stack([request.get_tensor(head).data for head in self.spec.heads], axis=1)
                                    for request in requests])
         finally:
@@ -62,10 +62,10 @@ class OpenVinoNetwork:
 
 
 def _openvino() -> ModuleType:
-    """The package without its tool that converts models, which takes as long to import as all the rest."""
+    """Import OpenVINO without its model converter, which takes as long to import as everything else."""
     converter = "openvino.tools.ovc"
     if "openvino" not in sys.modules and converter not in sys.modules:
-        sys.modules[converter] = None  # type: ignore[assignment]  # as documented: the package does without what cannot be imported
+        sys.modules[converter] = None  # type: ignore[assignment]  # documented: openvino works without it
         try:
             return importlib.import_module("openvino")
         finally:

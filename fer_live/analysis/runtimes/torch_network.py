@@ -1,4 +1,4 @@
-"""A checkpoint on torch: on the CPU in 32 bits, on CUDA in 16 bits through graphs."""
+"""Runs a checkpoint on torch: in 32 bits on the CPU, in 16 bits with CUDA graphs on a GPU."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fer_live.model.preprocess import normalize
 
 
 class TorchNetwork:
-    """The network itself. threads: how many processors it may keep busy; that is set for the whole process.
+    """A checkpoint's network. threads: maximum number of CPU threads, set for the whole process.
 
-    `why` says why it computes where it does. Raises CheckpointError, DeviceError.
+    `why` gives the reason for the device. Raises CheckpointError, DeviceError.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", head: str | None = None, threads: int = 1):
@@ -48,10 +48,10 @@ class TorchNetwork:
 
 
 def fuse(model: nn.Module) -> None:
-    """Fold each batch norm into the convolution before it, in place; the model must be in eval mode.
+    """Fold each batch norm into the preceding convolution, in place; the model must be in eval mode.
 
-    Pairs are found by name order inside each module, which for timm's EfficientNets and our ResNet9 is the order of
-    execution; a pair is only folded where the channels agree. timm's norm keeps its activation, which stays behind.
+    Pairs are found by name order within each module, which is the order of execution in timm's EfficientNets and our ResNet9. A
+    pair is folded only if the channels match. The activation inside timm's norm layers is kept.
     """
     for module in model.modules():
         children = list(module.named_children())
