@@ -1,4 +1,4 @@
-"""How frames pass from one thread to the next: live the newest one, from a file every one in order."""
+"""Passes frames between threads: only the newest for live sources, every frame in order for files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class LatestItem(Generic[T]):
-    """A thread that draws a stream and keeps only its newest item.
+    """A thread that reads a stream and keeps only its newest item.
 
-    What the reader is too busy to take is dropped and counted; an error in the stream is raised again in the reader, so
-    that no stage can die unseen. Leaving the context asks the thread to end and waits for it, at most `join_s` seconds.
+    Items that are not taken in time are dropped and counted. An error in the stream is raised again in the reader, so no stage
+    fails silently. Leaving the context asks the thread to end and waits for at most `join_s` seconds.
 
-    changed: notified of all that happens; a condition of its own if not given. merge: makes one item of the one that waits
-    (None: none does) and the new one, under the condition's lock; None means that there is nothing to take yet. Without it
-    the new item replaces the other.
+    changed: a condition to notify of every change; None creates one. merge: combines the waiting item (None if there is none)
+    with the new one, with the condition's lock held; it returns None if there is nothing to take yet. Without it, the new item
+    replaces the waiting one.
     """
 
     def __init__(self, stream: Iterable[T], changed: threading.Condition | None = None,
@@ -28,19 +28,19 @@ class LatestItem(Generic[T]):
         self.dropped = 0
         self.ended = False
         self.is_left = False
-        self.error: BaseException | None = None  # of the stream, until it is raised in the reader
+        self.error: BaseException | None = None  # the stream's error, until it is raised in the reader
         self._item: T | None = None
         self._changed = changed or threading.Condition()
-        # A daemon: a camera that hangs must not keep the program. It alone holds stream and merge, and lets go of them when
-        # it ends: they may hold whoever made this object.
+        # A daemon thread, so that a hanging camera cannot block the exit. Only the thread refers to stream and merge, and only
+        # until it ends, since they may refer to the creator of this object.
         self.thread = threading.Thread(target=self._draw, args=(stream, merge), name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to draw, for a reader that does not wait for the thread's end; `leave` ends it."""
+        """Start reading without a context; call `leave` to end."""
         self.thread.start()
 
     def leave(self) -> None:
-        """Ask the thread to end as soon as the stream returns from what it does, without waiting for it."""
+        """Ask the thread to end after the stream's current item, without waiting for it."""
         with self._changed:
             self.is_left = True
             self._changed.notify_all()
@@ -66,8 +66,8 @@ class LatestItem(Generic[T]):
                         self._item = merge(self._item, item)
                     self._changed.notify_all()
             if isinstance(stream, Generator):
-                stream.close()  # by its own thread: it may have devices to release and threads to end
-        except BaseException as caught:  # handed to the reader with its traceback; kept in no local name, which that would hold
+                stream.close()  # in the stream's own thread, since it may have to release devices and end threads
+        except BaseException as caught:  # raised in the reader; a local name would create a reference cycle
             self.error = caught
         with self._changed:
             self.ended = True
@@ -75,18 +75,18 @@ class LatestItem(Generic[T]):
 
     @property
     def has_item(self) -> bool:
-        """Whether an item waits to be taken."""
+        """Whether an item is waiting."""
         return self._item is not None
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """The newest item not yet taken; None if none came within `timeout_s`, or the stream has ended. Raises its error."""
+        """Return the newest item not yet taken, or None after `timeout_s` or at the stream's end. Raises the stream's error."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self.ended or self.is_left, timeout_s)
             item, self._item = self._item, None
             if item is None and self.error is not None:
                 try:
                     raise self.error
-                finally:  # its traceback holds this object: together they would keep the stream and what it has open
+                finally:  # breaks the cycle of traceback and self, which would keep the stream open
                     self.error = None
             return item
 
@@ -96,9 +96,9 @@ class LatestItem(Generic[T]):
 
 
 class Prefetch(Generic[T]):
-    """A thread that draws a stream in order, up to `depth` items before the reader asks for them.
+    """A thread that reads a stream in order, up to `depth` items ahead of the reader.
 
-    An error in the stream is raised again in the reader, after what came before it. Leaving the context ends the thread.
+    An error in the stream is raised again in the reader, after the items before it. Leaving the context ends the thread.
     """
 
     END = object()
@@ -116,11 +116,11 @@ class Prefetch(Generic[T]):
 
     def __exit__(self, *exception) -> None:
         self._stop.set()
-        while self._thread.is_alive():  # make room, should it wait to hand over an item
+        while self._thread.is_alive():  # make room if the thread is blocked in put
             with contextlib.suppress(queue.Empty):
                 self._items.get(timeout=0.05)
         self._thread.join()
-        with contextlib.suppress(queue.Full):  # a reader in another thread must not wait for what will not come
+        with contextlib.suppress(queue.Full):  # unblock a reader in another thread
             self._items.put_nowait(self.END)
 
     def _draw(self) -> None:
@@ -129,11 +129,11 @@ class Prefetch(Generic[T]):
                 self._items.put(item)
                 if self._stop.is_set():
                     break
-        except BaseException as caught:  # handed to the reader with its traceback
+        except BaseException as caught:  # raised in the reader
             self._error = caught
         finally:
             if isinstance(self.stream, Generator):
-                self.stream.close()  # here and now: it may have threads of its own to end
+                self.stream.close()  # in this thread, since the stream may have its own threads to end
             self._items.put(self.END)
 
     def __iter__(self) -> Iterator[T]:
@@ -144,14 +144,14 @@ class Prefetch(Generic[T]):
 
 
 def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one shorter. An error in the stream is raised after what came before it."""
+    """Yield lists of `size` items; the last may be shorter. An error in the stream is raised after the items before it."""
     group: list[T] = []
     error: BaseException | None = None
     stream = iter(items)
     while error is None:
         try:
             group.append(next(stream))
-        except BaseException as caught:  # the end is one, too
+        except BaseException as caught:  # also StopIteration
             error = caught
         if group and (len(group) == size or error is not None):
             yield group

@@ -1,4 +1,4 @@
-"""The order of the stages, live and for files. The stages themselves do not know which of the two they serve."""
+"""The main loops for live sources and for files. The stages are the same in both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("fer_live")
 
 
 class RateMeter:
-    """Events a second over the last `window_s`: n events span n - 1 intervals."""
+    """Events per second over the last `window_s` seconds: n events span n - 1 intervals."""
 
     def __init__(self, window_s: float = 2.0):
         self.window_s = window_s
@@ -42,11 +42,11 @@ def run_live(
     screen: Screen, stop: threading.Event, max_seconds: float | None = None,
     failed: Callable[[Sink, OutputError], None] | None = None, presented: Callable[[float], None] | None = None,
 ) -> int:
-    """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`; returns how many were shown.
+    """Analyze and show the newest frames until `stop`, the end of the stream, or `max_seconds`. Return how many were shown.
 
-    `sinks` may change while it runs. failed: is given a sink that cannot be written, and takes it out; without it the run
-    ends with the sink's error. presented: is told how many seconds it took to draw, write and show a picture. All this belongs
-    to the calling thread, which must be the main one.
+    `sinks` may change during the run. failed: called with a sink whose write failed, to remove it; without it, the error ends the
+    run. presented: called with the seconds taken to draw, write and show each frame. Sinks, screen and callbacks are used only in
+    the calling thread, which must be the main thread.
     """
     end_s = time.monotonic() + max_seconds if max_seconds else float("inf")
     meter, shown = RateMeter(), 0
@@ -60,16 +60,16 @@ def run_live(
                 rates = Rates(meter.tick(time.monotonic()), captured.dropped + analyzed.dropped)
                 image = draw(analysis, rates) if _is_seen(screen, *sinks) else NO_PICTURE
                 for sink in list(sinks):
-                    if sink in sinks:  # one that failed may have taken another with it: that one is closed now
+                    if sink in sinks:  # a failing sink may have closed and removed another
                         _write(sink, image, analysis, failed)
                 screen.show(image, analysis, rates)
                 shown += 1
             elif analyzed.ended:
                 break
-            screen.poll()  # paints, too
+            screen.poll()  # also redraws the window
             if analysis is not None and presented is not None:
                 presented(time.perf_counter() - begun_s)
-        ended_s = time.monotonic()  # to leave the threads may take seconds, which are no part of a recording
+        ended_s = time.monotonic()  # stopping the threads can take seconds, which do not belong to recordings
         for sink in sinks:
             if getattr(sink, "end_s", 0.0) is None:
                 cast(Recorder, sink).end_s = ended_s
@@ -78,7 +78,7 @@ def run_live(
 
 
 def _is_seen(*takers: Sink | Screen) -> bool:
-    """Whether any of them looks at the next picture: what nobody sees need not be drawn."""
+    """Whether a sink or the screen needs the next image; otherwise drawing is skipped."""
     return any(getattr(taker, "needs_picture", True) for taker in takers)
 
 
@@ -98,16 +98,16 @@ def run_file(
     sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
     pace: float = 0.0, ahead: int = 4, progress: bool = True,
 ) -> int:
-    """Analyze every frame in order; returns how many. A damaged source raises SourceError after what could be read.
+    """Analyze every frame in order. Return the number of frames. A damaged source raises SourceError after its readable frames.
 
-    Decoding, analysis, and drawing with encoding each have a thread; the result does not depend on which of them is faster.
-    total: how many frames are expected, for the progress bar; 0 if unknown. progress: whether there is one.
-    screen: a Window to show them in.
-    pace: 1.0 shows a video at its own speed, infinity waits at each picture for a key, 0 goes as fast as it can.
-    ahead: how many frames wait between two threads; large ones take memory.
-    max_seconds: of a video's own time; pictures have none, so for them it counts from when the first is ready.
+    Decoding, analysis, and drawing with encoding run in one thread each; the result does not depend on timing.
+    total: expected number of frames for the progress bar; 0 if unknown. progress: whether to show the bar.
+    screen: a window to display the frames, or None.
+    pace: 1.0 plays a video at its own speed, infinity waits for a key at each image, 0 runs as fast as possible.
+    ahead: queue size in frames between two threads; large frames take memory.
+    max_seconds: in the video's own time; for images, which have none, it counts from the first result.
     """
-    from tqdm import tqdm  # a live run has no use for it
+    from tqdm import tqdm  # live runs do not need it
 
     done, started_s, end_s = 0, time.monotonic(), float("inf")
     takers: list[Sink | Screen] = [*sinks, *([screen] if screen else [])]
@@ -131,7 +131,7 @@ def run_file(
 
 
 def mirrored(frames: Iterable[Frame], view: View) -> Iterator[Frame]:
-    """The frames, flipped left to right while `view.mirror` says so; boxes and log then speak of the flipped picture."""
+    """Yield the frames, flipped horizontally while `view.mirror` is set; boxes and logs then refer to the flipped image."""
     for frame in frames:
-        flips = view.mirror and not frame.is_slate  # a slate is to be read
+        flips = view.mirror and not frame.is_slate  # slates contain text
         yield replace(frame, image=cv2.flip(frame.image, 1)) if flips else frame

@@ -1,4 +1,4 @@
-"""Finds faces with Haar's cascade and with YuNet: what either finds."""
+"""Face detection with Haar's cascade and YuNet combined: the union of their results."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from fer_live.model.detections import DETECTORS, Detections, same_face
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.yunet import STILL_MIN_SCORE, YuNetFaceDetector
 
-ALIKE = 0.6  # ratio of the sides of two boxes of one face; a smaller one is a part of it that the cascade took for a face
+ALIKE = 0.6  # minimum ratio of the sides of two boxes of one face; below it, the cascade found only a part of the face
 
 
 @dataclass
 class BothFaceDetector:
-    """Where both find a face, the box is Haar's and the landmarks are YuNet's. Holds nothing of the pictures."""
+    """Combines both detectors. If both find a face, the box is Haar's and the landmarks are YuNet's. Stateless."""
 
     haar: HaarFaceDetector
     yunet: YuNetFaceDetector
 
     def __copy__(self) -> BothFaceDetector:
-        """With settings of its own; what searches is shared."""
+        """Copy with independent settings; the cascades and the network are shared."""
         return BothFaceDetector(copy(self.haar), copy(self.yunet))
 
     @property
     def min_face(self) -> float:
-        """Side of the smallest face: pixels of the full frame from 1 up, below 1 a share of its shorter side."""
+        """Side of the smallest face: from 1 up in pixels of the full frame, below 1 as a fraction of its shorter side."""
         return self.haar.min_face
 
     @min_face.setter
@@ -35,12 +35,12 @@ class BothFaceDetector:
         self.haar.min_face = self.yunet.min_face = value
 
     def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
-        """(H, W, 3) uint8 BGR -> the faces in the whole picture. side: as for `HaarFaceDetector`."""
+        """(H, W, 3) uint8 BGR -> the faces in the whole image. side: as for `HaarFaceDetector`."""
         haar = self.haar.detect(image, side)
         return united(haar, self.yunet.detect(image, side, haar))
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
-        """For each of the boxes (N, 4) the face that was there: Haar's box (4,), or what YuNet finds where Haar finds none."""
+        """For each of the boxes (N, 4), return Haar's new box (4,), or YuNet's detection if Haar finds none, or None."""
         found: list[np.ndarray | Detections | None] = [*self.haar.detect_near(image, boxes, side)]
         missed = [i for i, box in enumerate(found) if box is None]
         for i, one in zip(missed, self.yunet.detect_near(image, boxes[missed], side), strict=True):
@@ -49,7 +49,7 @@ class BothFaceDetector:
 
 
 def united(haar: np.ndarray, yunet: Detections) -> Detections:
-    """The faces of both, each once. haar: (N, 4) int32 xyxy."""
+    """Merge the faces of both detectors without duplicates. haar: (N, 4) int32 xyxy."""
     boxes, is_left = yunet.boxes.copy(), np.ones(len(haar), bool)
     for i, box in enumerate(yunet.boxes):
         side = box[2] - box[0]
@@ -65,15 +65,15 @@ AnyDetector = HaarFaceDetector | YuNetFaceDetector | BothFaceDetector
 
 
 def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tuple[AnyDetector, AnyDetector]:
-    """The detector called `name` (one of DETECTORS) for video, and a more thorough one for pictures that stand alone.
+    """Return the detector `name` (one of DETECTORS) for video, and a more thorough one for single images.
 
-    Raises ValueError for another name, CheckpointError where YuNet's file is missing or damaged.
+    Raises ValueError for an unknown name, CheckpointError if YuNet's file is missing or damaged.
     """
     if name not in DETECTORS:
         raise ValueError(f"no detector is called {name!r}; there are: {', '.join(DETECTORS)}")
-    haar: list[HaarFaceDetector] = []  # for video, for pictures
+    haar: list[HaarFaceDetector] = []  # for video, for single images
     yunet: list[YuNetFaceDetector] = []
-    if name != "yunet":  # finer steps find each face more often
+    if name != "yunet":  # smaller steps find each face more often
         haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbors=5)]
     if name != "haar":
         yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE, thorough=True)]

@@ -1,6 +1,6 @@
-"""The built-in demo: a clip of two rendered people, so that no camera or network is needed.
+"""The built-in demo: a clip of two rendered people, which needs no camera or network.
 
-tests/demo_clip makes the clip; fer_live/assets/demo.LICENSE.txt says of what.
+tests/demo_clip creates the clip; fer_live/assets/demo.LICENSE.txt lists its sources.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPAIR = "install the program again"
 
 
 class Demo:
-    """Behaves as a camera does: live, paced, endless. The clip's end meets its beginning."""
+    """Behaves like a camera: live, in real time, endless. The clip loops seamlessly."""
 
     is_live = True
 
@@ -37,7 +37,7 @@ class Demo:
 
     def __enter__(self) -> Demo:
         self.container, self.track = open_video(str(CLIP), REPAIR)
-        self.track.codec_context.thread_count = 1  # a frame takes 2 ms; the other cores have better things to do
+        self.track.codec_context.thread_count = 1  # decoding takes 2 ms per frame; leave the other cores free
         self.fps, self.shown = frame_rate(self.track), Shown(self.track)
         return self
 
@@ -54,8 +54,8 @@ class Demo:
         while not self._closed.wait(max(0.0, started_s + index / self.fps - time.monotonic())):
             picture = next(islice(frames, missed, None))
             yield Frame(self.shown(picture), index, time.monotonic())
-            late = int((time.monotonic() - started_s) * self.fps) - index  # a slow reader misses frames, as with a camera
-            missed = min(max(0, late - 1), round(self.fps))  # after a long pause the clip goes on where it was
+            late = int((time.monotonic() - started_s) * self.fps) - index  # slow readers miss frames, as with a camera
+            missed = min(max(0, late - 1), round(self.fps))  # after a long pause, skip at most one second of the clip
             index += max(1, late)
 
     def _endless(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
