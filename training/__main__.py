@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         out = args.resume or args.out
         advice = "before the first epoch ended; start again with the same command"
-        if out and (out / "last.pt").exists():  # --out refuses a folder with another run's
+        if out and (out / "last.pt").exists():  # --out must not contain another run
             advice = f"continue with python -m training --resume {out}"
         logger.warning("\nstopped; %s", advice)
         return 130
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
     with_compile = args.compile if args.compile is not None else device.type == "cuda"
     trainer = Trainer(recipe, data, device, plan["seed"], pretrained, team, teachers, with_compile)
     if state:
-        load_trained(out / "best_model.pt")  # needed at the end; report a problem with it now
+        load_trained(out / "best_model.pt")  # needed at the end, so report problems now
         trainer.restore(state)
     if team.is_first:
         print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> dict:
-    """The options that last.pt keeps, in plain types."""
+    """Return the options to store in last.pt, as plain types."""
     return {
         "data": str(args.data.resolve()), "votes": str(args.votes.resolve()) if args.votes else "", "recipe": args.recipe,
         "seed": args.seed, "clean": args.clean, "arch": args.arch or "", "optimizer": args.optimizer or "",
@@ -171,9 +171,9 @@ def finish(trainer: Trainer, out: Path, plan: dict) -> None:
 
     model, spec = load_trained(out / "best_model.pt", trainer.device)
     best = min(trainer.history, key=lambda entry: entry["val_loss"])
-    model.resolution = best["resolution"]  # older versions stored the last phase's
+    model.resolution = best["resolution"]  # older versions stored the last phase's resolution
     spec = calibrate(model, replace(spec, resolution=best["resolution"]), trainer.data)
-    metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is left to the release
+    metrics = measure_split(model, spec, trainer.data, split_names(trainer.data)[1])  # PrivateTest is for releases only
     images, truths = trainer.data.images[trainer.selection_ids], head_truths(trainer.data, trainer.selection_ids)
     probs, audited = answers(predict_views(model, images, spec), spec), audit(trainer.data)
     with writing_to(out, "the last epoch is complete: free some space, then continue with --resume"):
@@ -184,7 +184,7 @@ def finish(trainer: Trainer, out: Path, plan: dict) -> None:
 
 
 def _tensorboard(out: Path) -> Callable[[dict], None]:
-    """A function that writes an epoch's history entry to TensorBoard."""
+    """Return a function that writes an epoch's history entry to TensorBoard."""
     from training.roles import TrainingError
 
     try:
@@ -202,7 +202,7 @@ def _tensorboard(out: Path) -> Callable[[dict], None]:
 
 
 def pretrained_weights(text: str, recipe: Recipe) -> bool | Path:
-    """The `pretrained` argument of build_model. auto: the installed package's ImageNet weights, else timm's hub.
+    """Return the `pretrained` argument of build_model. auto: the installed package's ImageNet weights, else timm's hub.
 
     Raises TrainingError for weights that do not exist.
     """

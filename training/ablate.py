@@ -2,8 +2,8 @@
 
     python -m training.ablate --data DATA --votes FILE --out DIR [--only NAME] [--seeds N] [--teacher FILE]
 
-Each run writes a JSON file into DIR and is not repeated. Several processes may share DIR: each locks the run that it works
-on, and the others take the next. PrivateTest is not measured.
+Each run writes a JSON file into DIR and is not repeated. Several processes may share DIR: each locks its current run, and the
+others take the next one. PrivateTest is not measured.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COLUMNS = ("fer2013", "ferplus", "disturbed fer2013", "disturbed ferplus")
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipe, and the recipe with one thing changed. All but `distilled` train without a teacher."""
+    """Return the recipe and its variants with one thing changed. All but `distilled` train without a teacher."""
     plain, augmentation = replace(recipe, distill=0.0), recipe.augmentation
     return {
         BASE: plain,
@@ -92,7 +92,7 @@ def run_one(name: str, recipe: Recipe, seed: int, data: Dataset, args: argparse.
 
 
 def describe(results: list[dict]) -> str:
-    """A Markdown table in percent: mean, standard deviation over several seeds, and the difference from the base."""
+    """Return a Markdown table in percent: mean, standard deviation over the seeds, and difference from the base."""
     lines = ["| change | " + " | ".join(COLUMNS) + " | seeds | seconds |", "|---" * (len(COLUMNS) + 3) + "|"]
     by_name: dict[str, list[dict]] = {}
     for result in results:
@@ -113,7 +113,7 @@ def describe(results: list[dict]) -> str:
 
 def run_if_missing(path: Path, name: str, recipe: Recipe, seed: int, data: Dataset, origin: dict,
                    args: argparse.Namespace) -> None:
-    """Run a variant unless its result exists or another process works on it. origin: what all results in a table must share.
+    """Run a variant unless its result exists or another process is running it. origin: what all results in a table must share.
 
     Raises ResultsError if the file is not a result, or the result of another recipe or other data.
     """
@@ -135,7 +135,7 @@ def run_if_missing(path: Path, name: str, recipe: Recipe, seed: int, data: Datas
 
 
 def read_result(path: Path) -> dict | None:
-    """The result in this file, or None if it holds anything else."""
+    """Return the result in this file, or None if the file contains anything else."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -144,7 +144,7 @@ def read_result(path: Path) -> dict | None:
 
 
 def result_table(folder: Path, origin: dict) -> str:
-    """The table of the results in a folder that share `origin`; logs the files that it leaves out."""
+    """Return the table of the results in a folder that share `origin`; log the files that are left out."""
     results = []
     for path in sorted(folder.glob("*.json")):
         result = read_result(path)

@@ -1,4 +1,4 @@
-"""Counts and defects of a data set: copies within and across splits, conflicting labels, blank pictures.
+"""Counts and defects of a data set: duplicates within and across splits, conflicting labels, blank images.
 
     python -m training.data DATA [--votes FILE] [--json FILE]
 """
@@ -17,21 +17,21 @@ from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, check_file, failed, start_logging, write_json
 from training.data import DataError, Dataset, fingerprints, load_dataset
 
-BLANK = 2.0  # standard deviation in gray levels below which a picture counts as blank
+BLANK = 2.0  # gray levels; standard deviation below which an image counts as blank
 
 
 def audit(data: Dataset) -> dict:
-    """The audit in plain Python types.
+    """Return the audit as plain Python types.
 
-    A group is two or more pictures that are identical byte for byte; `across` counts, for two splits, the pictures of the
-    first that are also in the second.
+    A group is two or more images that are identical byte for byte; `across` counts, for two splits, the images of the first
+    that are also in the second.
     """
     _, group, sizes = np.unique(fingerprints(data.images), return_inverse=True, return_counts=True)
     copied = sizes[group] > 1  # (N,) bool
     pairs = np.unique(np.stack([group, data.labels], axis=1), axis=0)  # each label of a group once
     labels_per_group = np.bincount(pairs[:, 0], minlength=len(sizes))
     blank = data.images.reshape(len(data.images), -1).std(1) < BLANK
-    # Kaggle's folders and the official splits overlap by design: only splits of one kind are compared.
+    # Kaggle's folders and the official splits overlap by design, so only splits of one kind are compared.
     kinds: list[list[str]] = [[n for n in ("PrivateTest", "PublicTest", "Training") if n in data.splits],
                               [n for n in ("test", "validation", "train") if n in data.splits]]
     across = {f"{a} in {b}": int(np.isin(group[data.splits[a]], group[data.splits[b]]).sum())
@@ -51,12 +51,12 @@ def _counts(labels: np.ndarray) -> dict:
 
 
 def _row_numbers(data: Dataset, ids: np.ndarray) -> list[int]:
-    """Rows of fer2013.csv where they are known, else indices."""
+    """Return the rows in fer2013.csv if known, else the indices."""
     return sorted(int(data.rows[i]) if data.rows[i] >= 0 else int(i) for i in ids)
 
 
 def describe(result: dict) -> str:
-    """The audit as text."""
+    """Format the audit as text."""
     lines = [f"{result['pictures']:,} pictures, {result['unique']:,} of them unique"]
     lines.append("split".ljust(14) + "".join(name.rjust(10) for name in ("all", *EMOTIONS)))
     for split, counts in result["splits"].items():

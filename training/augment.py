@@ -1,6 +1,6 @@
-"""Augments whole batches of uint8 pictures on their device.
+"""Augments whole batches of uint8 images on their device.
 
-Resizing, flip, rotation, scale and shift are one affine resampling, so that each picture is interpolated only once.
+Resizing, flip, rotation, scale and shift are one affine resampling, so each image is interpolated only once.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ Uniform = Callable[..., torch.Tensor]  # uniform(*shape) -> random values in -1.
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The strength of each augmentation. Zero switches it off."""
+    """Augmentation strengths. Zero turns an augmentation off."""
 
     flip: float = 0.5  # probability
-    rotation_degrees: float = 15.0  # maximum angle, either way; uniform
-    scale: float = 0.15  # zoom: 1 plus or minus this, uniform
-    shift: float = 0.08  # maximum share of the side, either way, in x and y
-    brightness: float = 0.25  # maximum share of full white, either way
-    contrast: float = 0.35  # contrast: 1 plus or minus this, about the picture's mean
-    blur: float = 0.0  # probability of losing detail: downscaled, then upscaled again; see `detail`
-    noise: float = 0.0  # maximum standard deviation, share of full white; in half of the pictures
+    rotation_degrees: float = 15.0  # degrees; maximum angle in either direction, uniform
+    scale: float = 0.15  # zoom by 1 plus or minus this, uniform
+    shift: float = 0.08  # maximum shift in x and y, in either direction, as a fraction of the side
+    brightness: float = 0.25  # maximum change in either direction, as a fraction of full white
+    contrast: float = 0.35  # factor of 1 plus or minus this, about the image's mean
+    blur: float = 0.0  # probability of downscaling and upscaling again; see `detail`
+    noise: float = 0.0  # maximum standard deviation, as a fraction of full white; applied to half of the images
     erase: float = 0.4  # probability of a gray rectangle of 2% to 20% of the area
-    pixel_shift: int = 0  # maximum shift in whole pixels, either way: a random crop after reflection padding
-    detail: float = 0.5  # the smallest side to which `blur` downscales, as a share of the side
+    pixel_shift: int = 0  # pixels; maximum shift in either direction: a random crop after reflection padding
+    detail: float = 0.5  # smallest side to which `blur` downscales, as a fraction of the side
     detector_box: float = 0.0  # probability of cropping to the box of the live app's detector
-    low_light: float = 0.0  # probability of 5% to 60% of the light plus sensor noise
+    low_light: float = 0.0  # probability of dimming to 5% to 60% of the light, with sensor noise
     jpeg: float = 0.0  # probability of JPEG compression at quality 10 to 60
     gamma: float = 0.0  # gamma correction with an exponent from exp(-gamma) to exp(gamma)
 
@@ -40,7 +40,7 @@ def augment(images: torch.Tensor, resolution: int, config: Augmentation, generat
             boxes: torch.Tensor | None = None) -> torch.Tensor:
     """(B, S, S) uint8 gray -> (B, R, R, 1) float in 0..255, R = resolution, on the same device.
 
-    boxes: (B, 3), the detector's boxes as center x, center y and side, in shares of the picture's side.
+    boxes: (B, 3), the detector's boxes as center x, center y and side, as fractions of the image's side.
     """
     x = images[:, None].float()  # (B, 1, S, S)
 
@@ -53,7 +53,7 @@ def augment(images: torch.Tensor, resolution: int, config: Augmentation, generat
     if config.blur:
         side = x.shape[-1]
         middle, reach = (1 + config.detail) / 2, (1 - config.detail) / 2
-        small = max(8, round(side * (middle + reach * float(uniform(1)))))  # one size per batch, so that it is one operation
+        small = max(8, round(side * (middle + reach * float(uniform(1)))))  # one size per batch, so that it is a single operation
         coarse = F.interpolate(F.interpolate(x, size=small, mode="area"), size=side, mode="bilinear", align_corners=False)
         x = torch.where(selected(config.blur), coarse, x)
     if config.low_light:
@@ -85,7 +85,7 @@ def augment(images: torch.Tensor, resolution: int, config: Augmentation, generat
 
 def _geometry(n: int, side: int, resolution: int, config: Augmentation, uniform: Uniform,
               boxes: torch.Tensor | None) -> torch.Tensor:
-    """The sampling grid (n, R, R, 2) of all geometric augmentations at once, for n pictures of `side` pixels."""
+    """Return the sampling grid (n, R, R, 2) for all geometric augmentations of n images of `side` pixels."""
     angle = math.radians(config.rotation_degrees) * uniform(n)
     scale = 1 + config.scale * uniform(n)
     mirror = torch.where(uniform(n) * 0.5 + 0.5 < config.flip, -1.0, 1.0)
@@ -101,7 +101,7 @@ def _geometry(n: int, side: int, resolution: int, config: Augmentation, uniform:
 
 
 def _resample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """One bilinear resampling (B, 1, S, S) -> (B, 1, R, R); the edge is mirrored."""
+    """Resample (B, 1, S, S) -> (B, 1, R, R) bilinearly, with reflection at the border."""
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -114,7 +114,7 @@ LUMINANCE = (
 
 
 def jpeg(x: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
-    """JPEG compression of gray pictures (B, 1, S, S) in 0..255 at `quality` (B, 1, 1, 1) in 1..99; S is a multiple of 8."""
+    """Apply JPEG compression to gray images (B, 1, S, S) in 0..255 at `quality` (B, 1, 1, 1) in 1..99; S is a multiple of 8."""
     n, side = len(x), x.shape[-1]
     k = torch.arange(8, device=x.device, dtype=x.dtype)
     cosines = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5  # DCT-II; rows are frequencies
@@ -127,7 +127,7 @@ def jpeg(x: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
 
 
 def _rectangles(n: int, resolution: int, uniform: Uniform) -> torch.Tensor:
-    """(n, 1, R, R) bool, one rectangle per picture (random erasing, Zhong et al. 2017, arXiv:1708.04896)."""
+    """Return masks (n, 1, R, R) bool, one rectangle per image (random erasing, Zhong et al. 2017, arXiv:1708.04896)."""
     area = 0.11 + 0.09 * uniform(n, 1)
     aspect = torch.exp(0.7 * uniform(n, 1))
     half_hw = torch.cat([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=1) / 2

@@ -1,4 +1,4 @@
-"""Runs the live app's detector on a data set: its boxes differ from the pictures' own crops."""
+"""Runs the live app's detector on a data set, since its boxes differ from the data set's own crops."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fer_live.model.haar import HaarFaceDetector
 
 
 def detector_boxes(images: np.ndarray) -> np.ndarray:
-    """Pictures (N, S, S) uint8 of one face each -> (N, 3) float32: center x, center y, side, in shares of S.
+    """Images (N, S, S) uint8 of one face each -> (N, 3) float32: center x, center y, side, as fractions of S.
 
-    Each picture is padded with its mirror image, so that the detector can return a larger box. If it finds no face, or
-    the box is far off the center or of another size than the picture, the whole picture is the box.
+    Each image is padded by reflection, so that the detector can return a larger box. If it finds no face, or a box far off the
+    center or of a very different size, the whole image is the box.
     """
     detector = HaarFaceDetector(min_face=0.2)
     boxes = np.tile(np.array([0.5, 0.5, 1.0], np.float32), (len(images), 1))

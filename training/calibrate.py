@@ -1,4 +1,4 @@
-"""Fits temperatures and the decision for the shown answer on the selection split."""
+"""Fits the temperatures and the decision for the shown answer on the selection split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from training.objective import class_shares
 from training.roles import split_names
 from training.votes import clear_votes, plurality_votes, vote_targets
 
-FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the FER2013 head; the rest is the FER+ head's
+FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # weights of the FER2013 head; the FER+ head gets the rest
 STRENGTHS = tuple(np.arange(0, 1.3, 0.05).round(2).tolist())
-MAX_ACCURACY_LOSS = 0.02  # on clear votes, in exchange for mean recall
+MAX_ACCURACY_LOSS = 0.02  # accepted loss of accuracy on clear votes in exchange for mean recall
 
 
 def calibrate(model: EmotionNet, spec: ModelSpec, data: Dataset) -> ModelSpec:
-    """The spec with each head's temperature and class shares and, with votes, the decision, which becomes the default answer.
+    """Return the spec with each head's temperature and class shares and, with votes, the decision, which becomes the default.
 
     The FER2013 head is fitted on the labels, the FER+ head on the vote distributions over the seven classes, single view.
     Raises DataError if there is a FER+ head and `data` has no votes.
@@ -44,7 +44,7 @@ def calibrate(model: EmotionNet, spec: ModelSpec, data: Dataset) -> ModelSpec:
 
 
 def check_votes(spec: ModelSpec, data: Dataset) -> None:
-    """Raises DataError if the network has a FER+ head and the data has no votes to calibrate it on."""
+    """Raise DataError if the network has a FER+ head but the data has no votes to calibrate it on."""
     if "ferplus" in spec.heads and data.votes is None:
         raise DataError("the network has a head for FER+'s votes, which is calibrated on them; give --votes fer2013new.csv")
 
@@ -57,13 +57,12 @@ def seven_votes(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose_decision(views: list[dict[str, np.ndarray]], spec: ModelSpec, votes: np.ndarray) -> Decision:
-    """The weights and strength with the highest mean recall at nearly full accuracy on clear votes, then the temperature.
+    """Choose weights and strength for the highest mean recall at nearly full accuracy on clear votes, then the temperature.
 
-    The rule, on PublicTest and the mean of both views: of all pairs (weight of the FER2013 head, strength) that lose at most
-    `MAX_ACCURACY_LOSS` of the FER+ head's accuracy on pictures with clear votes, the one with the highest mean recall, where each
-    picture counts by its votes for the class, because too few pictures of disgust and fear have clear votes. The
-    temperature has the lowest cross entropy against the class with the most votes, so that the shown probability is the
-    share of labels that are right.
+    Measured on PublicTest with the mean of both views: of all pairs (weight of the FER2013 head, strength) that lose at most
+    `MAX_ACCURACY_LOSS` of the FER+ head's accuracy on images with clear votes, choose the one with the highest mean recall. Each
+    image counts by its votes for the class, since too few images of disgust and fear have clear votes. The temperature minimizes
+    the cross entropy against the class with the most votes, so that the shown probability matches the share of correct labels.
     """
     seven, _ = seven_votes(votes)
     clear = clear_votes(votes)
@@ -86,12 +85,12 @@ def choose_decision(views: list[dict[str, np.ndarray]], spec: ModelSpec, votes: 
 
 
 def _both(views: list[dict[str, np.ndarray]], spec: ModelSpec) -> np.ndarray:
-    """The shown probabilities (N, 7), averaged over the views."""
+    """Return the shown probabilities (N, 7), averaged over the views."""
     return np.mean([decide(view, replace(spec, head=SHOWN)) for view in views], axis=0)
 
 
 def head_truths(data: Dataset, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """The true classes (N,) of each answer, -1 where there is none: the labels, and the class with the most votes."""
+    """Return the true classes (N,) for each answer, -1 if unknown: the labels, and the class with the most votes."""
     truths = {"fer2013": data.labels[ids]}
     if data.votes is None:
         return truths

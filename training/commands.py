@@ -1,4 +1,4 @@
-"""What the training commands share: messages, number options, loading weights, and checks that results can be written."""
+"""Shared by the training commands: messages, number options, loading weights, and checks that results can be written."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from fer_live.model.networks import EmotionNet
 
 logger = logging.getLogger("training")
-RUN_FILES = ("last.pt", "best_model.pt", "soup.json")  # any of these marks a folder that holds a run or a soup
+RUN_FILES = ("last.pt", "best_model.pt", "soup.json")  # any of these marks a folder that contains a run or a soup
 
 
 class ResultsError(Exception):
-    """Results cannot be written. The text says where, why, and what to do next."""
+    """Results cannot be written. The message says where, why, and what to do next."""
 
 
 class Stderr:
     """A stream that looks up sys.stderr at every write, since tests and notebooks replace it."""
 
     def write(self, text: str) -> None:
-        """As for a text file."""
+        """Write to the current sys.stderr."""
         sys.stderr.write(text)
 
     def flush(self) -> None:
-        """As for a text file."""
+        """Flush the current sys.stderr."""
         sys.stderr.flush()
 
 
 def start_logging() -> None:
-    """Print the messages of `training` to stderr without decoration. Every command calls it; a second call does nothing."""
+    """Print the messages of `training` to stderr as plain lines. Called by every command; further calls do nothing."""
     package = logging.getLogger("training")
     if not package.handlers:
         package.addHandler(logging.StreamHandler(Stderr()))
@@ -50,40 +50,40 @@ def start_logging() -> None:
 
 
 def failed(error: Exception) -> int:
-    """Print an error as one line; returns the exit status 2."""
+    """Print an error as one line. Return the exit status 2."""
     logger.error("error: %s", one_line(error))
     return 2
 
 
 def positive_int(text: str) -> int:
-    """An integer above 0, for argparse."""
+    """Parse an integer above 0, for argparse."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer above 0")
     return int(text)
 
 
 def seed_number(text: str) -> int:
-    """An integer from 0 to 2**31 - 1, for argparse."""
+    """Parse an integer from 0 to 2**31 - 1, for argparse."""
     if not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) < 2**31):
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {2**31 - 1}")
     return int(text)
 
 
 def load_network(path: Path, device: str | torch.device = "cpu", head: str | None = None) -> tuple[EmotionNet, ModelSpec]:
-    """As `load_checkpoint`, with the type of the network."""
+    """Like `load_checkpoint`, with the network's type."""
     model, spec = load_checkpoint(path, device, head)
     return cast("EmotionNet", model), spec
 
 
 def load_trained(path: Path, device: str | torch.device = "cpu", head: str | None = None) -> tuple[EmotionNet, ModelSpec]:
-    """As `load_network`, for weights to measure on data: their classes must be EMOTIONS, in this order."""
+    """Like `load_network`, for weights to evaluate: their classes must be EMOTIONS, in this order."""
     model, spec = load_network(path, device, head)
     check_labels(path, spec.labels)
     return model, spec
 
 
 def check_labels(path: Path, labels: tuple[str, ...]) -> None:
-    """Raises CheckpointError if the labels are not those of the data, in the same order."""
+    """Raise CheckpointError if the labels are not those of the data, in the same order."""
     if labels != EMOTIONS:
         raise CheckpointError(f"{path} has the classes {', '.join(labels)}; the data has {', '.join(EMOTIONS)}, in this order: "
                               "use weights with these classes")
@@ -91,7 +91,7 @@ def check_labels(path: Path, labels: tuple[str, ...]) -> None:
 
 @contextmanager
 def writing_to(place: Path, advice: str) -> Iterator[None]:
-    """Turn write errors inside the block into a ResultsError with the reason and this advice."""
+    """Turn write errors inside the block into a ResultsError with the reason and `advice`."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -116,14 +116,14 @@ def has_types(content: object, types: dict[str, type]) -> bool:
 
 
 def check_unused(folder: Path) -> None:
-    """Raises ResultsError if the folder holds a run or a soup, which would be overwritten."""
+    """Raise ResultsError if the folder contains a run or a soup, which would be overwritten."""
     if found := [name for name in RUN_FILES if (folder / name).exists()]:
         raise ResultsError(f"{folder} already holds {' and '.join(found)}, which are never overwritten; choose another --out, or "
                            f"continue a run with python -m training --resume {folder}")
 
 
 def check_file(path: Path | None) -> None:
-    """As `check_writable`, for an optional file. Raises ResultsError."""
+    """Like `check_writable`, for an optional file. Raises ResultsError."""
     if path is None:
         return
     check_writable(path.parent)

@@ -1,4 +1,4 @@
-"""Reads every dataset layout into one Dataset: uint8 gray pictures (N, S, S), labels, votes, named splits.
+"""Reads every data set layout into one Dataset: uint8 gray images (N, S, S), labels, votes, named splits.
 
 Layouts: folders (`folders.py`): `train/`, `validation/` and `test/` of class folders, or the class folders alone;
 the competition's `fer2013.csv` (emotion, pixels, Usage). FER+ votes (fer2013new.csv, Barsoum et al. 2016,
@@ -29,29 +29,29 @@ VOTE_ORDER = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "su
 VOTE_OTHER = ("unknown", "NF")  # "unknown" and "not a face"
 OFFICIAL = ("Training", "PublicTest", "PrivateTest")
 OFFICIAL_SIZES = (28_709, 3_589, 3_589)  # in this order in fer2013.csv
-MIN_AGREEMENT = 0.4  # of labels and votes; see `_check_agreement`
-MIN_COMPARED = 500  # pictures with a clear vote, below which agreement is not checked
+MIN_AGREEMENT = 0.4  # minimum agreement of labels and votes; see `_check_agreement`
+MIN_COMPARED = 500  # images with a clear vote; below this, agreement is not checked
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """N pictures of side S with their labels, votes and splits."""
+    """N images of side S with their labels, votes and splits."""
 
     images: np.ndarray  # (N, S, S) uint8, gray
     labels: np.ndarray  # (N,) int64, indices into EMOTIONS
     rows: np.ndarray  # (N,) int64, the row in fer2013.csv, or -1
-    splits: dict[str, np.ndarray]  # name -> indices; "train", "validation", "test"; the official three where known
-    votes: np.ndarray | None = None  # (N, 10) float32: counts of VOTE_ORDER, then of VOTE_OTHER; zeros where unknown
+    splits: dict[str, np.ndarray]  # name -> indices; "train", "validation", "test"; the official three if known
+    votes: np.ndarray | None = None  # (N, 10) float32: counts of VOTE_ORDER, then of VOTE_OTHER; zeros if unknown
 
     def split(self, name: str) -> np.ndarray:
-        """Indices of a split. Raises DataError that lists the splits, if there is none of this name."""
+        """Return the indices of a split. Raises DataError, which lists the splits, for an unknown name."""
         if name not in self.splits:
             raise DataError(f"this data has no split {name!r}; it has: {', '.join(self.splits)}")
         return self.splits[name]
 
 
 def load_dataset(path: str | Path, votes: str | Path | None = None, size: int = 48) -> Dataset:
-    """Read any of the layouts. votes: FER+'s fer2013new.csv. size: side of the pictures in pixels. Raises DataError."""
+    """Read any of the layouts. votes: FER+'s fer2013new.csv. size: side of the images in pixels. Raises DataError."""
     try:
         return _load(Path(path), None if votes is None else Path(votes), size)
     except OSError as error:
@@ -74,13 +74,13 @@ def _load(path: Path, votes: Path | None, size: int) -> Dataset:
         counts = all_counts[rows]
         _check_agreement(votes, labels, counts)
         splits = {**splits, **_official(all_usage[rows])}
-    elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # Kaggle's folders of all of it
+    elif path.is_dir() and np.array_equal(np.sort(rows), np.arange(sum(OFFICIAL_SIZES))):  # all of FER2013 in Kaggle's folders
         splits = {**splits, **_official(np.repeat(OFFICIAL, OFFICIAL_SIZES)[rows])}
     return Dataset(images, labels, rows, splits, counts)
 
 
 def data_sha256(data: Dataset) -> str:
-    """A hash of all that training reads of the data: pictures, labels, votes and splits, in order."""
+    """Return a hash of everything that training reads of the data: images, labels, votes and splits, in order."""
     parts = {"images": data.images, "labels": data.labels, **({} if data.votes is None else {"votes": data.votes}), **data.splits}
     digest = hashlib.sha256()
     for name, values in parts.items():
@@ -90,7 +90,7 @@ def data_sha256(data: Dataset) -> str:
 
 
 def without_leaks(data: Dataset) -> Dataset:
-    """The data without the training pictures that are also, byte for byte, in a test split."""
+    """Return the data without training images that are also, byte for byte, in a test split."""
     prints = fingerprints(data.images)
     splits = dict(data.splits)
     for train, tests in (("Training", ("PublicTest", "PrivateTest")), ("train", ("validation", "test"))):
@@ -105,7 +105,7 @@ def without_leaks(data: Dataset) -> Dataset:
 
 @contextmanager
 def _table(path: Path) -> Iterator[csv.DictReader]:
-    """A reader of the CSV file, with its first line as the header. Raises DataError for other content."""
+    """Return a reader of the CSV file, with the first line as the header. Raises DataError for other content."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
             yield csv.DictReader(handle)
@@ -114,7 +114,7 @@ def _table(path: Path) -> Iterator[csv.DictReader]:
 
 
 def _read_csv(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Pictures (N, size, size) uint8 gray, labels (N,), rows (N,) and the Usage column (N,), if there is one."""
+    """Return images (N, size, size) uint8 gray, labels (N,), rows (N,) and the Usage column (N,), if present."""
     images, codes, usage = [], [], []
     with _table(path) as rows:
         if not rows.fieldnames or not {"emotion", "pixels"} <= set(rows.fieldnames):
@@ -162,7 +162,7 @@ def _official(usage: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """FER+ counts (R, 10) and the official Usage (R,) of all R rows of the file."""
+    """Return FER+ counts (R, 10) and the official Usage (R,) of all R rows of the file."""
     if not path.is_file():
         raise DataError(f"no FER+ votes at {path}; get fer2013new.csv from github.com/microsoft/FERPlus")
     with _table(path) as table:
@@ -185,7 +185,7 @@ def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usage: np.ndarray, is_table: bool) -> None:
-    """Raises DataError for votes of other pictures. rows: (N,) of the pictures; usage: (N,) from the pictures' table."""
+    """Raise DataError if the votes are for other images. rows: (N,) of the images; usage: (N,) from the images' table."""
     if is_table and len(all_usage) != len(rows):
         raise DataError(f"{path} has {len(all_usage):,} rows, the pictures' table {len(rows):,}: they do not match; "
                         "give the votes of this table, or train without --votes")
@@ -203,9 +203,9 @@ def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usag
 
 
 def _check_agreement(path: Path, labels: np.ndarray, votes: np.ndarray) -> None:
-    """Raises DataError for votes joined to the wrong pictures.
+    """Raise DataError if the votes are joined to the wrong images.
 
-    On all of FER2013 the label equals the class with the most votes for 66% of the pictures, and for 18% if the votes are
+    On all of FER2013, the label equals the class with the most votes for 66% of the images, and for 18% if the votes are
     shifted by one row (measured on fer2013.csv and fer2013new.csv).
     """
     most = plurality_votes(votes)

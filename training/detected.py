@@ -1,4 +1,4 @@
-"""Rotations of the robustness table as the app meets them: the face is found by a detector, which also levels its crop."""
+"""Rotations for the robustness table as in the app, where a detector finds the face and levels its crop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
 
-SIDE, CANVAS = 144, 432  # pixels of a face and of the gray picture that it is put on
+SIDE, CANVAS = 144, 432  # pixels; side of a face, and of the gray image around it
 DEGREES = (0, 10, 20, 30, 45)
 
 
 def scene(image: np.ndarray, degrees: float) -> np.ndarray:
-    """A face (S, S) uint8 in the middle of a gray picture (CANVAS, CANVAS, 3), turned against the clock.
+    """Return a face (S, S) uint8 centered in a gray image (CANVAS, CANVAS, 3) and rotated counterclockwise.
 
-    Around the face stands its mirror image: a detector finds no face that is cut off at the forehead.
+    The face is padded by reflection, since a detector finds no face that is cut off at the forehead.
     """
     face = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     around = cv2.copyMakeBorder(face, *(SIDE // 2,) * 4, cv2.BORDER_REFLECT_101)
@@ -33,15 +33,15 @@ def detected(
     images: np.ndarray, spec: ModelSpec, predict: Callable[[np.ndarray], dict[str, np.ndarray]], truths: dict[str, np.ndarray],
     detector: str,
 ) -> dict[str, dict[str, float]]:
-    """{rotation: {"found": share of the faces, answer: accuracy}} on pictures (N, S, S) uint8; who is not found is wrong.
+    """Return {rotation: {"found": share of the faces, answer: accuracy}} on images (N, S, S) uint8; missed faces count as wrong.
 
-    predict: crops (N, S, S) uint8 -> {answer: probabilities (N, 7)}. truths: {answer: classes (N,)}, -1 where there is none.
-    detector: one of DETECTORS, as it searches video.
+    predict: crops (N, S, S) uint8 -> {answer: probabilities (N, 7)}. truths: {answer: classes (N,)}, -1 if unknown.
+    detector: one of DETECTORS, with its settings for video.
     """
     searcher, _ = face_detectors(detector, MIN_FACE, MIN_FACE)
     table: dict[str, dict[str, float]] = {}
     for degrees in DEGREES:
-        rng = np.random.default_rng(0)  # to the same sides for every detector
+        rng = np.random.default_rng(0)  # the same directions for every detector
         found, crops = np.zeros(len(images), bool), np.zeros_like(images)
         for i, image in enumerate(images):
             picture = scene(image, degrees * rng.choice([-1, 1]))

@@ -1,4 +1,4 @@
-"""Data-parallel training under torchrun: each process takes its share of every batch, gradients are averaged.
+"""Data-parallel training under torchrun: each process takes its share of every batch, and gradients are averaged.
 
 All processes draw and augment the same batches from the same seeds, so the result equals that of one process with the whole
 batch, up to rounding and, on the CPU, up to batch norm's statistics, which are only synchronized on CUDA.
@@ -24,7 +24,7 @@ Logits = dict[str, torch.Tensor]  # head -> (B, classes)
 
 @dataclass(frozen=True)
 class Team:
-    """This process's number and how many processes train together."""
+    """The rank of this process and the number of processes."""
 
     rank: int = 0
     size: int = 1
@@ -35,11 +35,11 @@ class Team:
         return self.rank == 0
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch (B, ...); B must be a multiple of the team's size."""
+        """Return this process's part of a batch (B, ...); B must be a multiple of the team's size."""
         return batch[self.rank :: self.size]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean of the processes' values."""
+        """Return the mean of the processes' values."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
@@ -47,7 +47,7 @@ class Team:
 
 
 def join_team(device: torch.device) -> tuple[Team, torch.device]:
-    """The team and this process's device under torchrun; without it a team of one and `device`."""
+    """Return the team and this process's device under torchrun, else a team of one and `device`."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Team(), device
     if device.type == "cuda":
@@ -71,19 +71,19 @@ class AllHeads(nn.Module):
         self.model = model
 
     def forward(self, x: torch.Tensor) -> Logits:
-        """As EmotionNet.forward_heads."""
+        """Like EmotionNet.forward_heads."""
         return self.model.forward_heads(x)
 
 
 def heads_of(model: EmotionNet, team: Team, device: torch.device) -> Callable[[torch.Tensor], Logits]:
-    """The forward function of the training step: all heads' logits, with gradients averaged over the team."""
+    """Return the forward function of the training step: all heads' logits, with gradients averaged over the team."""
     if team.size == 1:
         return model.forward_heads
     return DistributedDataParallel(AllHeads(model), device_ids=[device] if device.type == "cuda" else None)
 
 
 def compiled(heads: Callable[[torch.Tensor], Logits], backend: str | Callable = "inductor") -> Callable[[torch.Tensor], Logits]:
-    """`heads` through torch.compile; if the compiler fails, one warning, then `heads` without it."""
+    """Return `heads` compiled by torch.compile; if the compiler fails, log a warning once and fall back to `heads`."""
     fast = torch.compile(heads, dynamic=False, backend=backend)  # static shapes: compiles once per resolution
 
     def run(x: torch.Tensor) -> Logits:

@@ -1,4 +1,4 @@
-"""Measures a checkpoint with the decision that the app uses: accuracy, mean recall, recall by class, confusion, calibration.
+"""Evaluates a checkpoint with the app's decision: accuracy, mean recall, recall by class, confusion, calibration.
 
     python -m training.evaluate --model models/weights/best_model.pt --data DATA --split PublicTest [--votes FILE]
     python -m training.evaluate --model models/weights/best_model.pt --faces FILE.npz
@@ -32,12 +32,12 @@ OFFICIAL_HEAD = "ferplus"  # the head with contempt, an eighth class in FER+'s o
 
 @torch.inference_mode()
 def predict_views(model: EmotionNet, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> list[dict[str, np.ndarray]]:
-    """Logits of every head for pictures (N, S, S) uint8, and with `flip` for their mirror images too.
+    """Return the logits of every head for images (N, S, S) uint8 and, with `flip`, also for their mirror images.
 
     One dictionary per view: {"fer2013": (N, 7), "ferplus": (N, 8)} float32, before the temperature.
     """
     device = next(model.parameters()).device
-    batch = 512 if device.type == "cuda" else 64  # larger batches do not fit a CPU's caches
+    batch = 512 if device.type == "cuda" else 64  # larger batches exceed a CPU's caches
     views: list[list[dict[str, np.ndarray]]] = [[], []] if flip else [[]]
     for start in range(0, len(images), batch):
         crops = torch.from_numpy(images[start : start + batch]).to(device)[..., None]
@@ -48,20 +48,20 @@ def predict_views(model: EmotionNet, images: np.ndarray, spec: ModelSpec, flip: 
 
 
 def predict_heads(model: EmotionNet, images: np.ndarray, spec: ModelSpec, flip: bool = False) -> dict[str, np.ndarray]:
-    """Logits of every head, (N, K) float32; with `flip` the mean of both views."""
+    """Return the logits of every head, (N, K) float32; with `flip` the mean of both views."""
     views = predict_views(model, images, spec, flip)
     return {name: np.mean([view[name] for view in views], axis=0) for name in views[0]}
 
 
 def answers(views: list[dict[str, np.ndarray]], spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Probabilities (N, 7) of every answer that `spec` can give; the mean over several views, as in the app."""
+    """Return probabilities (N, 7) for every answer that `spec` can give; the mean over several views, as in the app."""
     return {name: np.mean([decide(view, spec.for_head(name)) for view in views], axis=0) for name in spec.answers}
 
 
 def measure_split(model: EmotionNet, spec: ModelSpec, data: Dataset, split: str, flip: bool = False) -> dict[str, dict]:
-    """Metrics of every answer (each head, and the shown one) on a split.
+    """Return the metrics of every answer (each head, and the shown one) on a split.
 
-    {answer: {"standard": all pictures, against the labels; "duplicate_free": those that are not also in the training split; with
+    {answer: {"standard": all images, against the labels; "duplicate_free": images that are not also in the training split; with
     votes "clear_votes" and "most_votes": the class with over half, or with the most, of the FER+ votes; for the FER+ head
     "ferplus_official": eight classes by FER+'s majority rule}}, each as returned by `measure`.
     """
@@ -87,7 +87,7 @@ def measure_split(model: EmotionNet, spec: ModelSpec, data: Dataset, split: str,
 
 
 def measure_faces(model: EmotionNet, spec: ModelSpec, path: Path, flip: bool = False) -> dict[str, dict]:
-    """Metrics of every answer on a file of labeled faces: {answer: {"faces": result of `measure`}}. Raises DataError."""
+    """Return every answer's metrics on a file of labeled faces: {answer: {"faces": result of `measure`}}. Raises DataError."""
     images, classes = read_faces(path, spec.input_size)
     probs = answers(predict_views(model, images, spec, flip), spec)
     return {name: {"split": path.name, "head": name, "flip": flip, **_settings(spec, name), "faces": measure(each, classes)}
@@ -103,7 +103,7 @@ TITLES = {"standard": "all pictures", "duplicate_free": "not also in training", 
 
 
 def describe(result: dict) -> str:
-    """The metrics as text; recall and confusion are those of the first set of pictures."""
+    """Format the metrics as text; recall and confusion are those of the first set of images."""
     lines = [f"{result['split']}, answer {result['head']}, {'both views' if result['flip'] else 'single view'}"]
     shown = [key for key in TITLES if key in result]
     for key in shown:

@@ -30,13 +30,13 @@ from fer_live.model.suggest import suggest_names
 from training.commands import ResultsError, failed, load_network, start_logging
 
 SUFFIX = ".onnx"
-TOLERANCE = 1e-4  # largest accepted difference of a logit from PyTorch's, in 32 bits
-HALF_TOLERANCE = 0.02  # the same for weights in 16 bits: a probability then moves by 0.005 at most
-LEAST_HALVED = 1024  # numbers; smaller tensors stay in 32 bits, since they take no space
+TOLERANCE = 1e-4  # maximum difference of a logit from PyTorch's, in 32 bits
+HALF_TOLERANCE = 0.02  # the same for 16-bit weights; changes a probability by at most 0.005
+LEAST_HALVED = 1024  # elements; smaller tensors stay in 32 bits, since they take little space
 
 
 class ExportError(Exception):
-    """The network cannot be exported. The text says what is missing or wrong."""
+    """The network cannot be exported. The message says what is missing or wrong."""
 
 
 class Exported(nn.Module):
@@ -53,7 +53,7 @@ class Exported(nn.Module):
 
 
 def export(model_path: Path, head: str | None, out: Path, half: bool = False) -> float:
-    """Write `out` and its spec, `out`.json; returns the largest difference of a logit from PyTorch's.
+    """Write `out` and its spec, `out`.json. Return the maximum difference of a logit from PyTorch's.
 
     half: store the weights in 16 bits, which halves the file; the arithmetic stays in 32. Raises CheckpointError, ExportError.
     """
@@ -72,7 +72,7 @@ def export(model_path: Path, head: str | None, out: Path, half: bool = False) ->
 
 
 def _checked(network: Exported, out: Path, spec: ModelSpec, tolerance: float) -> float:
-    """The largest difference of a logit from PyTorch's; deletes the file and raises ExportError if it is above `tolerance`."""
+    """Return the maximum difference of a logit from PyTorch's. Above `tolerance`, delete the file and raise ExportError."""
     worst = max(_difference(network, out, _crops(spec, n)) for n in (1, 3, 16))
     if worst > tolerance:
         out.unlink()
@@ -81,7 +81,7 @@ def _checked(network: Exported, out: Path, spec: ModelSpec, tolerance: float) ->
 
 
 def note_of(out: Path) -> Path:
-    """The file with the spec of an exported network."""
+    """Return the path of an exported network's spec."""
     return out.with_name(out.name + ".json")
 
 
@@ -102,13 +102,13 @@ def _write_onnx(network: Exported, example: torch.Tensor, path: Path) -> None:
     exported = onnx.load(path)
     graph = exported.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]  # the exporter writes paths of this machine there
+        del part.metadata_props[:]  # the exporter stores local paths there
         part.doc_string = ""
     onnx.save(exported, path)
 
 
 def _halve(source: Path, path: Path) -> None:
-    """Write the network with its large weights in 16 bits, each followed by a cast to 32, which runtimes do once at loading."""
+    """Store the network's large weights in 16 bits, each followed by a cast to 32, which runtimes perform once when loading."""
     import onnx
     from onnx import helper, numpy_helper
 

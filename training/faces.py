@@ -1,4 +1,4 @@
-"""Sets of labeled faces to measure on, in one .npz file: X (N, S, S) uint8 gray crops and Y (N,) class names."""
+"""Sets of labeled faces for evaluation, in one .npz file: X (N, S, S) uint8 gray crops and Y (N,) class names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER_NAMES = {"anger": "angry", "disgusted": "disgust", "fearful": "fear", "hap
 
 
 def read_faces(path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (N, size, size) uint8 and their classes (N,) int64, indices into EMOTIONS. Raises DataError."""
+    """Return images (N, size, size) uint8 and classes (N,) int64, indices into EMOTIONS. Raises DataError."""
     if not path.is_file():
         raise DataError(f"no faces at {path}; give an .npz file with X, gray pictures, and Y, their class names")
     try:

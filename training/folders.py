@@ -1,4 +1,4 @@
-"""Reads folders of class folders: pictures, labels, rows and splits. Logs, with a count, everything that it leaves out.
+"""Reads folders of class folders: images, labels, rows and splits. Logs and counts everything that is skipped.
 
 Layouts: `train/` with `validation/` (also `valid/`, `val/`) and `test/`, each of seven class folders; or the seven class folders.
 """
@@ -22,13 +22,13 @@ from training.splits import DataError, hash_split
 
 logger = logging.getLogger("training")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
-SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # left by file managers, like names that begin with a dot
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # created by file managers, like names that begin with a dot
 
 
 def read_folders(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Pictures (N, size, size) uint8 gray, labels (N,) int64, rows (N,) int64 and the splits. Raises DataError.
+    """Return images (N, size, size) uint8 gray, labels (N,) int64, rows (N,) int64 and the splits. Raises DataError.
 
-    Logs which folders, files and pictures are left out. Without a validation folder a tenth of train/ becomes validation.
+    Logs skipped folders, files and images. Without a validation folder, a tenth of train/ becomes the validation split.
     """
     parts = _split_folders(path)
     files: list[Path] = []
@@ -55,7 +55,7 @@ def read_folders(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    """The folder of each split; empty if `path` itself holds the class folders."""
+    """Return the folder of each split; empty if `path` itself contains the class folders."""
     parts: dict[str, Path] = {}
     for folder in _folders(path):
         split = SPLIT_NAMES.get(folder.name.lower())
@@ -75,7 +75,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _class_files(folder: Path, name: str) -> list[Path]:
-    """The pictures of a class, from all folders whose names differ only in case."""
+    """Return the images of a class, from all folders whose names differ only in case."""
     matches = [p for p in _folders(folder) if p.name.lower() == name]
     groups = [sorted(p for p in match.iterdir() if p.suffix.lower() in PICTURES_READ and p.is_file()) for match in matches]
     if not any(groups):
@@ -88,7 +88,7 @@ def _class_files(folder: Path, name: str) -> list[Path]:
 
 
 def _log_left_out(path: Path, parts: list[Path]) -> None:
-    """Log which folders and files of a data set are not read."""
+    """Log the folders and files of a data set that are not read."""
     class_folders = [p for part in parts or [path] for p in _folders(part) if p.name.lower() in EMOTIONS]
     known = {*parts, *class_folders}
     loose: list[Path] = []
@@ -116,7 +116,7 @@ def _count_pictures(folder: Path) -> int:
 
 
 def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]:
-    """Pictures (N, S, S) uint8 gray, and the indices of their files; unreadable files are logged and skipped."""
+    """Return images (N, S, S) uint8 gray and the indices of their files; unreadable files are logged and skipped."""
     images, kept = [], []
     for i, file in enumerate(tqdm(files, desc="reading pictures", leave=False, disable=not sys.stderr.isatty())):
         image = read_picture(file, gray=True)
@@ -133,7 +133,7 @@ def _read_pictures(files: list[Path], size: int) -> tuple[np.ndarray, list[int]]
 
 
 def _check_classes(files: list[Path], kept: list[int]) -> None:
-    """Refuse a class folder without a readable picture: the class would be missing from training or measurement."""
+    """Raise DataError for a class folder without readable images, which would be missing from training or evaluation."""
     given = Counter(file.parent for file in files)
     for folder in given.keys() - {files[i].parent for i in kept}:
         raise DataError(f"no picture in the class folder {folder} can be read (of {given[folder]}); copy them again")

@@ -9,10 +9,10 @@ from fer_live.model.spec import EMOTIONS
 
 
 def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
-    """Metrics of probabilities (N, K) against labels (N,): shares in 0..1, plain Python types.
+    """Compute metrics of probabilities (N, K) against labels (N,): fractions in 0..1, plain Python types.
 
-    mean_recall and macro_f1 are unweighted means over the classes; a class without pictures is left out of both.
-    ece is the expected calibration error in 15 equal bins of confidence (Guo et al. 2017); nll the mean negative log-likelihood.
+    mean_recall and macro_f1 are unweighted means over the classes, without classes that have no images.
+    ece: expected calibration error in 15 equal bins of confidence (Guo et al. 2017). nll: mean negative log-likelihood.
     """
     n, classes = probs.shape
     predicted = probs.argmax(1)
@@ -36,16 +36,16 @@ def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """Mean gap between confidence and correctness, (N,) each, over equal bins of confidence, weighted by the pictures in each."""
+    """Return the mean gap between confidence and correctness, (N,) each, over equal bins of confidence, weighted by bin size."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(index, confidence - correct, minlength=bins)
     return float(np.abs(gap).sum() / max(len(confidence), 1))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature T at which softmax(logits / T) has the lowest cross entropy against target distributions.
+    """Return the temperature T that minimizes the cross entropy of softmax(logits / T) against target distributions.
 
-    logits, targets: (N, K). Golden-section search over log T; the loss has one minimum in 1/T.
+    logits, targets: (N, K). Golden-section search over log T; the loss has a single minimum in 1/T.
     """
     low, high = np.log(0.2), np.log(5.0)
     golden = (5**0.5 - 1) / 2

@@ -1,4 +1,4 @@
-"""Training targets and loss: labels, votes, teachers' logits, and class weights."""
+"""Training targets and loss: labels, votes, teacher logits, and class weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.votes import vote_targets
 
 Logits = dict[str, torch.Tensor]  # head -> (B, classes)
 DISTILL_TEMPERATURE = 2.0
-MIN_SHARE = 1e-4  # of a class in the data, so that the logarithm of an absent class is finite
+MIN_SHARE = 1e-4  # minimum fraction of a class, so that the logarithm is finite for an absent class
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Targets:
     images: torch.Tensor  # (N, S, S) uint8
     labels: torch.Tensor  # (N,) int64
     votes: torch.Tensor  # (N, 8) float32 distributions; zeros without votes
-    weights: torch.Tensor  # (N,) float32, 0 where there is no usable vote
+    weights: torch.Tensor  # (N,) float32; 0 without usable votes
     teacher_logits: Logits = field(default_factory=dict)  # empty without teachers
 
     @staticmethod
     def of(data: Dataset, ids: np.ndarray, device: torch.device) -> Targets:
-        """The images `ids` of `data`, moved to the device."""
+        """Return the images `ids` of `data` and their targets, moved to the device."""
         if data.votes is None:
             votes, weights = np.zeros((len(ids), 8), np.float32), np.zeros(len(ids), np.float32)
         else:
@@ -44,12 +44,12 @@ class Targets:
                        torch.from_numpy(weights).to(device))
 
     def pick(self, ids: torch.Tensor) -> Targets:
-        """The batch at the indices `ids` (B,)."""
+        """Return the batch at the indices `ids` (B,)."""
         teacher_logits = {head: logits[ids] for head, logits in self.teacher_logits.items()}
         return Targets(self.images[ids], self.labels[ids], self.votes[ids], self.weights[ids], teacher_logits)
 
     def class_shares(self) -> Logits:
-        """The share of each class in each head's targets: {"fer2013": (7,), "ferplus": (8,)}, sums 1."""
+        """Return the fraction of each class in each head's targets: {"fer2013": (7,), "ferplus": (8,)}, each with sum 1."""
         counts = {"fer2013": torch.bincount(self.labels, minlength=7).float()}
         if self.weights.any():
             counts["ferplus"] = (self.votes * self.weights[:, None]).sum(0)
@@ -57,14 +57,14 @@ class Targets:
 
 
 def class_shares(data: Dataset, ids: np.ndarray) -> dict[str, tuple[float, ...]]:
-    """The share of each of the seven classes in each head's targets for these images: {head: (7,)}, sums 1."""
+    """Return the fraction of each of the seven classes in each head's targets for these images: {head: (7,)}, sum 1."""
     shares = Targets.of(data, ids, torch.device("cpu")).class_shares()
     return {head: tuple(round(float(value), 6) for value in share[:7] / share[:7].sum()) for head, share in shares.items()}
 
 
 @dataclass(frozen=True)
 class ClassPrior:
-    """How the loss treats common and rare classes.
+    """Initial biases and loss weights that balance common and rare classes.
 
     bias: (K,) per head, tau * log(share): the initial bias of the head. The logit-adjusted loss (Menon et al. 2021,
     arXiv:2007.07314) adds tau * log(share) to the logits inside the loss instead. Both train the same network up to that
@@ -80,7 +80,7 @@ class ClassPrior:
 
     @staticmethod
     def of(shares: Logits, adjust: float, balance: float) -> ClassPrior:
-        """From the class shares (K,) per head, the recipe's `adjust` (tau) and its `balance`."""
+        """Create from the class shares (K,) per head, the recipe's `adjust` (tau) and its `balance`."""
         weight = {head: share**-balance / (share ** (1 - balance)).sum() for head, share in shares.items()}
         return ClassPrior({head: adjust * share.log() for head, share in shares.items()}, weight)
 
@@ -91,7 +91,7 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weight: torch.Ten
 
 
 def joint_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
-    """Cross entropy on the labels plus cross entropy on the vote distributions, weighted per image; a scalar."""
+    """Return the cross entropy on the labels plus that on the vote distributions, weighted per image; a scalar."""
     classes = logits["fer2013"].shape[1]
     labels = F.one_hot(targets.labels, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
     loss = cross_entropy(logits["fer2013"], labels, prior.weight["fer2013"]).mean()
@@ -102,18 +102,18 @@ def joint_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPri
 
 
 def distillation_loss(logits: Logits, teacher_logits: Logits, prior: ClassPrior) -> torch.Tensor:
-    """KL divergence of each head from the teachers' softened probabilities (Hinton et al. 2015, arXiv:1503.02531); a scalar."""
+    """Return the KL divergence of each head from the teachers' softened probabilities (Hinton et al. 2015, arXiv:1503.02531)."""
     losses = []
     for head in logits.keys() & teacher_logits.keys():
         target = F.softmax(teacher_logits[head] / DISTILL_TEMPERATURE, dim=1)
-        entropy = -torch.special.xlogy(target, target) @ prior.weight[head]  # subtracted, so that a perfect copy has no loss
+        entropy = -torch.special.xlogy(target, target) @ prior.weight[head]  # subtracted so that a perfect match has loss 0
         each = cross_entropy(logits[head] / DISTILL_TEMPERATURE, target, prior.weight[head]) - entropy
         losses.append(each.mean() * DISTILL_TEMPERATURE**2)
     return torch.stack(losses).sum()
 
 
 def batch_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPrior) -> torch.Tensor:
-    """The loss of one batch, a scalar: the joint loss, with teachers (1 - distill) of it plus distill * distillation loss."""
+    """Return a batch's loss, a scalar: the joint loss; with teachers, (1 - distill) of it plus distill * distillation loss."""
     loss = joint_loss(logits, targets, recipe, prior)
     if not targets.teacher_logits:
         return loss
@@ -121,10 +121,10 @@ def batch_loss(logits: Logits, targets: Targets, recipe: Recipe, prior: ClassPri
 
 
 def mean_teacher_logits(paths: Sequence[Path], images: np.ndarray, device: torch.device, heads: set[str]) -> Logits:
-    """Mean logits of trained networks for images (N, S, S) uint8 and their mirror images; of those `heads` that all have.
+    """Return the teachers' mean logits for images (N, S, S) uint8 and their mirror images, for the `heads` that all have.
 
-    The teachers see the whole, undisturbed images, the student augmented crops of them: it learns to recognize there what is
-    only clear in the original (Xie et al. 2020, arXiv:1911.04252). Computed once before training. Raises CheckpointError.
+    Teachers see the original images, and the student augmented ones, so it learns to recognize what is only clear in the original
+    (Xie et al. 2020, arXiv:1911.04252). Computed once before training. Raises CheckpointError.
     """
     results = []
     for path in paths:

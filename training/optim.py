@@ -1,4 +1,4 @@
-"""The optimizer, gradient clipping, the learning rate schedule and the averaged weights."""
+"""The optimizer, gradient clipping, learning rate schedule and weight averaging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.recipes import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer; no weight decay on norms and biases, the one-dimensional parameters."""
+    """Return the recipe's optimizer, without weight decay on norms and biases (the one-dimensional parameters)."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -22,10 +22,10 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """The learning rate of step number `step` (from 0) of `total`.
+    """Return the learning rate of step number `step` (from 0) of `total`.
 
-    cosine: linear warm-up, then a cosine to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983). onecycle: as torch's OneCycleLR
-    with its defaults, a cosine from peak/25 to the peak in 30% of the steps, then down to peak/250,000 (arXiv:1803.09820).
+    cosine: linear warm-up, then a cosine to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983). onecycle: like torch's OneCycleLR
+    with default settings: a cosine from peak/25 to the peak in 30% of the steps, then to peak/250,000 (arXiv:1803.09820).
     """
     peak = recipe.learning_rate
     if recipe.schedule == "constant":
@@ -41,7 +41,7 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
 
 
 def clip_gradients(recipe: Recipe, model: nn.Module) -> None:
-    """Clip the norm of all gradients together, or each element, where the recipe says so."""
+    """Clip the gradients' total norm, or each element, as the recipe requires."""
     if recipe.clip_norm:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     if recipe.clip_value:
@@ -56,9 +56,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of weights and statistics. Its decay grows over the first steps, so that short runs converge.
+    """Exponential moving average of weights and statistics. The decay ramps up over the first steps, so that short runs converge.
 
-    torch's AveragedModel reads its step counter back from the device at every step; this function never waits for the device.
+    torch's AveragedModel reads its step counter back from the device in every step; this function never synchronizes.
     """
     keep = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))

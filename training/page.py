@@ -42,7 +42,7 @@ def write_page(out: Path, command: str, plan: dict, metrics: dict[str, dict], au
 
 
 def _figures(result: dict) -> list[list[str]]:
-    """One row for each set of labels that the answer was measured against."""
+    """Return one row for each set of labels that the answer was measured against."""
     rows = [[result["split"], "pictures", "accuracy", "mean recall", "macro-F1", "ECE", "NLL", *EMOTIONS]]
     for key, title in TRUTHS.items():
         if key in result:

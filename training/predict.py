@@ -1,8 +1,8 @@
-"""Predicts the expression in one picture of a face; prints the probabilities and draws them as a bar chart.
+"""Predicts the expression in one image of a face. Prints the probabilities and draws a bar chart.
 
     python -m training.predict IMAGE [--model FILE] [--head NAME] [--out FILE]
 
-The picture must be cropped to the face, as in FER2013; for pictures with more in them use python -m fer_live.
+The image must be cropped to the face, as in FER2013; for all other images use python -m fer_live.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHARTS = (".png", ".pdf", ".svg", ".jpg")
 
 
 def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The network's input crop (S, S) uint8, its probabilities (7,) and their labels.
+    """Return the network's input crop (S, S) uint8, its probabilities (7,) and their labels.
 
     Raises CheckpointError, PictureError.
     """

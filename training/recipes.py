@@ -23,18 +23,18 @@ class Recipe:
     weight_decay: float = 0.05  # adamw and sgd; none on norms and biases
     schedule: str = "cosine"  # cosine to 0 after warm-up, onecycle, or constant
     warmup_steps: int = 400
-    clip_norm: float = 1.0  # 0: none
-    clip_value: float = 0.0  # of each gradient element; 0: none
-    ema: float = 0.998  # decay of the averaged weights per step; 0: none
+    clip_norm: float = 1.0  # maximum norm of all gradients; 0: no clipping
+    clip_value: float = 0.0  # maximum of each gradient element; 0: no clipping
+    ema: float = 0.998  # decay of the averaged weights per step; 0: no averaging
     label_smoothing: float = 0.1
     votes_weight: float = 1.0  # weight of the FER+ head's loss; the FER2013 head's is 1
     dropout: float = 0.0
     drop_path: float = 0.0
     adjust: float = 0.0  # tau of the logit-adjusted loss (arXiv:2007.07314); see objective.ClassPrior
     balance: float = 0.0  # class weight: share ** -balance; see objective.ClassPrior
-    distill: float = 0.0  # weight of the distillation loss where --teacher is given (arXiv:1503.02531)
+    distill: float = 0.0  # weight of the distillation loss with --teacher (arXiv:1503.02531)
     bf16: bool | None = None  # torch.autocast to bfloat16; None: on CUDA only
-    use_votes: bool = True  # False: a single head on FER2013's labels, even where votes are given
+    use_votes: bool = True  # False: a single head on FER2013's labels, even if votes are given
     choose_on: tuple[str, ...] = ()  # splits that select the best epoch; empty: validation, or PublicTest
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -43,7 +43,7 @@ class Recipe:
         return sum(epochs for epochs, _ in self.phases)
 
     def resolution(self, epoch: int) -> int:
-        """The side, in pixels, at which epoch number `epoch` (from 0) trains."""
+        """Return the resolution, in pixels, at which epoch number `epoch` (from 0) trains."""
         for epochs, resolution in self.phases:
             if epoch < epochs:
                 return resolution
@@ -55,7 +55,7 @@ NO_CHANGE = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
 FLIP_ROTATE = replace(NO_CHANGE, flip=0.5, rotation_degrees=20)
 STANDARD = Augmentation(flip=0.5, rotation_degrees=15, scale=0.15, shift=0.08, brightness=0.25, contrast=0.35,
                         blur=0.15, noise=0.03, erase=0.4)
-# A camera in a room: wider geometry and light, and some of a webcam's noise and compression
+# Indoor cameras: more geometric and lighting variation, and some of a webcam's noise and compression
 LIVE = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.12, gamma=0.6, low_light=0.04, jpeg=0.05, noise=0.06, blur=0.2)
 GEOMETRY = replace(STANDARD, rotation_degrees=20, scale=0.25, shift=0.15, gamma=0.6, blur=0.0, noise=0.0, erase=0.0)
 MILD = replace(STANDARD, scale=0.2, shift=0.1, gamma=0.4, blur=0.1, noise=0.02, erase=0.25)
@@ -65,7 +65,7 @@ WIDE = replace(GEOMETRY, blur=0.1, noise=0.03, erase=0.25, low_light=0.04, jpeg=
 def as_webcam(augmentation: Augmentation, detector_box: float) -> Augmentation:
     """Add a webcam's low light, compression, noise and loss of detail (ablated in RESULTS.md).
 
-    detector_box: probability of the live detector's own box. FER2013's images are already cropped to a detector's boxes.
+    detector_box: probability of cropping to the live detector's box. FER2013's images are already cropped to a detector's boxes.
     """
     return replace(augmentation, detector_box=detector_box, low_light=0.1, jpeg=0.15, noise=0.1, detail=0.35)
 
@@ -173,7 +173,7 @@ RECIPES = {
 
 
 def stretched(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe with another number of epochs, its phases in proportion."""
+    """Return the recipe with another number of epochs, scaling its phases in proportion."""
     sums = accumulate(length for length, _ in recipe.phases)
     ends = [round(end * epochs / recipe.epochs) for end in sums]
     lengths = [b - a for a, b in pairwise([0, *ends])]
@@ -181,7 +181,7 @@ def stretched(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def varied(recipe: Recipe, plan: dict) -> Recipe:
-    """The recipe with the network, optimizer, precision and number of epochs that the plan sets."""
+    """Return the recipe with the network, optimizer, precision and number of epochs set by the plan."""
     recipe = replace(recipe, **{name: plan[name] for name in ("arch", "optimizer") if plan.get(name)})
     if plan.get("bf16") is not None:
         recipe = replace(recipe, bf16=plan["bf16"])

@@ -30,7 +30,7 @@ PART = {"command": str, "seconds": int, "share": float}
 
 
 def read_last(folder: Path) -> dict:
-    """The state in `folder`/last.pt. Raises TrainingError if the file is missing or damaged."""
+    """Return the state in `folder`/last.pt. Raises TrainingError if the file is missing or damaged."""
     path = folder / "last.pt"
     if not path.is_file():
         raise TrainingError(f"nothing to resume or release: no {path}; start the run with --data, --recipe and --out")
@@ -55,7 +55,7 @@ def inputs_of(data_sha256: str, teachers: Iterable[Path]) -> dict:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file. Raises TrainingError if it cannot be read."""
+    """Return the SHA-256 of a file. Raises TrainingError if it cannot be read."""
     try:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -64,9 +64,9 @@ def file_sha256(path: Path) -> str:
 
 
 def check_same(folder: Path, state: dict, recipe: Recipe, inputs: dict) -> None:
-    """Raises TrainingError if the data, the teachers or the recipe changed since the run was started.
+    """Raise TrainingError if the data, the teachers or the recipe have changed since the run started.
 
-    Logs what cannot be compared because an older version left it out of last.pt.
+    Logs what cannot be compared because an older version did not store it in last.pt.
     """
     known = state["run"]
     missing = [name for name in inputs if name not in known] + [name for name in ("recipe",) if name not in state]
@@ -88,14 +88,14 @@ def check_same(folder: Path, state: dict, recipe: Recipe, inputs: dict) -> None:
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of this name. Raises TrainingError for an unknown name."""
+    """Return the recipe with this name. Raises TrainingError for an unknown name."""
     if name not in RECIPES:
         raise TrainingError(f"no recipe {name!r:.80}{did_you_mean(name, RECIPES)}; known recipes: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def command_line(plan: dict, out: Path) -> str:
-    """The command that starts this run."""
+    """Return the command that starts this run."""
     names = ("data", "votes", "recipe", "seed", "arch", "optimizer", "epochs", "pretrained")
     options = [f"--{name} {plan[name]}" for name in names if plan.get(name, "") != ""]
     options += [f"--teacher {path}" for path in plan.get("teachers", [])]
@@ -105,7 +105,7 @@ def command_line(plan: dict, out: Path) -> str:
 
 
 def runs_behind(folder: Path) -> list[dict]:
-    """The runs that produced the folder's best_model.pt: one, or all runs of a soup, with command, epochs, time and share.
+    """Return the runs behind the folder's best_model.pt: one, or all runs of a soup, with command, epochs, time and share.
 
     Paths are shortened to their last two names. Raises CheckpointError, TrainingError.
     """
@@ -130,7 +130,7 @@ def runs_behind(folder: Path) -> list[dict]:
 
 
 def load_run(folder: Path) -> tuple[EmotionNet, ModelSpec]:
-    """The best_model.pt of a run or a soup, at the resolution at which its epoch was measured.
+    """Load the best_model.pt of a run or a soup, at the resolution at which its epoch was evaluated.
 
     Older versions stored the last phase's resolution; the run's history has the right one. Raises CheckpointError, TrainingError.
     """

@@ -1,8 +1,8 @@
-"""Releases the weights of a run or a soup: converts them to 16 bits, measures them once, and writes their card and export.
+"""Releases the weights of a run or a soup: converts them to 16 bits, evaluates them once, and writes their card and export.
 
     python -m training.release RUN --data DATA --votes FILE [--faces FILE.npz] [--out models/weights]
 
-PrivateTest is measured only here, once per released model.
+PrivateTest is evaluated only here, once per released model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DISK_ADVICE = "free some space, then release again"
 
 
 def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Path | None = None) -> dict:
-    """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`; returns the card.
+    """Write best_model.pt (16 bits), best_model.onnx and best_model.json into `out`. Return the card.
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
@@ -61,7 +61,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
         metrics[f"{split}, both views"] = measure_split(model, spec, data, split, flip=True)
     if faces:
         metrics["named faces, both views"] = measure_faces(model, spec, faces, flip=True)
-    with writing_to(out, DISK_ADVICE):  # last, so that an error before this leaves the old weights in place
+    with writing_to(out, DISK_ADVICE):  # last, so that earlier errors leave the old weights in place
         save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
@@ -69,7 +69,7 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
         "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} selected the epoch, the temperatures and the decision",
         "licence": LICENSE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
-    try:  # the app uses the export on a CPU
+    try:  # the app uses the export on CPUs
         export(path, None, path.with_suffix(".onnx"), half=True)
     except ExportError as error:
         logger.warning("not exported: %s", error)

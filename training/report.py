@@ -1,4 +1,4 @@
-"""Draws the pictures of a run's report: curves, confusion matrices, reliability, sheets of predictions."""
+"""Draws the figures of a run's report: curves, confusion matrices, reliability, sheets of predictions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def draw_all(
     """Write curves.png, confusion.png, reliability.png, predictions.png and mistakes.png into `out`.
 
     metrics: {answer: result of measure_split}. For the selection split: images (N, S, S) uint8; truths {answer: (N,)}, classes
-    or -1 where there is none; probs {answer: (N, 7)}.
+    or -1 if unknown; probs {answer: (N, 7)}.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     draw_curves(out / "curves.png", history)
-    # The labels that each answer is measured against
+    # Labels that each answer is measured against
     truth = {head: "standard" if head == "fer2013" else "most_votes" for head in metrics}
     draw_confusion(out / "confusion.png", {head: metrics[head][kind] for head, kind in truth.items()})
     draw_reliability(out / "reliability.png", probs, truths)
@@ -38,7 +38,7 @@ def draw_all(
 
 
 def draw_curves(path: Path, history: list[dict]) -> None:
-    """Loss and accuracy by epoch; a line marks the epoch with the lowest validation loss."""
+    """Plot loss and accuracy by epoch; a line marks the epoch with the lowest validation loss."""
     import matplotlib.pyplot as plt
 
     epochs = [entry["epoch"] for entry in history]
@@ -55,7 +55,7 @@ def draw_curves(path: Path, history: list[dict]) -> None:
 
 
 def draw_confusion(path: Path, results: dict[str, dict]) -> None:
-    """One matrix per answer, as shares of the true class."""
+    """Plot one matrix per answer, normalized over the true class."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(results), figsize=(5.4 * len(results), 5), layout="constrained", squeeze=False)
@@ -74,7 +74,7 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
 
 
 def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str, np.ndarray], bins: int = 15) -> None:
-    """Accuracy by confidence; the bars of a calibrated answer end on the diagonal."""
+    """Plot accuracy by confidence; for a calibrated answer the bars end on the diagonal."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(probs), figsize=(4.6 * len(probs), 4.4), layout="constrained", squeeze=False)
@@ -94,7 +94,7 @@ def draw_reliability(path: Path, probs: dict[str, np.ndarray], truths: dict[str,
 
 
 def draw_predictions(path: Path, images: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> None:
-    """Each face with its label, the prediction and bars of all seven probabilities; wrong ones in orange."""
+    """Draw each face with its label, the prediction and bars of all seven probabilities; errors are orange."""
     import matplotlib.pyplot as plt
 
     columns = 6

@@ -1,4 +1,4 @@
-"""Measures accuracy under disturbances: crops, light, blur, noise and compression unlike FER2013's.
+"""Measures accuracy under disturbances that FER2013 lacks: crops, light, blur, noise and compression.
 
     python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest]
                                   [--detector both] [--json FILE]
@@ -31,7 +31,7 @@ Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint
 
 
 def affine(shift: float = 0.0, scale: float = 1.0, degrees: float = 0.0) -> Disturb:
-    """Shift by a share of the side in a random direction, scale, rotate to a random side; the edge is mirrored."""
+    """Shift in a random direction by a fraction of the side, scale, and rotate in a random direction; the border is reflected."""
 
     def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         side, direction = image.shape[0], rng.uniform(0, 2 * np.pi)
@@ -54,12 +54,12 @@ def noise(sigma: float) -> Disturb:
 
 
 def darkness(share: float) -> Disturb:
-    """Low light: brightness times `share`, plus sensor noise with a sigma of 2 gray levels."""
+    """Dim the image to `share` of its brightness, and add sensor noise with a sigma of 2 gray levels."""
     return lambda image, rng: np.clip(image * share + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
 
 
 def size(pixels: int) -> Disturb:
-    """A small face: downscaled to `pixels` x `pixels`, then enlarged again."""
+    """Downscale to `pixels` x `pixels`, as for a small face, then upscale again."""
 
     def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         small = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
@@ -69,7 +69,7 @@ def size(pixels: int) -> Disturb:
 
 
 def jpeg(quality: int) -> Disturb:
-    """JPEG compression at `quality`, 1..100."""
+    """Apply JPEG compression at `quality`, 1..100."""
 
     def disturb(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -93,7 +93,7 @@ TABLE: dict[str, Disturb] = {
 def robustness(
     model: EmotionNet, spec: ModelSpec, images: np.ndarray, truths: dict[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
-    """{disturbance: {answer: accuracy}} on pictures (N, S, S) uint8 with classes {answer: (N,)}, -1 where there is none."""
+    """Return {disturbance: {answer: accuracy}} on images (N, S, S) uint8 with classes {answer: (N,)}, -1 if unknown."""
     table: dict[str, dict[str, float]] = {}
     for name, disturb in TABLE.items():
         rng = np.random.default_rng(0)  # the same directions and noise for every model
@@ -110,7 +110,7 @@ def _answers(model: EmotionNet, spec: ModelSpec, images: np.ndarray) -> dict[str
 
 
 def describe(table: dict[str, dict[str, float]]) -> str:
-    """A Markdown table in percent, with the change from undisturbed pictures in points."""
+    """Return a Markdown table in percent, with the change from undisturbed images in points."""
     plain = table["as it is"]
     lines = ["| disturbance | " + " | ".join(f"{head} | cost" for head in plain) + " |", "|---" * (1 + 2 * len(plain)) + "|"]
     for name, row in table.items():

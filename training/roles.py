@@ -1,4 +1,4 @@
-"""Which split trains and which selects the best epoch."""
+"""Chooses the split to train on and the split that selects the best epoch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ logger = logging.getLogger("training")
 
 
 class TrainingError(Exception):
-    """Training cannot start or continue. The text says what failed and what to do next."""
+    """Training cannot start or continue. The message says what failed and what to do next."""
 
 
 def split_names(data: Dataset) -> tuple[str, str]:
-    """The names of the training and the selection split: the official ones of the CSV and the votes, else those of the folders.
+    """Return the names of the training and the selection split: the official ones of the CSV and the votes, else the folders'.
 
-    PrivateTest never selects, except in a recipe that reproduces a project which did so (`choose_on`).
+    PrivateTest never selects, except in recipes that reproduce a project that did so (`choose_on`).
     """
     if data.votes is None and "train" in data.splits:
         return "train", "validation"
@@ -28,7 +28,7 @@ def split_names(data: Dataset) -> tuple[str, str]:
 
 
 def training_ids(data: Dataset) -> np.ndarray:
-    """Indices (M,) of the training images. Logs a warning for a class that has none."""
+    """Return the indices (M,) of the training images. Logs a warning for classes without images."""
     name, _ = split_names(data)
     ids = data.split(name)
     if missing := [emotion for code, emotion in enumerate(EMOTIONS) if not (data.labels[ids] == code).any()]:
@@ -37,7 +37,7 @@ def training_ids(data: Dataset) -> np.ndarray:
 
 
 def selection_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
-    """The name and the indices (M,) of the images that select the best epoch. Raises TrainingError if some of them also train."""
+    """Return the name and indices (M,) of the images that select the best epoch. Raises TrainingError if some also train."""
     train, selection = split_names(data)
     names = recipe.choose_on or (selection,)
     ids = np.concatenate([data.split(name) for name in names])

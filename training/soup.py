@@ -2,10 +2,10 @@
 
     python -m training.soup RUN RUN ... --data DATA --out DIR [--votes FILE] [--shares A,B,...] [--logits]
 
-Averaged weights keep the gain of fine-tuning at a lower cost elsewhere and run as fast as one network. Model soups (Wortsman
-et al. 2022, arXiv:2203.05482); for a network and its own fine-tuning also arXiv:2109.01903. It works for runs fine-tuned from
-the same weights; the average weights of independently trained networks are useless. Averaged logits (an ensemble) also work
-for runs of different networks, and take the time of all of them.
+Averaged weights keep the gain of fine-tuning, lose less elsewhere, and run as fast as one network. Model soups (Wortsman
+et al. 2022, arXiv:2203.05482); for a network and its own fine-tuning also arXiv:2109.01903. This works for runs fine-tuned from
+the same weights; averaging independently trained networks gives useless weights. Averaging logits (an ensemble) also works for
+runs of different networks, and takes the time of all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from training.roles import TrainingError, split_names
 
 
 def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> dict[str, torch.Tensor]:
-    """The weighted mean of state dicts of one network; integers, such as counters, are taken from the first."""
+    """Return the weighted mean of one network's state dicts; integers, such as counters, are taken from the first."""
     mean = {}
     for name, first in states[0].items():
         mean[name] = first
@@ -44,7 +44,7 @@ def mean_state(states: list[dict[str, torch.Tensor]], shares: list[float]) -> di
 
 
 def mean_logits(models: list[EmotionNet], shares: list[float]) -> EmotionNet:
-    """One network whose logits are the weighted mean of the logits of `models`, which become part of it.
+    """Return one network whose logits are the weighted mean of the logits of `models`, which become part of it.
 
     The network takes the plain mean of its members, so each member's heads are scaled by its share.
     """
@@ -64,7 +64,7 @@ def mean_logits(models: list[EmotionNet], shares: list[float]) -> EmotionNet:
 def mix(
     runs: list[Path], shares: list[float], data_path: Path, votes: Path | None, out: Path, logits: bool = False
 ) -> dict[str, dict]:
-    """Write the average of the runs' weights, or logits, into `out`; returns its metrics on the selection split.
+    """Write the average of the runs' weights, or logits, into `out`. Return its metrics on the selection split.
 
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
@@ -98,17 +98,17 @@ def mix(
 
 
 def _input(spec: ModelSpec) -> tuple:
-    """The properties that networks must share for their logits to be averaged."""
+    """Return the properties that networks must share for their logits to be averaged."""
     return set(spec.heads), spec.mean, spec.std, spec.input_size, spec.channels, spec.crop_margin, spec.resolution
 
 
 def _architecture(spec: ModelSpec) -> tuple:
-    """The properties that networks must share for their weights to be averaged."""
+    """Return the properties that networks must share for their weights to be averaged."""
     return spec.arch, *_input(spec)
 
 
 def read_shares(text: str | None, count: int) -> list[float]:
-    """`count` shares that sum to 1, from text such as "2,1,1"; equal shares without a text. Raises TrainingError."""
+    """Parse `count` shares, scaled to sum 1, from text such as "2,1,1"; without a text all are equal. Raises TrainingError."""
     try:
         numbers = [float(number) for number in text.split(",")] if text else [1.0] * count
     except ValueError:

@@ -1,9 +1,9 @@
-"""Measures training speed, against the same recipe with torchvision's ImageFolder and a DataLoader.
+"""Measures training speed, compared with the same recipe on torchvision's ImageFolder and a DataLoader.
 
     python -m training.speed [--data FOLDERS] [--recipe best] [--resolution 112] [--batch 512] [--steps 20] [--device cuda]
 
-Without --data it uses random pictures, which cost the same. The bandwidth limit is the speed at which the device could move
-the inputs and outputs of the network's layers, at the bandwidth of a large copy.
+Without --data it uses random images, which take the same time. The bandwidth limit is the speed at which the device could
+transfer the inputs and outputs of the network's layers, at the bandwidth of a large copy.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from training.objective import Targets, batch_loss
 from training.recipes import RECIPES, Recipe
 from training.train import Trainer, TrainingError
 
-WARM_UP = 3  # steps that are not timed
+WARM_UP = 3  # untimed steps
 
 
 def random_pictures(count: int) -> Dataset:
-    """`count` random gray pictures in the training split, and 14 in the validation split."""
+    """Return `count` random gray images in the training split, and 14 in the validation split."""
     rng = np.random.default_rng(0)
     total = count + 14
     images = rng.integers(0, 256, (total, 48, 48), dtype=np.uint8)
@@ -46,7 +46,7 @@ def random_pictures(count: int) -> Dataset:
 
 
 def write_folders(data: Dataset, ids: np.ndarray, root: Path) -> None:
-    """Write the pictures in Kaggle's layout: one folder per class, JPEG files."""
+    """Write the images in Kaggle's layout: one folder per class, JPEG files."""
     for name in EMOTIONS:
         (root / name).mkdir(parents=True)
     for i in ids:
@@ -54,7 +54,7 @@ def write_folders(data: Dataset, ids: np.ndarray, root: Path) -> None:
 
 
 def folder_batches(root: Path, recipe: Recipe, resolution: int, workers: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches (B, R, R, 1) in 0..255 with labels (B,), decoded and augmented on the CPU as in common tutorials."""
+    """Yield endless batches (B, R, R, 1) in 0..255 with labels (B,), decoded and augmented on the CPU as in common tutorials."""
     from torch.utils.data import DataLoader
     from torchvision import transforms as T
     from torchvision.datasets import ImageFolder
@@ -73,7 +73,7 @@ def folder_batches(root: Path, recipe: Recipe, resolution: int, workers: int) ->
 
 
 def images_per_s(step: Callable[[], None], batch: int, steps: int, device: torch.device) -> float:
-    """Pictures per second over `steps` steps after the warm-up; waits for the device."""
+    """Return images per second over `steps` steps after the warm-up, synchronized with the device."""
     for _ in range(WARM_UP):
         step()
     _wait(device)
@@ -90,7 +90,7 @@ def _wait(device: torch.device) -> None:
 
 
 def our_step(trainer: Trainer, resolution: int) -> Callable[[], None]:
-    """One training step of train.py, on pictures on the device."""
+    """Return one training step of train.py, with the images on the device."""
     generator = torch.Generator(trainer.device).manual_seed(0)
     size, batch = len(trainer.train_set.images), trainer.recipe.batch_size
 
@@ -102,7 +102,7 @@ def our_step(trainer: Trainer, resolution: int) -> Callable[[], None]:
 
 
 def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
-    """The same network, loss and optimizer, fed by a DataLoader; without gradient clipping and averaged weights."""
+    """Return one step with the same network, loss and optimizer, fed by a DataLoader; without clipping and weight averaging."""
     device = trainer.device
 
     def step() -> None:
@@ -121,10 +121,10 @@ def folder_step(trainer: Trainer, batches: Iterator[tuple[torch.Tensor, torch.Te
 
 
 def bandwidth(device: torch.device, megabytes: int = 256) -> float:
-    """Bytes per second of a large copy, reads plus writes; the best of five."""
+    """Return bytes per second of a large copy, reads plus writes; the best of five."""
     source = torch.ones(megabytes << 18, device=device)
     target, best_s = torch.empty_like(source), float("inf")
-    for _ in range(6):  # the first run only allocates the memory
+    for _ in range(6):  # the first run allocates the memory
         _wait(device)
         started_s = time.perf_counter()
         target.copy_(source)
@@ -134,10 +134,10 @@ def bandwidth(device: torch.device, megabytes: int = 256) -> float:
 
 
 def bytes_per_image(model: EmotionNet, channels: int, resolution: int, bytes_each: int) -> float:
-    """Lower bound of the bytes that a training step moves for one picture without fused layers.
+    """Return a lower bound of the bytes that a training step transfers per image without fused layers.
 
-    Each layer's inputs and outputs move once forward and twice backward, with their gradients. Weights are not counted, since
-    the batch shares them.
+    Each layer's inputs and outputs are transferred once forward and twice backward, with their gradients. Weights are not
+    counted, since the batch shares them.
     """
     moved = 0
 
@@ -157,7 +157,7 @@ def bytes_per_image(model: EmotionNet, channels: int, resolution: int, bytes_eac
 
 
 def compare(args: argparse.Namespace) -> dict[str, float]:
-    """Images per second of train.py, of the DataLoader, and at the bandwidth limit."""
+    """Return images per second of train.py, of the DataLoader, and at the bandwidth limit."""
     device, _ = choose_device(args.device)
     recipe = replace(RECIPES[args.recipe], batch_size=args.batch, phases=((1, args.resolution),))
     data = load_dataset(args.data) if args.data else random_pictures(max(2048, 2 * args.batch))

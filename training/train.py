@@ -1,7 +1,7 @@
-"""The training loop: one recipe, one data set, one folder of results. Writes best_model.pt, last.pt and history.csv.
+"""The training loop: one recipe, one data set, one output folder. Writes best_model.pt, last.pt and history.csv.
 
-The images stay on the device as uint8 and are augmented there in whole batches; there is no DataLoader. All random numbers
-of an epoch come from (seed, epoch), so that a run resumed from last.pt continues bit for bit.
+The images stay on the device as uint8 and are augmented there in whole batches, without a DataLoader. All random numbers of
+an epoch derive from (seed, epoch), so a run resumed from last.pt continues bit for bit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ALONE = Team()
 
 
 def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
-    """The spec of the network that this recipe trains. With votes the default head is FER+'s."""
+    """Return the spec of the network that this recipe trains. With votes, the default head is FER+'s."""
     heads = {"fer2013": 1.0, "ferplus": 1.0} if data.votes is not None and recipe.use_votes else {"fer2013": 1.0}
     return ModelSpec(
         arch=recipe.arch, input_size=data.images.shape[1], mean=recipe.mean, std=recipe.std,
@@ -50,7 +50,7 @@ def make_spec(recipe: Recipe, data: Dataset) -> ModelSpec:
 
 
 class Trainer:
-    """The state of a training run and the steps that change it. Raises TrainingError for options that do not fit together."""
+    """The state of a training run and the steps that change it. Raises TrainingError for conflicting options."""
 
     def __init__(
         self, recipe: Recipe, data: Dataset, device: torch.device, seed: int, pretrained: bool | Path = False, team: Team = ALONE,
@@ -64,7 +64,7 @@ class Trainer:
         self.selection_set = Targets.of(data, self.selection_ids, device)
         if device.type == "cpu":
             keep_freed_memory()
-        # On a CPU, 32 bits measured twice as fast for EfficientNets, bfloat16 nearly twice as fast for ResNet9.
+        # Measured on a CPU: EfficientNets are twice as fast in 32 bits, ResNet9 nearly twice as fast in bfloat16.
         self.bf16 = device.type == "cuda" if recipe.bf16 is None else recipe.bf16
         torch.manual_seed(seed)
         self.spec = make_spec(recipe, data)
@@ -78,7 +78,7 @@ class Trainer:
         if teachers:
             logits = mean_teacher_logits(teachers, data.images[train_ids], device, set(self.spec.heads))
             self.train_set = replace(self.train_set, teacher_logits=logits)
-        self.boxes = None  # (N, 3), the detector's
+        self.boxes = None  # (N, 3), the detector's boxes
         if recipe.augmentation.detector_box:
             self.boxes = torch.from_numpy(detector_boxes(self.train_set.images.cpu().numpy())).to(device)
         self.epoch = self.step = 0
@@ -119,7 +119,7 @@ class Trainer:
 
     def _train_epoch(self, resolution: int) -> tuple[float, float]:
         generator = torch.Generator(self.device).manual_seed(1_000_003 * self.seed + self.epoch)
-        # Dropout and drop path draw from the global generator, differently in each process of a team.
+        # Dropout and drop path use the global generator, which must differ between the processes of a team.
         torch.manual_seed(1_000_003 * self.seed + self.epoch + 7_919 * self.team.rank)
         self.model.train()
         order = torch.randperm(len(self.train_set.images), generator=generator, device=self.device)
@@ -132,7 +132,7 @@ class Trainer:
                 loss, hits = self.train_step(batch, resolution, generator)
                 sums += torch.stack([loss, hits])
                 bar.update(len(batch))
-                if (i + 1) % 20 == 0:  # reading the sums waits for the device, so not at every step
+                if (i + 1) % 20 == 0:  # reading the sums synchronizes with the device, so not in every step
                     loss_mean, accuracy = (sums / (i + 1)).tolist()
                     bar.set_postfix(loss=f"{loss_mean:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
         loss_mean, accuracy = self.team.mean(sums / len(batches)).tolist()
@@ -142,7 +142,7 @@ class Trainer:
         """One step on the images at indices `batch` (B,). Returns their mean loss and accuracy (0..1), as scalar tensors."""
         recipe, share = self.recipe, self.team.share
         boxes = None if self.boxes is None else self.boxes[batch]
-        # Every process augments the whole batch, then takes its share: all draw the same random numbers.
+        # Every process augments the whole batch and then takes its share, so that all draw the same random numbers.
         crops = augment(self.train_set.images[batch], resolution, recipe.augmentation, generator, boxes)
         x, targets = normalize(share(crops), self.spec), self.train_set.pick(share(batch))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -171,7 +171,7 @@ class Trainer:
         return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 
     def save_last(self, path: Path, run: dict) -> None:
-        """Write everything that the next epoch needs. run: the command's options, in plain types."""
+        """Write everything needed for the next epoch. run: the command's options, as plain types."""
         state = {
             "format": FORMAT, "run": run, "recipe": asdict(self.recipe), "epoch": self.epoch, "step": self.step,
             "history": self.history, "best_loss": self.best_loss, "model": self.model.state_dict(),
@@ -180,7 +180,7 @@ class Trainer:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
 
     def restore(self, state: dict) -> None:
-        """Continue from what `save_last` wrote. Raises TrainingError if it does not fit this run."""
+        """Continue from the state written by `save_last`. Raises TrainingError if it does not fit this run."""
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self.best_loss = state["best_loss"]
         if self.step != self.epoch * self.steps_per_epoch:  # the learning rate would jump
@@ -215,7 +215,7 @@ def train(trainer: Trainer, out: Path, run: dict, on_epoch: Callable[[dict], Non
     """
     while trainer.epoch < trainer.recipe.epochs:
         trainer.run_epoch()
-        if not trainer.team.is_first:  # all processes have the same result; the first writes it
+        if not trainer.team.is_first:  # all processes have the same result, and the first one writes it
             continue
         entry = trainer.history[-1]
         print(f"epoch {entry['epoch']}: loss {entry['train_loss']:.4f}, accuracy {entry['train_accuracy']:.4f}; "
@@ -224,7 +224,7 @@ def train(trainer: Trainer, out: Path, run: dict, on_epoch: Callable[[dict], Non
         with writing_to(out, "the epoch before is complete: free some space, then continue with --resume"):
             if entry["val_loss"] < trainer.best_loss:
                 trainer.best_loss = entry["val_loss"]
-                spec = replace(trainer.spec, resolution=entry["resolution"])  # the one that this loss was measured at
+                spec = replace(trainer.spec, resolution=entry["resolution"])  # at which this loss was measured
                 save_checkpoint(out / "best_model.pt", trainer.average, spec, {"epoch": entry["epoch"]})
             trainer.save_last(out / "last.pt", run)
             _write_history(out / "history.csv", trainer.history)

@@ -1,4 +1,4 @@
-"""FER+'s ten votes per picture, as training targets and as labels to measure against.
+"""FER+'s ten votes per image, as training targets and as labels for evaluation.
 
 Counts are (N, 10): the seven classes of EMOTIONS, contempt, "unknown", "not a face" (github.com/microsoft/FERPlus).
 """
@@ -11,8 +11,8 @@ import numpy as np
 def vote_targets(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """FER+ counts (N, 10) -> distributions over the eight emotions (N, 8), and weights (N,) in 0..1.
 
-    As in FER+'s own reader, single votes are treated as mistakes and dropped. The weight is the share of votes for any
-    emotion, and 0 where "unknown" or "not a face" leads, so that unclear pictures count less.
+    As in FER+'s own reader, single votes are treated as mistakes and dropped. The weight is the fraction of votes for any
+    emotion, or 0 if "unknown" or "not a face" leads, so that unclear images count less.
     """
     kept = np.where(votes > 1, votes, 0).astype(np.float32)
     emotion, other = kept[:, :8], kept[:, 8:]
