@@ -1,4 +1,4 @@
-"""Counts and defects of a data set: duplicates within and across splits, conflicting labels, blank images.
+"""Counts and defects of a data set: copies within and across splits, conflicting labels, blank pictures.
 
     python -m training.data DATA [--votes FILE] [--json FILE]
 """

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint with the app's decision: accuracy, mean recall, recall by class, confusion, calibration.
+"""Measures a checkpoint with the decision that the app uses: accuracy, mean recall, recall by class, confusion, calibration.
 
     python -m training.evaluate --model models/weights/best_model.pt --data DATA --split PublicTest [--votes FILE]
     python -m training.evaluate --model models/weights/best_model.pt --faces FILE.npz

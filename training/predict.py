@@ -1,4 +1,4 @@
-"""Predicts the expression in one image of a face. Prints the probabilities and draws a bar chart.
+"""Predicts the expression in one picture of a face; prints the probabilities and draws them as a bar chart.
 
     python -m training.predict IMAGE [--model FILE] [--head NAME] [--out FILE]
 

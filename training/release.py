@@ -1,4 +1,4 @@
-"""Releases the weights of a run or a soup: converts them to 16 bits, evaluates them once, and writes their card and export.
+"""Releases the weights of a run or a soup: converts them to 16 bits, measures them once, and writes their card and export.
 
     python -m training.release RUN --data DATA --votes FILE [--faces FILE.npz] [--out models/weights]
 

@@ -1,4 +1,4 @@
-"""Measures accuracy under disturbances that FER2013 lacks: crops, light, blur, noise and compression.
+"""Measures accuracy under disturbances: crops, light, blur, noise and compression unlike FER2013's.
 
     python -m training.robustness --data DATA [--votes FILE] [--model FILE] [--split PublicTest]
                                   [--detector both] [--json FILE]

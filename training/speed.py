@@ -1,4 +1,4 @@
-"""Measures training speed, compared with the same recipe on torchvision's ImageFolder and a DataLoader.
+"""Measures training speed, against the same recipe with torchvision's ImageFolder and a DataLoader.
 
     python -m training.speed [--data FOLDERS] [--recipe best] [--resolution 112] [--batch 512] [--steps 20] [--device cuda]
 
