@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.kiosk.canvas import MAIN, ink_on
+from fer_live.kiosk.canvas import MAIN, Canvas, ink_on
+from fer_live.kiosk.cards import draw_chip, meet
 from fer_live.kiosk.gaze import OpenEyes
 from fer_live.kiosk.language import Language
 from fer_live.kiosk.layout import FOOTER, LANGUAGE, RECORD, Layout
@@ -395,3 +396,14 @@ def test_eyes_that_blink_or_are_lost_for_a_moment_stay_open(portrait):
     assert eyes(looking(down, "sad", 1.4)).faces[0].label == UNSURE
     assert eyes(looking(portrait, "sad", 1.5)).faces[0].label == "sad"
     assert eyes(looking(down, "sad", 0.2)).faces[0].label == UNSURE, "another video"
+
+
+def test_words_shrink_where_a_face_leaves_little_room():
+    """Two large faces side by side over the cards: the word would not fit above, between or below in its full size."""
+    image = np.zeros((800, 1280, 3), np.uint8)
+    faces = [(230, 60, 600, 430), (680, 60, 1050, 430)]
+    for face in faces:
+        taken = [*faces, (0, 440, 1280, 690)]
+        draw_chip(Canvas(image), "surprised", face, (0, 200, 255), taken, (0, 0, 1280, 690))
+        assert len(taken) == 4, "the word has found a place"
+        assert not any(meet(taken[-1], other) for other in taken[:-1])

@@ -16,6 +16,7 @@ from fer_live.types import UNSURE, Face
 ROWS = 3  # classes on a card
 BADGE = 24  # radius of a number, on a screen with a shorter side of 720
 CHIP = 0.30  # height of a chip's letters, in sides of the face
+SMALLER = (1.0, 0.8, 0.65, 0.5, 0.4)  # sizes of them that are tried one after the other
 
 
 def draw_outline(canvas: Canvas, box: Box, color: Color) -> None:
@@ -33,10 +34,18 @@ def draw_outline(canvas: Canvas, box: Box, color: Color) -> None:
 
 
 def draw_chip(canvas: Canvas, words: str, face: Box, color: Color, taken: list[Box], area: Box, most: int = 64) -> None:
-    """Words on a plate above a face, below it or beside it; left out where they would cover what is `taken` or leave the area.
+    """Words on a plate above a face, below it or beside it. Where they would cover what is `taken` or leave the area they are
+    smaller, and left out if even the smallest letters have no place.
     most: of the letters' size, on a screen with a shorter side of 720."""
     px = max(canvas.least, min(canvas.px(most), round(CHIP * (face[2] - face[0]))))
     px = max(canvas.least, text.fit(words, px, area[2] - area[0] - 2 * px))
+    for share in SMALLER:
+        if _placed(canvas, words, max(canvas.least, round(share * px)), face, color, taken, area):
+            return
+
+
+def _placed(canvas: Canvas, words: str, px: int, face: Box, color: Color, taken: list[Box], area: Box) -> bool:
+    """Draw the words in this size if there is a place for them; returns whether there was."""
     wide, high = text.width(words, px) + round(1.1 * px), round(1.5 * px)
     gap = canvas.px(12)
     left = max(area[0] + gap, min(area[2] - gap - wide, (face[0] + face[2] - wide) // 2))
@@ -48,7 +57,8 @@ def draw_chip(canvas: Canvas, words: str, face: Box, color: Color, taken: list[B
             taken.append(place)
             canvas.plate(place, color, high // 2)
             canvas.write(words, x + round(0.55 * px), (place[1] + place[3]) // 2, px, ink_on(color))
-            return
+            return True
+    return False
 
 
 def face_words(face: Face, words: dict[str, str]) -> str:
