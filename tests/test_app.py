@@ -143,7 +143,7 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
         (["--source", tmp_path / "text.mp4", "--output", out], "cannot be opened"),
         (["--source", tmp_path / "empty", "--output", tmp_path / "x"], "no images"),
         (["--source", "7", "--output", out], "camera 7"),
-        (["--source", "/dev/video-none"], "missing"),
+        (["--source", "/dev/video-none"], "does not exist"),
         (["--source", clip, "--output", clip], "overwrite the source"),
         (["--source", picture, "--output", picture], "overwrite the source"),
         (["--source", picture, "--output", tmp_path], "overwrite the source"),
