@@ -1,4 +1,4 @@
-"""Faces on the mirror with their words, and a card for each visitor with what is most probable."""
+"""Draw outlines and labels on the mirrored faces, and a card with the most probable classes for each visitor."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fer_live.types import UNSURE, Face
 ROWS = 3  # classes on a card
 BADGE = 24  # radius of a number, on a screen with a shorter side of 720
 CHIP = 0.30  # height of a chip's letters, in sides of the face
-SMALLER = (1.0, 0.8, 0.65, 0.5, 0.4)  # sizes of them that are tried one after the other
+SMALLER = (1.0, 0.8, 0.65, 0.5, 0.4)  # font sizes to try, as shares of the full size
 
 
 def draw_outline(canvas: Canvas, box: Box, color: Color) -> None:
-    """A frame with round corners around a face; its dark edge keeps it visible on any picture."""
+    """Draw a rounded frame around a face; its dark edge keeps it visible on any background."""
     x1, y1, x2, y2 = box
     radius = max(2, (x2 - x1) // 6)
     for line, shade in ((canvas.px(10), PLATE), (canvas.px(5), color)):
@@ -34,9 +34,11 @@ def draw_outline(canvas: Canvas, box: Box, color: Color) -> None:
 
 
 def draw_chip(canvas: Canvas, words: str, face: Box, color: Color, taken: list[Box], area: Box, most: int = 64) -> None:
-    """Words on a plate above a face, below it or beside it. Where they would cover what is `taken` or leave the area they are
-    smaller, and left out if even the smallest letters have no place.
-    most: of the letters' size, on a screen with a shorter side of 720."""
+    """Draw words on a plate above, below or beside a face.
+
+    If they would overlap `taken` boxes or leave the area, smaller sizes are tried; if none fits, nothing is drawn.
+    most: largest font size, for a screen with a shorter side of 720 pixels.
+    """
     px = max(canvas.least, min(canvas.px(most), round(CHIP * (face[2] - face[0]))))
     px = max(canvas.least, text.fit(words, px, area[2] - area[0] - 2 * px))
     for share in SMALLER:
@@ -45,7 +47,7 @@ def draw_chip(canvas: Canvas, words: str, face: Box, color: Color, taken: list[B
 
 
 def _placed(canvas: Canvas, words: str, px: int, face: Box, color: Color, taken: list[Box], area: Box) -> bool:
-    """Draw the words in this size if there is a place for them; returns whether there was."""
+    """Draw the words at this size if they fit; return whether they did."""
     wide, high = text.width(words, px) + round(1.1 * px), round(1.5 * px)
     gap = canvas.px(12)
     left = max(area[0] + gap, min(area[2] - gap - wide, (face[0] + face[2] - wide) // 2))
@@ -62,21 +64,23 @@ def _placed(canvas: Canvas, words: str, px: int, face: Box, color: Color, taken:
 
 
 def face_words(face: Face, words: dict[str, str]) -> str:
-    """What is said of a face."""
+    """Return the label shown for a face."""
     if face.calibration_s:
         return f"{words[LOOK_NEUTRAL]} {math.ceil(face.calibration_s)}"
     return words.get(face.label, face.label)
 
 
 def face_color(face: Face) -> Color:
-    """The color in which a face is marked."""
+    """Return the color of a face's outline and label."""
     return WHITE if face.calibration_s else COLORS.get(face.label, WHITE)
 
 
 def draw_cards(canvas: Canvas, box: Box, faces: list[tuple[int, Face]], labels: tuple[str, ...], words: dict[str, str],
                taken: list[Box]) -> list[Box]:
-    """A card for each (number, face), side by side in the middle of the box, but for those that would cover what is `taken`.
-    One that is alone has no number. Returns where cards are."""
+    """Draw a card for each (number, face), side by side in the middle of the box, except where it would overlap `taken`.
+
+    A single card has no number. Returns the boxes of the cards.
+    """
     made: list[Box] = []
     gap, radius = canvas.px(14), canvas.px(BADGE)
     wide = min(canvas.px(430), (box[2] - box[0] - gap * (len(faces) - 1)) // len(faces))
@@ -98,7 +102,7 @@ def draw_cards(canvas: Canvas, box: Box, faces: list[tuple[int, Face]], labels: 
 
 
 def _rows(canvas: Canvas, place: Box, face: Face, labels: tuple[str, ...], words: dict[str, str]) -> None:
-    """The most probable classes, each a word over its bar."""
+    """Draw the most probable classes, each as a label above its bar."""
     x1, y1, x2, y2 = place[0] + canvas.px(16), place[1] + canvas.px(10), place[2] - canvas.px(16), place[3] - canvas.px(8)
     order = np.argsort(-face.probs)[:ROWS]
     high = (y2 - y1) / len(order)
@@ -114,10 +118,10 @@ def _rows(canvas: Canvas, place: Box, face: Face, labels: tuple[str, ...], words
 
 
 def holds(outer: Box, inner: Box) -> bool:
-    """Whether a box lies in another."""
+    """Return whether one box contains another."""
     return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def meet(a: Box, b: Box) -> bool:
-    """Whether two boxes overlap."""
+    """Return whether two boxes overlap."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

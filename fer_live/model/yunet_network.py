@@ -1,4 +1,4 @@
-"""The network of YuNet in OpenCV: pictures of any size, from any number of threads."""
+"""Run the YuNet network with OpenCV, on images of any size and from any number of threads."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from fer_live.model.spec import CheckpointError
 
 WEIGHTS = FOLDER / "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-CANDIDATE = 0.3  # score of a hit that is returned
-OVERLAP = 0.3  # of two hits beyond which they are one face
-KEPT_PIXELS = 1_000_000  # a network that has searched more is not kept, for it holds their memory
-MOST_SIZES = 8  # of pictures for which networks are kept
-SMALLEST = 16  # pixels; a side below which no picture is searched
+CANDIDATE = 0.3  # lowest score of a returned detection
+OVERLAP = 0.3  # IoU above which two detections are the same face
+KEPT_PIXELS = 1_000_000  # networks for larger images are not cached, because they keep that much memory
+MOST_SIZES = 8  # image sizes with cached networks
+SMALLEST = 16  # pixels; images with a shorter side are not searched
 
 
 class YuNetNetwork:
-    """Networks by the size of their pictures. Raises CheckpointError if the file is missing or damaged.
+    """A cache of networks, one list per image size. Raises CheckpointError if the file is missing or damaged.
 
-    size_wh: of the pictures that come most often.
+    size_wh: the most frequent image size.
     """
 
     def __init__(self, size_wh: tuple[int, int]):
         self.idle = {size_wh: [_new(size_wh)]}
 
     def run(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR -> rows (N, 15) float32: x, y, width, height, five landmarks x, y, score; the surest first."""
+        """(H, W, 3) uint8 BGR -> rows (N, 15) float32: x, y, width, height, five landmarks x, y, score; highest score first."""
         height, width = image.shape[:2]
         if min(height, width) < SMALLEST:
             return np.empty((0, 15), np.float32)
         if len(self.idle) > MOST_SIZES and (width, height) not in self.idle:
             self.idle = {}
-        # A network serves one thread at a time; append and pop are atomic. It serves pictures of one size only: after others it
-        # has returned hits of score 1 and any place.
+        # A network is used by one thread at a time; append and pop are atomic. It is used for one image size only: after other
+        # sizes, it returned detections with score 1 at arbitrary positions.
         idle = self.idle.setdefault((width, height), [])
         try:
             network = idle.pop()
-        except IndexError:  # all are at work in other threads
+        except IndexError:  # all are in use by other threads
             network = _new((width, height))
         rows = network.detect(np.ascontiguousarray(image))[1]
         if width * height <= KEPT_PIXELS:
@@ -58,7 +58,7 @@ def _new(size_wh: tuple[int, int]) -> cv2.FaceDetectorYN:
 
 @functools.cache
 def _weights() -> np.ndarray:
-    """The bytes of the network's file, (L,) uint8, once they are known to be those that were measured."""
+    """Return the bytes of the network file, (L,) uint8, after checking their hash."""
     try:
         content = WEIGHTS.read_bytes()
     except OSError as error:
