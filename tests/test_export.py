@@ -98,6 +98,7 @@ def test_onnx_model_reports_unsupported_options(exported, tmp_path):
                 EmotionClassifier(bad, runtime=runtime)
 
 
+@pytest.mark.slow
 @onnx
 def test_an_export_in_16_bits_is_half_as_large_and_answers_the_same(exported, untrained, tmp_path, monkeypatch, capsys):
     path = tmp_path / "half.onnx"
@@ -291,6 +292,7 @@ def test_rejects_a_runtime_that_cannot_run_the_file(exported, untrained):
         EmotionClassifier(untrained, runtime="tensorrt")
 
 
+@pytest.mark.slow
 @onnx
 def test_export_with_another_head_keeps_the_checkpoint_answer(untrained, tmp_path, monkeypatch):
     """`--head` of the export applies only to the .onnx file itself."""

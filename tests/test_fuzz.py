@@ -45,6 +45,7 @@ def test_short_run_finds_nothing():
     assert {"read", "refused"} <= {result["outcome"] for result in results}  # neither all accepted nor all rejected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is watched on Linux only")
 def test_fuzzer_detects_crashes_hangs_memory_files_and_errors():
     expected = {"leave": "outside", "raise": "KeyError", "crash": "crash", "hang": "hang", "eat": "memory"}

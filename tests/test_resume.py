@@ -124,6 +124,7 @@ def test_resume_rejects_changed_data(finished, capsys):
     assert resume(run) == 0, "restored, it continues"
 
 
+@pytest.mark.slow
 def test_resume_rejects_a_changed_teacher_or_recipe(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "small", replace(SMALL, phases=((1, 32),), distill=0.5))
     teacher, out = tmp_path / "teacher.pt", tmp_path / "run"
@@ -236,6 +237,7 @@ def test_rejects_two_heads_without_votes_before_writing(tmp_path, face_folders, 
         check_votes(load_checkpoint(run / "best_model.pt")[1], load_dataset(face_folders))
 
 
+@pytest.mark.slow
 def test_measuring_on_different_data_is_logged(tmp_path, finished, capsys):
     run, data = finished
     soup = ["--data", str(data), "--out", str(tmp_path / "soup")]
@@ -262,6 +264,7 @@ def test_rejects_initial_weights_and_teachers_without_effect(tmp_path, face_fold
         train(face_folders, tmp_path / "d", "--seed", "-1")
 
 
+@pytest.mark.slow
 def test_resnet9_starts_from_a_file(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "small", replace(SMALL, arch="resnet9", phases=((1, 16),), learning_rate=0.0, ema=0.0))
     assert train(face_folders, tmp_path / "a") == 0

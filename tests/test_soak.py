@@ -33,6 +33,7 @@ def python(*arguments):
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_short_soak_is_flat_and_detects_a_leak(tmp_path):
     with python("-m", "tests.soak", "--frames", "1300", "--csv", str(tmp_path / "a.csv")) as whole, \
             python("-c", FORGETS_NOBODY) as leaking:

@@ -156,6 +156,7 @@ def test_images_in_the_window_end_after_max_seconds(display, tmp_path, untrained
     assert 0.5 < time.monotonic() - started < 50
 
 
+@pytest.mark.slow
 def test_keys_work_on_a_picture_that_stays(display, tmp_path, untrained, portrait):
     """Bars, help and mirror show at once, without a new frame."""
     cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(portrait[:288], (512, 288)))
