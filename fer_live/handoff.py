@@ -6,9 +6,40 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class HeldError(Generic[T]):
+    """Iterates over a stream up to its end or its error, which is kept: a stage can first yield the items that it buffers."""
+
+    def __init__(self, stream: Iterable[T]):
+        self._items = iter(stream)
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._error is not None:
+            raise StopIteration
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except BaseException as caught:
+            self._error = caught
+            raise StopIteration from None
+
+    def raise_error(self) -> None:
+        """Raise the stream's error, if there was one."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:  # breaks the cycle of traceback and self
+                self._error = None
 
 
 class LatestItem(Generic[T]):
@@ -145,16 +176,7 @@ class Prefetch(Generic[T]):
 
 def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield lists of `size` items; the last may be shorter. An error in the stream is raised after the items before it."""
-    group: list[T] = []
-    error: BaseException | None = None
-    stream = iter(items)
-    while error is None:
-        try:
-            group.append(next(stream))
-        except BaseException as caught:  # also StopIteration
-            error = caught
-        if group and (len(group) == size or error is not None):
-            yield group
-            group = []
-    if not isinstance(error, StopIteration):
-        raise error
+    stream = HeldError(items)
+    while group := list(islice(stream, size)):
+        yield group
+    stream.raise_error()

@@ -117,7 +117,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def attempt(kind: str, function, seed: int, number: int, told: bool = False) -> dict:
+def attempt(kind: str, function, seed: int, number: int, is_reported: bool = False) -> dict:
     """Run one case in a fresh folder under the working directory."""
     import numpy as np
 
@@ -133,7 +133,7 @@ def attempt(kind: str, function, seed: int, number: int, told: bool = False) -> 
         where = traceback.extract_tb(error.__traceback__)[-1]
         outcome = "refused" if type(error).__name__ in ALLOWED else type(error).__name__
         detail = f"{error}"[:300].replace(str(box), "") + f" [{Path(where.filename).name}:{where.lineno}]"
-        if told:
+        if is_reported:
             traceback.print_exc()
     seconds, peak = time.monotonic() - began_s, _peak()
     strange = [p for p in box.iterdir() if p.name not in ("in", "out", "here")] + list((box / "here").iterdir())
@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         with tempfile.TemporaryDirectory(prefix="fer_live_fuzz_") as seeds:
             os.environ["FUZZ_SEEDS"] = seeds
-            print(attempt(args.kind, KINDS[args.kind], args.seed, args.only, told=True))
+            print(attempt(args.kind, KINDS[args.kind], args.seed, args.only, is_reported=True))
         return 0
     results = run(args.count, args.seed, args.kind, lambda text: print(text, file=sys.stderr, flush=True))
     print(table(results))

@@ -159,14 +159,14 @@ class Screen:
         for key, every, at in KEYS:
             if n % every == at:
                 self.keys[key]()
-        told = self.parts["Outputs"]
+        outputs = self.parts["Outputs"]
         if n % 1500 == 250:
-            told.tell("soak", "a line on the picture")
+            outputs.tell("soak", "a line on the picture")
         if n % 1500 == 300:
-            told.view.notice = ""
+            outputs.view.notice = ""
         if n % 10_000 == 600:  # somebody deletes what is being written: the recording ends with a notice
-            told.recorder.current.path.unlink()
-        if n % 10_000 == 660 and told.recorder is None:
+            outputs.recorder.current.path.unlink()
+        if n % 10_000 == 660 and outputs.recorder is None:
             self.cut += 1
             self.keys["r"]()
         if n % 2000 == 150:
@@ -178,12 +178,12 @@ class Screen:
         if not gc.get_freeze_count():
             gc.freeze()  # what was loaded: without it each collection would look through all modules
         gc.collect()  # garbage that waits for its collection is no leak, and how much waits grows with what is loaded
-        analyzer, told = self.parts["open_analyzer"], self.parts["Outputs"]
+        analyzer, outputs = self.parts["open_analyzer"], self.parts["Outputs"]
         recorded = sum(entry.stat().st_size for entry in os.scandir() if entry.name.endswith(".mp4"))
         values = (
             self.process.memory_info().rss / 1e6, self.process.num_threads(), _handles(self.process), sys.getallocatedblocks(),
-            len(analyzer.tracker.tracks), len(analyzer.smoother.states), len(analyzer.detector.known), len(told._events),
-            len(told.sinks), recorded / 1e6)
+            len(analyzer.tracker.tracks), len(analyzer.smoother.states), len(analyzer.detector.known), len(outputs._events),
+            len(outputs.sinks), recorded / 1e6)
         return (self.shown, time.monotonic() - self.started_s, *values)
 
 

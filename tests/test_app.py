@@ -133,7 +133,7 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
     picture = tmp_path / "p.png"
     cv2.imwrite(str(picture), portrait)
-    (tmp_path / "text.mp4").write_text("this is no video")
+    (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from fer_live.doctor import __main__ as doctor
-from fer_live.doctor import cameras, machine, probes, processes
+from fer_live.doctor import cameras, machine, probes, processes, runtimes
 from fer_live.doctor.machine import FAILURE, OK, WARNING
 from tests.conftest import ROOT
 
@@ -23,16 +23,17 @@ def levels(findings):
 
 def test_intact_machine_is_ok():
     """The test environment has all requirements."""
-    for check in (machine.python, machine.model_file, probes.opencv, probes.detectors, probes.video, probes.torchvision,
-                  probes.timm, probes.onnx, probes.model):
+    for check in (machine.python, machine.model_file, probes.opencv, probes.detectors, probes.video, runtimes.torchvision,
+                  runtimes.timm, runtimes.onnx, probes.model):
         findings = list(check())
         assert findings and set(levels(findings)) == {OK}, findings
     output = next(probes.model()).text
     assert "happy" in output and "efficientnet_lite0" in output
-    assert {finding.name for finding in probes.torch()} == {"torch", "cuda"}
+    assert {finding.name for finding in runtimes.torch()} == {"torch", "cuda"}
     names = [(module, name) for module, todos in doctor.CHECKS for name in todos]
     assert set(processes.OPTIONAL) < {name for _, name in names}
-    known = {"machine": machine.CHECKS, "probes": probes.CHECKS, "cameras": {"cameras": cameras.cameras}}
+    known = {"machine": machine.CHECKS, "probes": probes.CHECKS, "runtimes": runtimes.CHECKS,
+             "cameras": {"cameras": cameras.cameras}}
     assert all(name in known[module] for module, name in names), "every check exists"
     assert sum(map(len, known.values())) == len(names) == len(set(names)), "and every one is run once"
 
@@ -84,14 +85,14 @@ def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
 
 def test_checks_around_torch_share_its_import_and_a_hang_stops_one_of_them_only(tmp_path, monkeypatch):
     """Each import of torch took two seconds of the doctor's answer; and a shared process must not share a fault."""
-    groups = [set(todos) for module, todos in doctor.CHECKS if module == "probes"]
+    groups = [set(todos) for module, todos in doctor.CHECKS if module in ("probes", "runtimes")]
     assert {"torch", "torchvision", "timm"} in groups
     assert all(len(group) == 1 for group in groups if "torch" not in group), "the others keep a distance"
     (tmp_path / "torch.py").write_text("raise SystemExit(0)")
     (tmp_path / "timm.py").write_text("import time\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     names = dict.fromkeys(("torch", "timm", "onnx"), "")
-    torch, timm, onnx = processes.run_group("probes", names, 5.0)
+    torch, timm, onnx = processes.run_group("runtimes", names, 5.0)
     assert "SystemExit" in torch.text and "hung for 5 s" in timm.text and onnx.level == OK
 
 
@@ -114,11 +115,11 @@ def test_status_and_json(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as end:
             doctor.main(["--timeout", wrong])
         assert end.value.code == 2 and "seconds" in capsys.readouterr().err
-    monkeypatch.setattr(doctor, "CHECKS", (("machine", {"nothing": "mend it"}),))
+    monkeypatch.setattr(doctor, "CHECKS", (("machine", {"nothing": "fix it"}),))
     assert doctor.main([]) == 1
     out = capsys.readouterr().out
     assert out.startswith("fer_live does not run here: 1 failure (nothing); checked in ") and "FAILURE nothing" in out
-    assert "-> mend it" in out
+    assert "-> fix it" in out
 
 
 def test_a_terminal_is_told_that_it_is_checking_and_the_line_is_gone_afterwards(monkeypatch, capsys):
@@ -236,9 +237,9 @@ def test_detects_damaged_weights(tmp_path, monkeypatch):
 
 
 def test_unusable_gpu_is_a_warning(monkeypatch):
-    monkeypatch.setattr(probes.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(runtimes.shutil, "which", lambda name: f"/usr/bin/{name}")
     for build, todo in (("13.0", "nvidia-smi"), (None, "pip install --force-reinstall torch==")):
-        finding = probes._no_cuda(build)
+        finding = runtimes._no_cuda(build)
         assert finding.level == WARNING and todo in finding.todo
 
 

@@ -78,9 +78,9 @@ def test_image_declaring_gigabytes_is_skipped_in_little_memory(tmp_path):
 
 def test_pixel_limit_is_the_same_in_both_packages():
     code = "import os, {}; print(os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'])"
-    told = {subprocess.run([sys.executable, "-c", code.format(name)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-            for name in ("fer_live", "training")}
-    assert told == {"64000000\n"}
+    outputs = {subprocess.run([sys.executable, "-c", code.format(name)], cwd=ROOT, capture_output=True, text=True,
+                              check=True).stdout for name in ("fer_live", "training")}
+    assert outputs == {"64000000\n"}
 
 
 def test_huge_sparse_file_is_not_read(tmp_path):

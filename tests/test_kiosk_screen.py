@@ -304,7 +304,7 @@ def test_the_button_speaks_of_all_who_are_recorded_and_waits_until_they_can_agre
         assert RECORD in stand.layout.buttons and {"REC", "Stop", "recording"} <= {one.words for one in written}
     stand.view.recording = False
     stand.run(0.1, 0)
-    assert RECORD not in stand.layout.buttons, "nobody is there to press it"
+    assert RECORD not in stand.layout.buttons, "no visitor, no button"
 
 
 def test_the_button_is_where_no_face_is():

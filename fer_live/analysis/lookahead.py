@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_live.analysis.located import Located
 from fer_live.analysis.visibility import see_all
-from fer_live.handoff import Prefetch, grouped
+from fer_live.handoff import HeldError, Prefetch, grouped
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.types import Analysis, Frame
@@ -46,14 +46,8 @@ def analyze_all(
 def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> Iterator[Located]:
     """Yield the stream, delayed by up to `most` frames, and add tracks to the earlier frames in which they were tentative."""
     held: deque[Located] = deque()
-    error: Exception | None = None
-    located = iter(stream)
-    while error is None:
-        try:
-            one = next(located)
-        except Exception as caught:  # also StopIteration; yield the held frames first
-            error = caught
-            break
+    located = HeldError(stream)
+    for one in located:
         if one.is_anew:  # new timestamps could equal those of held frames
             yield from held
             held.clear()
@@ -68,5 +62,4 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
         if len(held) > most:
             yield held.popleft()
     yield from held
-    if not isinstance(error, StopIteration):
-        raise error
+    located.raise_error()

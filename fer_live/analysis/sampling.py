@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
+from fer_live.handoff import HeldError
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
 
@@ -29,17 +30,11 @@ class Looked:
 
 def detect_all(frames: Iterable[Frame], detector: ScheduledDetector) -> Iterator[tuple[Frame, Detections]]:
     """Yield each frame with its faces, in order, up to a dozen frames late. Errors of `frames` are raised at the end."""
-    sampled, stream, error = SampledDetector(detector), iter(frames), None
-    while error is None:
-        try:
-            frame = next(stream)
-        except Exception as caught:  # also StopIteration; yield the buffered frames first
-            error = caught
-            break
+    sampled, stream = SampledDetector(detector), HeldError(frames)
+    for frame in stream:
         yield from sampled.take(frame)
     yield from sampled.finish()
-    if not isinstance(error, StopIteration):
-        raise error
+    stream.raise_error()
 
 
 class SampledDetector:

@@ -195,7 +195,7 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
 def _address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:(?:\[([^][]+)\]|([^][:]+)):)?([0-9]{1,5})", text)  # IPv6 addresses need brackets
     if not found or int(found[3]) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not PORT, HOST:PORT or [IPV6]:PORT with a port up to 65535")
     return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 

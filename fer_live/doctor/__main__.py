@@ -1,7 +1,7 @@
 """python -m fer_live.doctor: checks whether everything that the program needs is present, and suggests fixes.
 
 This process imports only the standard library. The checks run in subprocesses with a time limit, so that a package that is
-broken, hangs or aborts its process affects one line only. The checks are in `machine`, `cameras` and `probes`.
+broken, hangs or aborts its process affects one line only. The checks are in `machine`, `cameras`, `probes` and `runtimes`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CHECKS: tuple[tuple[str, dict[str, str]], ...] = (
     ("probes", {"opencv": "pip install --force-reinstall {opencv-contrib-python}"}),
     ("probes", {"detectors": "pip install --force-reinstall {opencv-contrib-python}"}),
     ("probes", {"video": "pip install --force-reinstall {av}"}),
-    ("probes", {"openvino": "pip install --force-reinstall {openvino}"}),
-    ("probes", {
+    ("runtimes", {"openvino": "pip install --force-reinstall {openvino}"}),
+    ("runtimes", {
         "torch": "pip install --force-reinstall {torch} {torchvision}",
         "torchvision": "pip install --force-reinstall {torch} {torchvision}",
         "timm": "pip install --force-reinstall {timm}",
     }),
-    ("probes", {"onnx": "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"}),
+    ("runtimes", {"onnx": "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"}),
     ("probes", {"model": "see the lines on openvino, torch and opencv above; else install the program again"}),
     ("probes", {"program": "pip install -r requirements.txt"}),
     ("probes", {"window": "run it in a desktop session, or with --no-window"}),

@@ -23,7 +23,7 @@ class Pen:
 
     def __init__(self, size_wh: tuple[int, int], share: float = 1.0):
         unit = share * min(size_wh[1], size_wh[0] * 9 / 16) / 480  # 1 at 854x480
-        self.px = max(SMALLEST, 2 * round(9 * unit))  # in steps, so that few sprites are rendered anew when a face comes closer
+        self.px = max(SMALLEST, 2 * round(9 * unit))  # in steps, so that few sprites are rendered again as a face approaches
         self.row, self.gap, self.line = round(1.65 * self.px), round(0.4 * self.px), max(1, round(self.px / 9))
 
 

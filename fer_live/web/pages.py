@@ -17,7 +17,7 @@ from fer_live.web.place import TOKEN_VARIABLE, Place
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-ON_REQUEST = ("api.html", "languages.json")  # not served directly
+NOT_SERVED = ("api.html", "head.html", "languages.json")  # rendered on request, included, or read
 OTHER, OTHER_ON_LIGHT = "#b07aa1", "#a0527c"  # for labels that the palette lacks
 File = tuple[bytes, str]  # content and MIME type
 
@@ -47,7 +47,7 @@ class Pages:
             "is_local": place.is_local, "address": place.address, "port": place.bound[1], "needs_token": place.token is not None,
             "token_variable": TOKEN_VARIABLE,
         }
-        self.files = {path.name: self._file(path) for path in ASSETS.iterdir() if path.name not in ON_REQUEST}
+        self.files = {path.name: self._file(path) for path in ASSETS.iterdir() if path.name not in NOT_SERVED}
         self.files["colors.css"] = _colors().encode(), KINDS[".css"]
         words = {"language": config.language, "words": dict(config.words), "texts": texts}
         script = "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in words.items())

@@ -22,7 +22,7 @@ async function show(blob) {
   bitmap.close();
 }
 
-let measured = new Map(); // track id -> the log's object of the face, which is told just before what is shown of it
+let measured = new Map(); // track id -> the log's object of the face, which arrives just before what is shown of it
 
 function showFaces(shown) {
   const faces = shown.filter((face) => measured.has(face.track_id)).map((face) => ({ ...measured.get(face.track_id), ...face }));
