@@ -32,7 +32,7 @@ EVERYTHING = (
     "--source 0 --source demo --max-seconds 5 --wait-for-camera --silent-seconds 6 --frozen-seconds 0 --on-camera-lost l "
     "--on-camera-found f --output o.mp4 --log l.csv --audio mic --segment-minutes 2 --keep-gb 3 --keep-days 4 --model m.pt "
     "--head ferplus --device cpu --runtime onnx --detector both --calibrate 7 --min-face 0.2 --target-fps 20 --label-set "
-    "basic --mask emoji --mirror --show bars,help --language de,en --labels w.json --serve box:80 --token secret --kiosk "
+    "basic --mask emoji --mirror --language de,en --labels w.json --serve box:80 --token secret --kiosk "
     "--exit-chord abc --idle-seconds 9 --no-notice --operator Museum --policy-url https://e.org --record-on-consent "
     "--consent-seconds 11")
 
@@ -47,10 +47,11 @@ def test_every_option_sets_its_config_field():
         SourceConfig(("0", "demo"), 5.0, True, 6.0, 0.0, "l", "f"),
         OutputConfig(Path("o.mp4"), False, Path("l.csv"), "mic", 2.0, 3.0, 4.0, True),
         AnalysisConfig(Path("m.pt"), "ferplus", "cpu", "onnx", "both", 7.0, 0.2, 20.0, "basic", "emoji"),
-        ScreenConfig(True, True, frozenset({"bars", "help"}), ("de", "en"), Path("w.json")),
+        ScreenConfig(True, True, frozenset(), ("de", "en"), Path("w.json")),
         OutgoingConfig((("enter", "true"),), "http://h/", ("h", 1), ("b", None), "u", "", "n", "L", True),
         WebConfig("box", 80, "secret"),
         KioskConfig("abc", 9.0, False, "Museum", "https://e.org", True, 11.0))
+    assert parse(["--show", "bars,help"]).screen.show == {"bars", "help"}
     assert parse(["--output", "folder/"]).output == OutputConfig(Path("folder"), is_folder=True)
     assert parse(["--no-store", "--no-window", "--blur-faces"]) == Config(
         output=OutputConfig(can_write=False), analysis=AnalysisConfig(mask="blur"), screen=ScreenConfig(has_window=False))
@@ -59,6 +60,7 @@ def test_every_option_sets_its_config_field():
 
 def test_rejects_contradictory_options():
     for arguments, words in ((["--token", "x" * 12], "--serve"), (["--no-store", "--log", "x.csv"], "exclude each other"),
+                             (["--kiosk", "--show", "bars"], "a screen of its own"),
                              (["--operator", "M"], "--kiosk"), (["--no-window", "--audio"], "--audio")):
         with pytest.raises(OutputError, match=words):
             parse(arguments)

@@ -65,6 +65,8 @@ def check(args: argparse.Namespace) -> None:
         raise OutputError("--kiosk and --web-controls exclude each other; leave one out")
     if "help" in args.show and args.no_window:
         raise OutputError("--show help is for the window; leave it or --no-window out")
+    if args.kiosk and args.show:
+        raise OutputError("--show is for the window, and a kiosk has a screen of its own; leave one out")
     if args.kiosk and args.no_window:
         raise OutputError("--kiosk and --no-window exclude each other; leave one out")
     for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds",
