@@ -179,10 +179,11 @@ class Screen:
             gc.freeze()  # what was loaded: without it each collection would look through all modules
         gc.collect()  # garbage that waits for its collection is no leak, and how much waits grows with what is loaded
         analyzer, outputs = self.parts["open_analyzer"], self.parts["Outputs"]
+        state = analyzer.state
         recorded = sum(entry.stat().st_size for entry in os.scandir() if entry.name.endswith(".mp4"))
         values = (
             self.process.memory_info().rss / 1e6, self.process.num_threads(), _handles(self.process), sys.getallocatedblocks(),
-            len(analyzer.tracker.tracks), len(analyzer.smoother.states), len(analyzer.detector.known), len(outputs._events),
+            len(state.tracker.tracks), len(state.smoother.states), len(analyzer.detector.known), len(outputs._events),
             len(outputs.sinks), recorded / 1e6)
         return (self.shown, time.monotonic() - self.started_s, *values)
 
@@ -289,7 +290,7 @@ def _figures(day: Day, parts: dict, clock: Clock) -> dict:
             events, frames = events + is_event, frames + (not is_event)
     return {"hours": (clock.now_s - clock.start_s) / 3600, "shown": screen.shown, "dropped": screen.dropped, "logged": frames,
             "events": events, "visits": day.visits, "faces": day.faces, "slates": day.slates,
-            "tracks": parts["open_analyzer"].tracker.next_id - 1, "cut": screen.cut, "viewed_mb": screen.viewer.taken / 1e6,
+            "tracks": parts["open_analyzer"].state.tracker.next_id - 1, "cut": screen.cut, "viewed_mb": screen.viewer.taken / 1e6,
             "pictures": sum(name.endswith(".png") for name in os.listdir())}
 
 

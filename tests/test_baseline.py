@@ -89,14 +89,14 @@ def test_calibration_is_off_by_default_and_ends_with_the_track(analyzer):
     analyzer.detector.box = (100, 100, 200, 200)
     face = played(analyzer, 1.0, 7.0)[-1].faces[0]
     assert (face.track_id, face.label, face.calibration_s) == (2, "sad", None)
-    assert not any(key == 1 for key in analyzer.baseline.rests)
+    assert not any(key == 1 for key in analyzer.state.baseline.rests)
 
 
 def test_each_new_face_is_calibrated_with_the_option(analyzer):
-    analyzer.baseline = RestingBaseline(EMOTIONS, each_s=1.0)
+    analyzer.state.baseline = RestingBaseline(EMOTIONS, each_s=1.0)
     assert played(analyzer, 2.0)[-1].faces[0].label == "neutral"
     analyzer.forget()  # as a kiosk does after a visitor
-    assert not analyzer.baseline.rests
+    assert not analyzer.state.baseline.rests
     shown = [one.faces[0] for one in played(analyzer, 2.0, 5.0) if one.faces]
     assert shown[0].label == "sad" and 0.9 < shown[0].calibration_s <= 1.0 and shown[-1].label == "neutral"
 

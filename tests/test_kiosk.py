@@ -56,13 +56,12 @@ def test_forgetting_removes_all_visitor_state(portrait, untrained):
     from fer_live.app.options import parse
 
     analyzer = open_analyzer(parse(["--model", str(untrained), "--label-set", "basic", "--blur-faces"]).analysis, "live")
-    looks, (mask,) = Looks(), analyzer.steps
+    looks, (mask,), state = Looks(), analyzer.steps, analyzer.state
     analyzer.steps.insert(0, looks)
     ids = [face.track_id for i in range(4) for face in analyzer(Frame(portrait, i, i / 30)).faces]
-    assert ids == [1, 1] and mask.lost and looks.kept and analyzer.smoother.states and analyzer.reduction.smoother.states
+    assert ids == [1, 1] and mask.lost and looks.kept and state.smoother.states and state.reduction.smoother.states
     analyzer.forget()
-    assert not (analyzer.tracker.tracks or analyzer.smoother.states or mask.lost or looks.kept
-                or analyzer.reduction.smoother.states)
+    assert not (state.tracker.tracks or state.smoother.states or mask.lost or looks.kept or state.reduction.smoother.states)
     assert [face.track_id for i in range(4, 8) for face in analyzer(Frame(portrait, i, i / 30)).faces] == [2, 2], "somebody else"
 
 

@@ -186,7 +186,7 @@ def test_fast_path_matches_the_plain_path(runtime, portrait):
     assert len(same) > 180, "both visitors are seen"
     assert np.mean(overlaps) >= 0.8 and np.mean(same) >= 0.98
     assert lost <= 2 * EVERY, "a new visitor is found a few frames later and stays tracked"
-    assert {t.track_id for t in plain.tracker.tracks} <= {t.track_id for t in fast.tracker.tracks}
+    assert {t.track_id for t in plain.state.tracker.tracks} <= {t.track_id for t in fast.state.tracker.tracks}
 
 
 def test_load_governor_reduces_and_restores_quality():

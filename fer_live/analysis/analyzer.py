@@ -28,16 +28,14 @@ from pathlib import Path
 import numpy as np
 
 from fer_live.analysis import lookahead, sampling
-from fer_live.analysis.baseline import DEFAULT_S, RestingBaseline
+from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector, detect, for_new_video
 from fer_live.analysis.endings import endings
-from fer_live.analysis.label_sets import Reduction
 from fer_live.analysis.located import Box, Located
-from fer_live.analysis.reading import Readings
-from fer_live.analysis.smoothing import Smoother
-from fer_live.analysis.tracker import FaceTracker, area_of
-from fer_live.analysis.visibility import Readability, see_all
+from fer_live.analysis.tracker import area_of
+from fer_live.analysis.video_state import VideoState
+from fer_live.analysis.visibility import see_all
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import DEFAULT_DETECTOR, Detections
@@ -73,12 +71,8 @@ class Analyzer:
         check_parts(classifier, detector, still_detector)
         check_label_set(label_set)
         self.classifier, self.detector, self.still_detector = classifier, detector, still_detector
-        self.tracker, self.readings = FaceTracker(), Readings()
-        self.smoother = Smoother(classifier.spec.labels)
-        self.baseline = RestingBaseline(classifier.spec.labels)
-        self.readability = Readability()
-        self.label_set, self.reduction = label_set, self._new_reduction(label_set)
-        self.labels = self.reduction.labels if self.reduction else classifier.spec.labels
+        self.label_set, self.state = label_set, VideoState(classifier.spec.labels, label_set)
+        self.labels = self.state.labels
         self.steps = list(steps)
         self._stepping = threading.Lock()  # steps need not be thread-safe, but images may come from several threads
         self._unused_detector = for_new_video(detector)  # with the original settings, which a load governor changes
@@ -108,7 +102,7 @@ class Analyzer:
         classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
         analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
         if search_every == 1:
-            analyzer.readings.longest_s = 0.0
+            analyzer.state.readings.longest_s = 0.0
         return analyzer
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
@@ -131,13 +125,13 @@ class Analyzer:
         `Face.calibration_s` counts down. Afterwards, each face's resting expression is subtracted from its results for as long as
         it is tracked; see `RestingBaseline`. Callable from any thread. Raises ValueError, TypeError.
         """
-        self.baseline.ask(seconds)
+        self.state.baseline.ask(seconds)
 
     def new_stream(self) -> Analyzer:
         """Return an analyzer for another video, with its own tracks and labels; the network and the detectors are shared."""
         steps = [step.for_new_video() for step in self.steps]
         stream = Analyzer(self.classifier, for_new_video(self._unused_detector), self.still_detector, self.label_set, steps)
-        stream.readings.longest_s = self.readings.longest_s
+        stream.state = self.state.for_new_video()
         return stream
 
     @contextmanager
@@ -155,13 +149,10 @@ class Analyzer:
         """Analyze an independent image; each face is classified from its crop and the mirrored crop.
         Raises TypeError or ValueError for invalid frames and images."""
         frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
-        spec = self.classifier.spec
-        located = locate(frame, partial(detect, self.still_detector), FaceTracker(confirm_hits=1), Readings(), spec)
+        state = VideoState(self.classifier.spec.labels, self.label_set, confirm_hits=1)
+        located = locate(frame, partial(detect, self.still_detector), state, self.classifier.spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)
-        probs = both.reshape(2, -1, both.shape[1]).mean(0)  # (M, 7)
-        smoother, baseline, reduction = Smoother(spec.labels), RestingBaseline(spec.labels), self._new_reduction(self.label_set)
-        with self._stepping:
-            return name(located, probs, smoother, baseline, Readability(), reduction, self.steps)
+        return self._name(located, both.reshape(2, -1, both.shape[1]).mean(0), state)
 
     def analyze_all(self, frames: Iterable[Frame]) -> Iterator[Analysis]:
         """Analyze all frames of a video, faster than one call per frame: a separate thread locates faces ahead of time, and the
@@ -176,38 +167,29 @@ class Analyzer:
 
     def _locate(self, frame: Frame, found: Detections | None = None) -> Located:
         find = partial(detect, self.detector) if found is None else lambda *_: found
-        return locate(frame, find, self.tracker, self.readings, self.classifier.spec)
+        return locate(frame, find, self.state, self.classifier.spec)
 
     def _locate_all(self, frames: Iterable[Frame]) -> Iterator[Located]:
         if isinstance(self.detector, ScheduledDetector) and self.detector.every >= sampling.STEP:
             return starmap(self._locate, sampling.detect_all(frames, self.detector))
         return map(self._locate, frames)
 
-    def _name(self, located: Located, probs: np.ndarray) -> Analysis:
+    def _name(self, located: Located, probs: np.ndarray, state: VideoState | None = None) -> Analysis:
         with self._stepping:
-            return name(located, probs, self.smoother, self.baseline, self.readability, self.reduction, self.steps)
-
-    def _new_reduction(self, label_set: str) -> Reduction | None:
-        return None if label_set == "full" else Reduction(label_set, self.classifier.spec.labels)
+            return name(located, probs, state or self.state, self.steps)
 
     def forget(self) -> None:
         """Forget all tracks; ids are not reused. Raises RuntimeError while a frame is being analyzed."""
         with self._alone():
-            self.tracker.restart()
-            self.readings.last.clear()
-            self.smoother.states.clear()
-            self.readability.states.clear()
-            self.baseline.clear()
-            if self.reduction:
-                self.reduction.forget()
+            self.state.forget()
             for step in self.steps:
                 step.forget()
 
 
-def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: FaceTracker, readings: Readings, spec: ModelSpec
-           ) -> Located:
+def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: VideoState, spec: ModelSpec) -> Located:
     """Detect, track and crop the faces, and choose which crops to classify. find: detects the faces of a frame, like
     `detection.detect`."""
+    tracker = state.tracker
     if frame.is_slate:  # faces after a camera loss may be other people
         tracker.drop_all()
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
@@ -223,7 +205,7 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], tracker: Fac
     fresh = [track for track in tracks if track.fresh]
     boxes = np.array([_whole(track.box) for track in fresh], np.int32).reshape(-1, 4)
     crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in fresh]))
-    chosen, crops = readings.choose([track.track_id for track in fresh], crops, frame.time_s)
+    chosen, crops = state.readings.choose([track.track_id for track in fresh], crops, frame.time_s)
     views = see_all(crops, boxes[chosen], found[[fresh[i].row for i in chosen]])
     read_ids = {fresh[i].track_id for i in chosen}
     places = tuple((track.track_id, _whole(track.box), track.track_id in read_ids) for track in tracks)
@@ -237,16 +219,12 @@ def _whole(box: np.ndarray) -> Box:
     return int(x1), int(y1), int(x2), int(y2)
 
 
-def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: RestingBaseline, readability: Readability,
-         reduction: Reduction | None = None, steps: Sequence[Step] = ()) -> Analysis:
+def name(located: Located, probs: np.ndarray, state: VideoState, steps: Sequence[Step] = ()) -> Analysis:
     """Assign labels in the requested classes. probs: (M, 7), one row per crop."""
     time_s, found, faces = located.frame.time_s, zip(probs, located.views, strict=True), []
-    if located.is_anew:  # their timestamps may look recent in the new video
-        smoother.states.clear()
-        baseline.rests.clear()
-        readability.states.clear()
-        if reduction:
-            reduction.forget()
+    if located.is_anew:
+        state.begin_video()
+    baseline, readability = state.baseline, state.readability
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
     for track_id, box, is_read in located.places:
         answer, view = next(found) if is_read else (None, None)
@@ -255,16 +233,15 @@ def name(located: Located, probs: np.ndarray, smoother: Smoother, baseline: Rest
             view = readability.last_view(track_id, box)
         answer, is_new = baseline.update(track_id, answer, time_s, not because)
         if is_new or is_back:  # earlier results no longer belong in the mean
-            smoother.states.pop(track_id, None)
-        smoothed, label, confidence = smoother.update(track_id, answer, time_s)
+            state.forget_face(track_id)
+        smoothed, label, confidence = state.smoother.update(track_id, answer, time_s)
         if because or label == UNSURE:
             label, because = UNSURE, because or UNCLEAR
         faces.append(Face(box, track_id, smoothed, label, confidence, baseline.left_s(track_id), view, because))
-    for memory in (smoother, baseline, readability):
-        memory.forget(time_s)
+    state.expire(time_s)
     analysis = Analysis(located.frame, tuple(faces), located.seen, located.ended)
-    if reduction:
-        analysis = reduction(analysis)
+    if state.reduction:
+        analysis = state.reduction(analysis)
     for step in steps:
         analysis = step(analysis)
     return analysis

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from fer_live.analysis.located import Located
+from fer_live.analysis.located import MOST_BYTES, Located
 from fer_live.analysis.visibility import see_all
 from fer_live.handoff import HeldError, Prefetch, grouped
 from fer_live.model.preprocess import crop_faces
@@ -18,7 +18,6 @@ from fer_live.types import Analysis, Frame
 
 FRAMES_A_BATCH = 8  # frames; 8 faces in one batch take half the time of 8 separate batches
 FEWEST = 3  # frames; shorter videos are analyzed as independent images
-MOST_BYTES = 64 << 20  # bytes; limit for the images of a batch, and three times as much is queued
 
 
 def analyze_all(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
+from fer_live.analysis.located import MOST_BYTES
 from fer_live.handoff import HeldError
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
@@ -17,7 +18,6 @@ STEP = 3  # frames between searches
 LONGER = 1.5  # whole-image searches are this much rarer than live, since new faces are tracked backward
 WAITING = 2 * STEP  # frames between searches of the whole image while no face is known or one is missed
 AGREE = 0.6  # IoU of a face's boxes in two searches from which the frames between them are interpolated
-MOST_BYTES = 64 << 20  # bytes; limit for buffered frames
 
 
 @dataclass

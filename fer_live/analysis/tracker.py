@@ -14,6 +14,7 @@ LOOK = 16  # pixels; side of the thumbnails for comparing a coasting track's pla
 ALIKE = 0.5  # correlation below which the place shows something else
 FLAT, FLAT_ALIKE = 12.0, 0.7  # gray levels; contrast below which patches correlate by chance; the correlation they need
 CONTRASTS = 1.6  # maximum ratio of two contrasts; a face's changes by 1.07 from frame to frame
+CONFIRM_HITS = 3  # detections before a face is shown
 USUAL = 3.0  # factor on the usual frame interval; longer intervals are pauses that end all tracks
 
 
@@ -47,7 +48,7 @@ class FaceTracker:
     frame interval does not count as a pause. If timestamps go back, tracking restarts.
     """
 
-    def __init__(self, confirm_hits: int = 3, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
+    def __init__(self, confirm_hits: int = CONFIRM_HITS, memory_s: float = 0.5, patience_s: float = 0.2, steady_s: float = 0.04):
         self.confirm_hits, self.memory_s, self.patience_s, self.steady_s = confirm_hits, memory_s, patience_s, steady_s
         self.tracks: list[Track] = []
         self.gone: list[Track] = []  # confirmed tracks that ended since the last `take_gone`

@@ -59,7 +59,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
         frames = mirrored(source, replace(view) if stills else view)  # images are read ahead: the key mirrors only the display
         run_file(frames, analyze_all, overlay.draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen, pace,
                  1 if stills else 4, progress=config.log_level <= logging.INFO)
-    if config.analysis.calibrate_s and not analyzer.baseline.learned:
+    if config.analysis.calibrate_s and not analyzer.state.baseline.learned:
         logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
     written = [summary for sink in sinks if (summary := sink.summary)]
     if written:

@@ -6,7 +6,6 @@ import logging
 import time
 
 from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
-from fer_live.analysis.baseline import RestingBaseline
 from fer_live.analysis.classifier import EmotionClassifier
 from fer_live.app.config import AnalysisConfig
 from fer_live.model.haar import MIN_FACE
@@ -23,8 +22,9 @@ def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
     analyzer = Analyzer.from_checkpoint(config.model, config.device, config.head, config.min_face, config.runtime,
                                         detector=config.detector, label_set=config.label_set)
     if config.calibrate_s:
-        analyzer.baseline = RestingBaseline(analyzer.classifier.spec.labels, config.calibrate_s if kind == "live" else 0.0)
-        if kind != "live":
+        if kind == "live":
+            analyzer.state.baseline.each_s = config.calibrate_s
+        else:
             analyzer.calibrate(config.calibrate_s)
     if config.mask:
         analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "pictures"))
