@@ -168,6 +168,7 @@ def test_predict_draws_a_chart(untrained, tmp_path, portrait, capsys):
     assert predict_main([str(tmp_path / "none.png"), "--model", str(untrained)]) == 2
 
 
+@pytest.mark.slow
 @onnx
 def test_release_is_converted_measured_and_exported(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))

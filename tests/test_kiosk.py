@@ -405,6 +405,7 @@ class Room(FaultyCamera):
         return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
+@pytest.mark.slow
 @needs_screen
 def test_kiosk_runs_on_a_screen(display, tmp_path, untrained, portrait):  # noqa: F811
     camera = Room(portrait, "red")

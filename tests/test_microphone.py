@@ -59,7 +59,7 @@ def record(recorder, seconds: float, fps: float = 15.0) -> float:
     return started
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_sound_is_in_sync_with_the_video(tmp_path, channels):
     with Microphone(str(beeps(tmp_path / "b.wav", 9, channels=channels))) as microphone:
         entered = time.monotonic()

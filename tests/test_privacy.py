@@ -156,7 +156,7 @@ def test_no_store_opens_no_file_for_writing(tmp_path, untrained):
     folder.mkdir()
     command = [sys.executable, "-c", HOOK, "--source", "demo", "--max-seconds", "1", "--model", str(untrained), "--no-store",
                "--blur-faces"]
-    strace = ["strace", "-f", "-qq", "-e", "trace=open,openat,creat,rename", "-o", str(trace)]
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=open,openat,creat,rename", "-o", str(trace)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DISPLAY": ""}
     out = subprocess.run([*(strace if shutil.which("strace") else []), *command], cwd=folder, capture_output=True, text=True,
                          check=False, env=environment)

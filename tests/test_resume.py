@@ -72,6 +72,7 @@ def change_last(out, **fields):
 # ------------------------------------------------------------------------------------------------ the best epoch
 
 
+@pytest.mark.slow
 def test_best_epoch_keeps_its_resolution(tmp_path, face_folders, monkeypatch):
     monkeypatch.setitem(RECIPES, "two", replace(SMALL, phases=((1, 32), (1, 64))))
     validate = Trainer._validate

@@ -167,7 +167,7 @@ def visitors(portrait, n=150, size_wh=(640, 360)):
         yield Frame(image, i, i / 30)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize("runtime", ["onnx", pytest.param("torch", marks=pytest.mark.slow)])
 def test_fast_path_matches_the_plain_path(runtime, portrait):
     if runtime == "onnx":
         pytest.importorskip("onnxruntime")

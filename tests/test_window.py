@@ -122,6 +122,7 @@ def test_closing_the_window_quits(display, tmp_path, untrained):
     assert process.returncode == 0, output
 
 
+@pytest.mark.slow
 def test_unresponsive_display_is_reported_without_crashing(tmp_path, untrained):
     process = start(":4711", tmp_path, "--source", "demo", "--model", untrained, "--max-seconds", "1")
     output = process.communicate(timeout=60)[1]
