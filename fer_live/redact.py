@@ -1,4 +1,4 @@
-"""Removes passwords from URLs before they are printed, logged, displayed or passed to a command."""
+"""Keeps secrets out of everything that is printed, logged or displayed, and out of the environment of users' commands."""
 
 from __future__ import annotations
 

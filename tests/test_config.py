@@ -59,7 +59,7 @@ def test_every_option_sets_its_config_field():
 
 
 def test_rejects_contradictory_options():
-    for arguments, words in ((["--token", "x" * 12], "--serve"), (["--no-store", "--log", "x.csv"], "exclude each other"),
+    for arguments, words in ((["--token", "x" * 12], "--serve"), (["--no-store", "--log", "x.csv"], "cannot be combined"),
                              (["--kiosk", "--show", "bars"], "a screen of its own"),
                              (["--operator", "M"], "--kiosk"), (["--no-window", "--audio"], "--audio")):
         with pytest.raises(OutputError, match=words):

@@ -52,7 +52,7 @@ def test_refused_display_connection_is_reported_without_crashing(locked, tmp_pat
                        tmp_path / "o.jsonl", DISPLAY=locked[0], XAUTHORITY="/nonexistent")
     assert status == 0 and (tmp_path / "o.jsonl").stat().st_size
     line = next(line for line in output.splitlines() if "without a window" in line)
-    assert line.startswith(f"the display {locked[0]} lets no window be opened (Authorization required")
+    assert line.startswith(f"the display {locked[0]} refuses windows (Authorization required")
     status, output = run("-m", "fer_live", "--source", "demo", "--kiosk", "--model", untrained, DISPLAY=locked[0],
                        XAUTHORITY="/nonexistent")
     assert status == 2 and "Traceback" not in output and "a kiosk needs one" in output

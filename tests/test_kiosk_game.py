@@ -156,8 +156,8 @@ def test_the_options_of_the_game(capsys):
     for arguments, words in (
         (["--challenge"], "--challenge is for a kiosk; add --kiosk, or leave it out"),
         (["--kiosk", "--challenge", "--label-set", "basic"], "--label-set basic has fewer"),
-        (["--kiosk", "--challenge", "--calibrate"], "--challenge and --calibrate exclude each other"),
+        (["--kiosk", "--challenge", "--calibrate"], "--challenge and --calibrate cannot be combined"),
     ):
         assert words in refused(capsys, "--source", "demo", *arguments), arguments
-    with pytest.raises(OutputError, match="--challenge asks for fear, which this model does not know"):
+    with pytest.raises(OutputError, match="--challenge asks for fear, which this model lacks"):
         make_game(tuple(name for name in EMOTIONS if name != "fear"))

@@ -456,11 +456,11 @@ def test_webhook_server_that_starts_late(hook, started, monkeypatch, capsys):
 def test_rejects_output_options_without_effect(capsys, untrained, tmp_path, make_clip):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
     cases = [
-        (["--on", "gleeful", "true"], "there is no label gleeful; there are: angry"),
+        (["--on", "gleeful", "true"], "unknown label gleeful; choose from: angry"),
         (["--on", "happy:x", "true"], "enter, leave, LABEL or LABEL:SECONDS"),
         (["--on", "enter:3", "true"], "enter, leave, LABEL or LABEL:SECONDS"),
         (["--on", "enter", " "], "empty"),
-        (["--on", "happy", "true", "--label-set", "basic"], "there is no label happy; there are: negative"),
+        (["--on", "happy", "true", "--label-set", "basic"], "unknown label happy; choose from: negative"),
         (["--webhook", "ftp://me:hunter2@x/"], "http"),
         (["--webhook", "http://me:hunter2@x:port/"], "http"),
         (["--osc", "127.0.0.1"], "HOST:PORT"),

@@ -198,8 +198,8 @@ def test_rejects_mutually_exclusive_options(tmp_path, capsys, untrained):
         (["--record-on-consent"], "add --kiosk"),
         (["--operator", "X"], "add --kiosk"),
         (["--kiosk", "--policy-url", "example.org"], "http"),
-        (["--kiosk", "--policy-url", "https://me:word@e.org/"], "holds a password"),
-        (["--kiosk", "--policy-url", "https://e.org/?v=1&PassWd=word"], "holds a password"),
+        (["--kiosk", "--policy-url", "https://me:word@e.org/"], "contains a password"),
+        (["--kiosk", "--policy-url", "https://e.org/?v=1&PassWd=word"], "contains a password"),
         (["--kiosk", "--policy-url", "https://e.org/" + "x" * 300], "shorter"),
         (["--kiosk", "--operator", "x" * 300], "80"),
         (["--kiosk", "--exit-chord", "q"], "letters"),
@@ -316,11 +316,11 @@ def told(*options: str) -> str:
     return say(read_words("en"), facts(config, config.kiosk))
 
 
-HERE, NOTHING, VALUES = "on this device", "Nothing is stored.", "The results are stored, pictures are not."
+HERE, NOTHING, VALUES = "on this device", "Nothing is stored.", "The results are stored; images are not."
 CONSENT, VIDEO = "Video is recorded only after the button is pressed.", "Video is recorded."
-SHARED = "passes the picture and the results to other programs or devices"
+SHARED = "passes the camera image and the results to other programs or devices"
 SHARED_RESULTS = "passes the results to other programs or devices"
-SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Nothing is stored on this device."
+SENT, NOTHING_HERE = "sends the camera image and the results to other devices", "Nothing is stored on this device."
 
 
 @pytest.mark.parametrize(("options", "notice"), [
@@ -350,8 +350,8 @@ SENT, NOTHING_HERE = "sends the picture and the results to other devices", "Noth
     ("--virtual-camera --record-on-consent", (SHARED, CONSENT)),
     ("--serve 0.0.0.0:8080 --osc 192.168.0.7:9000 --virtual-camera", (SENT, NOTHING_HERE)),
     ("--serve 8080 --lsl fer", (SHARED_RESULTS, NOTHING_HERE)),
-    ("--blur-faces --policy-url https://e.org", (HERE, NOTHING, "Faces are covered", "scan the code")),
-    ("--mask emoji --operator Museum", (HERE, NOTHING, "Faces are covered", "Responsible: Museum.")),
+    ("--blur-faces --policy-url https://e.org", (HERE, NOTHING, "Faces are masked", "scan the code")),
+    ("--mask emoji --operator Museum", (HERE, NOTHING, "Faces are masked", "Responsible: Museum.")),
 ])
 def test_notice_matches_the_configuration(options, notice):
     text = told(*options.split())
@@ -406,8 +406,8 @@ def test_notice_fits_and_its_qr_code_is_readable(language):
 
 
 def test_kiosk_screen_has_the_monitor_aspect_ratio():
-    from fer_live.app.kiosk import canvas
+    from fer_live.app.kiosk import canvas_size
 
-    assert canvas(None) == (1280, 720) and canvas((0, 0, 1920, 1080)) == (1280, 720) and canvas((0, 0, 1080, 1920)) == (720, 1280)
-    assert canvas((0, 0, 9000, 10)) == (1728, 720)
+    assert canvas_size(None) == canvas_size((0, 0, 1920, 1080)) == (1280, 720)
+    assert canvas_size((0, 0, 1080, 1920)) == (720, 1280) and canvas_size((0, 0, 9000, 10)) == (1728, 720)
     assert Path(ROOT / "fer_live" / "assets" / "mplus1-bold-subset.LICENSE.txt").is_file()

@@ -196,7 +196,7 @@ def test_images_are_counted_not_timed(tmp_path):
     result = summarize(entries)
     assert result.stills and {result.labels[n]: c for n, c in result.counts.items()} == {"happy": 3, "sad": 1}
     text = make_report(write(tmp_path / "a.jsonl", entries)).read_text()
-    assert "75.0%" in text and "pictures" in text and "Nobody in view" not in text
+    assert "75.0%" in text and "pictures" in text and "Time without faces" not in text
 
 
 def test_events_are_reported():
@@ -293,11 +293,11 @@ def test_page_shows_the_counts(tmp_path):
 
 def test_csv_report_names_missing_data(tmp_path):
     text = make_report(written(tmp_path / "a.csv", 60)).read_text()
-    assert "There was always somebody" in text
+    assert "Somebody was always in view" in text
     log = tmp_path / "b.csv"
     rows = (tmp_path / "a.csv").read_text().splitlines()
     log.write_text("\n".join([*rows[:5], *rows[40:]]) + "\n")
-    assert "a CSV log has none while nobody is seen" in make_report(log).read_text()
+    assert "a CSV log has none while nobody is in view" in make_report(log).read_text()
 
 
 def test_hostile_log_is_escaped(tmp_path):

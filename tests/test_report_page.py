@@ -38,13 +38,13 @@ def test_headline_names_the_most_frequent_label():
     assert title == "Faces looked mostly happy (80%), then sad (20%)."
     assert lead == "In 8 seconds, people came into view 2 times, up to 2 at once."
     title, lead = headline(summarize(frames(*[[face(1, "unsure")]] * 60, *[[face(1)]] * 40)))
-    assert title == "Faces looked most often happy (40%)." and "one person was in view. 60% of the time no expression" in lead
-    assert headline(summarize(frames(*[[face(1, "unsure")]] * 9)))[0].endswith("hardly any expression could be told.")
+    assert title == "Faces looked most often happy (40%)." and "one person was in view. 60% of the time, no expression" in lead
+    assert headline(summarize(frames(*[[face(1, "unsure")]] * 9)))[0].endswith("hardly any expression was clear.")
 
 
 def test_headline_without_faces():
-    assert headline(summarize(frames(*[[]] * 50))) == ("No face was seen.", "In 5 seconds there was nobody in view.")
-    assert headline(summarize(lost(0.0, 20))) == ("The camera gave no picture.", "It was lost for all of 20 seconds.")
+    assert headline(summarize(frames(*[[]] * 50))) == ("No face was seen.", "In 5 seconds, nobody was in view.")
+    assert headline(summarize(lost(0.0, 20))) == ("The camera sent no images.", "It was lost for all of 20 seconds.")
     stills = [{"frame": i, "time_s": 0.0, "faces": [face()], "file": f"{i}.png"} for i in range(3)]
     assert headline(summarize(stills)) == ("Faces looked mostly happy (100%).", "In 3 pictures, 3 faces were found.")
     some = [*frames(*[[face()]] * 20), *lost(8.0, 60), {"time_s": 68.6, "faces": []}]

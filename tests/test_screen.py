@@ -268,7 +268,7 @@ def test_hint_and_toast_disappear():
     begin = one.draw(item, Rates(), (1280, 720), 100.0).copy()
     plain = one.draw(item, Rates(), (1280, 720), late(one)).copy()
     assert (begin != plain)[600:].any() and not (begin != plain)[:600].any()
-    one.view.toast, one.view.toast_until_s = "Photo saved: a.png", 203.0
+    one.view.toast, one.view.toast_until_s = "Image saved: a.png", 203.0
     toast = one.draw(item, Rates(), (1280, 720), 202.0).copy()
     assert (toast != plain)[600:].any() and one.changes_s(202.0) == 203.0
     assert (one.draw(item, Rates(), (1280, 720), 203.5) == plain).all()

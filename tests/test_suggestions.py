@@ -104,14 +104,14 @@ def test_misspelled_labels_devices_and_recipes_get_suggestions(tmp_path):
 
 
 @pytest.mark.parametrize(("cameras", "verdict"), [
-    ([], "no camera found: plug one in, or give a file, an address or demo as the source"),
+    ([], "no camera found: plug one in, or give a file, a URL or demo as the source"),
     ([CameraInfo(2, "HD Webcam", "/dev/video2", (), ("MJPG 1280x720 at 30",))],
      "1 camera found; open one by number, name or path: 2, 'HD Webcam' or /dev/video2"),
     ([CameraInfo(0, "A", "/dev/video0", (), ("cannot be queried: Permission denied",)),
       CameraInfo(1, "B", modes=("640x480 at 30",))],
      "2 cameras found, of which 1 cannot be opened; open one by number, name or path: 1, 'B'"),
     ([CameraInfo(0, "A", "/dev/video0", (), ("cannot be queried: Permission denied",))],
-     "1 camera found, and none can be opened: run python -m fer_live.doctor, which says what to do")])
+     "1 camera found, but none can be opened: run python -m fer_live.doctor to find out why")])
 def test_camera_list_starts_with_a_verdict(cameras, verdict, monkeypatch):
     monkeypatch.setattr("fer_live.sources.devices.cameras", lambda: cameras)
     lines = describe_cameras().splitlines()
@@ -122,5 +122,5 @@ def test_unknown_hold_label_gets_a_suggestion():
     from fer_live.app.outgoing_sink import make_receivers
     from fer_live.model.spec import EMOTIONS
 
-    with pytest.raises(OutputError, match=r"there is no label hapy \(did you mean happy\?\); there are"):
+    with pytest.raises(OutputError, match=r"unknown label hapy \(did you mean happy\?\); choose from"):
         make_receivers(parse(["--on", "hapy", "true"]), EMOTIONS)

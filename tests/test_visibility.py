@@ -325,7 +325,7 @@ def test_report_distinguishes_absent_from_unreadable(tmp_path):
             log.write(None, analysis(i, []))
     page = make_report(tmp_path / "a.jsonl").read_text()
     assert "unsure because" in page and "<td>dark</td><td>33%</td><td>1.0 s</td><td>10</td>" in page
-    assert "from 0.0 s to 3.0 s, then left" in page and "(the last face left the picture)" in page
+    assert "from 0.0 s to 3.0 s, then left" in page and "(the last face left the image)" in page
     assert "left 1" in page
 
 

@@ -505,7 +505,7 @@ def test_port_in_use_and_bad_addresses_are_one_line_errors(capsys, untrained, ma
             (["--serve", str(port)], "cannot serve on 127.0.0.1"), (["--serve", "192.0.2.77:8080"], "cannot serve on 192.0.2.77"),
             (["--serve", "no.such.host.invalid:80"], "cannot serve on no.such"), (["--serve", "70000"], "70000"),
             (["--serve", "box"], "box"), (["--serve", ":80"], ":80"), (["--serve", "::1:80"], "::1:80"),
-            (["--serve", "0", "--token", "short-secret-not"[:7]], "--token takes"), (["--token", TOKEN], "--serve"),
+            (["--serve", "0", "--token", "short-secret-not"[:7]], "--token must be"), (["--token", TOKEN], "--serve"),
             (["--serve", "0", "--source", str(clip), "--output", str(tmp_path / "o.mp4")], "live sources"),
         ]
         for arguments, words in cases:

@@ -156,7 +156,8 @@ def test_commands_are_off_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with served(token=TOKEN) as (port, _):
         for name in ("snapshot", "record", "stop"):
-            said = "this run takes no commands; start it with --web-controls, which excludes --kiosk and --no-store\n"
+            said = ("this run accepts no commands; start it with --web-controls, which cannot be combined with --kiosk or "
+                    "--no-store\n")
             assert post(port, name) == (403, said)
         assert get(port, "/log", BEARER)[0] == 404
         page = get(port, "/", BEARER)[2].decode()
@@ -175,7 +176,7 @@ def test_web_controls_need_a_token_and_reject_conflicting_options(capsys):
             assert (place.token is not None) is is_made and place.is_token_made is is_made
     assert parse(["--serve", "0", "--web-controls"]).web.has_controls
     given = ["--serve", "0", "--web-controls"]
-    for options, words in ((given[2:], "--serve"), ([*given, "--no-store"], "exclude"), ([*given, "--kiosk"], "exclude")):
+    for options, words in ((given[2:], "--serve"), ([*given, "--no-store"], "combined"), ([*given, "--kiosk"], "combined")):
         with pytest.raises(OutputError, match=words):
             parse(options)
     assert parse(["--serve", "0", "--web-controls", "--no-window", "--segment-minutes", "5"]).output.segment_minutes == 5
@@ -325,7 +326,7 @@ def test_api_examples_work_as_written(tmp_path, monkeypatch, has_controls):
                                   capture_output=True, text=True, timeout=20)
             assert done.returncode in (0, 23), (example, done)  # 23: head closed the pipe
             out[re.search(r"/([\w/.]+?)['?\s]", example.split(str(port), 1)[1] + " ")[1]] = done.stdout
-    assert cv2.imread(str(tmp_path / "picture.jpg")).shape == (360, 640, 3)
+    assert cv2.imread(str(tmp_path / "image.jpg")).shape == (360, 640, 3)
     assert (tmp_path / "part.mjpg").read_bytes().startswith(b"--frame")
     assert json.loads(out["healthz"])["camera"] == "ok" and json.loads(out["history"])["labels"] == list(EMOTIONS)
     assert "event: state" in out["events"] and "# TYPE fer_live_fps gauge" in out["metrics"] and "chips" in out["overlay"]

@@ -41,7 +41,7 @@ FIXED_AT_START = (
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m training", description="Fine-tune a network on facial expressions.",
+    parser = argparse.ArgumentParser(prog="python -m training", description="Fine-tunes a network on facial expressions.",
                                      epilog=EPILOG)
     parser.register("type", Path, named_path)
     parser.add_argument("--data", type=Path, metavar="DATA", help="training data; layouts are listed below")

@@ -46,13 +46,13 @@ def set_up_kiosk(
         text.check(texts.values())
     game = make_game(analyzer.labels) if kiosk.challenge else None
     analyzer.steps.insert(0, OpenEyes())  # before faces are masked
-    consent = ask_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
+    consent = make_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
 
     def may_begin() -> bool:
         return consent is not None and consent.may_begin
 
     language = Language(languages)
-    layout = Layout(canvas(hold.xywh), analyzer.labels, language, outputs.view, make_notice(config, kiosk, languages),
+    layout = Layout(canvas_size(hold.xywh), analyzer.labels, language, outputs.view, make_notice(config, kiosk, languages),
                     lambda: presence.idle, may_begin if consent else None, game)
     actions = {LANGUAGE: language.choose_next, **({RECORD: consent.press} if consent else {})}
 
@@ -75,12 +75,12 @@ def make_game(labels: tuple[str, ...]) -> Game:
     """Return the game. Raises OutputError if the model lacks a class that the game uses."""
     missing = [name for name in ROUNDS if name not in labels]
     if missing:
-        raise OutputError(f"--challenge asks for {', '.join(missing)}, which this model does not know; give another --model")
+        raise OutputError(f"--challenge asks for {', '.join(missing)}, which this model lacks; give another --model")
     return Game(labels)
 
 
-def ask_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs: Outputs, stack: ExitStack) -> Consent:
-    """Return the consent button's handler, which makes a separate recording under a free name for each consent."""
+def make_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs: Outputs, stack: ExitStack) -> Consent:
+    """Return the sink behind the consent button, which records each consent to a file of its own."""
 
     def open_recorder() -> Recorder:
         assert outputs.open_recorder is not None
@@ -93,7 +93,7 @@ def ask_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs:
     return consent
 
 
-def canvas(xywh: tuple[int, int, int, int] | None) -> tuple[int, int]:
+def canvas_size(xywh: tuple[int, int, int, int] | None) -> tuple[int, int]:
     """Return the size (w, h) to draw at: the monitor's aspect ratio, limited to what the layout supports; 1280x720 if unknown."""
     aspect = min(2.4, max(0.5, xywh[2] / xywh[3])) if xywh else 16 / 9
     longer = round(SHORTER * max(aspect, 1 / aspect) / 2) * 2

@@ -38,11 +38,12 @@ def add_kiosk(group: argparse._ArgumentGroup) -> None:
     add("--notice", action=argparse.BooleanOptionalAction, help="show visitors a privacy notice "
         "(default: yes)")
     add("--operator", type=_operator, metavar="NAME", help="name of the responsible operator in the notice")
-    add("--policy-url", type=_url, metavar="URL", help="address of the privacy policy, shown as a QR code in the notice")
+    add("--policy-url", type=_url, metavar="URL", help="URL of the privacy policy, shown as a QR code in the notice")
     add("--record-on-consent", action="store_true", help="record only after a visitor presses the button on the screen (click, "
         "touch, Enter or space); --output names the first recording")
     add("--consent-seconds", type=positive, metavar="S", help="maximum length of such a recording (default: 30)")
-    add("--challenge", action="store_true", help="a game for one to three visitors: make six faces, and see what is read in them")
+    add("--challenge", action="store_true", help="a game for one to three visitors, who make six faces and see how each is "
+        "classified")
 
 
 def add_privacy(group: argparse._ArgumentGroup) -> None:
@@ -59,16 +60,16 @@ def check(args: argparse.Namespace) -> None:
                "--web-controls": args.web_controls}
     given = [name for name, value in writers.items() if value]
     if args.no_store and given:
-        raise OutputError(f"--no-store and {given[0]} exclude each other; leave one out")
+        raise OutputError(f"--no-store and {given[0]} cannot be combined; leave one out")
     _check_recording(args)
     if args.kiosk and args.web_controls:  # in a kiosk only visitors record, with --record-on-consent
-        raise OutputError("--kiosk and --web-controls exclude each other; leave one out")
+        raise OutputError("--kiosk and --web-controls cannot be combined; leave one out")
     if "help" in args.show and args.no_window:
         raise OutputError("--show help is for the window; leave it or --no-window out")
     if args.kiosk and args.show:
         raise OutputError("--show is for the window, and a kiosk has a screen of its own; leave one out")
     if args.kiosk and args.no_window:
-        raise OutputError("--kiosk and --no-window exclude each other; leave one out")
+        raise OutputError("--kiosk and --no-window cannot be combined; leave one out")
     for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds",
                  "challenge"):
         if getattr(args, name) not in (None, False) and not args.kiosk:
@@ -80,7 +81,7 @@ def check(args: argparse.Namespace) -> None:
     if args.challenge and args.label_set != "full":
         raise OutputError(f"--challenge needs the model's classes, and --label-set {args.label_set} has fewer; leave one out")
     if args.challenge and args.calibrate is not None:
-        raise OutputError("--challenge and --calibrate exclude each other: both ask visitors to make a face; leave one out")
+        raise OutputError("--challenge and --calibrate cannot be combined: both ask visitors to make a face; leave one out")
 
 
 def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
@@ -101,12 +102,12 @@ def _check_recording(args: argparse.Namespace) -> None:
         if getattr(args, name) is None:
             continue
         if args.no_store:
-            raise OutputError(f"--no-store and {option} exclude each other; leave one out")
+            raise OutputError(f"--no-store and {option} cannot be combined; leave one out")
         if not args.output and args.kiosk and not args.record_on_consent:
             raise OutputError(f"{option} is for recordings, and this kiosk makes none; add --record-on-consent or --output, "
                               "or leave it out")
         if not args.output and args.no_window and not args.kiosk and not args.web_controls:
-            raise OutputError(f"{option} is for recordings, and without a window no key begins one; give --output, or "
+            raise OutputError(f"{option} is for recordings, and without a window no key starts one; give --output or "
                               "--web-controls")
 
 
@@ -115,7 +116,7 @@ def _languages(text: str) -> list[str]:
     wrong = [name for name in names if name not in LANGUAGES]
     named = ", ".join(name + did_you_mean(name, LANGUAGES) for name in wrong)
     if wrong or not names:
-        raise argparse.ArgumentTypeError(f"no language {named or repr(text)}; there are: {', '.join(LANGUAGES)}")
+        raise argparse.ArgumentTypeError(f"unknown language {named or repr(text)}; choose from: {', '.join(LANGUAGES)}")
     return list(dict.fromkeys(names))
 
 
@@ -148,9 +149,9 @@ def _url(text: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc or not text.isascii() or not text.isprintable() or " " in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// address")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// URL")
     if "@" in parts.netloc or SECRET_KEY.search(parts.query):
-        raise argparse.ArgumentTypeError("the address holds a password, which the code would show; give one without")
+        raise argparse.ArgumentTypeError("the URL contains a password, which the QR code would show; remove it")
     if len(text) > LONGEST_URL:
-        raise argparse.ArgumentTypeError(f"the address has over {LONGEST_URL} characters; give a shorter one")
+        raise argparse.ArgumentTypeError(f"the URL has over {LONGEST_URL} characters; give a shorter one")
     return text

@@ -69,7 +69,7 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
     frames = source.frames(each) if isinstance(source, Grid) else each(source)
     run_live(frames, analyze, draw, outputs.sinks, screen, stop, max_seconds, outputs.failed, presented)
     if config.kiosk and not stop.is_set() and time.monotonic() - started_s < (max_seconds or float("inf")):
-        raise SourceError("the source has come to its end; a kiosk's should not: start it again")
+        raise SourceError("the source ended, but a kiosk needs one that does not end; start it again")
 
 
 def governed(

@@ -32,14 +32,14 @@ EXAMPLES = """examples:
   python -m fer_live 'photos/*.jpg' --output annotated/
   python -m fer_live demo --max-seconds 20
   python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
-keys in the window: q or Esc quits, r records, s saves a picture, n calibrates, b bars, m mirror,
-f full screen, h help"""
+keys in the window: q or Esc quits, r records, s saves an image, n calibrates, b shows bars, m mirrors,
+f toggles full screen, h shows help"""
 
 
 def parse(arguments: list[str] | None) -> Config:
     """Parse the options. Exits with status 2 on invalid values, as argparse does.
 
-    Raises OutputError for options that exclude each other or cannot take effect, DeviceError for an unknown device.
+    Raises OutputError for options that cannot be combined or cannot take effect, DeviceError for an unknown device.
     """
     parser = make_parser()
     args = parser.parse_intermixed_args(arguments)  # sources may come before, between and after options
@@ -110,7 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("sources", nargs="*", type=_not_empty, metavar="SOURCE", help="camera number, name or /dev path, video file, picture, "
-        "folder or glob of pictures, rtsp:// or http:// address, or demo (default: camera 0, or the demo where there is none); "
+        "folder or glob of pictures, rtsp:// or http:// URL, or demo (default: camera 0, or the demo if there is no camera); "
         "several live ones are shown side by side")
     add("--source", action="append", type=_not_empty, metavar="SOURCE", help="the same as an option, which may be given several "
         "times")
@@ -140,7 +140,7 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
 def _add_recording(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--audio", nargs="?", const="", metavar="DEVICE", help="also record a microphone, by name (default: the system's), "
-        "or a sound file in its place")
+        "or a sound file instead")
     add("--segment-minutes", type=positive, metavar="M", help="start a new file every M minutes, with the time in "
         "its name")
     add("--keep-gb", type=positive, metavar="G", help="delete the oldest of these files when they exceed G gigabytes")
@@ -159,8 +159,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--detector", default=DEFAULT_DETECTOR, choices=DETECTORS, help="face detector: haar (upright frontal faces), yunet "
         "(also turned, tilted and dim faces) or both (default: %(default)s)")
     add("--calibrate", nargs="?", const=DEFAULT_S, type=_rest_s, metavar="SECONDS", help="ask every new face to look neutral "
-        "for this long (default: 3), then subtract its resting expression from its results; in a video, the faces in view at "
-        "its start. Kept in memory only, while the face is tracked")
+        "for this long (default: 3), then subtract its resting expression from its results; in a video, only the faces at its "
+        "start. Nothing is stored")
     add("--min-face", type=positive, metavar="SIZE", help="smallest face to detect: in pixels, or below 1 as a share of the "
         "shorter side of each camera's picture (default: 0.14, for pictures 0.06)")
     add("--target-fps", type=positive, metavar="N", help="maintain N frames a second by detecting faces less often and less "
@@ -227,5 +227,5 @@ def _shown(text: str) -> set[str]:
     names = {name.strip() for name in text.split(",") if name.strip()} - {"none"}
     if names - set(SHOW):
         wrong = ", ".join(name + did_you_mean(name, SHOW) for name in sorted(names - set(SHOW)))
-        raise argparse.ArgumentTypeError(f"cannot show {wrong}; there are: {', '.join(SHOW)}, none")
+        raise argparse.ArgumentTypeError(f"cannot show {wrong}; choose from: {', '.join(SHOW)}, none")
     return names

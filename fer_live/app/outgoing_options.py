@@ -18,19 +18,20 @@ def add_outgoing(group: argparse._ArgumentGroup) -> None:
     """Add the options for outputs to other programs."""
     add = group.add_argument
     add("--on", nargs=2, action="append", metavar=("WHAT", "CMD"), help="run a shell command when a face enters (WHAT is enter), "
-        "leaves (leave), or keeps a label (happy, or happy:3 for 3 seconds; default: 1), once each time. It finds "
-        "FER_LIVE_EVENT, _LABEL, _TRACK, _CONFIDENCE, _SECONDS, _TIME and _SNAPSHOT in its environment; the snapshot is "
-        "deleted when the command ends, and there is none with --no-store or in a kiosk. May be given several times")
+        "leaves (leave), or keeps a label (happy, or happy:3 for 3 seconds; default: 1), once each time. Its "
+        "environment has FER_LIVE_EVENT, _LABEL, _TRACK, _CONFIDENCE, _SECONDS, _TIME and _SNAPSHOT; the snapshot is "
+        "deleted when the command ends, and there is none with --no-store or in a kiosk. May be repeated")
     add("--webhook", type=_webhook, metavar="URL", help="post events as JSON (enter, leave, label changes, lost camera, "
         "recording); the variable FER_LIVE_WEBHOOK_TOKEN becomes a bearer token")
     add("--osc", type=_host_port, metavar="HOST:PORT", help="send values and events as OSC over UDP")
     add("--mqtt", type=_broker, metavar="HOST[:PORT]", help="publish to a broker, with Home Assistant discovery (default port: "
         "1883, with TLS 8883)")
     add("--mqtt-user", metavar="NAME", help="the broker's user; the password is the variable FER_LIVE_MQTT_PASSWORD")
-    add("--mqtt-tls", nargs="?", const="", metavar="CA.pem", help="encrypt; authorities to trust (default: the system's)")
-    add("--mqtt-name", type=_name, metavar="NAME", help="of this device, for topics (default: the host's name)")
+    add("--mqtt-tls", nargs="?", const="", metavar="CA.pem", help="use TLS; CA certificates to trust (default: the system's)")
+    add("--mqtt-name", type=_name, metavar="NAME", help="name of this device in topics (default: the host's name)")
     add("--lsl", type=_name, metavar="NAME", help="publish the probabilities as a Lab Streaming Layer stream, and NAME-markers")
-    add("--virtual-camera", action="store_true", help="show the picture as a camera to other programs of this computer")
+    add("--virtual-camera", action="store_true", help="provide the annotated image as a camera to other programs on this "
+        "computer")
 
 
 def outgoing_config(args: argparse.Namespace) -> OutgoingConfig:
@@ -108,7 +109,7 @@ def _webhook(text: str) -> str:
     try:
         Webhook(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("give an address that begins with http:// or https://") from None
+        raise argparse.ArgumentTypeError("give a URL that starts with http:// or https://") from None
     return text
 
 

@@ -51,9 +51,9 @@ def make_receivers(config: Config, labels: tuple[str, ...], source: Source | Non
         known = {*labels, UNSURE}
         for rule in rules:
             if rule.kind == HOLD and rule.label not in known:
-                raise OutputError(f"--on {rule.text}: there is no label {rule.label}"
-                                  f"{did_you_mean(rule.label, {*known, ENTER, LEAVE})}; there are: "
-                                  f"{', '.join(sorted(known))}, and {ENTER} and {LEAVE}")
+                raise OutputError(f"--on {rule.text}: unknown label {rule.label}"
+                                  f"{did_you_mean(rule.label, {*known, ENTER, LEAVE})}; choose from: "
+                                  f"{', '.join(sorted(known))}, {ENTER}, {LEAVE}")
         is_storing = config.output.can_write and not config.kiosk  # visitors have not agreed to snapshots
         made.append(Commands(rules, is_storing=is_storing))
     if asked.webhook:

@@ -19,7 +19,7 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
     if output.log and output.log.suffix.lower() not in (".jsonl", ".csv"):
         raise OutputError(f"--log {output.log}: logs are .jsonl or .csv")
     if kind == "pictures" and config.analysis.calibrate_s:
-        raise OutputError("--calibrate is for cameras and videos; a picture has no time to look neutral in")
+        raise OutputError("--calibrate is for cameras and videos; leave it out for images")
     if output.path and kind != "pictures" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
         raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
     if kind != "live" and config.analysis.target_fps:
@@ -29,7 +29,7 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
     if kind != "live":
         for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
             if getattr(output, name) is not None:
-                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file is written in one piece with its own sound")
+                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file's recording is one file with its own sound")
     path = output.path
     try:
         is_to_folder = kind == "pictures" and writes_folder(output, len(source_paths))
@@ -78,4 +78,4 @@ def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> No
         with tempfile.TemporaryFile(dir=existing):  # checking permissions is not enough: root passes every check
             pass
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {existing} takes no files ({why(error)})") from None
+        raise OutputError(f"cannot write {path}: no file can be created in {existing} ({why(error)})") from None

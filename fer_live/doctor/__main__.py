@@ -44,7 +44,7 @@ CHECKS: tuple[tuple[str, dict[str, str]], ...] = (
         "timm": "pip install --force-reinstall {timm}",
     }),
     ("runtimes", {"onnx": "pip install --force-reinstall {onnxruntime}; only a CPU without OpenVINO needs it"}),
-    ("probes", {"model": "see the lines on openvino, torch and opencv above; else install the program again"}),
+    ("probes", {"model": "see the lines on openvino, torch and opencv above; otherwise install the program again"}),
     ("probes", {"program": "pip install -r requirements.txt"}),
     ("probes", {"window": "run it in a desktop session, or with --no-window"}),
 )
@@ -64,8 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         findings = _run_with_notice(args.timeout)
     except OSError as error:  # no space or permission for a temporary folder or a process
-        logger.error(f"error: the checks cannot go on ({error.strerror}: {error.filename or 'the system'}); make room, or set "
-                     "TMPDIR to a folder of yours")
+        logger.error(f"error: the checks cannot continue ({error.strerror}: {error.filename or 'the system'}); free some space, "
+                     "or set TMPDIR to a folder that you own")
         return 2
     verdict = _verdict(findings, time.monotonic() - started_s)
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             Path(args.json).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            logger.error(f"error: cannot write {args.json} ({error.strerror}); give another place")
+            logger.error(f"error: cannot write {args.json} ({error.strerror}); choose another path")
             return 2
     return int(counts[FAILURE] > 0)
 
@@ -105,7 +105,7 @@ def _verdict(findings: list[Finding], seconds: float) -> str:
         return f"fer_live does not run here: {' and '.join(filter(None, (failures, named(WARNING))))}{took}"
     if warnings := named(WARNING):
         return f"fer_live runs here, with {warnings}{took}"
-    return f"fer_live runs here: nothing to complain about{took}"
+    return f"fer_live runs here: no problems found{took}"
 
 
 def _details(findings: list[Finding], is_verbose: bool) -> str:
@@ -115,16 +115,16 @@ def _details(findings: list[Finding], is_verbose: bool) -> str:
     wrong = [finding for finding in findings if finding.level != OK]
     not_fine = {finding.name for finding in wrong}
     fine = [name for name in dict.fromkeys(finding.name for finding in findings) if name not in not_fine]
-    return "".join(map(_lines, wrong)) + f"{SIGNS[OK]:8}{', '.join(fine) or 'nothing'} (--verbose says more)"
+    return "".join(map(_lines, wrong)) + f"{SIGNS[OK]:8}{', '.join(fine) or 'nothing'} (details with --verbose)"
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fer_live.doctor", description="Checks what the program needs, and says what "
-                                     "to do. A small window appears for a moment where there is a display.")
-    parser.add_argument("--verbose", action="store_true", help="also say what was found to be right, and how long it took")
-    parser.add_argument("--json", nargs="?", const="-", type=_name, metavar="FILE", help="the answers as JSON: to FILE as "
-                        "well, or on stdout instead of the lines")
-    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="seconds that one check may take "
+    parser = argparse.ArgumentParser(prog="python -m fer_live.doctor", description="Checks what the program needs, and suggests "
+                                     "fixes. If there is a display, a small window appears for a moment.")
+    parser.add_argument("--verbose", action="store_true", help="also list the checks that passed, with their times")
+    parser.add_argument("--json", nargs="?", const="-", type=_name, metavar="FILE", help="results as JSON, in FILE in "
+                        "addition to the lines, or on stdout instead of them")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="S", help="maximum seconds for one check "
                         f"(default: {TIMEOUT_S:.0f})")
     return redact_errors(suggest_names(parser)).parse_args(arguments)
 

@@ -30,9 +30,9 @@ def cameras(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux
         yield Finding("cameras", WARNING, f"the system has {' '.join(hidden)}, but {dev} does not show them",
                       f"in a container, start it with --device {dev}/{hidden[0]}")
     else:
-        what = f"of {' '.join(n.name for n in nodes)} none gives pictures" if nodes else f"{dev}/video* is missing"
+        what = f"none of {' '.join(n.name for n in nodes)} captures images" if nodes else f"{dev}/video* is missing"
         yield Finding("cameras", WARNING, f"no camera ({what}): the program shows its demo; files and streams work too",
-                      "plug one in; a virtual machine or container must be given it")
+                      "plug one in; in a virtual machine or container, pass it through")
 
 
 def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[F
             return
         text = f"{node}: {card or name}; {_described(list(v4l2.modes(ask)))}"
     except OSError as error:
-        yield Finding("cameras", WARNING, f"{node} ({name}) does not answer as a camera ({error.strerror})",
+        yield Finding("cameras", WARNING, f"{node} ({name}) does not respond as a camera ({error.strerror})",
                       "unplug it and plug it in again, or choose another with --source")
         return
     finally:
@@ -62,7 +62,7 @@ def _camera(node: Path, name_file: Path, ioctl: v4l2.Ioctl | None) -> Iterator[F
     users = _users(node)
     if users:
         yield Finding("cameras", WARNING, f"{text}; open in {', '.join(users)}",
-                      "end that program if fer_live cannot open the camera")
+                      "close that program if fer_live cannot open the camera")
     else:
         yield Finding("cameras", OK, text)
 
@@ -75,7 +75,7 @@ def _described(found: list[v4l2.Mode]) -> str:
                        key=lambda m: -m[0] * m[1])
         listed = ", ".join(f"{w}x{h}" + (f" {fps:.3g} fps" if fps else "") for w, h, fps in sizes[:SHOWN])
         texts.append(f"{name} {listed}" + (f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""))
-    return "; ".join(texts) or "names no modes"
+    return "; ".join(texts) or "reports no modes"
 
 
 def _permission(node: Path) -> str:

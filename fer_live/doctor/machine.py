@@ -97,7 +97,7 @@ def installed(name: str) -> str | None:
 def python() -> Iterator[Finding]:
     text = f"{platform.python_version()} ({sys.executable}) on {platform.platform()}, {os.cpu_count()} processors"
     if sys.version_info < (3, 11) or sys.maxsize < 1 << 32:
-        yield Finding("python", FAILURE, text, "make a virtual environment with a 64-bit Python 3.11 or newer")
+        yield Finding("python", FAILURE, text, "create a virtual environment with a 64-bit Python 3.11 or newer")
     else:
         yield Finding("python", OK, text)
 
@@ -113,14 +113,14 @@ def packages() -> Iterator[Finding]:
             level = FAILURE if name in NEEDED else WARNING
             yield Finding("packages", level, f"{name} is not installed", with_pins(f"pip install {{{name}}}"))
         elif version and pin and version.split("+")[0] != pin.split("+")[0]:
-            yield Finding("packages", WARNING, f"{name} is {version}, tested was {pin}", with_pins(f"pip install {{{name}}}"))
+            yield Finding("packages", WARNING, f"{name} is {version}, but {pin} was tested", with_pins(f"pip install {{{name}}}"))
     yield from _opencvs(found[OPENCVS[0]], others)
     yield from _torch_pair()
     tested = {name: pin for name, pin in pins("requirements-dev.txt").items() if name not in found}
     optional = {name: installed(name) for name in tested}
     for name, version in optional.items():
         if version and version.split("+")[0] != (pin := tested[name]):
-            yield Finding("packages", WARNING, f"{name} is {version}, tested was {pin}", with_pins(f"pip install {{{name}}}"))
+            yield Finding("packages", WARNING, f"{name} is {version}, but {pin} was tested", with_pins(f"pip install {{{name}}}"))
     missing = [name for name, version in optional.items() if version is None]
     text = ", ".join(f"{name} {version}" for name, version in optional.items() if version) or "none"
     yield Finding("optional packages", OK, text + (f"; not installed: {', '.join(missing)}" if missing else ""))
@@ -133,7 +133,7 @@ def _opencvs(contrib: str | None, others: list[str]) -> Iterator[Finding]:
         yield Finding("packages", WARNING, f"{' and '.join(others)} beside opencv-contrib-python: the one installed last has "
                       "overwritten the folder cv2", todo)
     elif others:
-        yield Finding("packages", WARNING, f"{' and '.join(others)} in place of opencv-contrib-python", todo)
+        yield Finding("packages", WARNING, f"{' and '.join(others)} instead of opencv-contrib-python", todo)
 
 
 def _torch_pair() -> Iterator[Finding]:
@@ -151,14 +151,14 @@ def display() -> Iterator[Finding]:
     """Report whether a display is configured; the check `window` tries it."""
     x, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
     if not sys.platform.startswith("linux"):
-        yield Finding("display", OK, f"the windows of {platform.system()}")
+        yield Finding("display", OK, f"{platform.system()} windows")
     elif x:
         yield Finding("display", OK, f"DISPLAY is {x}" + (f", beside Wayland {wayland}" if wayland else ""))
     elif wayland:
         yield Finding("display", WARNING, f"Wayland ({wayland}) without DISPLAY; OpenCV's windows need X",
                       "install and start Xwayland")
     else:
-        yield Finding("display", WARNING, "no display (DISPLAY is not set): the program prints a line a second instead",
+        yield Finding("display", WARNING, "no display (DISPLAY is not set): the program prints one line per second instead",
                       "start it in a desktop session, or give --output or --log with --no-window")
 
 
@@ -166,12 +166,12 @@ def disk() -> Iterator[Finding]:
     for what, folder in (("recordings", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         free_gb = shutil.disk_usage(folder).free / 1e9
         level = FAILURE if free_gb < FULL_GB else WARNING if free_gb < SMALL_GB else OK
-        yield Finding("disk", level, f"{free_gb:.1f} GB free for {what} in {folder}", "" if level == OK else "make room there")
+        yield Finding("disk", level, f"{free_gb:.1f} GB free for {what} in {folder}", "" if level == OK else "free some space")
         try:
             with tempfile.TemporaryFile(dir=folder):  # permission bits are not enough: root ignores them
                 pass
         except OSError as error:
-            yield Finding("disk", WARNING, f"{folder} takes no files ({error.strerror})",
+            yield Finding("disk", WARNING, f"no file can be created in {folder} ({error.strerror})",
                           "start the program in a folder of yours, or give --output and --log elsewhere")
 
 
@@ -185,14 +185,14 @@ def model_file() -> Iterator[Finding]:
     try:
         wanted = json.loads(card.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
-        yield Finding("model file", WARNING, f"{text}; {card.name}, which names the right one, cannot be read",
+        yield Finding("model file", WARNING, f"{text}; {card.name}, which has the expected one, cannot be read",
                       f"install {card.name} again")
         return
     if digest == wanted:
         yield Finding("model file", OK, f"{text}, as {card.name} says")
     else:
         yield Finding("model file", FAILURE, f"{text}, but {card.name} says {wanted}",
-                      "the file is damaged, or another one: install it again")
+                      "the file is damaged or another one: install it again")
 
 
 CHECKS: dict[str, Check] = {c.__name__: c for c in (python, packages, display, disk, model_file)}

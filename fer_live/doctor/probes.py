@@ -25,13 +25,13 @@ def opencv() -> Iterator[Finding]:
 
     todo = with_pins(OPENCV_TODO)
     if not hasattr(cv2, "__version__") or not hasattr(cv2, "VideoCapture"):
-        yield Finding("opencv", FAILURE, f"what is imported as cv2 is no OpenCV, or a remnant: {cv2!r}", todo)
+        yield Finding("opencv", FAILURE, f"the module cv2 is not OpenCV, or only a remnant of it: {cv2!r}", todo)
         return
     text, said = f"{cv2.__version__} at {Path(cv2.__file__).parent}", installed("opencv-contrib-python")
     backends = cv2.videoio_registry.getCameraBackends()
-    text += f"; reads cameras by {', '.join(map(cv2.videoio_registry.getBackendName, backends)) or 'nothing'}"
+    text += f"; camera backends: {', '.join(map(cv2.videoio_registry.getBackendName, backends)) or 'none'}"
     if said and said != "?" and not said.startswith(cv2.__version__):
-        yield Finding("opencv", WARNING, f"{text}; but pip installed {said}, another package has overwritten it", todo)
+        yield Finding("opencv", WARNING, f"{text}, but pip installed {said}: another package has overwritten it", todo)
     else:
         yield Finding("opencv", OK, text)
 
@@ -46,8 +46,8 @@ def detectors() -> Iterator[Finding]:
 
     folder = Path(getattr(getattr(cv2, "data", None), "haarcascades", "") or "nowhere")
     if not hasattr(cv2, "CascadeClassifier") or not (folder / CASCADE).is_file():
-        yield Finding("detectors", FAILURE, f"OpenCV {cv2.__version__} has no Haar cascade ({folder / CASCADE}); version 5 left "
-                      "them out", with_pins(OPENCV_TODO))
+        yield Finding("detectors", FAILURE, f"OpenCV {cv2.__version__} has no Haar cascade ({folder / CASCADE}); version 5 "
+                      "removed them", with_pins(OPENCV_TODO))
         return
     yield _tried(f"haar ({CASCADE})", lambda image: HaarFaceDetector().detect(image), with_pins(OPENCV_TODO))
     try:
@@ -119,7 +119,7 @@ def video() -> Iterator[Finding]:
 
 
 def model() -> Iterator[Finding]:
-    """Check that the shipped weights load and classify the portrait as happy."""
+    """Check that the released weights load and classify the portrait as happy."""
     import numpy as np
 
     from fer_live.analysis.classifier import EmotionClassifier
@@ -166,7 +166,7 @@ def window() -> Iterator[Finding]:
     missing = missing_display()
     if missing:
         level = WARNING if os.environ.get("DISPLAY") else OK  # the check `display` has already reported a missing one
-        todo = "set DISPLAY to a display that answers, or log in there" if level != OK else ""
+        todo = "set DISPLAY to a display that responds, or log in there" if level != OK else ""
         yield Finding("window", level, f"{interface}, not tried: {missing}", todo)
         return
     settle_qt_platform()

@@ -104,11 +104,11 @@ def _death(status: int) -> str:
             return f"was ended by {signal.Signals(-status).name}"
         except ValueError:
             return f"was ended by signal {-status}"
-    return f"ended by itself with status {status}"
+    return f"exited with status {status}"
 
 
 def _last_words(path: Path) -> str:
-    """Return the last line of a check's output, which usually names the error."""
+    """Return the last line of a check's output, which is usually the error."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - 4000))
         lines = file.read().decode("utf-8", "replace").split("\n")

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, passed = arguments[:cut], arguments[cut + 1 :]
     parser = redact_errors(suggest_names(argparse.ArgumentParser(
-        prog="python -m fer_live.kiosk", description="Install a systemd user unit that starts the kiosk after login.",
+        prog="python -m fer_live.kiosk", description="Installs a systemd user unit that starts the kiosk after login.",
         epilog="example: python -m fer_live.kiosk install -- --source 0 --language de,en --operator 'City Museum'",
         usage="%(prog)s install|uninstall [--dry-run] [-- options of python -m fer_live]",
     )))

@@ -1,4 +1,4 @@
-"""Draw outlines and labels on the mirrored faces, and a card with the most probable classes for each visitor."""
+"""Draws outlines and labels on the mirrored faces, and a card with the most probable classes for each visitor."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Facts:
 class Notice:
     """The notice in one or more languages. words: for each language, the texts of `words.read_words`.
 
-    Raises OutputError if the address is too long for a QR code or a text cannot be drawn.
+    Raises OutputError if the URL is too long for a QR code or a text cannot be drawn.
     """
 
     def __init__(self, words: list[dict[str, str]], facts: Facts):

@@ -1,4 +1,4 @@
-"""Run the YuNet network with OpenCV, on images of any size and from any number of threads."""
+"""Runs the YuNet network with OpenCV, on images of any size and from any number of threads."""
 
 from __future__ import annotations
 

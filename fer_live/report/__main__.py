@@ -37,15 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Makes one self-contained HTML page of a log, "
-                                     "or of two to compare.")
+    parser = argparse.ArgumentParser(prog="python -m fer_live.report", description="Summarizes a log, or compares two, on "
+                                     "one self-contained HTML page.")
     parser.add_argument("log", type=Path, nargs="?", help="a .jsonl or .csv file written with --log")
-    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="compare two logs, in place of LOG")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="the video that was analyzed, or the recording made with the "
-                        "log: the page then shows a picture of each person, and links the video: a click on a chart shows that "
-                        "moment in it")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: beside the log, as .html); a name "
-                        "that exists gets a number")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="compare two logs instead")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="the analyzed video, or the recording made with the log: "
+                        "adds an image of each person, and links the video, so that a click on a chart seeks to that moment")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the page (default: beside the log, as .html). Existing "
+                        "files are never overwritten; the name gets a numeric suffix")
     parser.register("type", Path, named_path)
     args = redact_errors(suggest_names(parser)).parse_args(arguments)
     if (args.log is None) == (args.compare is None):
@@ -60,7 +59,7 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
     check_kind(log)
     path = _checked(output or log.with_suffix(".html"))
     if video is not None and not is_file(video):
-        raise SourceError(f"no video at {video}; give the file that the log was made from, or leave --video out")
+        raise SourceError(f"no video at {video}; give the video that the log was made from, or leave --video out")
     session = _session(log)
     path = _unused(path)
     write_report(session, log, path, video)
@@ -90,7 +89,7 @@ def _checked(path: Path) -> Path:
 def _session(log: Path) -> Session:
     session = summarize(read_log(log))
     if not session.frames:
-        raise SourceError(f"{log} holds no frame of a log ({session.skipped:,} lines left out); give a file written with --log")
+        raise SourceError(f"{log} contains no frame of a log ({session.skipped:,} lines skipped); give a file written with --log")
     return session
 
 

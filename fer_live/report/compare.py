@@ -99,11 +99,11 @@ def _measures(*sessions: Session) -> list[list[str]]:
     counts = [row("pictures" if all(s.stills for s in sessions) else "frames", lambda s: f"{s.frames:,}"),
               row("most faces at once", lambda s: f"{s.most:,}")]
     timed = [
-        row("length", lambda s: clock(s.span_s)),
+        row("duration", lambda s: clock(s.span_s)),
         row("people, by track", lambda s: f"{len(s.dwells_s):,}"),
         row("somebody in view", lambda s: percent(s.someone_s, s.logged_s)),
         row("median stay", lambda s: clock(statistics.median(s.dwells_s)) if s.dwells_s else "-"),
-        row("label changes a face-minute", lambda s: f"{60 * s.changes / s.face_s:.1f}" if s.face_s else "-"),
+        row("label changes per face-minute", lambda s: f"{60 * s.changes / s.face_s:.1f}" if s.face_s else "-"),
         row("camera lost", lambda s: clock(s.lost_s) if s.lost else "never"),
     ]
     return counts if any(s.stills for s in sessions) else [*timed, *counts]
@@ -112,11 +112,11 @@ def _measures(*sessions: Session) -> list[list[str]]:
 def _notes(*sessions: Session) -> list[str]:
     """Return notes on how the numbers were computed."""
     notes = ["Expressions are what a face looks like to the model in single views, not what a person feels.",
-             "Shares are of the time that faces were in view, of the faces where a log is of pictures. A difference can come "
-             "from the light, the camera or who was there.",
-             "A person is a face that was followed without a break: who leaves and comes back is counted again."]
+             "Shares are of the time that faces were in view, or of the faces if a log is of images. A difference can be due to "
+             "the light, the camera or the people.",
+             "A person is a face that was tracked without a break; someone who leaves and comes back is counted again."]
     skipped = [(session.skipped, session.skipped_faces) for session in sessions]
     if any(map(any, skipped)):
-        notes.append("Left out: " + " and ".join(f"{lines:,} lines and {faces:,} faces" for lines, faces in skipped)
+        notes.append("Skipped: " + " and ".join(f"{lines:,} lines and {faces:,} faces" for lines, faces in skipped)
                      + " that could not be read.")
     return notes

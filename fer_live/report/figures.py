@@ -50,7 +50,7 @@ def expressions(session: Session, key: str = "expressions") -> tuple[Chart, list
         texts.append((number, amount / whole, [f"{100 * amount / whole:.1f}%", *timed, f"{session.counts[number]:,}"]))
         exact = [] if session.stills else [round(amount, 3), session.runs[number], session.shown_by[number]]
         rows.append([session.labels[number], round(amount / whole, 4), *exact, session.counts[number]])
-    timed_columns = [] if session.stills else ["seconds", "times_begun", "people"]
+    timed_columns = [] if session.stills else ["seconds", "times_started", "people"]
     return Chart(key, "Expressions", ["expression", "share", *timed_columns, "faces"], rows), texts
 
 
@@ -81,11 +81,11 @@ def people(session: Session, pictures: dict[str, bytes]) -> dict[str, Any]:
     if not session.people:
         return {"people": [], "people_note": ""}
     one_scale = statistics.median(p.last_s - p.first_s for p in session.people) > 0.08 * session.span_s
-    note = "All have the same time scale." if one_scale else \
-        "Each has its own time scale; the line below it shows where in the session it lies."
+    note = "All charts have the same time scale." if one_scale else \
+        "Each chart has its own time scale; the line below it shows its place in the session."
     others = len(session.dwells_s) - len(session.people)
     if others:
-        note += f" Shown are the {KEPT} people seen longest; the other {others:,} are in the sums."
+        note += f" Only the {KEPT} people seen longest are shown; the totals include the other {others:,}."
     for person in session.people:
         person.curve.coarsen(max(FEWEST, POINTS // len(session.people)))
     made = [_person(session, person, number, pictures.get(person.name), one_scale)

@@ -9,7 +9,7 @@ from fer_live.report.session import GAP_S, HOLE_S
 from fer_live.report.totals import Session
 from fer_live.types import UNSURE
 
-WORDS = {"left": "left the picture", "lost": "was lost", "camera lost": "was lost with the camera"}  # reasons why a track ended
+WORDS = {"left": "left the image", "lost": "was lost", "camera lost": "was lost with the camera"}  # reasons why a track ended
 SMALL = 0.05  # minimum share that the headline mentions
 
 
@@ -44,13 +44,13 @@ def headline(session: Session) -> tuple[str, str]:
     where = f"In {counted(session.frames, 'picture')}" if session.stills else f"In {spoken(session.span_s)}"
     lost = f" The camera was lost for {spoken(session.lost_s)}." if session.lost else ""
     if session.lost and not session.logged_s:
-        return "The camera gave no picture.", f"It was lost for all of {spoken(session.lost_s)}."
+        return "The camera sent no images.", f"It was lost for all of {spoken(session.lost_s)}."
     found = shares(session)
     if not found:
-        return "No face was seen.", f"{where} there was nobody in view.{lost}"
+        return "No face was seen.", f"{where}, nobody was in view.{lost}"
     unsure = dict(found).get(UNSURE, 0.0)
     where_unsure = f"For {unsure:.0%} of them" if session.stills else f"{unsure:.0%} of the time"
-    unread = f" {where_unsure} no expression could be told." if unsure >= SMALL else ""
+    unread = f" {where_unsure}, no expression was clear." if unsure >= SMALL else ""
     return _looks(found), f"{where}, {_seen(session)}.{unread}{lost}"
 
 
@@ -68,7 +68,7 @@ def _looks(found: list[tuple[str, float]]) -> str:
     """Describe the largest shares in a sentence, except unsure faces."""
     parts = [(name, share) for name, share in found if share >= SMALL and name != UNSURE][:3]
     if not parts:
-        return "Faces were seen, and hardly any expression could be told."
+        return "Faces were seen, but hardly any expression was clear."
     first, *others = (f"{name} ({share:.0%})" for name, share in parts)
     then = f", then {' and '.join(others)}" if others else ""
     return f"Faces looked {'mostly' if parts[0][1] >= 0.5 else 'most often'} {first}{then}."
@@ -85,14 +85,14 @@ def cards(session: Session) -> list[tuple[str, str]]:
         (percent(session.someone_s, session.logged_s), f"somebody in view ({clock(session.someone_s)})"),
         (clock(statistics.median(dwells)) if dwells else "-", f"median stay; longest {clock(max(dwells, default=0))}"),
         (f"{session.most:,}", "most faces at once"),
-        (f"{60 * session.changes / session.face_s:.1f}" if session.face_s else "-", "label changes a face-minute"),
+        (f"{60 * session.changes / session.face_s:.1f}" if session.face_s else "-", "label changes per face-minute"),
     ]
     return [*made, (clock(session.lost_s), "camera lost")] if session.lost else made
 
 
 def absences(session: Session, is_csv: bool) -> list[tuple[str, str, list[tuple[float, float]]]]:
     """Return (what, text, spans) for the times without faces, without log entries, and without a camera."""
-    nothing = "no row was written (a CSV log has none while nobody is seen)" if is_csv else "nothing was logged"
+    nothing = "no row was written (a CSV log has none while nobody is in view)" if is_csv else "nothing was logged"
     found, causes = [], dict(zip(session.gaps, session.gap_causes, strict=True))
     for spans, what, limit_s in ((session.gaps, "no face was seen", GAP_S), (session.holes, nothing, HOLE_S),
                                  (session.lost, "the camera was lost", 0.0)):
@@ -115,22 +115,23 @@ def notes(session: Session) -> list[str]:
     """Return notes on how the numbers were computed and what they omit."""
     made = [
         "Expressions are what a face looks like to the model in single views, not what a person feels.",
-        f"A frame counts as long as the time to the next one; a hole of more than {HOLE_S:.0f} s counts as long as the frame "
-        "before it. A stay is the time from first to last sight.",
-        "A person is a face that was followed without a break: who leaves and comes back is counted again.",
+        f"A frame counts for the time until the next one. If that is more than {HOLE_S:.0f} s, the log has a gap, and the frame "
+        "counts for as long as the one before it. A stay is the time from the first to the last frame with the face.",
+        "A person is a face that was tracked without a break; someone who leaves and comes back is counted again.",
     ]
     if session.stills:
-        made = [made[0], "The log has no times, as of pictures: faces are counted, not seconds."]
+        made = [made[0], "The log is of images, without times: faces are counted, not seconds."]
     if session.endings:
         listed = ", ".join(f"{name} {count:,}" for name, count in session.endings.items())
-        made.append(f"Why faces were followed no longer: {listed}. Left: a face was last found at the "
-                    "edge of the picture. Lost: anywhere else, since it turned away, was covered, or the picture was cut.")
+        made.append(f"Why tracks ended: {listed}. Left: the face was last found at the edge of the image. "
+                    "Lost: anywhere else, because it turned away or was covered, or the video was cut.")
     if session.lost:
-        made.append("While the camera was lost nobody was looked for: that time is in no share, in no stretch without a face.")
+        made.append("While the camera was lost, no faces could be detected: that time counts neither toward the shares nor as "
+                    "time without a face.")
     if session.parts > 1:
-        made.append(f"The times start again {session.parts - 1:,} times: the parts follow one another, and person 2.1 is "
+        made.append(f"The times start over {session.parts - 1:,} times: the parts are shown one after another, and person 2.1 is "
                     "person 1 of the second part.")
     if session.skipped or session.skipped_faces:
-        made.append(f"Left out: {session.skipped:,} lines that are no frames, and {session.skipped_faces:,} faces without a "
-                    "track, a label or a confidence of 0 to 1.")
+        made.append(f"Skipped: {session.skipped:,} lines that are not frames, and {session.skipped_faces:,} faces without a "
+                    "track, a label or a confidence from 0 to 1.")
     return made

@@ -31,13 +31,13 @@ def missing_display() -> str | None:
         return f"no display (DISPLAY is {name!r})"
     connection = _connect(host.rpartition("/")[2], int(number))
     if connection is None:
-        return f"no display answers at DISPLAY={name}"
+        return f"no display responds at DISPLAY={name}"
     with connection:
         try:
             refusal = _ask(connection, _cookie(connection, number), int(screen or 0))
         except (OSError, struct.error):  # struct.error: the response is too short
-            return f"no display answers at DISPLAY={name}"
-    return refusal and f"the display {name} lets no window be opened ({refusal})"
+            return f"no display responds at DISPLAY={name}"
+    return refusal and f"the display {name} refuses windows ({refusal})"
 
 
 def _is_number(text: str, most: int) -> bool:
@@ -72,7 +72,7 @@ def _ask(connection: socket.socket, cookie: bytes, screen: int) -> str | None:
     if status != 1:
         reason = content[:reason_bytes] if status == 0 else content
         words = "".join(c for c in reason.decode("latin-1") if c.isprintable())
-        return words.strip() or "it wants to know who asks"
+        return words.strip() or "it requires authentication"
     screens = struct.unpack_from("<20xB", content)[0]
     return None if screen < screens else f"it has no screen {screen}"
 
@@ -135,5 +135,5 @@ def settle_qt_platform() -> None:
     wanted = os.environ.get("QT_QPA_PLATFORM", "")
     names = [part.partition(":")[0] for part in wanted.split(";")]
     if wanted and plugins.is_dir() and not any((plugins / f"libq{name}.so").is_file() for name in names if name):
-        logger.warning(f"QT_QPA_PLATFORM={wanted}: OpenCV's windows do not have it; using xcb")
+        logger.warning(f"QT_QPA_PLATFORM={wanted}: OpenCV's windows do not support it; using xcb")
         os.environ["QT_QPA_PLATFORM"] = "xcb"

@@ -197,7 +197,7 @@ class KioskWindow:
 
     def _show(self, image: np.ndarray) -> None:
         if not _is_open():  # closed by the window manager or by its failure
-            logger.warning("the window was lost: opened again")
+            logger.warning("the window was closed; reopening it")
             self.tries = 0
             self._open()
         cv2.imshow(TITLE, image)
@@ -227,7 +227,7 @@ class KioskWindow:
 
 
 class StatusLines:
-    """Status lines for runs without a window: fps, faces and the strongest label, once per second unless quiet."""
+    """Prints a status line per second for runs without a window, unless quiet: fps, faces and the strongest label."""
 
     needs_picture = False
 

@@ -1,4 +1,4 @@
-"""X11 functions that OpenCV lacks: find the screen size, hide the pointer, and keep the mouse wheel from zooming the image."""
+"""X11 functions that OpenCV lacks: finds the monitor, hides the pointer, and keeps the mouse wheel from zooming the image."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def write_picture(path: Path, image: np.ndarray) -> Path:
         raise OutputError(f"{path.suffix} is not a supported image format; use .png or .jpg") from None
     except OSError as error:
         raise OutputError(f"cannot write {path} ({why(error)}); choose another path") from None
-    except ValueError:  # a letter that no file system takes
+    except ValueError:  # a null character
         raise OutputError(f"cannot write {str(path)!r}: the name is not valid; rename the image") from None
     return path
 

@@ -12,7 +12,7 @@ from fer_live.types import SourceError
 
 CLASS, DEV = Path("/sys/class/video4linux"), Path("/dev")
 PROBED = 8  # camera numbers to probe on systems other than Linux
-REFUSED = "cannot be queried:"  # begins the reason that stands in place of modes
+REFUSED = "cannot be queried:"  # start of the reason given instead of modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ def describe_cameras() -> str:
 def _verdict(found: list[CameraInfo]) -> str:
     """In one line: how many cameras there are, and how to open one."""
     if not found:
-        return "no camera found: plug one in, or give a file, an address or demo as the source"
+        return "no camera found: plug one in, or give a file, a URL or demo as the source"
     usable = [camera for camera in found if not any(mode.startswith(REFUSED) for mode in camera.modes)]
     count = f"{len(found)} camera{'s' * (len(found) > 1)} found"
     if not usable:
-        return f"{count}, and none can be opened: run python -m fer_live.doctor, which says what to do"
+        return f"{count}, but none can be opened: run python -m fer_live.doctor to find out why"
     refused = f", of which {len(found) - len(usable)} cannot be opened" if len(usable) < len(found) else ""
     return f"{count}{refused}; open one by number, name or path: {usable[0].number}, {usable[0].name!r}" + (
         f" or {usable[0].path}" if usable[0].path else "")

@@ -41,7 +41,7 @@ class WebView:
                  stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
                  is_recording: Callable[[], bool] = lambda: False, controls: Controls | None = None):
         if controls is not None and place.token is None:
-            raise ValueError("whoever controls a run must know its token")
+            raise ValueError("controls require a place with a token")
         self.place, self.limits, self.more_metrics, self.controls = place, limits, more_metrics, controls
         self.guard = Guard(place.bound[0], place.host, place.token, limits)
         self.pages = Pages(page, place)

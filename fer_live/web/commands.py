@@ -18,7 +18,7 @@ from fer_live.web.guard import Buckets
 COMMANDS = ("snapshot", "record", "stop")
 ANSWER_S = 5.0  # seconds; timeout of a command
 CHUNK = 64 * 1024
-REFUSED = "this run takes no commands; start it with --web-controls, which excludes --kiosk and --no-store"
+REFUSED = "this run accepts no commands; start it with --web-controls, which cannot be combined with --kiosk or --no-store"
 
 
 class Controls(Protocol):
@@ -53,7 +53,7 @@ class Commands:
             async with asyncio.timeout(ANSWER_S):
                 path = await asyncio.wrap_future(self.controls.ask(request.match_info["name"]))
         except TimeoutError:
-            return _text(503, "no picture comes from the camera; nothing was done")
+            return _text(503, "the camera sends no images; nothing was done")
         except OutputError as error:
             return _text(500, str(error))
         return web.json_response({"file": path.name if path else None, "recording": self.is_recording()})

@@ -165,12 +165,12 @@ def encode_jpeg(image: np.ndarray) -> bytes:
 
 
 METRICS = (  # name, type, help text, key of Feed.state()
-    ("fer_live_fps", "gauge", "Frames shown a second.", "fps"),
+    ("fer_live_fps", "gauge", "Frames shown per second.", "fps"),
     ("fer_live_faces", "gauge", "Faces in the newest frame.", "faces"),
-    ("fer_live_latency_seconds", "gauge", "From the capture of the newest frame to its picture.", "latency_s"),
+    ("fer_live_latency_seconds", "gauge", "Time from the capture of the newest frame to its display.", "latency_s"),
     ("fer_live_frames_total", "counter", "Frames shown.", "frames"),
     ("fer_live_dropped_frames_total", "counter", "Frames captured, but dropped for newer ones.", "dropped"),
-    ("fer_live_viewers", "gauge", "Clients that watch the picture.", "viewers"),
+    ("fer_live_viewers", "gauge", "Clients that watch the live image.", "viewers"),
 )
 
 

@@ -81,7 +81,7 @@ def choose_token(given: str | None, is_needed: bool) -> tuple[str | None, bool]:
     """Return the required token (None: no token) and whether it was generated. Raises OutputError."""
     if given is not None:
         if not TOKEN.fullmatch(given):  # the message does not repeat it
-            raise OutputError("--token takes 12 to 128 letters, digits and . _ ~ - (leave it out and one is made)")
+            raise OutputError("--token must be 12 to 128 letters, digits and . _ ~ - (leave it out to generate one)")
         return given, False
     return (secrets.token_urlsafe(18), True) if is_needed else (None, False)
 

@@ -35,7 +35,7 @@ class PageConfig:
 class Pages:
     """Renders the pages.
 
-    files: name -> content and MIME type. `api` is the page for developers, which names the server's address.
+    files: name -> content and MIME type. `api` is the page for developers, whose examples contain the server's URL.
     """
 
     def __init__(self, config: PageConfig, place: Place):
@@ -54,7 +54,7 @@ class Pages:
         self.files["words.js"] = script.encode(), KINDS[".js"]
 
     def api(self, base: str) -> File:
-        """Render the API page. base: address of the server as seen by the client, without a trailing /."""
+        """Render the API page. base: URL of the server as seen by the client, without a trailing /."""
         return self._environment.get_template("api.html").render(self._shown, base=base).encode(), KINDS[".html"]
 
     def _file(self, path: Path) -> File:

@@ -79,7 +79,7 @@ class Routes:
             raise
         except Exception as error:
             self.report(error)
-            answer = _text(500, "this is a mistake in the program")
+            answer = _text(500, "internal error")
         finally:
             connection.end()
         if answer.status >= 400 and answer.status != 404:
@@ -92,14 +92,14 @@ class Routes:
             return self._refused("request_rate", 429, "too many requests; wait a moment")
         hosts = request.headers.getall("Host", [])
         if not self.guard.allows_host(hosts):
-            return self._refused("host", 421, "this name is not served here; use the address that the program printed")
+            return self._refused("host", 421, "unknown host name; use the URL that the program printed")
         if not self.guard.allows_origin(request.headers, hosts[0]):
             return self._refused("origin", 403, "requests from other sites are refused")
         is_change = request.method not in ("GET", "HEAD") and request.match_info.http_exception is None
         if is_change and not self.guard.allows_change(request.headers):
             return self._refused("origin", 403, "send the token as Authorization: Bearer TOKEN")
         if request.body_exists:
-            return self._refused("too_large", 413, "requests have no body here")
+            return self._refused("too_large", 413, "requests must not have a body")
         return self._ask_token(request, address)
 
     def _ask_token(self, request: web.Request, address: str) -> web.Response | None:
@@ -119,7 +119,8 @@ class Routes:
         if given is not None or cookie is not None or bearer is not None:
             self.guard.wrong.take(address)
         self.connections.refused["token"] += 1
-        body, kind = self.files["locked.html"] if "text/html" in request.headers.get("Accept", "") else (b"token needed\n", None)
+        is_page = "text/html" in request.headers.get("Accept", "")
+        body, kind = self.files["locked.html"] if is_page else (b"a token is required\n", None)
         return web.Response(status=401, body=body, content_type=kind or "text/plain", charset="utf-8",
                             headers={"WWW-Authenticate": "Bearer"})
 
@@ -188,7 +189,7 @@ class Routes:
             async with asyncio.timeout(SNAPSHOT_S):
                 _, jpeg = await self.feed.pictures.after(self.feed.pictures.number)
         except TimeoutError:
-            return _text(503, "no picture comes from the camera")
+            return _text(503, "the camera sends no images")
         finally:
             self.feed.snapshots -= 1
         return web.Response(body=jpeg, content_type="image/jpeg")

@@ -38,7 +38,7 @@ class Streams:
         try:
             gap_s = 1.0 / min(1000.0, max(0.1, float(request.query.get("rate", 1000.0))))
         except ValueError:
-            return web.Response(status=400, text="rate is a number of events a second\n")
+            return web.Response(status=400, text="rate must be a number of events per second\n")
         loop = asyncio.get_running_loop()
         async with self._seat(self.feed.entries, request, "text/event-stream") as (answer, connection):
             number, due_s, second = self.feed.entries.number, 0.0, int(self.feed.now_s()) - 1

@@ -1,10 +1,10 @@
-// The buttons below the picture. Those that save something are on the page only where the run allows it.
+// The buttons below the live image. Those that save something exist only if the run allows it.
 
 import { fill } from "/faces.js";
 import { texts } from "/words.js";
 
 const TOAST_MS = 5000;
-const CODE_MS = 60000; // a code lets in for two minutes: it is renewed while it is shown
+const CODE_MS = 60000; // a code is valid for at least two minutes; it is renewed while it is shown
 const by = (id) => document.getElementById(id);
 const label = (button, text) => { button.querySelector("span").textContent = text; };
 

@@ -1,14 +1,14 @@
-// The cards: one for each face, with its three strongest classes, or with all when it is unfolded. Number, word and figure are
-// those on the picture, and come with each face from the server.
+// The cards: one per face, with its three strongest classes, or all of them when expanded. Number, word and figure are those in the
+// live image, and come from the server with each face.
 
 import { texts, words } from "/words.js";
 
-const SHOWN = 3; // classes on a folded card
-const TEXT_MS = 350; // the order of the bars and their figures change no faster: they are to be read
+const SHOWN = 3; // classes on a collapsed card
+const TEXT_MS = 350; // minimum time between changes of the order of the bars and of their figures, so that they can be read
 
 export const word = (name) => words[name] ?? name;
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-export const color = (label) => (label === "" ? "var(--edge, #fff)" : `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`); // "": it is asked to look neutral
+export const color = (label) => (label === "" ? "var(--edge, #fff)" : `var(--${/^[a-z]+$/.test(label) ? label : "other"}, var(--other))`); // "": during calibration
 export const percent = (p) => `${Math.round(100 * p)}%`;
 
 export function element(parent, name, className = "", text = "") {
@@ -21,12 +21,12 @@ export function element(parent, name, className = "", text = "") {
 
 export class Cards {
   constructor(list) {
-    Object.assign(this, { list, cards: new Map(), unfolded: new Set() }); // by track id
+    Object.assign(this, { list, cards: new Map(), expanded: new Set() }); // by track id
   }
 
   show(faces) {
     const here = new Set(faces.map((face) => face.track_id));
-    for (const [id, card] of this.cards) if (!here.has(id)) { card.item.remove(); this.cards.delete(id); this.unfolded.delete(id); }
+    for (const [id, card] of this.cards) if (!here.has(id)) { card.item.remove(); this.cards.delete(id); this.expanded.delete(id); }
     for (const face of faces) {
       if (!this.cards.has(face.track_id)) this.cards.set(face.track_id, this.make(face));
       this.update(this.cards.get(face.track_id), face);
@@ -46,8 +46,8 @@ export class Cards {
     card.number.setAttribute("aria-label", fill(texts.face, { number: face.number }));
     button.title = texts.more;
     button.addEventListener("click", () => {
-      if (!this.unfolded.delete(face.track_id)) this.unfolded.add(face.track_id);
-      this.fold(card, face.track_id);
+      if (!this.expanded.delete(face.track_id)) this.expanded.add(face.track_id);
+      this.expand(card, face.track_id);
     });
     const bars = element(item, "ul", "bars");
     for (const name of Object.keys(face.probs)) {
@@ -61,7 +61,7 @@ export class Cards {
     return card;
   }
 
-  place(item, number) { // in the order of the numbers
+  place(item, number) { // keeps the cards in the order of their numbers
     item.dataset.number = number;
     const after = [...this.list.children].find((other) => Number(other.dataset.number) > number);
     if (after) this.list.insertBefore(item, after);
@@ -81,11 +81,11 @@ export class Cards {
       card.order = order.join();
       card.item.querySelector(".bars").append(...order.map((name) => card.bars.get(name).line));
     }
-    this.fold(card, face.track_id);
+    this.expand(card, face.track_id);
   }
 
-  fold(card, id) {
-    const all = this.unfolded.has(id);
+  expand(card, id) {
+    const all = this.expanded.has(id);
     card.button.setAttribute("aria-expanded", String(all));
     card.order.split(",").forEach((name, i) => { card.bars.get(name).line.hidden = !all && i >= SHOWN; });
   }

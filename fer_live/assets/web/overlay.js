@@ -1,11 +1,11 @@
-// The overlay: a chip for each face and nothing else. What comes from the server is only ever text.
+// The overlay: one chip per face and nothing else. Data from the server is inserted as text, never as HTML.
 
 import { color } from "/faces.js";
 import { events } from "/stream.js";
 
 const list = document.getElementById("chips");
 const chips = new Map(); // track id -> its elements
-document.body.dataset.style = new URLSearchParams(location.search).get("style") ?? "chips"; // the server knows which there are
+document.body.dataset.style = new URLSearchParams(location.search).get("style") ?? "chips"; // checked by the server
 
 function makeChip() {
   const item = document.createElement("li");
@@ -31,6 +31,6 @@ function show(faces) {
   }
 }
 
-const nobody = () => show([]); // what was true before need not be now
+const nobody = () => show([]); // remove faces that are out of date
 events({ shown: show, state: (state) => { if (state.camera !== "ok") nobody(); } },
   (status) => { if (status !== "open") nobody(); }).start();

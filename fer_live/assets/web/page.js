@@ -1,4 +1,4 @@
-// The page: picture, cards, timeline, and what state the connection is in. What comes from the server is only ever text.
+// The page: live image, cards, timeline and connection state. Data from the server is inserted as text, never as HTML.
 
 import { showPaused, showRecording } from "/actions.js";
 import { Cards, fill } from "/faces.js";
@@ -22,7 +22,7 @@ async function show(blob) {
   bitmap.close();
 }
 
-let measured = new Map(); // track id -> the log's object of the face, which arrives just before what is shown of it
+let measured = new Map(); // track id -> the face's object in the log, which arrives just before its displayed values
 
 function showFaces(shown) {
   const faces = shown.filter((face) => measured.has(face.track_id)).map((face) => ({ ...measured.get(face.track_id), ...face }));
@@ -40,7 +40,7 @@ function showState(state) {
   refresh();
 }
 
-let remembers = false; // whether the timeline has what the server keeps; asked for with each connection
+let remembers = false; // whether the timeline has the server's history, which is fetched once per connection
 
 async function remember() {
   remembers = true;
@@ -49,11 +49,11 @@ async function remember() {
     if (!answer.ok) throw new Error(answer.statusText);
     timeline.begin(await answer.json());
   } catch {
-    remembers = false; // asked again with the next state
+    remembers = false; // fetched again with the next state
   }
 }
 
-function describe() { // why there is no live picture; "" while there is one
+function describe() { // why there is no live image; "" if there is one
   if (status.paused) return texts.paused;
   if (status.events === 401 || status.pictures === 401) return texts.not_let_in;
   if (status.events !== "open" && status.pictures === "closed") return texts.connection_lost;
@@ -63,13 +63,13 @@ function describe() { // why there is no live picture; "" while there is one
   return status.pictures === "open" ? "" : texts.connecting;
 }
 
-// One message at a time: over the picture's place, or that it is live.
+// Shows one message at a time: over the image, or that it is live.
 function refresh() {
   const why = describe(), veil = by("veil");
-  if (veil.textContent !== why) veil.textContent = why; // a screen reader hears changes only
-  by("live").classList.toggle("paused", status.paused); // its last picture stays
+  if (veil.textContent !== why) veil.textContent = why; // setting the same text again would make screen readers repeat it
+  by("live").classList.toggle("paused", status.paused); // the last image stays visible
   by("state").hidden = why !== "";
-  if (why !== "") cards.show([]); // what was true then need not be now
+  if (why !== "") cards.show([]); // remove faces that are out of date
   by("nobody").hidden = why !== "" || cards.cards.size > 0;
   if (status.events !== "open") by("figures").textContent = "";
 }
@@ -88,7 +88,7 @@ const lines = [
   }),
 ];
 
-function run() { // nobody looks at a hidden page: its seat is for others
+function run() { // a hidden page disconnects, so that others can watch
   for (const line of lines) {
     if (status.paused || document.hidden) line.stop(); else line.start();
   }

@@ -1,10 +1,10 @@
-// The two streams of the server, each begun again for as long as it takes: pictures (multipart) and events (server-sent).
+// The server's two streams, which reconnect until they are stopped: images (multipart) and server-sent events.
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const SILENCE_MS = 6000; // the server says something each second; a stream of which nothing is heard for so long has died
+const SILENCE_MS = 6000; // the server sends something every second; a stream silent for this long is dead
 
-// Calls connect(signal, alive) again and again. `alive` is to be called whenever something came. on(status) hears "open",
-// "closed", 401 (the token is not valid) or 503 (all seats are taken).
+// Calls connect(signal, alive) repeatedly. connect calls `alive` whenever data arrives. on(status) is called with "open", "closed",
+// 401 (invalid token) or 503 (too many viewers).
 class Line {
   constructor(connect, on) {
     Object.assign(this, { connect, on, wanted: false, running: false, heard: 0, control: null });
@@ -59,7 +59,7 @@ function headEnd(bytes) { // where \r\n\r\n ends, or -1
   return -1;
 }
 
-// Shows the newest picture; older ones that came meanwhile are left out.
+// Shows the newest image, and skips older ones that arrived with it.
 export function pictures(show, on) {
   return new Line(async (signal, alive) => {
     const reader = await open("/stream.mjpg", signal);
@@ -86,7 +86,7 @@ export function pictures(show, on) {
   }, on);
 }
 
-// Calls on.entry(object) for each of the log's objects, and on.NAME(object) for each event that has a name and is asked for.
+// Calls on.entry(object) for each of the log's objects, and on.NAME(object) for each named event that has a handler.
 export function events(on, onStatus) {
   return new Line(async (signal, alive) => {
     const reader = (await open("/events?rate=10", signal));

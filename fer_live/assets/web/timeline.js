@@ -1,11 +1,11 @@
-// The last three minutes as the server keeps them: for each second the mean probabilities of the faces in view, stacked; empty
-// where nobody was, marked where the camera was lost. Pointer, touch and arrow keys show the values of a second.
+// The server's history of the last three minutes: the mean probabilities of the faces in view, stacked, for each second; empty
+// without faces, and marked if the camera was lost. Pointer, touch and arrow keys show the values of a second.
 
 import { fill, percent, word } from "/faces.js";
 import { texts } from "/words.js";
 
 const SECONDS = 180;
-const LEAST = 0.005; // less is said as 0%
+const LEAST = 0.005; // smaller probabilities round to 0%
 
 export class Timeline {
   constructor(canvas, legend, summary, tip) {
@@ -21,7 +21,7 @@ export class Timeline {
     });
   }
 
-  // What the server remembers, in place of what was known.
+  // Replaces all data by the server's history.
   begin({ now_s, labels, seconds }) {
     this.ahead = performance.now() / 1000 - now_s;
     this.seconds = new Map(seconds.map((one) => [one.second, one]));
@@ -87,7 +87,7 @@ export class Timeline {
     this.describe();
   }
 
-  runs() { // seconds in which somebody was in view, those that follow each other together
+  runs() { // groups of consecutive seconds with faces
     const runs = [];
     for (const one of [...this.seconds.values()].filter((second) => second.faces > 0).sort((a, b) => a.second - b.second)) {
       if (runs.length && runs.at(-1).at(-1).second === one.second - 1) runs.at(-1).push(one); else runs.push([one]);
@@ -100,7 +100,7 @@ export class Timeline {
     this.draw();
   }
 
-  tell() { // the second that is pointed at
+  tell() { // shows the values of the selected second
     this.tip.hidden = this.at === null;
     if (this.at === null) return;
     const one = this.seconds.get(this.now() - this.at);

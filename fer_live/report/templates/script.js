@@ -1,5 +1,5 @@
 "use strict";
-// What reading the page does not need: tooltips, the video, names, and the exports. Texts reach the page as text only.
+// Everything beyond reading the page: tooltips, the video, names and exports. Texts from the log are inserted as text, never as HTML.
 (() => {
 const {charts, parts} = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -30,7 +30,7 @@ const described = (chart, time) => {
   const shown = numbers.map(([name, v]) => chart.unit === "faces" ? `${name}: ${v.toFixed(1)}` : `${name} ${Math.round(100 * v)}%`);
   return [[clock(time), ...words].join(" · "), shown.join("\n")];
 };
-const nearest = (chart, time) => {  // events take no time: the pointer need not be exact
+const nearest = (chart, time) => {  // events have no duration, so allow some distance
   const near = (+chart.to - +chart.from) / 150;
   return chart.unit === "faces" ? null : chart.rows.find(r => Math.abs((r[0] + r[1]) / 2 - time) <= Math.max(near, .5));
 };
@@ -56,7 +56,7 @@ const drawn = [...document.querySelectorAll("svg.time")];
 for (const svg of drawn) {
   const chart = charts[svg.dataset.chart], from = +svg.dataset.from, to = +svg.dataset.to;
   Object.assign(chart, {from, to});
-  svg.querySelectorAll("title").forEach(title => title.remove());  // the tooltip says more
+  svg.querySelectorAll("title").forEach(title => title.remove());  // the tooltip replaces them
   let held = from;
   const timeAt = event => {
     const box = svg.getBoundingClientRect();
@@ -79,7 +79,7 @@ for (const svg of drawn) {
   svg.addEventListener("blur", () => hide(svg));
 }
 
-// ---- the video: times of the session and of the video differ by part
+// ---- the video: its times differ from the session's by part
 const seek = time => {
   if (!video) return;
   part = Math.max(0, parts.findLastIndex(([start]) => start <= time));
@@ -91,7 +91,7 @@ if (video) {
   video.addEventListener("error", () => {
     const name = decodeURIComponent(video.getAttribute("src"));
     document.getElementById("video-note").textContent =
-      `This browser cannot play ${name}. Keep the video where it was when the report was made, or open it in another player.`;
+      `This browser cannot play ${name}. Keep the video at its original location, or open it in another player.`;
   });
 }
 
@@ -119,11 +119,11 @@ const save = (blob, name) => {
 };
 const cell = value => {
   let text = String(value);
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;  // a table program must not compute it
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;  // a spreadsheet must not evaluate it
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 const table = chart => {
-  const named = chart.unit === "probability";  // a person's: with the name, so that files can be put together
+  const named = chart.unit === "probability";  // a person's table includes the name, so that files can be combined
   const rows = [named ? ["person", ...chart.columns] : chart.columns, ...chart.rows.map(row => named ? [chart.title, ...row] : row)];
   return new Blob([rows.map(row => row.map(cell).join(",") + "\r\n").join("")], {type: "text/csv"});
 };
