@@ -46,7 +46,7 @@ class Browser:
 
 @contextlib.asynccontextmanager
 async def browser(folder, scheme="light"):
-    """A page that can be sent somewhere."""
+    """Start Chromium and yield it with an open page."""
     process = await asyncio.create_subprocess_exec(
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0",
         f"--user-data-dir={folder}", "about:blank", stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL)

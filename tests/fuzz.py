@@ -196,10 +196,10 @@ def table(results: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feeds the program with hostile input.")
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feeds hostile input to the program.")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", help="one kind only")
+    parser.add_argument("--kind", help="run only this kind")
     parser.add_argument("--only", type=int, metavar="N", help="repeat the case N of --kind here, with its traceback")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all outcomes to this file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

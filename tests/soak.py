@@ -87,7 +87,7 @@ class Day:
         self.heads = [cv2.convertScaleAbs(size, alpha=gain, beta=lift) for size in sizes for gain, lift in ((1, 0), (0.8, 20))]
         noise = np.random.default_rng(0).integers(80, 100, (HEIGHT // 8, WIDTH // 8, 3), np.uint8)
         self.room = cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
-        self.visitors: list[tuple[int, int] | None] = [None] * 3  # each a head and the height at which it stands
+        self.visitors: list[tuple[int, int] | None] = [None] * 3  # for each position, a head and its height
         self.left = [1, 60, 150]  # frames until each comes or goes
         self.visits = self.slates = self.faces = 0
 
@@ -176,8 +176,8 @@ class Screen:
 
     def _measure(self) -> tuple[float, ...]:
         if not gc.get_freeze_count():
-            gc.freeze()  # what was loaded: without it each collection would look through all modules
-        gc.collect()  # garbage that waits for its collection is no leak, and how much waits grows with what is loaded
+            gc.freeze()  # exclude everything loaded so far; otherwise each collection would scan all modules
+        gc.collect()  # uncollected garbage is not a leak, and its amount grows with the number of loaded objects
         analyzer, outputs = self.parts["open_analyzer"], self.parts["Outputs"]
         state = analyzer.state
         recorded = sum(entry.stat().st_size for entry in os.scandir() if entry.name.endswith(".mp4"))
@@ -299,8 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=500_000)
-    parser.add_argument("--csv", type=Path, help="the measures, line by line")
-    parser.add_argument("--plot", type=Path, help="their curves, as a picture")
+    parser.add_argument("--csv", type=Path, help="write the measurements to this CSV file")
+    parser.add_argument("--plot", type=Path, help="write their plot to this image file")
     args = parser.parse_args(arguments)
     if args.frames < 100:
         parser.error("--frames: from 100 on there is something to judge")

@@ -37,7 +37,7 @@ def refused(capsys, *arguments) -> str:
 
 
 def test_video_to_annotated_video(tmp_path, make_clip):
-    """The shipped weights on a clip of a smiling face: every frame, timestamps, sound, log."""
+    """The released weights on a clip of a smiling face: every frame, timestamps, sound, log."""
     clip = make_clip(tmp_path / "clip.mp4", frames=30, skip=(11, 12))
     assert run("--source", clip, "--no-window", "--output", tmp_path / "o.mp4", "--log", tmp_path / "o.jsonl") == 0
     entries = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]

@@ -97,7 +97,7 @@ def test_public_names():
 
 
 def test_a_run_imports_only_what_it_needs():
-    """First pictures wait for imports: web view, HTTP, progress bars and OpenVINO's converter are not for each run."""
+    """Imports delay the first image: the web view, HTTP, progress bars and OpenVINO's converter are imported only if used."""
     code = ("import sys; from fer_live.__main__ import main; "
             "main(['demo', '--no-window', '--max-seconds', '0.2', '--device', 'cpu']); "
             "print([n for n in ('jinja2', 'asyncio', 'http.client', 'tqdm', 'openvino.tools.ovc', 'torch') if n in sys.modules])")

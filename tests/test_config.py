@@ -123,7 +123,7 @@ def test_target_fps_needs_a_live_source():
 
 
 @pytest.mark.parametrize("extra", [["clip.mp4"], ["--source", "1"], ["--mirror"], ["--serve", "8080"], ["--kiosk"]])
-def test_list_cameras_refuses_what_it_would_ignore(extra):
+def test_list_cameras_rejects_other_options(extra):
     with pytest.raises(OutputError, match="--list-cameras lists the cameras and exits, so"):
         parse(["--list-cameras", *extra])
     assert parse(["--list-cameras", "--verbose"]).list_cameras

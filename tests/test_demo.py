@@ -1,4 +1,4 @@
-"""The demo: a camera made of a clip, whose people the shipped network reads as they are meant."""
+"""The demo: a clip that behaves like a camera, and whose people the released network classifies as intended."""
 
 import itertools
 import json
@@ -17,28 +17,28 @@ from fer_live.types import UNSURE, Frame, SourceError
 
 @pytest.fixture(scope="module")
 def seen():
-    """What the analyzer says of every third frame of one round of the clip: the frames' times and analyses."""
+    """The times and analyses of every third frame of the clip."""
     analyze = Analyzer.from_checkpoint(device="cpu")
     with open_source(CLIP) as clip:
         return [analyze(Frame(frame.image, frame.index // 3, frame.time_s)) for frame in itertools.islice(clip, 0, None, 3)]
 
 
 def shown_s(seen, label):
-    """For how many seconds anybody has this label."""
+    """The seconds for which a face has this label."""
     return sum(any(face.label == label for face in one.faces) for one in seen) / 10
 
 
-def test_the_shipped_network_reads_what_the_people_show(seen):
+def test_released_network_recognizes_the_scripted_expressions(seen):
     labels = {face.label for one in seen for face in one.faces} - {UNSURE}
     assert len(labels) >= 4, labels
     for label in ("happy", "surprise", "sad", "angry", "neutral"):
         assert shown_s(seen, label) >= 1.0, label
         strongest = max(face.confidence for one in seen for face in one.faces if face.label == label)
-        assert strongest > 0.65, "weights that are a little different still say so"
+        assert strongest > 0.65, "slightly different weights agree"
 
 
-def test_two_people_are_there_at_once_and_one_leaves(seen):
-    """Also somebody is there at the first frame: tests, benches and first impressions begin with a face."""
+def test_two_faces_are_present_at_once_and_one_leaves(seen):
+    """A face is present from the first frame, on which tests and benchmarks depend."""
     assert any(one.faces for one in seen[:5])
     assert max(len(one.faces) for one in seen) == 2
     together = [one.frame.time_s for one in seen if len({face.track_id for face in one.faces}) == 2]
@@ -47,16 +47,16 @@ def test_two_people_are_there_at_once_and_one_leaves(seen):
     assert left and all(len(one.faces) < 2 for one in seen if one.frame.time_s > 19.5)
 
 
-def test_one_turns_away_and_the_light_goes_out(seen):
+def test_one_face_turns_away_and_the_light_goes_out(seen):
     brightness = [one.frame.image.mean() for one in seen]
     dark = [one for one, value in zip(seen, brightness, strict=True) if value < 0.2 * max(brightness)]
     assert 0.5 < len(dark) / 10 < 3
     turned = [one for one in seen if 12.6 <= one.frame.time_s <= 13.3]
     width = turned[0].frame.image.shape[1]
-    assert all(one.faces and all(face.box[0] > width / 2 for face in one.faces) for one in turned), "only he is found"
+    assert all(one.faces and all(face.box[0] > width / 2 for face in one.faces) for one in turned), "only the other face is found"
 
 
-def test_the_end_meets_the_beginning():
+def test_clip_loops_seamlessly():
     with open_source(CLIP) as clip:
         frames = [frame.image.astype(int) for frame in clip if frame.index in (0, 120) or frame.index == clip.frames - 1]
     first, other, last = frames
@@ -65,7 +65,7 @@ def test_the_end_meets_the_beginning():
 
 @pytest.fixture
 def counted(tmp_path, monkeypatch):
-    """A clip of ten frames in which a bar of gray counts: frame i has the value 20 * i."""
+    """A clip of ten frames whose gray level encodes the frame number: 20 * i."""
     import av
 
     path = tmp_path / "demo.mp4"
@@ -87,13 +87,13 @@ def number(frame):
     return round(frame.image.mean() / 20)
 
 
-def test_it_begins_again_and_misses_no_frame(counted):
+def test_clip_repeats_without_missing_frames(counted):
     with Demo() as source:
         frames = list(itertools.islice(source, 25))
     assert [number(frame) for frame in frames] == [frame.index % 10 for frame in frames]
 
 
-def test_a_slow_reader_misses_frames_and_the_clip_keeps_its_time(counted):
+def test_slow_reader_misses_frames_and_the_clip_stays_in_real_time(counted):
     frames = []
     with Demo() as source:
         for frame in source:
@@ -106,7 +106,7 @@ def test_a_slow_reader_misses_frames_and_the_clip_keeps_its_time(counted):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0\0\0\x20ftypisom no film"])
-def test_a_clip_that_is_gone_or_damaged_is_named(content, tmp_path, monkeypatch, capsys):
+def test_missing_or_damaged_clip_is_a_one_line_error(content, tmp_path, monkeypatch, capsys):
     path = tmp_path / "demo.mp4"
     if content is not None:
         path.write_bytes(content)
@@ -115,7 +115,7 @@ def test_a_clip_that_is_gone_or_damaged_is_named(content, tmp_path, monkeypatch,
         pass
 
 
-def test_a_clip_whose_pictures_are_damaged_is_named(counted):
+def test_damaged_frames_of_the_clip_are_a_one_line_error(counted):
     content = counted.read_bytes()
     start, end = content.index(b"mdat") + 4, content.index(b"moov")
     counted.write_bytes(content[:start] + bytes(end - start) + content[end:])
@@ -124,8 +124,8 @@ def test_a_clip_whose_pictures_are_damaged_is_named(counted):
 
 
 @pytest.mark.slow
-def test_the_whole_program_tells_of_the_demo_what_it_shows(tmp_path):
-    """More than a round in real time: four labels and more, two faces at once, one who leaves."""
+def test_program_logs_the_scripted_expressions(tmp_path):
+    """More than one loop in real time: at least four labels, two faces at once, and one that leaves."""
     log = tmp_path / "o.jsonl"
     assert main(["--source", "demo", "--no-window", "--max-seconds", "24", "--log", str(log)]) == 0
     entries = [json.loads(line) for line in log.read_text().splitlines()]

@@ -54,7 +54,7 @@ MIDDLE = 256 - 48, 256 - 48, 256 + 49, 256 + 49  # its face there
 # ------------------------------------------------------------------------------------------------ YuNet
 
 
-def test_shipped_yunet_has_the_measured_hash():
+def test_bundled_yunet_has_the_expected_hash():
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == SHA256
     text = WEIGHTS.with_suffix(".LICENSE.txt").read_text()
     assert "MIT License" in text and "Shiqi Yu" in text and SHA256 in text
@@ -215,7 +215,7 @@ def test_yunet_continues_a_face_that_haar_loses(portrait):
 def test_detector_copy_has_its_own_min_face(portrait, name):
     detector = face_detectors(name, 0.14, 0.06)[0]
     other = copy(detector)
-    other.min_face = 0.5  # as the governor of a target rate sets it
+    other.min_face = 0.5  # as the load governor does
     assert len(other.detect(portrait)) == 0 and len(detector.detect(portrait)) == 1 and detector.min_face == 0.14
 
 

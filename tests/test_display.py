@@ -124,7 +124,7 @@ def test_unsupported_qt_platform_does_not_abort(locked, platform):
 @needs_xvfb
 @pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (640, 480), (596, 336)])
 def test_window_opens_centered_at_seventy_percent_of_the_screen(locked, size_wh):
-    """A small picture is enlarged, a large one reduced; what is drawn has the window's own size."""
+    """Small images are enlarged and large ones reduced; the contents are drawn at the window's own size."""
     code = f"""if True:
         import cv2, numpy as np
         from fer_live.screen.canvas import Canvas

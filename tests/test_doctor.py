@@ -46,7 +46,7 @@ BROKEN = {
 
 
 @pytest.mark.slow
-def test_answers_when_everything_is_broken(tmp_path):
+def test_reports_findings_when_everything_is_broken(tmp_path):
     for name, text in BROKEN.items():
         (tmp_path / f"{name}.py").write_text(text)
     done = subprocess.run(
@@ -83,11 +83,11 @@ def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
     assert [f.name for f in findings] == ["python", "display", "display", "model file"], "later checks still run"
 
 
-def test_checks_around_torch_share_its_import_and_a_hang_stops_one_of_them_only(tmp_path, monkeypatch):
-    """Each import of torch took two seconds of the doctor's answer; and a shared process must not share a fault."""
+def test_torch_checks_share_one_import_and_a_hang_affects_only_one_of_them(tmp_path, monkeypatch):
+    """Importing torch takes two seconds, so its checks share a process; a fault in one must not affect the others."""
     groups = [set(todos) for module, todos in doctor.CHECKS if module in ("probes", "runtimes")]
     assert {"torch", "torchvision", "timm"} in groups
-    assert all(len(group) == 1 for group in groups if "torch" not in group), "the others keep a distance"
+    assert all(len(group) == 1 for group in groups if "torch" not in group), "the others run in separate processes"
     (tmp_path / "torch.py").write_text("raise SystemExit(0)")
     (tmp_path / "timm.py").write_text("import time\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -122,7 +122,7 @@ def test_status_and_json(tmp_path, monkeypatch, capsys):
     assert "-> fix it" in out
 
 
-def test_a_terminal_is_told_that_it_is_checking_and_the_line_is_gone_afterwards(monkeypatch, capsys):
+def test_notice_is_shown_on_a_terminal_and_erased_afterward(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "CHECKS", (("machine", {"python": ""}),))
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)

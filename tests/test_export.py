@@ -100,7 +100,7 @@ def test_onnx_model_reports_unsupported_options(exported, tmp_path):
 
 @pytest.mark.slow
 @onnx
-def test_an_export_in_16_bits_is_half_as_large_and_answers_the_same(exported, untrained, tmp_path, monkeypatch, capsys):
+def test_16_bit_export_is_half_as_large_with_nearly_equal_logits(exported, untrained, tmp_path, monkeypatch, capsys):
     path = tmp_path / "half.onnx"
     assert export_main(["--model", str(untrained), "--half", "--out", str(path)]) == 0
     assert path.stat().st_size < 0.55 * exported.stat().st_size

@@ -104,7 +104,7 @@ def test_tiles_and_smallest_side_of_a_grid():
     assert Frame(filled(0), 0, 0.0).smallest_side == 48
 
 
-def test_the_tile_of_a_lost_camera_is_told():
+def test_frame_marks_the_tile_of_a_lost_camera():
     late = Still(filled(50), n=4, late_s=0.3, slate=filled(9))
     with Grid([Still(filled(100), n=30), late]) as grid:
         frames = list(grid)

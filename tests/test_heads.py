@@ -1,4 +1,4 @@
-"""Rendered heads of known age, skin tone and turn: YuNet finds them all, whatever the tone."""
+"""Rendered heads of known age, skin tone and yaw: YuNet finds all of them, with every skin tone."""
 
 from pathlib import Path
 

@@ -220,7 +220,7 @@ def test_different_face_at_the_same_place_ends_consent():
 
 
 @pytest.mark.parametrize(("away", "options"), [(1, []), (8, []), (8, ["--mask", "emoji"])])
-def test_quick_replacement_is_told_apart_by_appearance(portrait, untrained, away, options):
+def test_quick_replacement_is_detected_by_appearance(portrait, untrained, away, options):
     """With the real detector, tracker and mask; the tracker gives both people the same id."""
     from contextlib import ExitStack
 

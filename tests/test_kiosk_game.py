@@ -1,4 +1,4 @@
-"""The game: its rounds, who plays, what counts, and that nothing of it is kept."""
+"""The game: its rounds, players and scores, and that it keeps nothing."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.test_app import refused
 
 
 class Play:
-    """A game, the time of its frames, and who is there: what each shows, by track id."""
+    """A game with simulated frames."""
 
     def __init__(self):
         self.game, self.time_s = Game(EMOTIONS), 10.0
@@ -27,7 +27,7 @@ class Play:
         return self.game
 
     def to(self, stage, faces, most_s=30.0, **options):
-        """Until the game is at this stage."""
+        """Run until the game reaches this stage."""
         end_s = self.time_s + most_s
         while self.run(0.1, faces, **options).stage is not stage:
             assert self.time_s < end_s, (stage, self.game.stage)
@@ -42,7 +42,7 @@ class Play:
                     unsure_because=because)
 
 
-def test_a_whole_game_alone():
+def test_whole_game_with_one_player():
     play, asked = Play(), []
     assert not play.game.is_on and not play.run(1, []).is_on
     assert play.run(0.1, [(7, 0)]).stage is Stage.READY
@@ -56,7 +56,7 @@ def test_a_whole_game_alone():
         assert play.game.players[0].share < 0.5
         if number % 2 == 0:
             play.run(0.1, [(7, 0, wanted, 0.9)])
-            assert play.game.stage is Stage.SHOW, "read: it does not last the six seconds"
+            assert play.game.stage is Stage.SHOW, "recognized: the round ends before its six seconds"
             assert play.game.players[0].reached and play.game.players[0].read[-1] == wanted
         else:
             began_s = play.time_s
@@ -70,11 +70,11 @@ def test_a_whole_game_alone():
     play.to(Stage.WAIT, [(7, 0)])
     assert play.time_s - began_s == pytest.approx(LASTS_S[Stage.RESULT], abs=0.11)
     assert play.game.players == () and play.game.round == 0, "nothing is kept"
-    assert play.run(0.1, [(7, 0)]).stage is Stage.READY, "and again"
+    assert play.run(0.1, [(7, 0)]).stage is Stage.READY, "the next game starts"
 
 
 @pytest.mark.parametrize("asked", ROUNDS)
-def test_the_goal_of_each_class(asked):
+def test_each_class_has_its_goal(asked):
     for share, reached in ((GOALS[asked] - 0.01, False), (GOALS[asked] + 0.001, True)):
         play = Play()
         play.to(Stage.PLAY, [(1, 0)])
@@ -84,27 +84,27 @@ def test_the_goal_of_each_class(asked):
         assert play.game.players[0].share == pytest.approx(min(1.0, share / GOALS[asked]), abs=1e-3)
 
 
-def test_what_was_read_instead():
-    for shown, share, read in (("surprise", 0.7, "surprise"), ("happy", 0.49, "")):  # the strongest, but not enough
+def test_missed_round_shows_the_strongest_other_class():
+    for shown, share, read in (("surprise", 0.7, "surprise"), ("happy", 0.49, "")):  # below its goal
         play = Play()
         play.to(Stage.SHOW, [(1, 0, shown, share)])
         assert play.game.players[0].read == (read,)
     unseen = Play()
     unseen.to(Stage.PLAY, [(1, 0)])
     unseen.to(Stage.SHOW, [(1, 0, "happy", 0.9)], because="turned")
-    assert unseen.game.players[0].read == ("",), "a face that cannot be read counts for nothing"
+    assert unseen.game.players[0].read == ("",), "a face that cannot be classified does not count"
     unclear = Play()
     unclear.to(Stage.PLAY, [(1, 0)])
     unclear.run(0.1, [(1, 0, "happy", 0.9)], because=UNCLEAR)
     assert unclear.game.players[0].reached
 
 
-def test_three_play_and_the_rings_are_their_own():
+def test_three_players_have_separate_rings():
     play, four = Play(), [(1, 3), (2, 0), (3, 2), (4, 1)]
     play.run(1, four)
     assert [player.track_id for player in play.game.players] == [2, 3, 1], "the three largest, from left to right"
     play.run(2, four[:2])
-    assert [player.track_id for player in play.game.players] == [2, 1], "who leaves before it begins does not play"
+    assert [player.track_id for player in play.game.players] == [2, 1], "a visitor who leaves early does not play"
     play.to(Stage.PLAY, four[:2])
     play.run(0.1, [(1, 3, "happy", 0.9), (2, 0), (3, 2, "happy", 0.9)])
     assert play.game.stage is Stage.PLAY and [player.reached for player in play.game.players] == [False, True]
@@ -114,7 +114,7 @@ def test_three_play_and_the_rings_are_their_own():
     assert play.game.stage is Stage.SHOW and [player.points for player in play.game.players] == [1, 1]
 
 
-def test_a_player_who_is_lost_comes_back_under_another_number():
+def test_lost_player_continues_with_a_new_track():
     play = Play()
     play.to(Stage.PLAY, [(1, 0), (2, 2)])
     play.run(0.5, [(1, 0)])
@@ -122,12 +122,12 @@ def test_a_player_who_is_lost_comes_back_under_another_number():
     play.run(0.1, [(1, 0), (9, 2, "happy", 0.9)])
     assert [player.track_id for player in play.game.players] == [1, 9] and play.game.players[1].reached
     play.run(0.1, [(9, 2), (1, 0), (8, 1)])
-    assert [player.track_id for player in play.game.players] == [1, 9], "who joins does not play"
+    assert [player.track_id for player in play.game.players] == [1, 9], "a visitor who joins later does not play"
     play.run(0.1, [(5, 2), (6, 0)])
     assert [player.track_id for player in play.game.players] == [6, 5], "the nearest"
 
 
-def test_a_game_ends_when_everybody_has_gone():
+def test_game_ends_when_everybody_has_left():
     for stage in (Stage.READY, Stage.COUNT, Stage.PLAY, Stage.SHOW):
         play = Play()
         play.to(stage, [(1, 0)])
@@ -145,11 +145,11 @@ def test_a_game_ends_when_everybody_has_gone():
     assert back.run(0.1, [(1, 0)]).stage is Stage.READY
 
 
-def test_a_player_who_was_never_seen_has_no_points():
+def test_player_who_was_never_seen_has_no_points():
     assert Player(1, (0, 0, 1, 1)).points == 0 and Player(1, (0, 0, 1, 1), read=("", "surprise", "happy")).points == 1
 
 
-def test_the_options_of_the_game(capsys):
+def test_game_options(capsys):
     from fer_live.app.options import parse
 
     assert parse(["--kiosk", "--challenge"]).kiosk == KioskConfig(challenge=True) and not parse(["--kiosk"]).kiosk.challenge

@@ -1,4 +1,4 @@
-"""What the kiosk shows, in every state, shape and language: legible, complete, and nothing over a face or over other words."""
+"""The kiosk's screen in every state, shape and language: legible, complete, and without text over faces or other text."""
 
 import time
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ LONGEST = Facts(("values", "consent", "sound"), True, OPERATOR_OF_80, "https://m
 
 @dataclass
 class Written:
-    """Words on a picture: where their capitals and small letters are, and what lay there before."""
+    """Text drawn on an image: its position, and the pixels below it."""
 
     image: np.ndarray
     words: str
@@ -41,7 +41,7 @@ class Written:
 
 @pytest.fixture
 def written(monkeypatch):
-    """All that is written, in order."""
+    """All text that is drawn, in order."""
     found, write = [], text.write
 
     def note(image, words, x, y, px, color):
@@ -61,13 +61,13 @@ LINEAR = np.array([luminance((v, v, v)) for v in range(256)])
 
 
 def least_contrast(one):
-    """Of the words with what lies below, but for a tenth of its pixels."""
+    """The contrast of the text with all but the worst tenth of the pixels below it."""
     grounds, ink = LINEAR[one.ground] @ (0.0722, 0.7152, 0.2126) + 0.05, luminance(one.color) + 0.05
     return np.percentile(np.maximum(grounds, ink) / np.minimum(grounds, ink), 10)
 
 
 def check_words(name, screen, stand, here):
-    """here: what was written on this screen."""
+    """Check the text `here` that was drawn on this screen."""
     height, width = screen.shape[:2]
     faces = [stand.layout.mirror.place.box(face.box) for face in stand.faces] if "result" not in name else []
     for one in here:
@@ -82,7 +82,7 @@ def check_words(name, screen, stand, here):
 
 
 def check_notice(name, screen, stand):
-    """The footer is whole: nothing has been drawn over it."""
+    """Check that nothing was drawn over the footer."""
     layout = stand.layout
     rise = "arrival" in name
     panel, code = layout._panel(rise)
@@ -94,7 +94,7 @@ def check_notice(name, screen, stand):
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_words_are_legible_and_cover_nothing(written, language, shape, monkeypatch):
+def test_text_is_legible_and_covers_nothing(written, language, shape, monkeypatch):
     monkeypatch.setattr(Stand, "every_s", 0.5)
     names = []
     for name, screen, stand in states(SIZES[shape], language, rounds=language == "en"):
@@ -105,7 +105,7 @@ def test_words_are_legible_and_cover_nothing(written, language, shape, monkeypat
     assert {"idle", "visitors 5", "camera lost", "recording", "round 3 0", "result 3"} <= set(names)
 
 
-def test_every_round_is_asked_in_every_language(monkeypatch, written):
+def test_every_round_is_drawn_in_every_language(monkeypatch, written):
     monkeypatch.setattr(Stand, "every_s", 0.5)
     for language in LANGUAGES:
         words = read_words(language)
@@ -118,8 +118,8 @@ def test_every_round_is_asked_in_every_language(monkeypatch, written):
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_longest_notice_is_complete_and_readable(written, language, shape):
-    """In the footer of 12% and enlarged; with a long address, the code of which is the finest."""
+def test_longest_notice_is_complete_and_readable(written, language, shape):
+    """In the footer and enlarged, with a long URL, whose QR code has the smallest modules."""
     words = read_words(language)
     stand = Stand(SIZES[shape], language, LONGEST)
     for is_large, share in ((False, 0.02), (True, 0.035)):
@@ -135,10 +135,10 @@ def test_the_longest_notice_is_complete_and_readable(written, language, shape):
 
 @pytest.mark.parametrize("url", [URL, LONGEST.policy_url])
 @pytest.mark.parametrize("size_wh", [*SIZES.values(), (1728, 720), (960, 720)])
-def test_the_code_is_read_from_a_screen_of_any_size(size_wh, url):
+def test_qr_code_is_readable_on_a_screen_of_any_size(size_wh, url):
     stand = Stand(size_wh, "en", replace(LONGEST, policy_url=url))
     for is_large, screen in ((False, stand.run(0.1, 0)), (True, stand.run(1.5, 1)), (False, stand.run(3.0, 1))):
-        if url != URL:  # OpenCV does not find so fine a code in a large picture, as little as a phone does from across a room
+        if url != URL:  # OpenCV does not find such a small code in a large image, like a phone from across a room
             x1, y1, _, _ = stand.layout._panel(is_large)[1]
             screen = screen[max(0, y1 - 20) :, max(0, x1 - 20) :]
         for scale in (1.0, 1.5):
@@ -148,19 +148,19 @@ def test_the_code_is_read_from_a_screen_of_any_size(size_wh, url):
             assert np.ptp(points.reshape(-1, 2), axis=0).min() >= 0.1 * scale * min(size_wh)
 
 
-def test_the_notice_is_a_footer_that_is_enlarged_for_three_seconds():
+def test_notice_is_enlarged_for_three_seconds_on_arrival():
     stand = Stand((1280, 720), "en")
     small, large = stand.layout._panel(False)[0], stand.layout._panel(True)[0]
     assert (stand.run(0.1, 0)[-86:] == small[-86:]).all()
     for seconds, is_large in ((0.5, True), (2.5, True), (0.6, False), (5.0, False)):
         screen = stand.run(seconds, 1)
         assert (screen[-86:] == (large if is_large else small)[-86:]).all(), seconds
-    assert (stand.run(1.0, 2)[-86:] == small[-86:]).all(), "others who join, so soon after"
+    assert (stand.run(1.0, 2)[-86:] == small[-86:]).all(), "others who join too soon after"
     stand.run(20.0, 2, 0.5)
     assert (stand.run(1.0, 3)[-86:] == large[-86:]).all()
     stand.run(4.0, 3)
     stand.run(2.5, 0)
-    assert (stand.run(1.0, 1)[-86:] == large[-86:]).all(), "somebody, after nobody"
+    assert (stand.run(1.0, 1)[-86:] == large[-86:]).all(), "a visitor after an absence"
 
 
 def test_arrivals_when_time_goes_back():
@@ -170,16 +170,16 @@ def test_arrivals_when_time_goes_back():
     assert arrivals.rise(seen(1, 3.0), True) == 0 and arrivals.rise(seen(1, 4.0), True) == 1
 
 
-def test_the_loop_moves_and_shows_nothing_of_the_room():
+def test_attract_loop_moves_and_shows_no_image_of_the_room():
     stand = Stand((1280, 720), "en")
     stand.image = np.full((720, 1280, 3), (0, 200, 0), np.uint8)
     screens = [stand.run(0.2, 0) for _ in range(5)]
     assert len({screen[:600].tobytes() for screen in screens}) == 5
     assert not any((screen == (0, 200, 0)).all(axis=2).any() for screen in screens)
-    assert (stand.run(0.2, 1) == (0, 200, 0)).all(axis=2).mean() > 0.3, "a mirror"
+    assert (stand.run(0.2, 1) == (0, 200, 0)).all(axis=2).mean() > 0.3, "the mirror is back"
 
 
-def test_a_lost_camera_is_said_in_the_kiosk_s_words():
+def test_lost_camera_message_is_translated():
     stand = Stand((1280, 720), "de")
     stand.image = np.full((720, 1280, 3), (0, 200, 0), np.uint8)
     idle, lost = stand.run(1.0, 0), stand.run(1.0, 0, is_slate=True)
@@ -187,7 +187,7 @@ def test_a_lost_camera_is_said_in_the_kiosk_s_words():
 
 
 @pytest.mark.parametrize("shape", SIZES)
-def test_the_mirror_fills_the_screen_and_no_visitor_is_behind_the_notice(shape):
+def test_mirror_fills_the_screen_and_keeps_faces_clear_of_the_notice(shape):
     width, height = SIZES[shape]
     one = Stand((width, height), "en")
     one.run(6.0, 1)
@@ -201,7 +201,7 @@ def test_the_mirror_fills_the_screen_and_no_visitor_is_behind_the_notice(shape):
             assert x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= stand.layout.area[3], (people, face.track_id)
 
 
-def test_the_mirror_draws_the_picture_where_it_says():
+def test_mirror_draws_the_image_at_its_place():
     image = np.zeros((720, 1280, 3), np.uint8)
     image[300:340, 900:940] = 255
     for size_wh in ((1280, 634), (720, 1126), (640, 300)):
@@ -216,7 +216,7 @@ def test_the_mirror_draws_the_picture_where_it_says():
         assert not screen[size_wh[1] :].any()
 
 
-def test_the_mirror_follows_smoothly():
+def test_mirror_follows_smoothly():
     mirror, free = Mirror((720, 1126)), (0, 70, 720, 900)
     lefts = [mirror.follow((1280, 720), [(100 + 700 * (i > 5), 200, 250 + 700 * (i > 5), 350)], 0.1, free, i / 30).left
              for i in range(90)]
@@ -224,7 +224,7 @@ def test_the_mirror_follows_smoothly():
 
 
 @pytest.mark.parametrize("label", [*COLORS])
-def test_colors_are_told_from_what_they_lie_on(label):
+def test_label_colors_contrast_with_their_backgrounds(label):
     color = COLORS[label]
     assert contrast(color, ink_on(color)) >= 4.5 and contrast(color, PLATE) >= 3 and contrast(color, (0, 0, 0)) >= 3
 
@@ -232,7 +232,7 @@ def test_colors_are_told_from_what_they_lie_on(label):
 # ---------------------------------------------------------------------------------------------- languages
 
 
-def test_all_words_change_language_together(written, monkeypatch):
+def test_all_texts_change_language_together(written, monkeypatch):
     monkeypatch.setattr(Stand, "every_s", 0.5)
     stand = Stand((1280, 720), "en")
     stand.keeps_language = False
@@ -249,7 +249,7 @@ def test_all_words_change_language_together(written, monkeypatch):
     assert set(seen_numbers[:4]) == set(seen_numbers[4:]) == {0, 1}
 
 
-def test_a_language_that_was_chosen_stays_until_the_visitor_has_left():
+def test_chosen_language_stays_until_the_visitor_leaves():
     language = Language([read_words(name) for name in ("en", "de", "fr")])
     for time_s in (0.0, 7.0, 7.9):
         language.turn(time_s)
@@ -272,7 +272,7 @@ def test_a_language_that_was_chosen_stays_until_the_visitor_has_left():
     assert alone.words["language"] == "English"
 
 
-def test_a_button_for_the_language_where_there_are_two():
+def test_language_button_exists_with_two_languages():
     stand = Stand((1280, 720), "en")
     for people in (0, 1):
         stand.run(0.1, people)
@@ -285,7 +285,7 @@ def test_a_button_for_the_language_where_there_are_two():
 # ------------------------------------------------------------------------------------ buttons and visitors
 
 
-def test_the_button_speaks_of_all_who_are_recorded_and_waits_until_they_can_agree(written):
+def test_record_button_names_everybody_recorded_and_waits_until_they_can_agree(written):
     stand = Stand((1280, 720), "en", may_record=lambda: stand.is_ready)
     stand.is_ready = False
     stand.run(1.0, 1)
@@ -307,7 +307,7 @@ def test_the_button_speaks_of_all_who_are_recorded_and_waits_until_they_can_agre
     assert RECORD not in stand.layout.buttons, "no visitor, no button"
 
 
-def test_the_button_is_where_no_face_is():
+def test_record_button_covers_no_face():
     for shape in SIZES.values():
         for people in (1, 2, 3):
             stand = Stand(shape, "en", may_record=lambda: True)
@@ -316,7 +316,7 @@ def test_the_button_is_where_no_face_is():
             assert not any(meets(stand.layout.buttons[RECORD], box) for box in boxes), (shape, people)
 
 
-def test_a_recording_can_be_stopped_at_every_stage_of_a_game():
+def test_recording_can_be_stopped_at_every_stage_of_a_game():
     stand = None
     for name, _, stand in game_states((1280, 720), "en", most=1, may_record=lambda: True):
         assert RECORD in stand.layout.buttons, name
@@ -334,7 +334,7 @@ def test_visitors_keep_their_numbers():
     assert numbers() == {} and numbers(5, 4) == {5: 1, 4: 2}
 
 
-def test_who_is_unsure_has_no_bars(written):
+def test_unsure_face_has_no_bars(written):
     stand = Stand((1280, 720), "en")
     stand.run(4.0, 1)
     assert "angry" in [one.words for one in written]
@@ -343,7 +343,7 @@ def test_who_is_unsure_has_no_bars(written):
     assert {one.words for one in written if one.image is screen} == {"unsure", "Deutsch"}
 
 
-def test_drawing_leaves_time_for_the_rest():
+def test_drawing_takes_under_20_ms():
     words = read_words("de")
     layout = Layout((1280, 720), EMOTIONS, Language([words]), View(), Notice([words], Facts(operator=OPERATOR, policy_url=URL)))
     image, faces = room(3)
@@ -352,7 +352,7 @@ def test_drawing_leaves_time_for_the_rest():
         began = time.thread_time()
         layout.draw(Analysis(Frame(image, 0, i / 30), faces))
         took.append(time.thread_time() - began)
-    assert np.median(took[110:]) < 0.02, "of the 33 ms that a picture has"
+    assert np.median(took[110:]) < 0.02, "of the 33 ms per frame"
 
 
 # -------------------------------------------------------------------------------------------- lowered gaze
@@ -367,7 +367,7 @@ def looking(image, label, time_s, visibility=True):
 
 
 def lowered(portrait):
-    """The portrait with its lids over its eyes."""
+    """The portrait with closed eyelids."""
     image = portrait.copy()
     for x in (205, 243):
         lid = image[126:132, x - 14 : x + 14].mean(axis=(0, 1))
@@ -375,7 +375,7 @@ def lowered(portrait):
     return cv2.GaussianBlur(image, (0, 0), 1.0)
 
 
-def test_a_lowered_gaze_is_not_shown_as_sad(portrait):
+def test_lowered_gaze_is_not_shown_as_sad(portrait):
     down = lowered(portrait)
     for label, changes in (("sad", True), ("negative", True), ("happy", False), ("neutral", False), (UNSURE, False)):
         eyes = OpenEyes()
@@ -385,25 +385,25 @@ def test_a_lowered_gaze_is_not_shown_as_sad(portrait):
         assert (face.probs == 0.05).all() or not changes
 
 
-def test_eyes_that_blink_or_are_lost_for_a_moment_stay_open(portrait):
+def test_blinking_or_briefly_lost_eyes_count_as_open(portrait):
     eyes, down = OpenEyes(), lowered(portrait)
     assert eyes(looking(portrait, "sad", 0.0)).faces[0].label == "sad"
     assert eyes(looking(down, "sad", 0.9)).faces[0].label == "sad"
     assert eyes(looking(down, "sad", 1.1)).faces[0].label == UNSURE
     assert eyes(looking(portrait, "sad", 1.2)).faces[0].label == "sad"
-    assert eyes(looking(portrait, "sad", 1.3, visibility=False)).faces[0].label == "sad", "only remembered"
+    assert eyes(looking(portrait, "sad", 1.3, visibility=False)).faces[0].label == "sad", "coasting"
     eyes.forget()
     assert eyes(looking(down, "sad", 1.4)).faces[0].label == UNSURE
     assert eyes(looking(portrait, "sad", 1.5)).faces[0].label == "sad"
     assert eyes(looking(down, "sad", 0.2)).faces[0].label == UNSURE, "another video"
 
 
-def test_words_shrink_where_a_face_leaves_little_room():
-    """Two large faces side by side over the cards: the word would not fit above, between or below in its full size."""
+def test_text_shrinks_if_a_face_leaves_little_room():
+    """Two large faces side by side above the cards: at full size, the word fits neither above, between nor below them."""
     image = np.zeros((800, 1280, 3), np.uint8)
     faces = [(230, 60, 600, 430), (680, 60, 1050, 430)]
     for face in faces:
         taken = [*faces, (0, 440, 1280, 690)]
         draw_chip(Canvas(image), "surprised", face, (0, 200, 255), taken, (0, 0, 1280, 690))
-        assert len(taken) == 4, "the word has found a place"
+        assert len(taken) == 4, "the word is drawn"
         assert not any(meet(taken[-1], other) for other in taken[:-1])

@@ -63,7 +63,7 @@ def test_quiet_applies_to_live_runs(untrained, capsys):
     assert " fps " in out.out and "frames shown" in out.err and "demo: " in out.err
 
 
-def test_quiet_and_verbose_exclude_each_other(capsys):
+def test_quiet_and_verbose_cannot_be_combined(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--quiet", "--verbose"])
     assert end.value.code == 2 and "not allowed with" in capsys.readouterr().err

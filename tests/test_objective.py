@@ -239,7 +239,7 @@ def test_ablations_are_summarized_and_not_repeated(tmp_path, face_folders, monke
                  "--pretrained", "none", "--device", "cpu", "--only", ablate.BASE, "--only", "one head", "--seeds", "2"]
     assert ablate.main(arguments) == 0
     table = capsys.readouterr().out
-    base, one = [line for line in table.splitlines() if line.startswith(("| as it is", "| one head"))]
+    base, one = [line for line in table.splitlines() if line.startswith(("| none", "| one head"))]
     assert base.count("±") == 4 and one.count("±") == 2 and one.count(" - ") == 2, "one head has one accuracy"
     monkeypatch.setattr(ablate, "run_one", lambda *_: pytest.fail("a run was repeated"))
     assert ablate.main(arguments) == 0

@@ -67,8 +67,8 @@ def no_torch(monkeypatch):
     monkeypatch.setattr(classifier, "find_spec", lambda name: None if name == "torch" else find_spec(name))
 
 
-@pytest.mark.skipif(not (find_spec("openvino") or find_spec("onnxruntime")), reason="wants a runtime of exports")
-def test_shipped_export_runs_without_pytorch(no_torch, monkeypatch):
+@pytest.mark.skipif(not (find_spec("openvino") or find_spec("onnxruntime")), reason="needs a runtime for exports")
+def test_released_export_runs_without_pytorch(no_torch, monkeypatch):
     assert "no CUDA GPU was found" in classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe
     monkeypatch.setattr(classifier, "has_cuda_driver", lambda: True)
     output = classifier.EmotionClassifier(DEFAULT_WEIGHTS).describe

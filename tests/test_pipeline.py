@@ -336,7 +336,7 @@ def test_batched_analysis_matches_single_frames(untrained, portrait):
     for f, g in both:  # every third frame is searched: boxes are a little steadier
         assert (f.track_id, f.label) == (g.track_id, g.label) and np.abs(np.subtract(f.box, g.box)).max() <= 6
         assert np.allclose(f.probs, g.probs, atol=0.05)
-    assert not together[5].faces, "and a face is not put where none is"
+    assert not together[5].faces, "no face is added"
 
 
 def test_held_frames_precede_an_error(untrained, portrait):

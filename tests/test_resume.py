@@ -44,7 +44,7 @@ def votes(tmp_path):
 
 @pytest.fixture
 def finished(tmp_path, face_folders, small):
-    """A finished run with one head on a copy of the drawn faces: its folder and the data's."""
+    """The folders of a finished run with one head and of its data, a copy of the cartoon faces."""
     data = shutil.copytree(face_folders, tmp_path / "data")
     assert train(data, tmp_path / "run") == 0
     return tmp_path / "run", data
@@ -213,7 +213,7 @@ def test_runs_and_soups_are_not_overwritten(tmp_path, finished, capsys):
     before = {file.name: file.read_bytes() for file in run.iterdir()}
     assert train(data, run) == 2 and f"--resume {run}" in one_line(capsys)
     arguments = ["--data", str(data), "--out", str(run)]
-    assert soup_main([str(run), str(run), *arguments]) == 2 and "already holds" in one_line(capsys)
+    assert soup_main([str(run), str(run), *arguments]) == 2 and "already contains" in one_line(capsys)
     assert release_main([str(run), *arguments]) == 2 and "never overwritten" in one_line(capsys)
     assert {file.name: file.read_bytes() for file in run.iterdir()} == before
     other = ["--data", str(data), "--out", str(tmp_path / "soup")]
@@ -337,11 +337,11 @@ def ablation(tmp_path, face_folders, votes, small, monkeypatch):
 
 def test_processes_share_the_runs_of_an_ablation(tmp_path, ablation, capsys):
     (tmp_path / "runs").mkdir()
-    with FileLock(tmp_path / "runs" / "as-it-is-0.lock"):  # another process works on this run
+    with FileLock(tmp_path / "runs" / "none-0.lock"):  # another process works on this run
         assert ablation("--only", ablate.BASE) == 0
     assert ablation.ran == [(ablate.BASE, 1)]
     output = capsys.readouterr()
-    assert "another process is running as-it-is-0" in output.err and "| 60.0 |" in output.out
+    assert "another process is running none-0" in output.err and "| 60.0 |" in output.out
     assert ablation("--only", ablate.BASE) == 0 and ablation.ran == [(ablate.BASE, 0)]
     assert "| 55.0 ± 7.1 |" in capsys.readouterr().out
 
@@ -356,14 +356,14 @@ def test_table_has_only_comparable_results(tmp_path, ablation, monkeypatch, caps
     assert output.err.count("is not a result of training.ablate") == 2 and output.out.count("\n") == 3
     monkeypatch.setitem(RECIPES, "other", replace(SMALL, learning_rate=0.5))
     assert ablation("--only", ablate.BASE, recipe="other") == 2
-    assert "as-it-is-0.json is of a run with other recipe, settings" in one_line(capsys)
+    assert "none-0.json is from a run with other recipe, settings" in one_line(capsys)
     assert ablation("--only", "one head", recipe="other") == 0
     output = capsys.readouterr()
-    assert output.err.count("has another recipe") == 2 and "as it is" not in output.out
-    (tmp_path / "runs" / "as-it-is-0.json").write_text("{")
+    assert output.err.count("has another recipe") == 2 and "| none" not in output.out
+    (tmp_path / "runs" / "none-0.json").write_text("{")
     assert ablation("--only", ablate.BASE) == 2 and "delete it to run it again" in one_line(capsys)
     old = {"variant": ablate.BASE, "seed": 0, "epochs": 2, "seconds": 1.0, "fer2013": 0.25}  # without its origin
-    (tmp_path / "runs" / "as-it-is-0.json").write_text(json.dumps(old))
+    (tmp_path / "runs" / "none-0.json").write_text(json.dumps(old))
     assert ablation("--only", ablate.BASE) == 0 and not ablation.ran
 
 

@@ -1,4 +1,4 @@
-"""What a person sees: boxes that stand still, figures that can be read, bars that cover nobody, and a window of any size."""
+"""The window and the overlay: steady boxes, readable figures, bars that cover no face, and any window size."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ def analysis(time_s, *faces, image=EMPTY, name=""):
 
 
 def follow(boxes, fps=30):
-    """The boxes as shown, (N, 4) rounded to pixels."""
+    """The displayed boxes, (N, 4), rounded to pixels."""
     steadier = Steadier(EMOTIONS, {})
     shown = [steadier(analysis(i / fps, face(box)))[0].box for i, box in enumerate(boxes)]
     return np.rint(shown).astype(int)
@@ -47,7 +47,7 @@ def follow(boxes, fps=30):
 
 
 def noisy(centers_xy, side=120, seed=0):
-    """Boxes as a cascade finds them: the center off by 1% of the side, the size by 2.5%."""
+    """Boxes with a cascade's noise: 1% of the side in the center and 2.5% in the size."""
     rng = np.random.default_rng(seed)
     sides = side * (1 + 0.025 * rng.standard_normal(len(centers_xy)))
     centers = centers_xy + 0.01 * side * rng.standard_normal((len(centers_xy), 2))
@@ -56,7 +56,7 @@ def noisy(centers_xy, side=120, seed=0):
 
 def test_still_face_has_a_still_box():
     found = noisy(np.full((300, 2), 200.0))
-    assert (np.diff(found, axis=0) != 0).any(axis=1).mean() > 0.9, "the test has what it is about"
+    assert (np.diff(found, axis=0) != 0).any(axis=1).mean() > 0.9, "the input is noisy"
     shown = follow(found)
     assert (np.diff(shown[30:], axis=0) != 0).any(axis=1).mean() < 0.1
     assert np.abs(shown[30:].mean(axis=0) - [140, 140, 260, 260]).max() < 0.08 * 120
@@ -64,7 +64,7 @@ def test_still_face_has_a_still_box():
 
 @pytest.mark.parametrize("fps", [10, 30])
 def test_box_follows_a_moving_face(fps):
-    """At two sides a second, as a head that is turned away from: the box is at most an eighth of a side behind."""
+    """At two sides per second, the box lags by at most an eighth of a side."""
     way = np.stack([100 + 240.0 * np.arange(2 * fps) / fps, np.full(2 * fps, 150.0)], axis=1)
     shown = follow(noisy(way), fps)
     behind = way[fps // 3 :, 0] - shown[fps // 3 :, [0, 2]].mean(axis=1)
@@ -85,7 +85,7 @@ def test_smoothing_does_not_change_measured_boxes():
     assert later.faces[0].box == (14, 10, 94, 90) and item.faces[0].box == (10, 10, 90, 90)
 
 
-def test_images_are_not_smoothed_over():
+def test_independent_images_are_not_smoothed():
     steadier = Steadier(EMOTIONS, {})
     steadier(analysis(0.0, face((0, 0, 100, 100)), name="a.jpg"))
     shown = steadier(analysis(0.0, face((4, 0, 104, 100), answer=probs(happy=0.5)), name="b.jpg"))[0]
@@ -102,7 +102,7 @@ def test_percentage_changes_at_most_three_times_a_second():
         answer = probs(happy=0.5 + 0.3 * rng.random())
         figures.append(steadier(analysis(i / 30, face((0, 0, 99, 99), answer=answer)))[0].figure)
     changes = [i for i, (a, b) in enumerate(itertools.pairwise(figures)) if a != b]
-    assert 15 < len(changes) <= 30 and min(np.diff(changes)) >= 10, "of ten seconds at 30 frames a second"
+    assert 15 < len(changes) <= 30 and min(np.diff(changes)) >= 10, "in ten seconds at 30 frames per second"
 
 
 def test_new_label_shows_its_percentage_at_once():
@@ -131,7 +131,7 @@ def test_unsure_names_the_candidates_or_the_reason(language):
         assert not reasons & {read_words("en")[f"unsure_{because}"] for because in REASONS}
 
 
-def test_what_becomes_unsure_says_what_it_hesitates_between_now():
+def test_newly_unsure_face_names_its_current_candidates():
     steadier = Steadier(EMOTIONS, read_words("en"))
     steadier(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.6, sad=0.3))))
     doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(fear=0.3, angry=0.25), unsure_because=UNCLEAR)
@@ -187,7 +187,7 @@ def test_chips_cover_no_face_if_there_is_room():
 
 
 def test_chips_keep_their_position():
-    """A face at the height where its chip just fits above it, or just does not."""
+    """A face at a height where its chip barely fits above it, or barely does not."""
     steadier, painter = Steadier(EMOTIONS, {}), Faces()
     tops = []
     for i in range(60):
@@ -198,7 +198,7 @@ def test_chips_keep_their_position():
 
 
 def crowd(time_s):
-    """Three people who sway."""
+    """Three swaying faces."""
     xs = [90 + 60 * np.sin(2 * time_s), 320 + 70 * np.sin(1.3 * time_s + 1), 520 + 50 * np.sin(1.7 * time_s + 2)]
     return [face((round(x) - 45, 130, round(x) + 45, 220), i + 1) for i, x in enumerate(xs)]
 
@@ -232,7 +232,7 @@ def canvas(mirrored=None, words=None, keys="qrsnbmfh", **view):
 
 
 def late(one):
-    """The time at which the hint of the start is gone."""
+    """A time after the initial hint has disappeared."""
     return one.hint_until_s + 1
 
 
@@ -260,7 +260,7 @@ def test_window_fits_any_size_and_language(size_wh, language):
     doubt = face((200, 10, 300, 110), 9, UNSURE, probs(happy=0.3, surprise=0.3), unsure_because=UNCLEAR)
     drawn = one.draw(analysis(0.0, *crowd(0.0), doubt), Rates(30, 0), size_wh, 5.0)
     assert drawn.shape == (size_wh[1], size_wh[0], 3) and drawn.any()
-    assert len(one.draw(analysis(0.1), Rates(), (40, 30), 5.1)), "even one that somebody made tiny"
+    assert len(one.draw(analysis(0.1), Rates(), (40, 30), 5.1)), "even a tiny one"
 
 
 def test_hint_and_toast_disappear():
@@ -293,7 +293,7 @@ def test_fps_is_shown_only_on_request():
 
 
 def test_mirror_works_on_a_still_image(portrait):
-    """It was found unmirrored; only what is seen is flipped, with its box."""
+    """The analysis is unmirrored; only the displayed image and its box are flipped."""
     image = cv2.resize(portrait, (640, 640))
     item = analysis(0.0, face((100, 100, 200, 200)), image=image, name="a.png")
     one = canvas(mirrored=False)
@@ -332,7 +332,7 @@ def test_completed_actions_show_a_toast(tmp_path, monkeypatch):
         snapshot(outputs)
         (saved,) = tmp_path.glob("*.png")
         assert view.toast == f"Foto gespeichert: {saved.name}" and view.toast_until_s > time.monotonic()
-        assert (cv2.imread(str(saved)) != EMPTY).any(), "with what is drawn on it"
+        assert (cv2.imread(str(saved)) != EMPTY).any(), "annotated"
         toggle_record(outputs)
         assert view.toast == "Aufnahme gestartet" and view.recording
         outputs.recording_since_s -= 67
@@ -344,7 +344,7 @@ def test_completed_actions_show_a_toast(tmp_path, monkeypatch):
     (["--source", "demo", "--no-window", "--show", "help", "--max-seconds", "1"], "--show help is for the window"),
     (["--source", "a.png", "--show", "fps"], "--show fps is for live sources"),
 ])
-def test_what_cannot_be_shown_is_refused(tmp_path, monkeypatch, portrait, capsys, options, why):
+def test_show_rejects_unavailable_elements(tmp_path, monkeypatch, portrait, capsys, options, why):
     from fer_live.__main__ import main
 
     monkeypatch.chdir(tmp_path)

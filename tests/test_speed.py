@@ -113,7 +113,7 @@ def test_many_faces_are_searched_in_alternate_frames():
     assert all(one | other == set(range(MOST_EACH + 4)) for one, other in itertools.pairwise(looked))
     searcher.there = searcher.there[1:]
     counts = [len(detector.detect(wide)) for _ in range(3)]
-    assert counts[-1] == MOST_EACH + 3, "who leaves is missed at most a frame later"
+    assert counts[-1] == MOST_EACH + 3, "a face that leaves is missed at most one frame later"
 
 
 def test_boxes_are_not_carried_across_a_cut():
@@ -313,11 +313,11 @@ def test_large_batches_are_split_and_returned_in_order():
     assert network._idle.qsize() == 3
 
 
-# ------------------------------------------------------------------------------------------------ files: searched now and then
+# ------------------------------------------------------------------------------------------------ files: sampled detection
 
 
 def seen_in(searcher, there, every=EVERY):
-    """What is found by a SampledDetector in frames i in which `there(i)` are to be found."""
+    """The boxes that a SampledDetector finds if frame i contains the faces `there(i)`."""
     def frame(i):
         return Frame(np.full((100, 100, 3), i, np.uint8), i, i / 30)
 
@@ -333,14 +333,14 @@ def seen_in(searcher, there, every=EVERY):
     return boxes
 
 
-def test_in_files_every_third_frame_is_searched_and_boxes_are_interpolated():
+def test_files_are_searched_every_third_frame_with_interpolated_boxes():
     searcher = Counted()
     boxes = seen_in(searcher, lambda i: [[10 + i // 3, 10, 40 + i // 3, 40]])
     assert searcher.near + searcher.whole <= 60 // sampling.STEP + 8 and searcher.whole <= 6
     assert all(abs(box[0] - 10 - i / 3) <= 1.01 for i, (box,) in enumerate(boxes))
 
 
-def test_where_two_searches_disagree_the_frames_between_are_searched():
+def test_frames_between_disagreeing_searches_are_searched():
     searcher = Counted()
     boxes = seen_in(searcher, lambda i: [[5 * (i % 12), 10, 5 * (i % 12) + 30, 40]])  # jumps back every twelve frames
     exact = [boxes[i] == [[5 * (i % 12), 10, 5 * (i % 12) + 30, 40]] for i in range(60)]
@@ -354,7 +354,7 @@ def test_file_tracks_extend_backward_and_forward():
 
 def test_unconfirmed_face_is_not_extended_backward():
     class Once(Counted):
-        """What is at TWO looks like a face nearby up to frame 24, and from afar in that frame only."""
+        """A false face at TWO: the near search finds it up to frame 24, the full search only in that frame."""
 
         def detect(self, image):
             return np.array([box for box in super().detect(image).tolist() if box != TWO or image[0, 0, 0] == 24], np.int32)
@@ -363,7 +363,7 @@ def test_unconfirmed_face_is_not_extended_backward():
     assert [i for i, one in enumerate(boxes) if TWO in one] == [24]
 
 
-def test_another_segment_of_a_file_has_other_faces_and_an_error_comes_last():
+def test_new_segment_resets_faces_and_errors_come_last():
     def frames():
         for i in range(10):
             yield Frame(IMAGE, i, i / 30, segment=i // 5)
@@ -377,7 +377,7 @@ def test_another_segment_of_a_file_has_other_faces_and_an_error_comes_last():
     assert given == [(i, [ONE]) for i in range(10)] and searcher.whole == 2
 
 
-def test_files_are_seen_as_if_every_frame_was_searched(portrait):
+def test_sampled_detection_matches_a_search_of_every_frame(portrait):
     plain, fast = (list(Analyzer.from_checkpoint(device="cpu", search_every=n).analyze_all(visitors(portrait)))
                    for n in (1, EVERY))
     overlaps, same, lost = [], [], 0

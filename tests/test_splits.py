@@ -1,4 +1,4 @@
-"""Splits for training, selection and measurement; what is left out is logged; votes of other rows are refused."""
+"""Splits for training, selection and measurement; skipped files are logged; votes of other rows are rejected."""
 
 import csv
 import shutil
@@ -77,8 +77,8 @@ def test_skipped_files_are_logged_with_counts(own, face_folders, caplog):
     assert sizes(load_dataset(path)) == {"train": 56, "validation": 21}
     output = caplog.messages
     assert [line.split(",")[0] for line in output[:-1]] == [
-        f"left out: {path / 'extra'} (8 pictures)", f"left out: {path / 'train' / 'contempt'} (8 pictures)",
-        f"left out: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
+        f"skipped: {path / 'extra'} (8 pictures)", f"skipped: {path / 'train' / 'contempt'} (8 pictures)",
+        f"skipped: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
     assert "4 files (2 .svg, 1 .txt, 1 not a regular file)" in output[-1] and ".jpg" in output[-1]
 
 

@@ -157,7 +157,7 @@ def test_damaged_data_is_a_one_line_error(tmp_path, face_folders, caplog):
 
 
 def test_audit_and_clean(tmp_path, face_folders, capsys):
-    """Copies across splits with another label, a blank, and what --clean leaves of them."""
+    """Copies across splits with another label, a blank image, and the result of --clean."""
     for part in ("train", "validation"):
         for name in EMOTIONS:
             (tmp_path / part / name).mkdir(parents=True)

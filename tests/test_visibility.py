@@ -239,8 +239,8 @@ def test_tile_edges_count_as_edges():
     assert followed((205, 100, 285, 180), lambda image: later(image, tiles=tiles), tiles=tiles)[0][1] == "left"
 
 
-def test_a_lost_camera_of_a_grid_ends_the_tracks_of_its_tile_alone(portrait):
-    """The face of the other tile is followed on, and what a detector sees in the slate is nobody."""
+def test_lost_camera_of_a_grid_ends_only_the_tracks_of_its_tile(portrait):
+    """The face in the other tile keeps its track, and detections in the slate are ignored."""
     tiles = (0, 0, 200, 300), (200, 0, 400, 300)
     detector, ended, shown = Fixed(), [], []
     boxes = np.array([[60, 100, 140, 180], [260, 100, 340, 180]])

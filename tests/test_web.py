@@ -168,7 +168,7 @@ def test_events_match_the_log_objects(tmp_path):
     assert len(sent) >= 8 and all(event == logged[event["frame"]] for event in sent)
     shown = re.findall(r"^event: shown\r?\ndata: (\[.*\])\r?$", text.decode(), re.M)
     assert len(shown) >= 8 and json.loads(shown[0]) == [
-        {"track_id": 3, "number": 1, "label": "happy", "word": "happy", "figure": "60%"}], "as on the picture"
+        {"track_id": 3, "number": 1, "label": "happy", "word": "happy", "figure": "60%"}], "as displayed"
     assert [e["frame"] for e in sent] == sorted({e["frame"] for e in sent})
 
 
@@ -338,7 +338,7 @@ def test_cross_site_requests_are_rejected():
 # ------------------------------------------------------------------------------------------------ limits
 
 
-def test_thirty_third_viewer_is_rejected():
+def test_viewers_beyond_the_limit_are_rejected():
     with served() as (port, camera):
         seats = [opened(port, "/stream.mjpg") for _ in range(32)]
         assert all(b" 200 OK" in text for _, text in seats)
@@ -569,7 +569,7 @@ FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_page_in_a_browser(tmp_path, monkeypatch):
-    """At two widths: the picture moves, the bars stand, it says so when the server stops, and goes on when it returns."""
+    """At two widths: the image moves, the bars are shown, and the page reports a lost server and reconnects."""
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 1.0)
     asyncio.run(_watch_in_browser(tmp_path))
 

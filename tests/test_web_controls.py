@@ -242,7 +242,7 @@ def test_history_has_means_per_second():
     past.add(analysis(6, is_slate=True), 4.5)
     seconds = past.seconds(5.5)
     assert [(one["second"], one["faces"], one.get("camera_lost")) for one in seconds] == [
-        (0, 1.0, None), (2, 0.0, None), (3, 1.0, None), (4, 0.0, True)], "a second without a frame is left out"
+        (0, 1.0, None), (2, 0.0, None), (3, 1.0, None), (4, 0.0, True)], "a second without a frame is omitted"
     assert seconds[0]["probs"] == pytest.approx(dict(zip(EMOTIONS, FACE.probs, strict=True)), abs=0.001)
     assert seconds[1]["probs"] == {} and past.seconds(5.5, after=2) == seconds[2:] and past.seconds(3.5) == seconds[:2]
 

@@ -1,4 +1,4 @@
-"""The page in a browser: it fits the window and the phone, everybody can read it, and each button does what it says."""
+"""The page in a browser: layout on desktop and phone, accessibility, and the buttons."""
 
 import asyncio
 import contextlib
@@ -89,7 +89,7 @@ async def _axe(folder, monkeypatch):
             assert len(found) == 8 and not any(found.values()), found
 
 
-def test_each_button_does_what_it_says(tmp_path, monkeypatch):
+def test_every_button_works(tmp_path, monkeypatch):
     asyncio.run(_use(tmp_path, monkeypatch))
 
 
@@ -133,7 +133,7 @@ async def click(page, name):
     await page.call("Runtime.evaluate", expression=f"document.getElementById('{name}').click()", userGesture=True)
 
 
-def test_one_language_one_message_and_a_past_that_survives_a_reload(tmp_path, monkeypatch):
+def test_page_has_one_language_one_message_and_history_after_a_reload(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 1.0)
     asyncio.run(_look(tmp_path))
 
@@ -148,7 +148,7 @@ async def _look(folder):
             await page.until(f"{seen} >= 3")
             shown = await page.value("document.body.innerText")
             for word in EMOTIONS:
-                assert word == "neutral" or not re.search(rf"\b{word}\b", shown), "no word of another language"
+                assert word == "neutral" or not re.search(rf"\b{word}\b", shown), "no text in another language"
             assert "fröhlich" in shown
             await page.call("Page.reload")
             await page.until(f"{seen} > 0")

@@ -158,13 +158,13 @@ def test_images_in_the_window_end_after_max_seconds(display, tmp_path, untrained
 
 
 @pytest.mark.slow
-def test_keys_work_on_a_picture_that_stays(display, tmp_path, untrained, portrait):
-    """Bars, help and mirror show at once, without a new frame."""
+def test_keys_redraw_a_still_image(display, tmp_path, untrained, portrait):
+    """Bars, help and mirroring take effect at once, without a new frame."""
     cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(portrait[:288], (512, 288)))
     process = start(display, tmp_path, "--source", tmp_path / "a.png", "--model", untrained, "--max-seconds", "90")
     try:
         wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color", 120)
-        time.sleep(7)  # the hint of the start is gone
+        time.sleep(7)  # the initial hint has disappeared
         plain = inside(display)
         for name in "bhm":
             key(display, name)

@@ -55,10 +55,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="initial weights: ImageNet's from the installed package or timm's hub, or a file (.pth, "
                              ".safetensors, or a best_model.pt to train further) (default: auto)")
     parser.add_argument("--clean", action="store_true", help="leave out training pictures that are also in a test split")
-    parser.add_argument("--arch", metavar="NAME", help="network in place of the recipe's: a timm name, or resnet9")
-    parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="optimizer in place of the recipe's")
+    parser.add_argument("--arch", metavar="NAME", help="network instead of the recipe's: a timm name, or resnet9")
+    parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="optimizer instead of the recipe's")
     parser.add_argument("--epochs", type=positive_int, metavar="N",
-                        help="number of epochs in place of the recipe's; its phases keep their proportions")
+                        help="number of epochs instead of the recipe's; its phases keep their proportions")
     parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FILE",
                         help="a trained best_model.pt to distill from, for recipes that distill; may be repeated")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction,

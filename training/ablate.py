@@ -39,11 +39,11 @@ from training.data import DataError, Dataset, data_sha256, load_dataset
 from training.evaluate import measure_split
 from training.recipes import LIVE, RECIPES, Recipe, as_webcam, stretched
 from training.record import file_sha256
-from training.robustness import robustness
+from training.robustness import UNDISTURBED, robustness
 from training.train import Trainer, TrainingError, train
 
 logger = logging.getLogger("training")
-BASE = "as it is"
+BASE = "none"
 BASE_SEEDS = 3  # runs of the unchanged recipe, to compare the changes with the spread between seeds
 DISTILL = 0.5  # weight of the distillation loss if the recipe has none
 RESULT = {"variant": str, "seed": int, "epochs": int, "seconds": float}  # required in each JSON file
@@ -87,7 +87,7 @@ def run_one(name: str, recipe: Recipe, seed: int, data: Dataset, args: argparse.
     for head in truths:
         own = metrics[head]["standard" if head == "fer2013" else "most_votes"]
         result[head] = own["accuracy"]
-        result[f"disturbed {head}"] = float(np.mean([row[head] for kind, row in table.items() if kind != "as it is"]))
+        result[f"disturbed {head}"] = float(np.mean([row[head] for kind, row in table.items() if kind != UNDISTURBED]))
     return result
 
 
@@ -131,7 +131,7 @@ def run_if_missing(path: Path, name: str, recipe: Recipe, seed: int, data: Datas
         raise ResultsError(f"{path} cannot be read as a result; delete it to run it again")
     changed = [key for key in origin if result.get(key, origin[key]) != origin[key]]
     if changed or result["epochs"] != recipe.epochs:
-        raise ResultsError(f"{path} is of a run with other {', '.join(changed) or 'epochs'}; choose another --out")
+        raise ResultsError(f"{path} is from a run with other {', '.join(changed) or 'epochs'}; choose another --out")
 
 
 def read_result(path: Path) -> dict | None:
@@ -144,14 +144,14 @@ def read_result(path: Path) -> dict | None:
 
 
 def result_table(folder: Path, origin: dict) -> str:
-    """Return the table of the results in a folder that share `origin`; log the files that are left out."""
+    """Return the table of the results in a folder that share `origin`; other files are logged."""
     results = []
     for path in sorted(folder.glob("*.json")):
         result = read_result(path)
         if result is None:
-            logger.warning("left out: %s is not a result of training.ablate", path)
+            logger.warning("skipped: %s is not a result of training.ablate", path)
         elif any(result.get(key, value) != value for key, value in origin.items()):
-            logger.warning("left out: %s has another recipe, other data or other initial weights", path)
+            logger.warning("skipped: %s has another recipe, other data or other initial weights", path)
         else:
             results.append(result)
     return describe(results)

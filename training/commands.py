@@ -118,8 +118,8 @@ def has_types(content: object, types: dict[str, type]) -> bool:
 def check_unused(folder: Path) -> None:
     """Raise ResultsError if the folder contains a run or a soup, which would be overwritten."""
     if found := [name for name in RUN_FILES if (folder / name).exists()]:
-        raise ResultsError(f"{folder} already holds {' and '.join(found)}, which are never overwritten; choose another --out, or "
-                           f"continue a run with python -m training --resume {folder}")
+        raise ResultsError(f"{folder} already contains {' and '.join(found)}, which are never overwritten; choose another --out, "
+                           f"or continue a run with python -m training --resume {folder}")
 
 
 def check_file(path: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Rotations for the robustness table as in the app, where a detector finds the face and levels its crop."""
+"""The rotations of the robustness table as in the app: a detector finds the face, and its crop is rotated upright."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def detected(
         for answer, truth in truths.items():
             known = truth >= 0
             row[answer] = float((found & (probs[answer].argmax(1) == truth))[known].mean())
-        table[f"rotation {degrees}" if degrees else "as it is"] = row
+        table[f"rotation {degrees}"] = row
     return table

@@ -135,7 +135,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if args.data and not args.split:
         parser.error("--data needs --split: PublicTest or validation to compare, PrivateTest once for released weights")
     if args.faces and (args.votes or args.split):
-        parser.error("--votes and --split are for --data; the file of --faces holds its labels")
+        parser.error("--votes and --split are for --data; the file of --faces contains its labels")
     return args
 
 

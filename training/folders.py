@@ -40,7 +40,7 @@ def read_folders(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
             files += found
             codes += [code] * len(found)
             origins += [split] * len(found)
-    _log_left_out(path, list(parts.values()))
+    _log_skipped(path, list(parts.values()))
     images, kept = _read_pictures(files, size)
     _check_classes(files, kept)
     labels, kept_origins = np.array(codes, dtype=np.int64)[kept], np.array(origins)[kept]
@@ -87,7 +87,7 @@ def _class_files(folder: Path, name: str) -> list[Path]:
     return [file for group in groups for file in group]
 
 
-def _log_left_out(path: Path, parts: list[Path]) -> None:
+def _log_skipped(path: Path, parts: list[Path]) -> None:
     """Log the folders and files of a data set that are not read."""
     class_folders = [p for part in parts or [path] for p in _folders(part) if p.name.lower() in EMOTIONS]
     known = {*parts, *class_folders}
@@ -100,14 +100,14 @@ def _log_left_out(path: Path, parts: list[Path]) -> None:
             if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES or entry in known:
                 continue
             if entry.is_dir():
-                logger.warning("left out: %s (%d pictures), %s; the classes are %s",
+                logger.warning("skipped: %s (%d pictures), %s; the classes are %s",
                                entry, _count_pictures(entry), kind, ", ".join(EMOTIONS))
             elif folder not in class_folders or entry.suffix.lower() not in PICTURES_READ or not entry.is_file():
                 loose.append(entry)
     kinds = Counter(f"{file.suffix.lower() or 'without extension'}" if file.is_file() else "not a regular file" for file in loose)
     if loose:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        logger.warning("left out: %d files (%s), the first is %s; pictures must be in class folders and end in %s",
+        logger.warning("skipped: %d files (%s), the first is %s; pictures must be in class folders and end in %s",
                        len(loose), counts, loose[0], ", ".join(sorted(PICTURES_READ)))
 
 

@@ -44,7 +44,7 @@ def read_last(folder: Path) -> dict:
     if not good or len(state["history"]) != state["epoch"] or not state["epoch"]:
         raise TrainingError(f"{path} is damaged; start the run again")
     if not has_types(state["run"], RUN):
-        raise TrainingError(f"{path} does not say how the run was started, like those of training.ablate; start one "
+        raise TrainingError(f"{path} does not say how the run was started, like those of training.ablate; start a new one "
                             "with python -m training")
     return state
 

@@ -33,7 +33,7 @@ from training.record import RECORD, load_run, runs_behind, warn_if_other_data
 from training.roles import TrainingError, split_names
 
 logger = logging.getLogger("training")
-LICENSE = ("weights: for research use, as FER2013, on whose pictures they were trained; ImageNet start: Google's "
+LICENSE = ("weights: for research use, like FER2013, on whose images they were trained; initial weights: Google's "
            "EfficientNet-Lite (Apache-2.0); votes: FER+ (MIT)")
 DISK_ADVICE = "free some space, then release again"
 
@@ -44,7 +44,8 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
     Raises CheckpointError, DataError, ResultsError, TrainingError.
     """
     if found := [name for name in ("last.pt", RECORD) if (out / name).exists()]:
-        raise ResultsError(f"{out} holds a run or a soup ({', '.join(found)}), which is never overwritten; choose another --out")
+        raise ResultsError(f"{out} contains a run or a soup ({', '.join(found)}), which are never overwritten; choose another "
+                           "--out")
     check_writable(out)
     parts = runs_behind(run)
     model, spec = load_run(run)
@@ -60,14 +61,14 @@ def release(run: Path, data_path: Path, votes: Path | None, out: Path, faces: Pa
         metrics[split] = measure_split(model, spec, data, split)
         metrics[f"{split}, both views"] = measure_split(model, spec, data, split, flip=True)
     if faces:
-        metrics["named faces, both views"] = measure_faces(model, spec, faces, flip=True)
+        metrics["labeled faces, both views"] = measure_faces(model, spec, faces, flip=True)
     with writing_to(out, DISK_ADVICE):  # last, so that earlier errors leave the old weights in place
         save_checkpoint(path, model, spec, {}, half=True)
     card = {
         "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "spec": dataclasses.asdict(spec),
         "made_of": parts, "seconds": sum(part["seconds"] for part in parts), "torch": torch.__version__,
         "data": f"{split_names(data)[0]} trained; {split_names(data)[1]} selected the epoch, the temperatures and the decision",
-        "licence": LICENSE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
+        "license": LICENSE, "private_test_measured": time.strftime("%Y-%m-%d"), "metrics": metrics,
     }
     try:  # the app uses the export on CPUs
         export(path, None, path.with_suffix(".onnx"), half=True)

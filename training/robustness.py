@@ -28,6 +28,7 @@ from training.detected import detected
 from training.evaluate import answers, predict_views
 
 Disturb = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (S, S) uint8 -> (S, S) uint8
+UNDISTURBED = "none"  # row of the original images
 
 
 def affine(shift: float = 0.0, scale: float = 1.0, degrees: float = 0.0) -> Disturb:
@@ -79,7 +80,7 @@ def jpeg(quality: int) -> Disturb:
 
 
 TABLE: dict[str, Disturb] = {
-    "as it is": lambda image, rng: image,
+    UNDISTURBED: lambda image, rng: image,
     "shift 5%": affine(shift=0.05), "shift 10%": affine(shift=0.10), "shift 20%": affine(shift=0.20),
     "scale 0.7": affine(scale=0.7), "scale 0.85": affine(scale=0.85),
     "scale 1.15": affine(scale=1.15), "scale 1.3": affine(scale=1.3),
@@ -111,7 +112,7 @@ def _answers(model: EmotionNet, spec: ModelSpec, images: np.ndarray) -> dict[str
 
 def describe(table: dict[str, dict[str, float]]) -> str:
     """Return a Markdown table in percent, with the change from undisturbed images in points."""
-    plain = table["as it is"]
+    plain = table[UNDISTURBED]
     lines = ["| disturbance | " + " | ".join(f"{head} | cost" for head in plain) + " |", "|---" * (1 + 2 * len(plain)) + "|"]
     for name, row in table.items():
         cells = " | ".join(f"{100 * value:.1f} | {100 * (value - plain[head]):+.1f}" for head, value in row.items())
@@ -127,8 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--votes", type=Path, help="FER+'s fer2013new.csv")
     parser.add_argument("--split", default="PublicTest",
                         help="split to measure; PrivateTest is for released weights only (default: PublicTest)")
-    parser.add_argument("--detector", choices=DETECTORS, help="measure the rotations as the app meets them: the face is found by "
-                        "this detector, and levelled where it tells the tilt")
+    parser.add_argument("--detector", choices=DETECTORS, help="measure rotations as in the app: this detector finds the face, "
+                        "and the crop is rotated upright if the detector reports the tilt")
     parser.add_argument("--json", type=Path, help="also write the table to this file")
     args = suggest_names(parser).parse_args(arguments)
     start_logging()

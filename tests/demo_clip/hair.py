@@ -16,7 +16,7 @@ LOWER_LID_Y = 7.27  # in the base mesh
 
 @dataclass(frozen=True)
 class Head:
-    """A face at rest, of which hair grows."""
+    """A face at rest, on which hair grows."""
 
     places: np.ndarray  # (W, 3) of its vertices
     normals: np.ndarray  # (W, 3)
@@ -28,7 +28,7 @@ class Head:
 
 
 def grow(head: Head, style: str, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Strands (N, K, 3) of a style, "bob" or "short", and how bright each is (N,)."""
+    """Strands (N, K, 3) of a style, "bob" or "short", and their brightness (N,)."""
     roots, normals, rest = _scattered(head, 5_000, random)
     noise, layer = random.normal(0, 1, (len(roots), 3)), random.uniform(0, 1, (len(roots), 1))
     tuft = np.sin(rest * [9, 7, 8] @ [[1, 0.4, 0.2], [0.3, 1, 0.5], [0.2, 0.6, 1]] + [0, 1, 2])
@@ -40,7 +40,7 @@ def grow(head: Head, style: str, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def _scattered(head: Head, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random places on the scalp (N, 3), their normals, and where they are in the base mesh."""
+    """Random positions on the scalp (N, 3), their normals, and their positions in the base mesh."""
     quads = head.quads[head.is_scalp[head.quads].all(1)]
     a, b, c, d = (head.places[quads[:, i]] for i in range(4))
     area = np.linalg.norm(np.cross(c - a, d - b), axis=1)
@@ -106,7 +106,7 @@ def _held_in(points: np.ndarray, middle: np.ndarray, most: np.ndarray) -> np.nda
 
 
 def _cleared(strands: np.ndarray, head: Head) -> np.ndarray:
-    """Without strands that hang into the face."""
+    """Remove strands that hang into the face."""
     left, right = eyeball(head.coarse, 1), eyeball(head.coarse, -1)
     back, top, side = min(left[2], right[2]) - left[3], left[1] + left[3], left[0] + left[3]
     x, y, z = np.moveaxis(strands, 2, 0)
@@ -114,7 +114,7 @@ def _cleared(strands: np.ndarray, head: Head) -> np.ndarray:
 
 
 class Brows:
-    """Hairs of the brows, which move with the skin that they stand on."""
+    """The hairs of the brows, which move with the skin."""
 
     def __init__(self, head: Head, thickness: float, random: np.random.Generator):
         count = int(600 * thickness)

@@ -51,7 +51,7 @@ def base() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def target(name: str) -> np.ndarray:
-    """Where a shape target moves the vertices: (V, 3). name: "faceunits/jawOpen" or a path in MakeHuman's targets."""
+    """Displacements (V, 3) of a shape target. name: "faceunits/jawOpen" or a path in MakeHuman's targets."""
     path = data() / (f"faceunits01/targets/{name}.target" if name.startswith("faceunits/") else
                      f"mpfb2/targets/{name}.target.gz")
     raw = path.read_bytes()
@@ -64,7 +64,7 @@ def target(name: str) -> np.ndarray:
 
 
 def shape(parts: dict[str, float]) -> np.ndarray:
-    """The sum of targets (V, 3), each with its weight. A name with * stands for both sides: Left and Right, or l and r."""
+    """The weighted sum of targets (V, 3). A * in a name stands for both sides: Left and Right, or l and r."""
     moves = np.zeros_like(base()[0])
     for name, weight in parts.items():
         sides = ("Left", "Right") if name.startswith("faceunits/") else ("l", "r")
@@ -76,7 +76,7 @@ def shape(parts: dict[str, float]) -> np.ndarray:
 def subdivision(quads: np.ndarray, count: int) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Catmull and Clark's: the matrix (W, V) that makes the finer mesh's vertices of the coarse one's, and its quads (4F, 4).
 
-    Vertices that no quad has stay where they are.
+    Vertices without quads do not move.
     """
     faces = len(quads)
     edges = np.sort(np.stack([quads, np.roll(quads, -1, 1)], 2).reshape(-1, 2), axis=1)
@@ -96,7 +96,7 @@ def subdivision(quads: np.ndarray, count: int) -> tuple[sparse.csr_matrix, np.nd
 
 def _moved(quads: np.ndarray, edges: np.ndarray, is_rim: np.ndarray, face_points: sparse.csr_matrix, mid: sparse.csr_matrix,
            count: int) -> sparse.csr_matrix:
-    """Where the coarse mesh's own vertices go: (V, V)."""
+    """The rows (V, V) of the matrix for the coarse mesh's own vertices."""
     def means(items: np.ndarray, width: int, points: sparse.csr_matrix) -> tuple[np.ndarray, sparse.csr_matrix]:
         rows = np.repeat(np.arange(len(items)), width)
         sums = sparse.csr_matrix((np.ones(items.size), (items.ravel(), rows)), (count, len(items)))
@@ -122,7 +122,7 @@ def normals(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 
 def smooth(low: float, high: float, x: np.ndarray | float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, and a soft way between them; `low` may be the larger one."""
+    """0 below `low`, 1 above `high`, and a smooth step between them; `low` may be larger than `high`."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 

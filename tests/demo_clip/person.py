@@ -1,4 +1,4 @@
-"""A person made ready to be drawn: skin, eyes, brows, lashes, hair and a shirt, all of which follow the face."""
+"""A person to render: skin, eyes, brows, lashes, hair and a shirt, all of which follow the face."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKY_DIRECTIONS = 28
 
 @dataclass(frozen=True)
 class Looks:
-    """What makes one person another. Colors are linear RGB."""
+    """The appearance of a person. Colors are linear RGB."""
 
     shape: dict[str, float]
     skin: tuple[float, float, float]
@@ -70,7 +70,7 @@ class Person:
         return image[y, x] / 255.0 * self.is_skin
 
     def _masks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the shader knows of each vertex, (W, 4) twice, see render.py; and whether hair grows there (W,).
+        """The shader's vertex attributes, (W, 4) twice (see render.py), and whether hair grows there, (W,).
 
         Places are those of the base mesh, so that they are the same for everybody.
         """
@@ -92,7 +92,7 @@ class Person:
         return np.stack([lips, inside, np.ones(len(x)), self.kind], 1), np.stack([beard, blush, above, scalp], 1), is_scalp
 
     def _places(self, coarse: np.ndarray) -> np.ndarray:
-        """Vertices (W, 3) of a coarse mesh (V, 3), made finer; the arms hang down."""
+        """The subdivided vertices (W, 3) of a coarse mesh (V, 3), with the arms hanging down."""
         fine = self.finer @ coarse
         for sign in (1, -1):
             shoulder = np.argmin(np.linalg.norm(self.rest - [1.55 * sign, 5.55, 0.0], axis=1))
@@ -103,7 +103,7 @@ class Person:
     def _sky(
         self, studio: Studio, head: Head, hair: np.ndarray, masks: np.ndarray, more: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """How much of the sky is open above each vertex of the person at rest (W,), and above the points of the hair (N, K)."""
+        """The unoccluded share of the sky above each vertex of the person at rest (W,) and each point of the hair (N, K)."""
         mesh = Mesh(studio, self.quads[self.kinds != LASHES], self.rest, masks, more)
         mesh.move(head.places, head.normals)
         strands = Strands(studio, hair, np.ones(len(hair)), np.ones(hair.shape[:2]))
@@ -124,7 +124,7 @@ class Person:
         return np.clip(sky * 1.12, 0.03, 1), np.clip(1.5 * thick.reshape(hair.shape[:2]), 0.05, 1)
 
     def pose(self, units: dict[str, float], angles: tuple, at: tuple, gaze: tuple = (0.0, 0.0)) -> list:
-        """What is drawn of this person at a moment.
+        """The meshes and strands of this person in a pose.
 
         units: face units and how much of each; angles: pitch, yaw and roll of the head in degrees; at: where the middle between
         the eyes is while the head is upright, decimeters; gaze: degrees to the picture's right and up.

@@ -1,6 +1,6 @@
-"""Draws people with OpenGL: skin that light enters, shadows, hair as thousands of strands.
+"""Renders people with OpenGL: skin with subsurface scattering, shadows, and hair as thousands of strands.
 
-Needs moderngl, but no GPU: Mesa's software renderer does.
+Needs moderngl, but no GPU: Mesa's software renderer is sufficient.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ DEPTH_FRAGMENT = "#version 330\nout vec4 color; void main() { color = vec4(1.0);
 
 
 def projection(width: int, height: int) -> np.ndarray:
-    """World to clip space: a camera on the z axis that sees VIEW_H at z = 0. (4, 4)."""
+    """The matrix (4, 4) from world to clip space for a camera on the z axis that sees VIEW_H at z = 0."""
     near, far, f = 2.0, 40.0, 2 * CAMERA_Z / VIEW_H
     depth = (far + near) / (near - far), 2 * far * near / (near - far)
     matrix = np.array([[f * height / width, 0, 0, 0], [0, f, 0, 0], [0, 0, *depth], [0, 0, -1, 0]])
@@ -130,7 +130,7 @@ def projection(width: int, height: int) -> np.ndarray:
 
 
 def toward(direction: np.ndarray, middle: np.ndarray, half: float) -> np.ndarray:
-    """World to the clip space of a light that is far away. (4, 4)."""
+    """The matrix (4, 4) from world to the clip space of a distant light."""
     right = np.cross([0.0, 1.0, 0.01], direction)
     right /= np.linalg.norm(right)
     rows = np.stack([right, np.cross(direction, right), -direction]) / half
@@ -187,7 +187,7 @@ def _triangles(gl: moderngl.Context, quads: np.ndarray) -> moderngl.Buffer:
 
 
 class Studio:
-    """Camera, lights and the picture they make. What is drawn is given as (Mesh or Strands, values of uniforms) of all things."""
+    """Camera, lights and framebuffer. The objects to draw are pairs (Mesh or Strands, values of its uniforms)."""
 
     def __init__(self, size_wh: tuple[int, int]):
         self.gl, self.size_wh = moderngl.create_context(standalone=True, require=330, backend="egl"), size_wh
@@ -210,7 +210,7 @@ class Studio:
         self.gl.enable(moderngl.DEPTH_TEST)
 
     def _light_sees(self, direction: np.ndarray, middle: np.ndarray, half: float, drawn: list) -> np.ndarray:
-        """Draw what a far light sees, up to `half` from `middle`, into the shadow map; its matrix (4, 4)."""
+        """Draw the view of a distant light, up to `half` from `middle`, into the shadow map; returns its matrix (4, 4)."""
         matrix = toward(direction, middle, half)
         self.shadow_view.use()
         self.shadow_view.clear(depth=1.0)
@@ -220,7 +220,7 @@ class Studio:
         return matrix
 
     def sees(self, direction: np.ndarray, middle: np.ndarray, half: float, drawn: list) -> Callable[[np.ndarray], np.ndarray]:
-        """A function that tells of points (N, 3) which a far light in `direction` reaches: (N,) 0 or 1."""
+        """Return a function from points (N, 3) to whether a distant light in `direction` reaches them, (N,) 0 or 1."""
         matrix = self._light_sees(direction, middle, half, drawn)
         depth = np.frombuffer(self.shadow.read(), "f4").reshape(SHADOW_SIDE, SHADOW_SIDE)
 
@@ -232,9 +232,9 @@ class Studio:
         return reached
 
     def draw(self, drawn: list, middle: np.ndarray) -> np.ndarray:
-        """The things before nothing: (H, W, 4) uint8 BGRA, its colors already multiplied by how much they cover.
+        """Render the objects without a background: (H, W, 4) uint8 BGRA with premultiplied alpha.
 
-        middle: of what casts shadows, 3.4 decimeters around it.
+        middle: center of the region that casts shadows, 3.4 decimeters in every direction.
         """
         shadow = self._light_sees(KEY, middle, 3.4, drawn)
         lights = {"mvp": self.mvp, "eye": np.array([0, MIDDLE_Y, CAMERA_Z]), "key": KEY, "rim": RIM, "shadow_mvp": shadow}
@@ -252,7 +252,7 @@ class Studio:
 
 
 def _set(program: moderngl.Program, values: dict) -> None:
-    """Give a program those of the values that it takes; matrices are (4, 4) as in mathematics, rows first."""
+    """Set the uniforms that a program has; matrices are (4, 4), row-major."""
     for name, value in values.items():
         if name in program:
             value = np.asarray(value, "f4")

@@ -1,4 +1,4 @@
-"""Who plays in the demo, and what they do: expressions, heads and places over time. The end meets the beginning."""
+"""The demo's people and script: expressions, head poses and positions over time. The clip loops seamlessly."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ DARK_S = 14.6, 15.0, 16.2, 16.5  # the light begins to fade, is out, comes back,
 
 
 def light(time_s: float) -> float:
-    """What there is of the room's light, linear."""
+    """The share of the room's light, linear."""
     out = smooth(DARK_S[0], DARK_S[1], time_s) * (1 - smooth(DARK_S[2], DARK_S[3], time_s))
     return float(0.01 ** out)
 
 
 def moment(name: str, time_s: float) -> tuple[Units, tuple, tuple, tuple] | None:
-    """Face units, angles, place and gaze of one of the cast; None while they are out of the picture."""
+    """Face units, angles, position and gaze of a person; None while out of view."""
     keys = KEYS[name]
     if not keys[0][0] <= time_s <= keys[-1][0]:
         return None
