@@ -14,7 +14,8 @@ from fer_live.analysis import sampling
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, MOST_EACH, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
-from fer_live.analysis.reading import LONGEST_S, Readings
+from fer_live.analysis.reading import INTERVAL_S, Readings
+from fer_live.analysis.smoothing import Smoother
 from fer_live.bench.scenes import Scene
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.haar import HaarFaceDetector
@@ -394,25 +395,68 @@ def test_sampled_detection_matches_a_search_of_every_frame(portrait):
     assert len(tracks[0]) == len(tracks[1])
 
 
-# ------------------------------------------------------------------------------------------------ classification on change
+# ------------------------------------------------------------------------------------------------ classification in turn
 
 
-def test_face_is_classified_on_change_and_ten_times_a_second():
-    noise = np.random.default_rng(0)
-    still, other = (noise.integers(0, 256, (1, 48, 48, 1), np.uint8) for _ in range(2))
-    readings, read = Readings(), []
-    for i in range(31):
-        wavers = np.clip(still + noise.normal(0, 3, still.shape), 0, 255).astype(np.uint8)
-        read += [i / 30] * len(readings.choose([7], wavers, i / 30)[0])
-    assert np.diff(read).max() <= LONGEST_S + 1e-3 and len(read) == 11
-    assert readings.choose([7], other, 1.01)[0] == [0], "at once"
-    assert readings.choose([7, 8], np.concatenate([other, still]), 1.02)[0] == [1], "each face by itself"
+def times_read(fps, faces=1, seconds=4):
+    """How many faces of each frame, and which, are chosen at a frame rate."""
+    readings = Readings()
+    return [list(readings.choose(range(1, faces + 1), 1000.3 + i / fps)) for i in range(seconds * fps)]
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 50, 60, 120])
+def test_face_is_classified_15_times_a_second_at_any_frame_rate(fps):
+    chosen = times_read(fps)
+    at = np.flatnonzero([bool(one) for one in chosen]) / fps
+    assert at[0] == 0, "at once"
+    assert sum(map(len, chosen)) == pytest.approx(4 / INTERVAL_S, abs=1)
+    assert np.diff(at)[1:].max() <= INTERVAL_S + 1 / fps + 1e-6
+
+
+def test_faces_of_a_frame_take_turns():
+    chosen = times_read(60, faces=16)
+    assert len(chosen[0]) == 16
+    assert max(map(len, chosen[1:])) <= 6 and np.mean([*map(len, chosen[1:])]) == pytest.approx(4, abs=0.1)
+    assert {face for one in chosen[5:10] for face in one} == set(range(16))
+
+
+def test_every_face_is_classified_on_the_plain_path_and_half_of_the_time_mirrored():
     every = Readings(0.0)
-    views = [every.choose([7], still, i / 30)[1] for i in range(4)]
-    assert [np.array_equal(view, still) for view in views] == [True, False, True, False]
-    assert np.array_equal(views[1], still[:, :, ::-1])
-    views = [every.choose([7], still, 0.6 + i / 30)[1] for i in range(8)]  # after it was out of sight
-    assert 2 <= sum(np.array_equal(view, still) for view in views) <= 6
+    views = [every.choose([7, 9], i / 30) for i in range(4)]
+    assert views == [{0: False, 1: False}, {0: True, 1: True}] * 2
+    mirrored = [every.choose([7], 0.6 + i / 30)[0] for i in range(8)]  # after it was out of sight
+    assert 2 <= sum(mirrored) <= 6
+
+
+def test_half_of_the_classified_crops_are_mirrored(untrained, portrait):
+    analyze, given = Analyzer.from_checkpoint(untrained, device="cpu"), []
+    classify = analyze.classifier
+
+    def watched(crops):
+        given.extend(crops)
+        return classify(crops)
+
+    watched.spec = classify.spec
+    analyze.classifier = watched
+    for i in range(34):
+        analyze(Frame(portrait, i, i / 30))
+    as_first = [[np.abs(view.astype(int) - given[0]).mean() for view in (crop, crop[:, ::-1])] for crop in given]
+    mirrored = [turned < plain for plain, turned in as_first]
+    assert len(given) in (16, 17) and 7 <= sum(mirrored) <= 9
+    assert max(map(min, as_first)) < 5, "the box moves a little"
+
+
+@pytest.mark.parametrize("fps", [15, 30, 60])
+def test_change_of_expression_is_shown_within_half_a_second(fps):
+    labels = ("angry", "happy", "neutral")
+    one, other = np.array([0.05, 0.8, 0.15], np.float32), np.array([0.1, 0.15, 0.75], np.float32)
+    readings, smoother, changed_s, shown_s = Readings(), Smoother(labels), 3.0, []
+    for i in range(5 * fps):
+        chosen = readings.choose([3], i / fps)
+        _, label, _ = smoother.update(3, (other if i / fps >= changed_s else one) if chosen else None, i / fps)
+        if label == "neutral":
+            shown_s.append(i / fps)
+    assert changed_s < shown_s[0] <= changed_s + 0.5 and len(shown_s) == round((5 - shown_s[0]) * fps)
 
 
 def test_skipped_classification_keeps_the_face(untrained, portrait):

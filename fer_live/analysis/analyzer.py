@@ -3,8 +3,8 @@
     stage      input                                      output
     detect     frame (H, W, 3) uint8 BGR                  boxes (N, 4) int32 xyxy and the roll of each face
     track      boxes                                      places: faces with persistent ids
-    crop       frame, boxes detected in this frame        crops (N, S, S, C) uint8
-    choose     crops                                      the M crops that have changed, every other one mirrored
+    choose     places                                     the M faces whose turn it is, every other one to be mirrored
+    crop       frame, boxes detected in this frame        crops (M, S, S, C) uint8
     see        crops, landmarks                           image quality of each face, and whether it can be classified
     classify   crops                                      probabilities (M, 7) float32
     baseline   probabilities of a face                    the same, corrected for its resting expression
@@ -88,8 +88,8 @@ class Analyzer:
         min_face: side of the smallest face, in pixels or, below 1, as a fraction of the shorter side of the frame or of its
         smallest tile.
         runtime: CPU runtime: auto, torch, onnx or openvino. search_every: frames between searches of the whole image; in between,
-        faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise an
-        unchanged face is classified ten times a second.
+        faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise a face is
+        classified 15 times a second.
         detector: haar (upright frontal faces), yunet (also turned, tilted and dim faces) or both. label_set: as for Analyzer;
         raises OutputError if the model's classes do not match.
         CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
@@ -102,7 +102,7 @@ class Analyzer:
         classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
         analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
         if search_every == 1:
-            analyzer.state.readings.longest_s = 0.0
+            analyzer.state.readings.interval_s = 0.0
         return analyzer
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
@@ -187,7 +187,7 @@ class Analyzer:
 
 
 def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: VideoState, spec: ModelSpec) -> Located:
-    """Detect, track and crop the faces, and choose which crops to classify. find: detects the faces of a frame, like
+    """Detect and track the faces, choose those to classify, and crop them. find: detects the faces of a frame, like
     `detection.detect`."""
     tracker = state.tracker
     if frame.is_slate:  # faces after a camera loss may be other people
@@ -203,11 +203,14 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: Video
     begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
     fresh = [track for track in tracks if track.fresh]
-    boxes = np.array([_whole(track.box) for track in fresh], np.int32).reshape(-1, 4)
-    crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in fresh]))
-    chosen, crops = state.readings.choose([track.track_id for track in fresh], crops, frame.time_s)
-    views = see_all(crops, boxes[chosen], found[[fresh[i].row for i in chosen]])
-    read_ids = {fresh[i].track_id for i in chosen}
+    chosen = state.readings.choose([track.track_id for track in fresh], frame.time_s)
+    read = [fresh[i] for i in chosen]
+    boxes = np.array([_whole(track.box) for track in read], np.int32).reshape(-1, 4)
+    crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in read]))
+    mirrored = np.array([*chosen.values()], bool)
+    crops[mirrored] = crops[mirrored, :, ::-1]
+    views = see_all(crops, boxes, found[[track.row for track in read]])
+    read_ids = {track.track_id for track in read}
     places = tuple((track.track_id, _whole(track.box), track.track_id in read_ids) for track in tracks)
     ended = endings(tracker.take_gone(), frame, is_anew)
     fresh_ids = frozenset(track.track_id for track in fresh)

@@ -29,7 +29,7 @@ class VideoState:
     def for_new_video(self) -> VideoState:
         """Return an empty state with the same settings."""
         new = VideoState(self.smoother.labels, self.label_set)
-        new.readings.longest_s, new.baseline.each_s = self.readings.longest_s, self.baseline.each_s
+        new.readings.interval_s, new.baseline.each_s = self.readings.interval_s, self.baseline.each_s
         return new
 
     @property
