@@ -443,7 +443,6 @@ def test_half_of_the_classified_crops_are_mirrored(untrained, portrait):
     as_first = [[np.abs(view.astype(int) - given[0]).mean() for view in (crop, crop[:, ::-1])] for crop in given]
     mirrored = [turned < plain for plain, turned in as_first]
     assert len(given) in (16, 17) and 7 <= sum(mirrored) <= 9
-    assert max(map(min, as_first)) < 5, "the box moves a little"
 
 
 @pytest.mark.parametrize("fps", [15, 30, 60])

@@ -88,8 +88,8 @@ class Analyzer:
         min_face: side of the smallest face, in pixels or, below 1, as a fraction of the shorter side of the frame or of its
         smallest tile.
         runtime: CPU runtime: auto, torch, onnx or openvino. search_every: frames between searches of the whole image; in between,
-        faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise a face is
-        classified 15 times a second.
+        faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise a face
+        is classified 15 times a second.
         detector: haar (upright frontal faces), yunet (also turned, tilted and dim faces) or both. label_set: as for Analyzer;
         raises OutputError if the model's classes do not match.
         CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
