@@ -10,12 +10,14 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 
+from fer_live.model.both import BothFaceDetector, is_same, merged
 from fer_live.model.detections import Detections, same_face
 from fer_live.protocols import FaceDetector, TileDetector
 from fer_live.types import Frame
 
 EVERY = 8  # frames between searches of the whole image while all known faces are found again
-EVERY_WAITING = 2  # frames; the same while no face is known or one is missed, to notice new and returning faces soon
+EVERY_WAITING = 2  # the same while no face is known or one is missed, to notice new and returning faces soon
+IN_TURN = 0.75  # factor on both for detectors that search in turn, since one of them may have to find a new face alone
 MOST_EACH = 8  # up to this many known faces, each is searched for in every frame; with more, in every other frame, in turn
 GRID, ALIKE = 12, 0.5  # points per side of compared patches; correlation from which they show the same face
 MEMORY = 12  # frames during which a lost face is searched for at its last position
@@ -50,8 +52,9 @@ class Known:
 class ScheduledDetector:
     """Face detector for video that remembers where faces were. Use one per video.
 
-    The whole image is searched on schedule, and at once when a known face is not found again. `every` may be changed at any
-    time; 1 searches the whole image in every frame.
+    The whole image is searched on schedule, and at once when a known face is not found again. A BothFaceDetector searches it with
+    one of its two detectors at a time, in turn, since both in one frame would delay that frame. `every` may be changed at any
+    time; 1 searches the whole image in every frame, with both.
     """
 
     def __init__(self, searcher: Searcher, every: int = EVERY):
@@ -59,24 +62,47 @@ class ScheduledDetector:
         self.known: list[Known] = []
         self.last: np.ndarray | None = None  # the previous image
         self.age = EVERY  # frames since the last search of the whole image
+        self.turn = 0  # of the next search of the whole image; see BothFaceDetector.detect_in_turn
 
     def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
         """(H, W, 3) uint8 BGR -> the faces. side: reference length in pixels for a relative `min_face`; None: the image's shorter
         side."""
         more = () if side is None else (side,)
         self.age += 1
+        if self.every == 1:
+            found = Detections.of(self.searcher.detect(image, *more))
+            return self._remember(image, found, [None] * len(self.known))
         is_waiting = not self.known or any(face.misses for face in self.known)
-        again: list[Detections | None] = [None] * len(self.known)
-        if self.age < (min(self.every, EVERY_WAITING) if is_waiting else self.every):
-            again, carried = self._near(image, more)
-            if not any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
-                found = Detections.joined(one for one in again if one is not None)
-                return self._remember(image, found.singled(), again, carried)  # two known faces may be found at the same place
-        self.age = 0
-        found = Detections.of(self.searcher.detect(image, *more))
-        # keep faces found only nearby, since that search resolves smaller ones
-        kept = [one for one in again if one is not None and not any(same_face(one.boxes[0], other) for other in found.boxes)]
-        return self._remember(image, Detections.joined([found, *kept]), again)
+        every = min(self.every, EVERY_WAITING) if is_waiting else self.every
+        if self.age >= (round(IN_TURN * every) if isinstance(self.searcher, BothFaceDetector) else every):
+            return self._whole(image, side)
+        again, carried = self._near(image, more)
+        if any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
+            self.turn |= 1  # a lost face has probably turned or tilted, and then only YuNet can find it
+            return self._whole(image, side, again, carried)
+        return self._remember(image, _found(again).singled(), again, carried)  # two known faces may be found at the same place
+
+    def _whole(self, image: np.ndarray, side: int | None, again: list[Detections | None] | None = None,
+               carried: Sequence[np.ndarray] = ()) -> Detections:
+        """Search the whole image, and near the known faces that this misses. again, carried: results of `_near`, if a
+        face is lost."""
+        more = () if side is None else (side,)
+        self.age, turn, is_lost = 0, self.turn, again is not None
+        self.turn += 1
+        if isinstance(self.searcher, BothFaceDetector):
+            if again is None and turn % 2:
+                again, carried = self._near(image, more)
+            found = self.searcher.detect_in_turn(image, turn, _found(again or []), side, is_lost)
+        else:
+            found = Detections.of(self.searcher.detect(image, *more))
+        if again is None:
+            again = [None] * len(self.known)
+            missed = [i for i, face in enumerate(self.known) if not any(is_same(face.box, box) for box in found.boxes)]
+            self._look(image, missed, again, more)
+        found = self._remember(image, merged(found, _found(again)), again, carried)
+        if isinstance(self.searcher, BothFaceDetector) and not turn % 2 and any(face.misses == 1 for face in self.known):
+            self.age = self.every  # Haar does not find a known face, so YuNet searches the next frame
+        return found
 
     def _near(self, image: np.ndarray, more: tuple[int, ...]) -> tuple[list[Detections | None], list[np.ndarray]]:
         """Return the known faces that are found again, and the boxes of those not searched for this time."""
@@ -86,11 +112,16 @@ class ScheduledDetector:
             is_free = not face.is_carried and not face.misses and (is_any_carried or i % 2)
             if is_free and self.last is not None and alike(patch(self.last, face.box), patch(image, face.box)):
                 again[i] = face.found
-        due, carried = [i for i, one in enumerate(again) if one is None], [one.boxes[0] for one in again if one is not None]
-        near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), *more)
-        for i, one in zip(due, near, strict=True):
-            again[i] = None if one is None else Detections.of(one)
+        carried = [one.boxes[0] for one in again if one is not None]
+        self._look(image, [i for i, one in enumerate(again) if one is None], again, more)
         return again, carried
+
+    def _look(self, image: np.ndarray, due: list[int], again: list[Detections | None], more: tuple[int, ...]) -> None:
+        """Search near the known faces with the indices `due`, and enter what is found in `again`."""
+        if due:
+            near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), *more)
+            for i, one in zip(due, near, strict=True):
+                again[i] = None if one is None else Detections.of(one)
 
     def for_new_video(self) -> ScheduledDetector:
         """Return a detector for another video, with the same searcher and independent settings."""
@@ -98,7 +129,7 @@ class ScheduledDetector:
 
     def forget(self) -> None:
         """Forget all faces; the next image is searched completely."""
-        self.known, self.age, self.last = [], EVERY, None
+        self.known, self.age, self.last, self.turn = [], EVERY, None, 0
 
     def _remember(self, image: np.ndarray, found: Detections, again: list[Detections | None],
                   carried: Sequence[np.ndarray] = ()) -> Detections:
@@ -108,6 +139,10 @@ class ScheduledDetector:
         self.known = [Known(box, 0, found[[i]], any(np.array_equal(box, other) for other in carried))
                       for i, box in enumerate(found.boxes)] + lost
         return found
+
+
+def _found(again: Sequence[Detections | None]) -> Detections:
+    return Detections.joined(one for one in again if one is not None)
 
 
 def for_new_video(detector: FaceDetector) -> FaceDetector:

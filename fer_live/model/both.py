@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_live.model.detections import DETECTORS, Detections, same_face
 from fer_live.model.haar import HaarFaceDetector
-from fer_live.model.yunet import STILL_MIN_SCORE, YuNetFaceDetector
+from fer_live.model.yunet import SEARCH_TURN, STILL_MIN_SCORE, YuNetFaceDetector
 
 ALIKE = 0.6  # minimum ratio of the sides of two boxes of one face; below it, the cascade found only a part of the face
 
@@ -39,6 +39,16 @@ class BothFaceDetector:
         haar = self.haar.detect(image, side)
         return united(haar, self.yunet.detect(image, side, haar))
 
+    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, is_lost: bool = False
+                       ) -> Detections:
+        """Search the whole image with one detector: in even turns Haar, in odd turns YuNet, which looks for tilted faces to one
+        side in each turn, or to both if a known face is lost. near: the known faces, if they are already found in this image,
+        which YuNet does not examine again."""
+        if turn % 2 == 0:
+            return Detections.of(self.haar.detect(image, side))
+        tilts = (-SEARCH_TURN, SEARCH_TURN)
+        return self.yunet.detect(image, side, near.boxes, tilts if is_lost else tilts[turn // 2 % 2 :][:1])
+
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
         """For each of the boxes (N, 4), return Haar's new box (4,), or YuNet's detection if Haar finds none, or None."""
         found: list[np.ndarray | Detections | None] = [*self.haar.detect_near(image, boxes, side)]
@@ -46,6 +56,21 @@ class BothFaceDetector:
         for i, one in zip(missed, self.yunet.detect_near(image, boxes[missed], side), strict=True):
             found[i] = one
         return found
+
+
+def merged(whole: Detections, near: Detections) -> Detections:
+    """Merge the faces found in the whole image by one detector with known faces found nearby by either.
+
+    Haar's boxes have no landmarks. Of two results of the same detector for one face, Haar's is that of the whole image, since a
+    nearby search drifts, and YuNet's the nearby one, which sees more pixels."""
+    haar, yunet = (Detections.joined(part[np.isnan(part.scores) == is_haar] for part in parts).singled()
+                   for is_haar, parts in ((True, (whole, near)), (False, (near, whole))))
+    return united(haar.boxes, yunet)
+
+
+def is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two boxes (4,) show the same face, and neither only a part of it."""
+    return bool((same_face(a, b) or same_face(b, a)) and ALIKE < (a[2] - a[0]) / max(1, b[2] - b[0]) < 1 / ALIKE)
 
 
 def united(haar: np.ndarray, yunet: Detections) -> Detections:

@@ -11,8 +11,9 @@ from fer_live.model.preprocess import square_part
 from fer_live.model.yunet_network import OVERLAP, YuNetNetwork
 
 # pixels; side of the smallest face in the searched image. Smaller values lower the scores: on 300 difficult faces, the recall is
-# 0.78 at 24 and 0.84 at 32. 24 needs a third of the pixels of 40, and is used when other faces are already known.
-BASE, ROUTINE_BASE = 40, 24
+# 0.78 at 24 and 0.84 at 32. KNOWN_BASE: when other faces are already known; TILTED_BASE: in live video's rotated searches, which
+# have twice the pixels.
+BASE, KNOWN_BASE, TILTED_BASE = 40, 32, 24
 LARGEST = 320  # pixels; largest face that the network finds, so larger images are also searched at a quarter of the size
 MOST_PIXELS = 8_000_000  # limit for one search, since the network's memory grows with it
 
@@ -76,37 +77,38 @@ class YuNetFaceDetector:
         self.min_face, self.min_score, self.thorough = min_face, min_score, thorough
         self.network = YuNetNetwork((LOOK_SIDE, LOOK_SIDE))
 
-    def detect(self, image: np.ndarray, side: int | None = None, upright: np.ndarray = NONE) -> Detections:
+    def detect(self, image: np.ndarray, side: int | None = None, known: np.ndarray = NONE,
+               tilts: tuple[float, ...] = (-SEARCH_TURN, SEARCH_TURN)) -> Detections:
         """(H, W, 3) uint8 BGR -> the faces, with boxes inside the image. side: as for `HaarFaceDetector`.
 
-        upright: boxes (M, 4) of known upright faces, which are not rotated. If there are any, other faces are searched for less
-        thoroughly."""
+        known: boxes (M, 4) of known faces, which are not rotated. If there are any, other faces are searched for less thoroughly.
+        tilts: degrees by which the whole image is rotated to search it for tilted faces."""
         height, width = image.shape[:2]
         smallest = self.min_face if self.min_face >= 1 else max(1.0, self.min_face * (side or min(height, width)))
         most = (MOST_PIXELS / (width * height)) ** 0.5
-        scale = min(1.0, (ROUTINE_BASE if len(upright) else BASE) / smallest, most)
+        scale = min(1.0, (KNOWN_BASE if len(known) else BASE) / smallest, most)
         rows = [self._search(image, scale)]
         while scale * min(height, width) > LARGEST:
             scale /= 4
             rows.append(self._search(image, scale))
-        faces = self._faces(image, np.concatenate(rows), smallest, self.min_score, upright)
-        if self.thorough or not (len(upright) or (np.abs(faces.rolls) < LEVEL).any()):
-            scale = min(1.0, (BASE if self.thorough else ROUTINE_BASE) / smallest, most / 2, LARGEST / min(height, width))
-            rows = [self._search(image, scale, degrees) for degrees in (-SEARCH_TURN, SEARCH_TURN)]
+        faces = self._faces(image, np.concatenate(rows), smallest, self.min_score, known)
+        if self.thorough or not (len(known) or (np.abs(faces.rolls) < LEVEL).any()):
+            scale = min(1.0, (BASE if self.thorough else TILTED_BASE) / smallest, most / 2, LARGEST / min(height, width))
+            rows = [self._search(image, scale, degrees) for degrees in tilts]
             faces = Detections.joined([faces, self._faces(image, np.concatenate(rows), smallest, TURNED_SCORE)]).singled()
         return faces
 
     def _faces(
-        self, image: np.ndarray, rows: np.ndarray, smallest: float, least: float, upright: np.ndarray = NONE
+        self, image: np.ndarray, rows: np.ndarray, smallest: float, least: float, known: np.ndarray = NONE
     ) -> Detections:
         """Return the hits, rows (N, 15), that are faces of at least `smallest` pixels, without duplicates. least: minimum score
-        of a hit without rotation. upright: see `detect`."""
+        of a hit without rotation. known: see `detect`."""
         hits = _detections(_singled(rows), image.shape)
         hits = hits[hits.boxes[:, 2] - hits.boxes[:, 0] >= smallest]
         faces, turned = Detections.joined([]), 0
         for i in range(len(hits)):
             hit, is_sure = hits[[i]], hits.scores[i] >= max(least, self.min_score)
-            if any(same_face(hit.boxes[0], box) for box in upright):
+            if any(same_face(hit.boxes[0], box) for box in known):
                 is_sure = True
             elif turned < MOST_TURNED:
                 hit, turned = self._upright(_Around(image, hit.boxes[0]), hit), turned + 1
