@@ -46,12 +46,14 @@ def run(config: Config) -> int:
 
         print(describe_cameras())
         return 0
-    import cv2
-
-    from fer_live import __version__
+    from fer_live.app.loader import ClassifierLoader
     from fer_live.model.checkpoint import check_model_file
 
     check_model_file(config.analysis.model)
+    load = ClassifierLoader(config.analysis)
+    import cv2
+
+    from fer_live import __version__
     from fer_live.app.files import run_files
     from fer_live.app.live import run_camera
     from fer_live.app.open_source import enter_source
@@ -65,12 +67,12 @@ def run(config: Config) -> int:
     with ExitStack() as stack:
         source, is_demo = enter_source(config.source, stack)
         if not isinstance(source, VideoFile | ImageFiles):
-            run_camera(config, source, is_demo, stop, stack)
+            run_camera(config, source, is_demo, load, stop, stack)
             # a live run ends on a signal; a kiosk's supervisor must see that no visitor ended it
             return 128 + caught[0] if caught and config.kiosk else 0
         if config.kiosk:
             raise SourceError("--kiosk needs a camera, a stream or the demo; leave it out for files")
-        run_files(config, source, stop, stack)
+        run_files(config, source, load, stop, stack)
         return 128 + caught[0] if caught else 0
 
 

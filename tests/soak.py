@@ -277,7 +277,8 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
         stack.enter_context(patch.object(live, "Window", window))
         stack.enter_context(patch.object(live, "wants_window", lambda config: True))
         with contextlib.ExitStack() as opened:
-            live.run_camera(parse(OPTIONS), day, False, threading.Event(), opened)
+            config = parse(OPTIONS)
+            live.run_camera(config, day, False, live.ClassifierLoader(config.analysis), threading.Event(), opened)
         return rows, _figures(day, parts, clock)
 
 

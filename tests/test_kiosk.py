@@ -52,10 +52,12 @@ def test_idle_screen_appears_and_forgets_visitors_once():
 
 
 def test_forgetting_removes_all_visitor_state(portrait, untrained):
+    from fer_live.app.loader import ClassifierLoader
     from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
-    analyzer = open_analyzer(parse(["--model", str(untrained), "--label-set", "basic", "--blur-faces"]).analysis, "live")
+    config = parse(["--model", str(untrained), "--label-set", "basic", "--blur-faces"]).analysis
+    analyzer = open_analyzer(config, "live", ClassifierLoader(config))
     looks, (mask,), state = Looks(), analyzer.steps, analyzer.state
     analyzer.steps.insert(0, looks)
     ids = [face.track_id for i in range(4) for face in analyzer(Frame(portrait, i, i / 30)).faces]
@@ -225,13 +227,14 @@ def test_quick_replacement_is_detected_by_appearance(portrait, untrained, away, 
     from contextlib import ExitStack
 
     from fer_live.app.kiosk import make_consent
+    from fer_live.app.loader import ClassifierLoader
     from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
     from fer_live.app.outputs import Outputs
 
     config, tape, ids = parse(["--kiosk", "--record-on-consent", "--consent-seconds", "60", "--model", str(untrained), "--device",
                                "cpu", "--runtime", "torch", *options]), Tape(), []
-    analyzer = open_analyzer(config.analysis, "live")
+    analyzer = open_analyzer(config.analysis, "live", ClassifierLoader(config.analysis))
     tape.consent = make_consent(config, config.kiosk, analyzer, Outputs(tape.view, lambda path: tape.open()), ExitStack())
     tape.consent.clock = lambda: tape.time_s
     other = np.roll(portrait[:, ::-1], -65, axis=1)  # the mirrored face, at the position of the original one

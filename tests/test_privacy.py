@@ -85,6 +85,7 @@ def test_lost_face_stays_masked_for_a_second(portrait):
     ([], True, 0.08), (["--min-face", "0.08"], False, 0.09), (["--min-face", "60"], False, 0.1),
     (["--min-face", "0.5"], False, 0.19)])
 def test_second_search_finds_faces_as_small_as_the_detector(portrait, untrained, options, stills, share):
+    from fer_live.app.loader import ClassifierLoader
     from fer_live.app.open_analyzer import open_analyzer
     from fer_live.app.options import parse
 
@@ -92,7 +93,7 @@ def test_second_search_finds_faces_as_small_as_the_detector(portrait, untrained,
     image = np.full((max(side, 512), side + 100, 3), 90, np.uint8)
     image[:512, :512] = portrait
     config = parse([*options, "--blur-faces", "--model", str(untrained), "--device", "cpu", "--runtime", "torch"])
-    (mask,) = open_analyzer(config.analysis, "pictures" if stills else "video").steps
+    (mask,) = open_analyzer(config.analysis, "pictures" if stills else "video", ClassifierLoader(config.analysis)).steps
     assert likeness(image, mask(Analysis(Frame(image, 0, 0.0), ())).frame.image) < GONE
 
 

@@ -96,10 +96,18 @@ class Analyzer:
         """
         from fer_live.analysis.classifier import EmotionClassifier
 
+        classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
+        return cls.from_classifier(classifier, min_face, search_every, detector, label_set)
+
+    @classmethod
+    def from_classifier(
+        cls, classifier: Classifier, min_face: float | None = None, search_every: int = EVERY, detector: str = DEFAULT_DETECTOR,
+        label_set: str = "full",
+    ) -> Analyzer:
+        """Combine a classifier with a face detector; the other arguments are those of `from_checkpoint`."""
         check_search(min_face, search_every)
         check_label_set(label_set)
         searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
-        classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
         analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
         if search_every == 1:
             analyzer.state.readings.interval_s = 0.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.app.config import Config
 from fer_live.app.keys import make_keys
+from fer_live.app.loader import ClassifierLoader
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
 from fer_live.app.outputs import Outputs, file_sinks
@@ -29,7 +30,8 @@ from fer_live.types import OutputError
 logger = logging.getLogger("fer_live")
 
 
-def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Event, stack: ExitStack) -> None:
+def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLoader, stop: threading.Event, stack: ExitStack
+              ) -> None:
     """Run over a video or images: every frame, in order. Raises OutputError for options that do not apply to files."""
     stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
     kind = "pictures" if stills else "video"
@@ -40,7 +42,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, stop: threading.Ev
     if not (config.output.path or config.output.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")
     words = screen_words(config.screen)
-    analyzer = open_analyzer(config.analysis, kind)
+    analyzer = open_analyzer(config.analysis, kind, load)
     view = make_view(config.screen, config.screen.mirror is True, "")
     outputs = stack.enter_context(Outputs(view, words=words))
     sinks = file_sinks(config.output, source, analyzer.labels, stills)

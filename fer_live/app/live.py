@@ -15,6 +15,7 @@ from fer_live.analysis.detection import ScheduledDetector
 from fer_live.analysis.load_governor import Governor
 from fer_live.app.config import Config
 from fer_live.app.keys import make_keys
+from fer_live.app.loader import ClassifierLoader
 from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
 from fer_live.app.outputs import Outputs, add_sinks, make_recorder
@@ -30,7 +31,8 @@ from fer_live.sources.grid import Grid
 from fer_live.types import Analysis, Frame, SourceError, View
 
 
-def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Event, stack: ExitStack) -> None:
+def run_camera(config: Config, source: Source, is_demo: bool, load: ClassifierLoader, stop: threading.Event,
+               stack: ExitStack) -> None:
     """Run over a live source: always analyze the newest frame and display it at once. Raises SourceError or OutputError."""
     check_outputs(config, "live", [])
     microphone = stack.enter_context(Microphone(config.output.audio)) if config.output.audio is not None else None
@@ -42,7 +44,7 @@ def run_camera(config: Config, source: Source, is_demo: bool, stop: threading.Ev
         place = open_port(config.web, stack)
     words = screen_words(config.screen)
     view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "", config.web is not None)
-    analyzer = open_analyzer(config.analysis, "live")
+    analyzer = open_analyzer(config.analysis, "live", load)
     outputs = Outputs(view, lambda path: make_recorder(config.output, path, source.fps, microphone, outputs.tell), words)
     stack.enter_context(outputs)
     if microphone is not None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
-from fer_live.analysis.classifier import EmotionClassifier
 from fer_live.app.config import AnalysisConfig
+from fer_live.app.loader import ClassifierLoader
 from fer_live.model.haar import MIN_FACE
 from fer_live.privacy.masks import MEMORY_S, Mask
 
 logger = logging.getLogger("fer_live")
 
 
-def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
+def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> Analyzer:
     """Return the analyzer for "live", "video" or "pictures", and log its device and runtime. Raises CheckpointError or
     DeviceError.
     """
-    started_s = time.monotonic()
-    analyzer = Analyzer.from_checkpoint(config.model, config.device, config.head, config.min_face, config.runtime,
-                                        detector=config.detector, label_set=config.label_set)
+    classifier = load()
+    analyzer = Analyzer.from_classifier(classifier, config.min_face, detector=config.detector, label_set=config.label_set)
     if config.calibrate_s:
         if kind == "live":
             analyzer.state.baseline.each_s = config.calibrate_s
@@ -28,9 +26,8 @@ def open_analyzer(config: AnalysisConfig, kind: str) -> Analyzer:
             analyzer.calibrate(config.calibrate_s)
     if config.mask:
         analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "pictures"))
-    if isinstance(analyzer.classifier, EmotionClassifier):
-        logger.info(analyzer.classifier.describe)
-    logger.debug(f"{config.model} and {config.detector} loaded in {time.monotonic() - started_s:.1f} s")
+    logger.info(classifier.describe)
+    logger.debug(f"{config.model} loaded in {load.took_s:.1f} s")
     return analyzer
 
 

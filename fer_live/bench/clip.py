@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fer_live.app.files import run_files
+from fer_live.app.loader import ClassifierLoader
 from fer_live.app.options import parse
 from fer_live.bench.measure import median_of
 from fer_live.bench.settings import Settings
@@ -71,7 +72,7 @@ def _run(clip: Path, model: Path, device: str, frames: int, detector: str) -> di
         config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, "--log", str(log),
                         "--detector", detector])
         source = Repeated(stack.enter_context(VideoFile(clip)), frames)
-        run_files(config, cast(VideoFile, source), threading.Event(), stack)
+        run_files(config, cast(VideoFile, source), ClassifierLoader(config.analysis), threading.Event(), stack)
         took_s, cpu_s = time.monotonic() - source.started_s, time.process_time() - source.started_cpu_s
         faces = [len(json.loads(line)["faces"]) for line in log.read_text(encoding="utf-8").splitlines()]
     return {"log_only_per_s": frames / took_s, "cpu_ms": 1000 * cpu_s / frames, "faces_found": sum(faces) / len(faces),

@@ -21,6 +21,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from fer_live.app.files import run_files
+from fer_live.app.loader import ClassifierLoader
 from fer_live.app.options import parse
 from fer_live.bench.measure import median_of
 from fer_live.bench.scenes import Loop, Scene, count_true, write_clip
@@ -142,7 +143,7 @@ def run_s(clip: Path, model: Path, device: str, *options) -> float:
     config = parse(["--source", str(clip), "--no-window", "--model", str(model), "--device", device, *map(str, options)])
     with ExitStack() as stack, redirect_stderr(io.StringIO()):  # hide the progress bar
         source = Clocked(stack.enter_context(VideoFile(clip)))
-        run_files(config, cast(VideoFile, source), threading.Event(), stack)
+        run_files(config, cast(VideoFile, source), ClassifierLoader(config.analysis), threading.Event(), stack)
         return time.monotonic() - source.started_s
 
 

@@ -1,0 +1,44 @@
+"""Loads the classifier while the program imports the rest and opens the source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from fer_live.app.config import AnalysisConfig
+
+if TYPE_CHECKING:  # imported in the thread
+    from fer_live.analysis.classifier import EmotionClassifier
+
+
+class ClassifierLoader:
+    """Starts loading at once. Call it for the classifier: it waits, and raises CheckpointError or DeviceError from the thread."""
+
+    def __init__(self, config: AnalysisConfig):
+        self.config = config
+        self._loaded: EmotionClassifier | None = None
+        self._error: BaseException | None = None
+        self.took_s = 0.0  # seconds; valid after the call
+        # a daemon thread, so that the program can exit at once if the source cannot be opened
+        self._thread = threading.Thread(target=self._load, name="load classifier", daemon=True)
+        self._thread.start()
+
+    def _load(self) -> None:
+        started_s = time.monotonic()
+        try:
+            from fer_live.analysis.classifier import EmotionClassifier
+
+            config = self.config
+            self._loaded = EmotionClassifier(config.model, config.device, config.head, config.runtime)
+        except BaseException as caught:  # raised in the caller
+            self._error = caught
+        self.took_s = time.monotonic() - started_s
+
+    def __call__(self) -> EmotionClassifier:
+        """Return the classifier as soon as it is ready."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._loaded is not None
+        return self._loaded
