@@ -4,11 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_live.analysis import sampling
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, IN_TURN, ScheduledDetector
 from fer_live.model.both import BothFaceDetector, face_detectors, is_same, merged
 from fer_live.model.detections import Detections
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.yunet import SEARCH_TURN
+from fer_live.types import Frame
 
 IMAGE = np.zeros((200, 400, 3), np.uint8)
 ONE, TWO, THREE = [10, 10, 60, 60], [100, 10, 150, 60], [200, 10, 250, 60]
@@ -159,3 +161,38 @@ def test_upright_and_tilted_person_are_both_tracked(portrait):
     detector = ScheduledDetector(face_detectors("both", 0.1, 0.1)[0])
     counts = [len(detector.detect(np.roll(image, i, axis=1))) for i in range(ROUND + 8)]
     assert counts[ROUND // 2 + 1 :] == [2] * (ROUND // 2 + 7)
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def in_file(haar, yunet, frames=60):
+    """The faces that a SampledDetector finds in each frame; haar, yunet: functions from frame index to what is there."""
+    both = BothFaceDetector(Fake(False), Fake(True))
+
+    def watched(fake, there):
+        whole, near = fake.detect, fake.detect_near
+        fake.detect = lambda image, *more, **named: (at(fake, there, image), whole(image, *more, **named))[1]
+        fake.detect_near = lambda image, *more: (at(fake, there, image), near(image, *more))[1]
+
+    def at(fake, there, image):
+        fake.there = there(int(image[0, 0, 0]))
+
+    watched(both.haar, haar)
+    watched(both.yunet, yunet)
+    stream = (Frame(np.full((200, 400, 3), i, np.uint8), i, i / 30) for i in range(frames))
+    found = [faces.boxes.tolist() for _, faces in sampling.detect_all(stream, ScheduledDetector(both))]
+    return found, both
+
+
+def test_in_files_haar_joins_every_second_search_and_its_boxes_stay():
+    found, both = in_file(lambda i: [ONE], lambda i: [[12, 8, 64, 60], TWO])
+    assert [sorted(boxes) for boxes in found] == [[ONE, TWO]] * 60
+    assert both.yunet.searches == 5 and both.haar.searches == 3
+
+
+def test_in_files_lost_and_waiting_faces_are_searched_for_by_both():
+    found, both = in_file(lambda i: [ONE] if i < 20 else [], lambda i: [])
+    assert both.haar.searches >= both.yunet.searches - 1
+    found, both = in_file(lambda i: [ONE, THREE] if i > 20 else [ONE], lambda i: [TWO] if i > 35 else [])
+    assert [len(boxes) for boxes in found][30:] == [2] * 6 + [3] * 24

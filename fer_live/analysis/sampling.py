@@ -11,6 +11,7 @@ import numpy as np
 from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
 from fer_live.analysis.located import MOST_BYTES
 from fer_live.handoff import HeldError
+from fer_live.model.both import BothFaceDetector, merged
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
 
@@ -41,7 +42,8 @@ class SampledDetector:
     """Face detection on buffered frames, with the settings of `detector`. Use one per video.
 
     The whole image is searched as by a ScheduledDetector, but less often. New faces are tracked backward through the frames since
-    the previous search, so they appear earlier than in live video.
+    the previous search, so they appear earlier than in live video. A BothFaceDetector searches with both of its detectors. While
+    all known faces are found again, every second time it is YuNet alone, which misses few faces that Haar finds.
     """
 
     def __init__(self, detector: ScheduledDetector):
@@ -50,6 +52,7 @@ class SampledDetector:
         self.block: list[Looked] = []  # buffered frames; the last one was searched
         self.between: list[Looked] = []  # frames since then
         self.age = 0  # frames since the last search of the whole image
+        self.was_both = False  # whether the last one was done by both detectors
         self.new: set[int] = set()  # numbers of the faces first seen in the last search
         self.next_number = 0
         self.last: Frame | None = None
@@ -81,11 +84,12 @@ class SampledDetector:
         self.age += len(self.between)
         is_waiting = not self.known or any(face.misses for face in self.known.values())
         again: dict[int, Detections] = {}
-        is_whole = not self.block or self.age >= (min(every, WAITING) if is_waiting else every)
-        if not is_whole:
+        is_due, is_lost = not self.block or self.age >= (min(every, WAITING) if is_waiting else every), False
+        if not is_due:
             again = self._near(looked.frame, {number: face.box for number, face in self.known.items()})
-            is_whole = any(number not in again and not face.misses for number, face in self.known.items())
-        if is_whole:
+            is_lost = any(number not in again and not face.misses for number, face in self.known.items())
+        if is_due or is_lost:
+            self.was_both = is_waiting or is_lost or not self.was_both
             self.age, looked.faces = 0, self._whole(looked.frame, again)
         else:
             looked.faces = {number: one for number, one in again.items() if not _is_among(one, again, number)}
@@ -110,8 +114,16 @@ class SampledDetector:
         return {number: Detections.of(one) for number, one in zip(boxes, found, strict=True) if one is not None}
 
     def _whole(self, frame: Frame, again: dict[int, Detections]) -> dict[int, Detections]:
-        """Search the whole image, and match the faces to known numbers. Faces found only by the nearby search are kept."""
-        found = Detections.of(self.searcher.detect(frame.image, *_side(frame)))
+        """Search the whole image, and match the faces to known numbers. Faces found only by the nearby search are kept.
+
+        again: faces found nearby, which are added if YuNet searches alone."""
+        if isinstance(self.searcher, BothFaceDetector) and not self.was_both:
+            again.update(self._near(frame, {number: face.box for number, face in self.known.items()}))
+            near = Detections.joined(again.values())
+            side = frame.smallest_side if frame.tiles else None
+            found = merged(self.searcher.yunet.detect(frame.image, side, near.boxes), near)
+        else:
+            found = Detections.of(self.searcher.detect(frame.image, *_side(frame)))
         places = {number: face.box for number, face in self.known.items()} | {n: one.boxes[0] for n, one in again.items()}
         faces: dict[int, Detections] = {}
         for i in range(len(found)):
