@@ -17,7 +17,7 @@ import numpy as np
 
 from fer_live.handoff import LatestItem, Prefetch
 from fer_live.protocols import Draw, FileScreen, Recorder, Screen, Sink
-from fer_live.types import NO_PICTURE, Analysis, Frame, OutputError, Rates, View
+from fer_live.types import NO_IMAGE, Analysis, Frame, OutputError, Rates, View
 
 logger = logging.getLogger("fer_live")
 
@@ -58,7 +58,7 @@ def run_live(
             begun_s = time.perf_counter()
             if analysis is not None:
                 rates = Rates(meter.tick(time.monotonic()), captured.dropped + analyzed.dropped)
-                image = draw(analysis, rates) if _is_seen(screen, *sinks) else NO_PICTURE
+                image = draw(analysis, rates) if _is_seen(screen, *sinks) else NO_IMAGE
                 for sink in list(sinks):
                     if sink in sinks:  # a failing sink may have closed and removed another
                         _write(sink, image, analysis, failed)
@@ -79,7 +79,7 @@ def run_live(
 
 def _is_seen(*takers: Sink | Screen) -> bool:
     """Whether a sink or the screen needs the next image; otherwise drawing is skipped."""
-    return any(getattr(taker, "needs_picture", True) for taker in takers)
+    return any(getattr(taker, "needs_image", True) for taker in takers)
 
 
 def _write(
@@ -119,7 +119,7 @@ def run_file(
                 end_s = time.monotonic() + max_seconds
             if stop.is_set() or time.monotonic() >= end_s:
                 break
-            image = draw(analysis) if _is_seen(*takers) else NO_PICTURE
+            image = draw(analysis) if _is_seen(*takers) else NO_IMAGE
             for sink in sinks:
                 sink.write(image, analysis)
             if screen:

@@ -60,13 +60,13 @@ class Step(Protocol):
 class Sink(Protocol):
     """Receives results. A context manager; leaving it completes the output.
 
-    An optional attribute `needs_picture`, if False, says that the sink currently does not need the annotated image.
+    An optional attribute `needs_image`, if False, says that the sink currently does not need the annotated image.
     """
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        """Receive one annotated image (H, W, 3) uint8 BGR and its analysis. The image is NO_PICTURE if no sink needs it."""
+        """Receive one annotated image (H, W, 3) uint8 BGR and its analysis. The image is NO_IMAGE if no sink needs it."""
 
 
 class Recorder(Sink, Protocol):
@@ -110,7 +110,7 @@ class Screen(Protocol):
     """A display for a live run. Used by the main thread only."""
 
     def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show one annotated image (H, W, 3) uint8 BGR; NO_PICTURE if it is not needed, see `Sink`."""
+        """Show one annotated image (H, W, 3) uint8 BGR; NO_IMAGE if it is not needed, see `Sink`."""
 
     def poll(self) -> None:
         """Handle key presses without blocking."""

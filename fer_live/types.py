@@ -15,7 +15,7 @@ import numpy as np
 from fer_live.redact import redact
 
 MOST_PIXELS = 36_000_000  # 8K; bounds memory for damaged headers, with about ten frames in flight
-NO_PICTURE = np.empty((0, 0, 3), np.uint8)  # placeholder for an image that nobody needs, so none was drawn
+NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # placeholder for an image that nobody needs, so none was drawn
 UNSURE = "unsure"  # label of a face without a clear class, or that is too hard to see
 UNCLEAR = "unclear"  # reason for UNSURE: no clear class; fer_live/analysis/visibility.py has the other reasons
 

@@ -40,7 +40,7 @@ class Browser:
             assert time.monotonic() < deadline, (code, await self.value("document.body.innerText"), self.said)
             await asyncio.sleep(0.1)
 
-    async def picture(self, path):
+    async def screenshot(self, path):
         path.write_bytes(base64.b64decode((await self.call("Page.captureScreenshot", captureBeyondViewport=True))["data"]))
 
 

@@ -29,7 +29,7 @@ class FaultyCamera:
         self.rng = np.random.default_rng(0)
         self.scene = self.rng.integers(60, 190, (9, 16, 3), np.uint8)  # smooth, with sensor noise
         self.noise = self.rng.integers(0, 9, size_wh[0] * size_wh[1] * 3, np.uint8)
-        self.last = self.picture(0, size_wh)
+        self.last = self.image(0, size_wh)
         self.connections: set[socket.socket] = set()
 
     def __enter__(self):
@@ -73,7 +73,7 @@ class FaultyCamera:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def picture(self, number, size_wh):
+    def image(self, number, size_wh):
         scene = cv2.resize(self.scene, size_wh, interpolation=cv2.INTER_LINEAR)
         image = cv2.add(scene, np.roll(self.noise, self.rng.integers(self.noise.size))[: scene.size].reshape(scene.shape))
         side = size_wh[0] // 16
@@ -99,7 +99,7 @@ class FaultyCamera:
                 small = self.mode == "resize" and self.sent // 5 % 2
                 if self.mode != "freeze":
                     self.sent += 1
-                    self.last = self.picture(self.sent, tuple(side // 2 for side in self.size_wh) if small else self.size_wh)
+                    self.last = self.image(self.sent, tuple(side // 2 for side in self.size_wh) if small else self.size_wh)
                 part = self.last[:600] + self.rng.bytes(len(self.last) - 600) if self.mode == "damage" else self.last
                 kind = f"Content-Type: {self.part_type}\r\n".encode() if self.part_type else b""
                 handler.wfile.write(b"--frame\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(part))

@@ -27,7 +27,7 @@ from pathlib import Path
 MOST_S = 10.0
 MOST_BYTES = 2_000_000_000
 ALLOWED = {"SourceError", "OutputError", "DataError", "CheckpointError", "DeviceError"}
-SLOW_TO_START = {"checkpoint", "note", "clip", "picture", "stream", "jsonl_log"}  # warmed up first, so that imports do not count
+SLOW_TO_START = {"checkpoint", "note", "clip", "image", "stream", "jsonl_log"}  # warmed up first, so that imports do not count
 ROOT = Path(__file__).parent.parent
 
 

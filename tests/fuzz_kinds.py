@@ -29,7 +29,7 @@ from fer_live.model.spec import EMOTIONS
 from fer_live.pipeline import run_file
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
 from fer_live.sources.video_file import VideoFile
@@ -75,13 +75,13 @@ class _Sinks:
         return self.made
 
 
-# ---------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------- images
 
 
-def picture(box: Path, rng: np.random.Generator) -> str:
+def image(box: Path, rng: np.random.Generator) -> str:
     """A damaged image, analyzed, annotated, written and logged."""
     ending = str(rng.choice([".png", ".jpg", ".webp", ".bmp", ".tiff"]))
-    options = seeds.pictures()[ending]
+    options = seeds.images()[ending]
     data = options[int(rng.integers(len(options)))]
     draw = rng.random()
     if draw < 0.25:
@@ -92,7 +92,7 @@ def picture(box: Path, rng: np.random.Generator) -> str:
         data = mutate(data, rng, 64 if rng.random() < 0.5 else 0)
     path = box / "in" / f"p{ending}"
     path.write_bytes(data)
-    sinks = _Sinks(lambda _: [PictureWriter(box / "out", True), Log(box / "out" / "l.csv", EMOTIONS)])
+    sinks = _Sinks(lambda _: [ImageWriter(box / "out", True), Log(box / "out" / "l.csv", EMOTIONS)])
     return _run(ImageFiles([path], "p"), sinks, True)
 
 
@@ -125,7 +125,7 @@ def name(box: Path, rng: np.random.Generator) -> str:
             "in/../../in/p.png", "~/evil.png", "p.exe", "p.py", "p.html"]
     text = str(rng.choice(evil))
     frame = Frame(np.zeros((20, 20, 3), np.uint8), 0, 0.0, text)
-    with Log(box / "out" / "l.jsonl", EMOTIONS) as log, PictureWriter(box / "out", True) as writer:
+    with Log(box / "out" / "l.jsonl", EMOTIONS) as log, ImageWriter(box / "out", True) as writer:
         log.write(frame.image, Analysis(frame, ()))
         writer.write(frame.image, Analysis(frame, ()))
     return "read"
@@ -232,7 +232,7 @@ def folder(box: Path, rng: np.random.Generator) -> str:
         for emotion in EMOTIONS:
             (root / split / emotion).mkdir(parents=True)
             for row in range(2):
-                (root / split / emotion / f"{row}.png").write_bytes(seeds.pictures()[".png"][1])
+                (root / split / emotion / f"{row}.png").write_bytes(seeds.images()[".png"][1])
     places = [root, *(p for p in root.rglob("*") if p.is_dir())]
     for _ in range(int(rng.integers(1, 5))):
         _strange(places[int(rng.integers(len(places)))], rng)
@@ -255,7 +255,7 @@ def _strange(place: Path, rng: np.random.Generator) -> None:
         elif kind == 3:
             path.write_bytes(rng.bytes(200))
         elif kind == 4:
-            path.write_bytes(mutate(seeds.pictures()[".png"][0], rng))
+            path.write_bytes(mutate(seeds.images()[".png"][0], rng))
         elif kind == 5:
             path.write_bytes(png(60_000, 60_000, zeros(1000)))
         elif kind == 6:
@@ -525,7 +525,7 @@ def supervised(box: Path, rng: np.random.Generator) -> str:
     return "ended"
 
 
-SHARES = {picture: 30, name: 1, clip: 16, recording: 4, dataset: 8, votes: 4, folder: 4, checkpoint: 8, onnx: 4, note: 5,
+SHARES = {image: 30, name: 1, clip: 16, recording: 4, dataset: 8, votes: 4, folder: 4, checkpoint: 8, onnx: 4, note: 5,
           jsonl_log: 7, csv_log: 4, stream: 4, supervised: 1}
 KINDS = {kind.__name__: kind for kind in SHARES}
 

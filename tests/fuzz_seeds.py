@@ -24,7 +24,7 @@ CLIPS = (("mp4", "libx264", "aac"), ("mkv", "libx264", "aac"), ("avi", "mjpeg", 
 
 
 @functools.cache
-def pictures() -> dict[str, list[bytes]]:
+def images() -> dict[str, list[bytes]]:
     """Encoded images by file extension."""
     small = cv2.resize(cv2.imread(str(PORTRAIT)), (72, 64), interpolation=cv2.INTER_AREA)
     kinds = [small, small[..., 0], np.dstack([small, small[..., 0]]), small.astype(np.uint16) * 257]
@@ -73,7 +73,7 @@ def _clip(ending: str, codec: str, sound: str | None) -> bytes:
 @functools.cache
 def mjpeg_stream() -> bytes:
     """The data stream of an MJPEG camera."""
-    jpeg = pictures()[".jpg"][0]
+    jpeg = images()[".jpg"][0]
     return (b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n") * 12
 
 
@@ -97,7 +97,7 @@ def logs() -> tuple[bytes, bytes]:
                   "probs": dict.fromkeys(EMOTIONS, 0.1428)} for t in range(1 + i % 2)]
         lines.append(json.dumps({"frame": i, "time_s": i / 10, "faces": faces}))
         rows += [",".join(map(str, [i, i / 10, f["track_id"], *f["box"], f["label"], 0.9, *[0.1428] * 7])) for f in faces]
-    lines.insert(20, json.dumps({"event": "lost", "time_s": 2.0, "text": "no picture"}))
+    lines.insert(20, json.dumps({"event": "lost", "time_s": 2.0, "text": "no image"}))
     return "\n".join([*lines, ""]).encode(), "\n".join([*rows, ""]).encode()
 
 

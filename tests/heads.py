@@ -18,15 +18,15 @@ ANCESTRIES = "african", "asian", "caucasian"
 SKINS = {"light": (190, 208, 236), "tan": (120, 160, 205), "brown": (68, 98, 145), "dark": (36, 50, 78)}  # BGR
 HAIRS, OLD_HAIR = ((25, 25, 28), (18, 18, 20), (50, 75, 105)), (165, 165, 168)
 TURNS = 0, 30, 60  # degrees, to alternating sides
-SIDE = 112  # pixels of one head's picture
-FINER, SHARE = 3, 0.6  # supersampling; height of a head as a share of the picture
+SIDE = 112  # pixels of one head's image
+FINER, SHARE = 3, 0.6  # supersampling; height of a head as a share of the image
 HEIGHT, DISTANCE = 0.245, 0.9  # meters: of a head, and of the camera
 GRAY, CLOTH, TONGUE = (128, 128, 128), (90, 70, 50), (70, 60, 130)
 LIGHT, AMBIENT, DIFFUSE = np.array([0.3, -0.8, 0.5]), 0.42, 0.62
 
 
 def tiles(sheet: np.ndarray) -> dict[tuple[str, str, str, int], np.ndarray]:
-    """{(age, ancestry, skin, turn): picture (SIDE, SIDE, 3)} of the sheet."""
+    """{(age, ancestry, skin, turn): image (SIDE, SIDE, 3)} of the sheet."""
     keys = [(age, ancestry, skin, turn) for age in AGES for ancestry in ANCESTRIES for skin in SKINS for turn in TURNS]
     parts = [part for row in np.split(sheet, len(AGES) * len(ANCESTRIES)) for part in np.split(row, len(SKINS) * len(TURNS), 1)]
     return dict(zip(keys, parts, strict=True))
@@ -60,7 +60,7 @@ class Heads:
         return np.asarray(made["vertices"][0].numpy(), float)
 
     def render(self, shape: np.ndarray, skin: tuple, hair: tuple, turn: float) -> np.ndarray:
-        """(SIDE, SIDE, 3) uint8 BGR. turn: degrees to the picture's right."""
+        """(SIDE, SIDE, 3) uint8 BGR. turn: degrees to the image's right."""
         vertices = np.concatenate([shape, shape[self.middles].mean(1)])
         scale = HEIGHT / np.ptp(shape[:, 2])
         colors, is_hair, eye_height = self._colors(shape, vertices, np.array(skin, float), np.array(hair, float), scale)

@@ -1,4 +1,4 @@
-"""Pictures of a kiosk in all its states, to look at: python -m tests.kiosk_sheet FOLDER [--language de]"""
+"""Images of a kiosk in all its states, to look at: python -m tests.kiosk_sheet FOLDER [--language de]"""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ LABELS = "happy", "surprise", UNSURE, "sad", "fear"
 
 @functools.cache
 def room(people: int, size_wh: tuple[int, int] = (1280, 720)) -> tuple[np.ndarray, tuple[Face, ...]]:
-    """A picture (H, W, 3) uint8 BGR of a light room with visitors, and their faces."""
+    """An image (H, W, 3) uint8 BGR of a light room with visitors, and their faces."""
     portrait = cv2.imread(str(ROOT / "fer_live" / "assets" / "portrait.jpg"))
     w, h = size_wh
     image = np.repeat(np.linspace(150, 215, w, dtype=np.uint8)[None, :, None], h, axis=0).repeat(3, axis=2).copy()
     faces = []
     for i, (x, y, side) in enumerate(PLACES.get(people, [])):
-        x, y, side = x * h * 9 / 16 * w / h, y * h, side * h  # of narrow pictures the same share of the width
+        x, y, side = x * h * 9 / 16 * w / h, y * h, side * h  # of narrow images the same share of the width
         scale = side / (FACE[2] - FACE[0])
         head = portrait[20:330, 110:340] if i % 2 == 0 else portrait[20:330, 110:340][:, ::-1]
         head = cv2.resize(head, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -98,11 +98,11 @@ class Day:
             self.clock.now_s += STEP_S
             since = index % LOST_EVERY - LOST_AT
             self.is_lost = 0 <= since < LOST
-            image = draw_slate((HEIGHT, WIDTH), f"{since} s") if self.is_lost else self._picture(index)
+            image = draw_slate((HEIGHT, WIDTH), f"{since} s") if self.is_lost else self._image(index)
             self.slates += self.is_lost
             yield Frame(image, index, self.clock.now_s, is_slate=self.is_lost)
 
-    def _picture(self, index: int) -> np.ndarray:
+    def _image(self, index: int) -> np.ndarray:
         image = self.room.copy()
         for i in range(3):
             self.left[i] -= 1
@@ -161,7 +161,7 @@ class Screen:
                 self.keys[key]()
         outputs = self.parts["Outputs"]
         if n % 1500 == 250:
-            outputs.tell("soak", "a line on the picture")
+            outputs.tell("soak", "a line on the image")
         if n % 1500 == 300:
             outputs.view.notice = ""
         if n % 10_000 == 600:  # somebody deletes what is being written: the recording ends with a notice
@@ -292,7 +292,7 @@ def _figures(day: Day, parts: dict, clock: Clock) -> dict:
     return {"hours": (clock.now_s - clock.start_s) / 3600, "shown": screen.shown, "dropped": screen.dropped, "logged": frames,
             "events": events, "visits": day.visits, "faces": day.faces, "slates": day.slates,
             "tracks": parts["open_analyzer"].state.tracker.next_id - 1, "cut": screen.cut, "viewed_mb": screen.viewer.taken / 1e6,
-            "pictures": sum(name.endswith(".png") for name in os.listdir())}
+            "images": sum(name.endswith(".png") for name in os.listdir())}
 
 
 @shown()

@@ -131,8 +131,8 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path, make_clip, untrained):
 
 def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untrained):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, sound=None)
-    picture = tmp_path / "p.png"
-    cv2.imwrite(str(picture), portrait)
+    image = tmp_path / "p.png"
+    cv2.imwrite(str(image), portrait)
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
@@ -145,14 +145,14 @@ def test_bad_sources_and_outputs(tmp_path, make_clip, portrait, capsys, untraine
         (["--source", "7", "--output", out], "camera 7"),
         (["--source", "/dev/video-none"], "does not exist"),
         (["--source", clip, "--output", clip], "overwrite the source"),
-        (["--source", picture, "--output", picture], "overwrite the source"),
-        (["--source", picture, "--output", tmp_path], "overwrite the source"),
+        (["--source", image, "--output", image], "overwrite the source"),
+        (["--source", image, "--output", tmp_path], "overwrite the source"),
         (["--source", clip, "--output", tmp_path / "nowhere" / "o.mp4"], "does not exist"),
         (["--source", clip, "--output", tmp_path / "file" / "o.mp4"], "cannot write"),
         (["--source", clip, "--output", "/proc/o.mp4"], "cannot write"),
         (["--source", clip, "--output", tmp_path / "o.avi"], ".mp4"),
         (["--source", "demo", "--output", tmp_path / "o.png"], ".mp4"),
-        (["--source", picture, "--output", tmp_path / "o.xyz"], ".png"),
+        (["--source", image, "--output", tmp_path / "o.xyz"], ".png"),
         (["--source", clip, "--log", tmp_path / "o.txt"], ".jsonl"),
         (["--source", clip], "--output"),
         (["--source", clip, "--output", out, "--device", "gpu"], "auto, cpu"),

@@ -16,7 +16,7 @@ from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
-PICTURES = {  # invalid image -> error type, part of the message
+IMAGES = {  # invalid image -> error type, part of the message
     "gray": (IMAGE[:, :, 0], ValueError, r"uint8 of shape \(120, 160\); convert gray with cv2.cvtColor"),
     "one channel": (IMAGE[:, :, :1], ValueError, "GRAY2BGR"),
     "with alpha": (np.dstack([IMAGE, IMAGE[:, :, 0]]), ValueError, "BGRA2BGR"),
@@ -24,14 +24,14 @@ PICTURES = {  # invalid image -> error type, part of the message
     "16 bits": (IMAGE.astype(np.uint16), ValueError, "uint16"),
     "boolean": (IMAGE > 3, ValueError, "bool"),
     "CHW": (IMAGE.transpose(2, 0, 1), ValueError, r"image.transpose\(1, 2, 0\)"),
-    "a batch": (IMAGE[None], ValueError, "one picture at a time"),
+    "a batch": (IMAGE[None], ValueError, "one image at a time"),
     "empty": (IMAGE[:0], ValueError, "no pixels"),
     "no dimensions": (np.array(7, np.uint8), ValueError, r"shape \(\)"),
-    "str": ("face.jpg", TypeError, "got str; read a picture's file with cv2.imread"),
+    "str": ("face.jpg", TypeError, "got str; read an image's file with cv2.imread"),
     "Path": (Path("face.jpg"), TypeError, "cv2.imread"),
     "bytes": (b"face", TypeError, "got bytes"),
     "None": (None, TypeError, "cv2.imread gives for a file that it cannot read"),
-    "Pillow": (Image.new("RGB", (160, 120)), TypeError, r"numpy.asarray\(picture.convert\('RGB'\)\)"),
+    "Pillow": (Image.new("RGB", (160, 120)), TypeError, r"numpy.asarray\(image.convert\('RGB'\)\)"),
     "list": (IMAGE.tolist(), TypeError, "got list"),
     "tuple": ((IMAGE, 0, 0.0), TypeError, "got tuple"),
 }
@@ -92,9 +92,9 @@ def refused(kind, words, call):
     assert "\n" not in text and not isinstance(caught.value, cv2.error) and len(text) < 250
 
 
-@pytest.mark.parametrize("case", PICTURES)
+@pytest.mark.parametrize("case", IMAGES)
 def test_rejects_invalid_images(analyzer, case):
-    image, kind, words = PICTURES[case]
+    image, kind, words = IMAGES[case]
     refused(kind, words, lambda: analyzer(image))
     refused(kind, words, lambda: analyzer.analyze_still(image))
     frame = Frame(image, 0, 0.0)

@@ -13,16 +13,16 @@ TALL, WIDE = np.full((40000, 200, 3), 90, np.uint8), np.full((200, 63000, 3), 90
 
 def test_detection_survives_a_tall_and_a_wide_image(portrait):
     detector = HaarFaceDetector(0.06)
-    for picture in (TALL, WIDE):
-        assert len(detector.detect(picture)) == 0
+    for image in (TALL, WIDE):
+        assert len(detector.detect(image)) == 0
     assert len(detector.detect(portrait)) == 1
 
 
 def test_masking_survives_a_tall_and_a_wide_image(portrait):
     find = SecondLook(thorough=True)
     find.yunet.detect = lambda image: Detections.of(np.empty((0, 4)))  # it has no cascade
-    for picture in (TALL, WIDE):
-        find(picture, 200)
+    for image in (TALL, WIDE):
+        find(image, 200)
     assert find(portrait, 512)
 
 

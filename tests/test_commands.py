@@ -45,7 +45,7 @@ def test_messages_go_to_stderr_and_results_to_stdout(tmp_path, face_folders, cap
     assert audit_main([str(data)]) == 0
     first = capsys.readouterr()
     assert first.err.startswith("skipped: 1 files (1 .txt), the first is ") and first.err.count("\n") == 1
-    assert "77 pictures" in first.out and "skipped" not in first.out
+    assert "77 images" in first.out and "skipped" not in first.out
     assert audit_main([str(data)]) == 0 and capsys.readouterr() == first, "a second command does not print twice"
 
 

@@ -64,7 +64,7 @@ def test_every_runtime_matches_evaluation(untrained, tmp_path):
             # OpenVINO computes in 16 bits if the processor can
             classify = EmotionClassifier(path, "cpu", head=name, runtime=runtime)
             assert np.allclose(classify(crops), probs, atol=0.05 if runtime == "openvino" else 1e-4), (name, runtime)
-    assert np.ptp(measured["shown"], axis=0).max() > 0.05, "the pictures differ"
+    assert np.ptp(measured["shown"], axis=0).max() > 0.05, "the images differ"
 
 
 def test_strength_maximizes_recall_within_two_points_of_accuracy():

@@ -222,17 +222,17 @@ def test_detector_copy_has_its_own_min_face(portrait, name):
 @pytest.mark.parametrize("name", ["yunet"])
 def test_detector_is_thread_safe(portrait, name):
     """Images of different sizes, full and near searches, concurrently: each thread gets its own results."""
-    pictures = [cv2.resize(portrait, None, fx=scale, fy=scale) for scale in (0.5, 0.8, 1.0, 1.3)]
+    images = [cv2.resize(portrait, None, fx=scale, fy=scale) for scale in (0.5, 0.8, 1.0, 1.3)]
     detector = face_detectors(name, 0.14, 0.06)[0]
 
     def answer(image):
         found = Detections.of(detector.detect(image))
         return found.boxes.tolist(), [Detections.of(one).boxes.tolist() for one in detector.detect_near(image, found.boxes)]
 
-    expected = [answer(image) for image in pictures]
+    expected = [answer(image) for image in images]
     assert all(len(boxes) == 1 for boxes, _ in expected)
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(answer, pictures * 8)) == expected * 8
+        assert list(threads.map(answer, images * 8)) == expected * 8
 
 
 @pytest.mark.parametrize("degrees", [-45, 45])

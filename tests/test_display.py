@@ -130,11 +130,11 @@ def test_window_opens_centered_at_seventy_percent_of_the_screen(locked, size_wh)
         from fer_live.screen.canvas import Canvas
         from fer_live.screen.steady import Steadier
         from fer_live.screen.window import TITLE, Window
-        from fer_live.types import NO_PICTURE, Analysis, Frame, Rates, View
+        from fer_live.types import NO_IMAGE, Analysis, Frame, Rates, View
         canvas = Canvas((), View(), {{}}, "", Steadier((), {{}}))
         with Window({{}}, print, canvas) as w:
             for i in range(5):
-                w.show(NO_PICTURE, Analysis(Frame(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), i, i), ()), Rates())
+                w.show(NO_IMAGE, Analysis(Frame(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), i, i), ()), Rates())
                 w.poll(50)
             print("rect", *cv2.getWindowImageRect(TITLE), *canvas.image.shape[1::-1])"""
     status, output = run("-c", code, DISPLAY=locked[0], XAUTHORITY=str(locked[1]))

@@ -17,7 +17,7 @@ from fer_live.analysis.runtimes.onnx_network import read_spec
 from fer_live.model.checkpoint import load_checkpoint, read_checkpoint
 from fer_live.model.spec import CheckpointError, parse_spec
 from fer_live.sinks.log_reader import read_log
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.stream import Stream
 from fer_live.sources.video_file import VideoFile
@@ -57,22 +57,22 @@ def test_fuzzer_detects_crashes_hangs_memory_files_and_errors():
         assert found == expected
 
 
-# ---------------------------------------------------------------------------------------------- pictures and clips
+# ---------------------------------------------------------------------------------------------- images and clips
 
 
 def test_image_declaring_gigabytes_is_skipped_in_little_memory(tmp_path):
     whole, bomb, impossible, long = (tmp_path / f"{letter}.png" for letter in "abcd")
-    whole.write_bytes(seeds.pictures()[".png"][0])
+    whole.write_bytes(seeds.images()[".png"][0])
     bomb.write_bytes(png(29_000, 29_000, zeros(29_000 * 300)))  # 2.5 GB of pixels, fewer than OpenCV's own limit
     impossible.write_bytes(png(60_000, 60_000, zeros(100)))  # for which OpenCV raises
-    data = seeds.pictures()[".png"][0]
+    data = seeds.images()[".png"][0]
     long.write_bytes(data[:33] + b"\xff\xff\xff\x00" + data[37:])  # a chunk that claims 4 GB
     code = ("import sys; from pathlib import Path; from fer_live.sources.images import ImageFiles; from tests.fuzz import _peak\n"
             "print(len(list(ImageFiles([Path(p) for p in sys.argv[1:]], 'x'))), _peak())")
     files = [whole, bomb, impossible, long]
     out = subprocess.run([sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True)
-    pictures, peak = map(int, out.stdout.split())
-    assert pictures == 1 and peak < 600_000_000
+    images, peak = map(int, out.stdout.split())
+    assert images == 1 and peak < 600_000_000
     assert out.stderr.count("skipped an image") == 3
 
 
@@ -116,7 +116,7 @@ def test_file_names_cannot_escape_the_folder(tmp_path, name):
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(OutputError):
-        PictureWriter(out, True).write(frame.image, Analysis(frame, ()))
+        ImageWriter(out, True).write(frame.image, Analysis(frame, ()))
     assert list(tmp_path.rglob("*")) == [out]
 
 
@@ -162,7 +162,7 @@ def test_special_files_in_class_folders_are_skipped(face_folders, tmp_path):
     (happy / "endless.png").symlink_to("/dev/zero")
     os.mkfifo(happy / "pipe.png")
     (happy / "bomb.png").write_bytes(png(60_000, 60_000, zeros(100)))
-    (happy / ("9" * 30 + ".png")).write_bytes(seeds.pictures()[".png"][0])
+    (happy / ("9" * 30 + ".png")).write_bytes(seeds.images()[".png"][0])
     data, before = load_dataset(root), load_dataset(face_folders)
     assert len(data.images) == len(before.images) + 1 and (data.rows == -1).sum() == 1
 

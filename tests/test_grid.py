@@ -119,8 +119,8 @@ def test_frame_marks_the_tile_of_a_lost_camera():
 def test_face_is_found_in_a_grid_as_in_a_single_image(portrait, untrained, cameras, shape):
     """The face is a fifth of its image's shorter side in every grid layout."""
     pad = {"square": (0, 0, 0, 0), "tall": (200, 300, 0, 0), "wide": (0, 0, 200, 300)}[shape]
-    picture = cv2.copyMakeBorder(portrait, *pad, cv2.BORDER_CONSTANT, value=(90, 90, 90))
-    with Grid([Still(picture, fps=20.0) for _ in range(cameras)]) as grid:
+    image = cv2.copyMakeBorder(portrait, *pad, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    with Grid([Still(image, fps=20.0) for _ in range(cameras)]) as grid:
         frame = list(grid)[-1]
     analyzer = Analyzer.from_checkpoint(untrained, "cpu", runtime="torch")
     for i in range(4):

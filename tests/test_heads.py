@@ -16,15 +16,15 @@ MIDDLE = np.array([250, 110, 390, 250])  # of the scene, where the face is
 
 
 def scene(head):
-    picture = np.full((360, 640, 3), 128, np.uint8)
-    picture[68:292, 208:432] = cv2.resize(head, (224, 224), interpolation=cv2.INTER_CUBIC)
-    noisy = picture + np.random.default_rng(0).normal(0, 2, picture.shape)
+    image = np.full((360, 640, 3), 128, np.uint8)
+    image[68:292, 208:432] = cv2.resize(head, (224, 224), interpolation=cv2.INTER_CUBIC)
+    noisy = image + np.random.default_rng(0).normal(0, 2, image.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def recall(detector, skin, turn):
-    pictures = [scene(head) for (_, _, tone, degrees), head in HEADS.items() if (tone, degrees) == (skin, turn)]
-    found = [any(same_face(box, MIDDLE) for box in Detections.of(detector.detect(picture)).boxes) for picture in pictures]
+    images = [scene(head) for (_, _, tone, degrees), head in HEADS.items() if (tone, degrees) == (skin, turn)]
+    found = [any(same_face(box, MIDDLE) for box in Detections.of(detector.detect(image)).boxes) for image in images]
     assert len(found) == 12
     return np.mean(found)
 

@@ -99,7 +99,7 @@ def test_truncated_video_is_reported(tmp_path, jpeg):
 
 
 def test_damaged_frame_does_not_end_a_video(tmp_path, jpeg, capsys):
-    _mjpeg(tmp_path / "a.avi", [b"\xff\xd8\xff\xe0 no picture" * 20 if i == 5 else jpeg for i in range(12)])
+    _mjpeg(tmp_path / "a.avi", [b"\xff\xd8\xff\xe0 no image" * 20 if i == 5 else jpeg for i in range(12)])
     with served(tmp_path) as address, Stream(f"{address}/a.avi") as source:
         assert sum(1 for _ in source) >= 11
     assert "damaged at frame 6" in capsys.readouterr().err

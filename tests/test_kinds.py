@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_live.model.pictures import load_picture
+from fer_live.model.images import load_image
 from fer_live.sinks.sound_track import SoundTrack
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
@@ -155,7 +155,7 @@ def test_sound_matches_the_displayed_track(tmp_path):
     path = _two_tracks(tmp_path / "a.mkv", late=1.0, sound=True)
     with VideoFile(path) as source:
         sound = SoundTrack(path, None, MOST_PIXELS, source.track.index)
-    assert sound.pictures.index == 1 and float(sound.places.segments[0].source_s) == pytest.approx(1.0, abs=0.01)
+    assert sound.video.index == 1 and float(sound.places.segments[0].source_s) == pytest.approx(1.0, abs=0.01)
     sound.close()
 
 
@@ -225,4 +225,4 @@ def test_tiled_avif_is_assembled(tmp_path, portrait):
         (frame,) = source
     assert frame.image.shape == (512, 512, 3) and _difference(frame.image, portrait) < 6
     Image.fromarray(portrait[..., ::-1]).save(tmp_path / "tiles.avif", tile_rows=1, tile_cols=1, autotiling=False, quality=90)
-    assert _difference(load_picture(tmp_path / "tiles.avif"), portrait) < 6
+    assert _difference(load_image(tmp_path / "tiles.avif"), portrait) < 6

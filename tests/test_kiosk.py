@@ -399,7 +399,7 @@ class Room(FaultyCamera):
         self.people = {"red": (head * (0.1, 0.3, 1.0), 30), "blue": (head[:, ::-1] * (1.0, 0.3, 0.1), 310)}
         super().__init__(size_wh=(640, 360), rate=20.0)
 
-    def picture(self, number, size_wh):
+    def image(self, number, size_wh):
         image = np.full((360, 640, 3), 90, np.uint8)
         if self.who:
             person, left = self.people[self.who]
@@ -420,8 +420,8 @@ def test_kiosk_runs_on_a_screen(display, tmp_path, untrained, portrait):  # noqa
             wait_for(lambda: code_on(display) == URL, "the notice", 90)
             # the notice rises and falls while visitors come
             wait_for(lambda: (abs(screenshot(display)[-1].astype(int) - 24) < 3).mean() > 0.8, "the footer at the border", 20)
-            picture = screenshot(display)
-            assert picture[:, [0, -1]].any(axis=2).all() and picture[0].any(axis=1).all(), "no frame, and all of the screen"
+            image = screenshot(display)
+            assert image[:, [0, -1]].any(axis=2).all() and image[0].any(axis=1).all(), "no frame, and all of the screen"
             for _ in range(5):
                 click(display, 700, 450, button=4)  # the mouse wheel would zoom the image
             key(display, "s", "r", "b", "m", "f", "Escape", "q", "q", "x", "alt+F4", "ctrl+s")

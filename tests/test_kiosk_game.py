@@ -138,7 +138,7 @@ def test_game_ends_when_everybody_has_left():
     gap = Play()
     gap.to(Stage.PLAY, [(1, 0)])
     gap.run(5.0, [(2, 0)], every_s=5.0)
-    assert gap.game.stage is Stage.READY, "no picture for so long: somebody else"
+    assert gap.game.stage is Stage.READY, "no image for so long: somebody else"
     back = Play()
     back.to(Stage.PLAY, [(1, 0)])
     back.time_s = 0.0

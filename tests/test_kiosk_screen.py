@@ -183,7 +183,7 @@ def test_lost_camera_message_is_translated():
     stand = Stand((1280, 720), "de")
     stand.image = np.full((720, 1280, 3), (0, 200, 0), np.uint8)
     idle, lost = stand.run(1.0, 0), stand.run(1.0, 0, is_slate=True)
-    assert (lost == stand.layout.no_picture()).all() and (lost != idle).any() and not (lost == (0, 200, 0)).all(axis=2).any()
+    assert (lost == stand.layout.no_image()).all() and (lost != idle).any() and not (lost == (0, 200, 0)).all(axis=2).any()
 
 
 @pytest.mark.parametrize("shape", SIZES)

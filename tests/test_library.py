@@ -51,10 +51,10 @@ def png(image):
 
 def turned_by_exif(image):
     """The image rotated by 90 degrees, with an EXIF orientation that undoes it."""
-    file, picture = io.BytesIO(), rgb(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE))
+    file, image = io.BytesIO(), rgb(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(file, "PNG", exif=exif)
+    image.save(file, "PNG", exif=exif)
     return Image.open(file)
 
 
@@ -113,9 +113,9 @@ def test_gray_images_ignore_channel_order(fer, portrait, shape):
 def test_sixteen_bit_files_and_pil_images_agree(fer, portrait, tmp_path):
     deep = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "deep.png"), deep)
-    with Image.open(tmp_path / "deep.png") as picture:
-        assert picture.mode.startswith("I;16")
-        assert np.array_equal(fer(picture).image, fer(tmp_path / "deep.png").image)
+    with Image.open(tmp_path / "deep.png") as image:
+        assert image.mode.startswith("I;16")
+        assert np.array_equal(fer(image).image, fer(tmp_path / "deep.png").image)
 
 
 IMAGE = np.full((120, 160, 3), 90, np.uint8)
@@ -129,7 +129,7 @@ REFUSED = {  # invalid input -> error type, part of the message
     "address": ("https://me:secret@example.org/a.jpg", SourceError, "is a URL; download"),
     "folder": (str(ROOT), SourceError, r"not a single image; use stream\(\)"),
     "pattern": ("photos/*.jpg", SourceError, r"use stream\(\) for a folder"),
-    "no picture": (str(ROOT / "README.md"), SourceError, "damaged, or an unknown format"),
+    "no image": (str(ROOT / "README.md"), SourceError, "damaged, or an unknown format"),
     "path of bytes": (b"party.jpg", SourceError, "cannot read an image of 9 bytes"),
     "no bytes": (b"", SourceError, "it is empty"),
     "null": ("a\0b.jpg", SourceError, "null"),
@@ -469,9 +469,9 @@ def test_unwritable_report_says_why(fer, tmp_path, make_clip, monkeypatch, path,
 
 
 def test_threads_get_their_own_results(fer, portrait, tmp_path, make_clip):
-    pictures = [cv2.copyMakeBorder(portrait, 0, 0, left, 0, cv2.BORDER_REPLICATE) for left in (0, 90, 180)]
+    images = [cv2.copyMakeBorder(portrait, 0, 0, left, 0, cv2.BORDER_REPLICATE) for left in (0, 90, 180)]
     clips = [make_clip(tmp_path / f"{n}.mp4", frames=n) for n in (9, 12)]
-    work = [lambda p=p: told([fer(p)]) for p in pictures] + [lambda c=c: told(fer.stream(c)) for c in clips]
+    work = [lambda p=p: told([fer(p)]) for p in images] + [lambda c=c: told(fer.stream(c)) for c in clips]
     alone = [job() for job in work]
     assert len({str(answer) for answer in alone}) == 5
     with ThreadPoolExecutor(5) as pool:

@@ -41,12 +41,12 @@ def heard(path) -> tuple[np.ndarray, float, float]:
         assert container.streams.audio[0].codec_context.name == "aac"
         frames = [(frame.time, frame.to_ndarray()[0]) for frame in container.decode(audio=0)]
         video = container.streams.video[0]
-        pictures_s = float(video.duration * video.time_base)
+        images_s = float(video.duration * video.time_base)
     samples = np.zeros(round((frames[-1][0] + 1) * RATE), np.float32)
     for time_s, block in frames:
         at = max(0, round(time_s * RATE))
         samples[at : at + len(block)] = block
-    return samples, frames[-1][0] + len(frames[-1][1]) / RATE, pictures_s
+    return samples, frames[-1][0] + len(frames[-1][1]) / RATE, images_s
 
 
 def record(recorder, seconds: float, fps: float = 15.0) -> float:
@@ -65,8 +65,8 @@ def test_sound_is_in_sync_with_the_video(tmp_path, channels):
         entered = time.monotonic()
         time.sleep(0.6)
         started = record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 3.2)
-    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
-    assert sound_s == pytest.approx(pictures_s, abs=0.05)
+    samples, sound_s, images_s = heard(tmp_path / "o.mp4")
+    assert sound_s == pytest.approx(images_s, abs=0.05)
     late = (onsets_s(samples) + started - entered + 0.5) % 1 - 0.5  # beeps come at whole seconds after the first
     assert len(late) == 3 and np.abs(late).max() < 0.08
 
@@ -83,9 +83,9 @@ def test_sound_continues_across_segments(tmp_path):
         record(SegmentedRecorder(tmp_path / "o.mp4", open_recorder, 1.3), 3.5)
     whole, begin = [], 0.0
     for recorder in opened:
-        samples, _, pictures_s = heard(recorder.path)
-        whole += [samples[: round(pictures_s * RATE)]]
-        begin += pictures_s
+        samples, _, images_s = heard(recorder.path)
+        whole += [samples[: round(images_s * RATE)]]
+        begin += images_s
     whole = np.concatenate(whole)
     assert len(opened) == 3 and begin == pytest.approx(3.5, abs=0.2)
     assert np.diff(onsets_s(whole)) == pytest.approx([1.0] * (len(onsets_s(whole)) - 1), abs=0.01)
@@ -96,9 +96,9 @@ def test_lost_microphone_becomes_silence_and_is_reported(tmp_path):
     with Microphone(str(beeps(tmp_path / "b.wav", 1.5))) as microphone:
         microphone.lost = output.append
         record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 2.5)
-    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
+    samples, sound_s, images_s = heard(tmp_path / "o.mp4")
     assert len(output) == 1 and "it ended" in output[0] and "silence" in output[0]
-    assert sound_s == pytest.approx(pictures_s, abs=0.05) and pictures_s > 2.4
+    assert sound_s == pytest.approx(images_s, abs=0.05) and images_s > 2.4
     assert np.abs(samples[RATE : round(1.2 * RATE)]).max() > 0.1 and np.abs(samples[round(1.8 * RATE) :]).max() < 0.01
 
 
@@ -106,8 +106,8 @@ def test_ffmpeg_inputs_can_replace_a_microphone(tmp_path):
     """An endless device that is not a file: FFmpeg's signal generator."""
     with Microphone("sine=frequency=440:sample_rate=16000,arealtime", "lavfi") as microphone:
         record(VideoRecorder(tmp_path / "o.mp4", 30.0, live=True, microphone=microphone), 1.5)
-    samples, sound_s, pictures_s = heard(tmp_path / "o.mp4")
-    assert sound_s == pytest.approx(pictures_s, abs=0.05)
+    samples, sound_s, images_s = heard(tmp_path / "o.mp4")
+    assert sound_s == pytest.approx(images_s, abs=0.05)
     middle = samples[RATE // 2 : RATE]
     assert np.abs(np.fft.rfft(middle)).argmax() * 2 == pytest.approx(440, abs=4)
 

@@ -192,7 +192,7 @@ def test_gamma_is_monotonic_and_keeps_black_and_white():
     ramp = torch.arange(0, 256, 16, dtype=torch.uint8).repeat(64, 16, 1)
     curved = augment(ramp, 16, replace(STILL, gamma=0.7), torch.Generator().manual_seed(0))[..., 0]
     assert curved[:, :, 0].max() < 0.5 and torch.allclose(curved.diff(dim=2).clamp_max(-0.01), torch.tensor(-0.01)), "in order"
-    middle = (curved[:, 0, 8] / 255).log() / np.log(128 / 255)  # the exponent of each picture
+    middle = (curved[:, 0, 8] / 255).log() / np.log(128 / 255)  # the exponent of each image
     assert 0.49 < middle.min() < 0.65 and 1.5 < middle.max() < 2.02
 
 

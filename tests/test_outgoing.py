@@ -119,7 +119,7 @@ def test_event_to_json():
 class Other:
     """A receiver that can be disconnected and records what it gets."""
 
-    option, kinds, settle_s, takes_pictures = "--other there", FACES | RUN, 0.0, False
+    option, kinds, settle_s, takes_images = "--other there", FACES | RUN, 0.0, False
 
     def __init__(self, depth=1):
         self.depth, self.is_there, self.events, self.values, self.tries = depth, True, [], [], 0
@@ -310,13 +310,13 @@ def test_command_gets_event_data_and_snapshot_in_its_environment(tmp_path, monke
     monkeypatch.setenv("FER_LIVE_MQTT_PASSWORD", "hunter2-hunter2")
     out = tmp_path / "out"
     write = f'env | grep ^FER_LIVE_ > "{out}"; cp "$FER_LIVE_SNAPSHOT" "{tmp_path}/kept.jpg"'
-    commands_run([("happy:1.5", write), ("enter", f'echo no > "{tmp_path}/no"')], [an_event(7, "hold", "happy", 1.5, b"picture")])
+    commands_run([("happy:1.5", write), ("enter", f'echo no > "{tmp_path}/no"')], [an_event(7, "hold", "happy", 1.5, b"image")])
     found = dict(line.split("=", 1) for line in out.read_text().splitlines())
     snapshot = found.pop("FER_LIVE_SNAPSHOT")
     assert found.pop("FER_LIVE_TIME").startswith("20")
     assert found == {"FER_LIVE_EVENT": "hold", "FER_LIVE_LABEL": "happy", "FER_LIVE_TRACK": "7", "FER_LIVE_CONFIDENCE": "0.6000",
                      "FER_LIVE_SECONDS": "1.500"}, "and no password"
-    assert (tmp_path / "kept.jpg").read_bytes() == b"picture" and not (tmp_path / "no").exists()
+    assert (tmp_path / "kept.jpg").read_bytes() == b"image" and not (tmp_path / "no").exists()
     assert not os.path.exists(snapshot) and not os.path.exists(os.path.dirname(snapshot)), "deleted once the command has ended"
 
 
@@ -331,7 +331,7 @@ def test_no_store_writes_no_snapshot(tmp_path):
     assert make_receivers(args, EMOTIONS)[0].is_storing is False
     assert make_receivers(parse(["--kiosk", "--on", "enter", "true"]), EMOTIONS)[0].is_storing is False
     commands = commands_run([("enter", f'printf "[%s]" "$FER_LIVE_SNAPSHOT" > "{tmp_path}/out"')],
-                            [an_event(1, "enter", jpeg=b"picture")], is_storing=False)
+                            [an_event(1, "enter", jpeg=b"image")], is_storing=False)
     assert (tmp_path / "out").read_text() == "[]" and commands.folder is None
 
 

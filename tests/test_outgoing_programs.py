@@ -393,14 +393,14 @@ class Device:
     def __init__(self, width, height, fps, fmt):
         if Device.fault:
             raise RuntimeError(Device.fault)
-        self.shape, self.pictures, self.count, self.is_open = (height, width, 3), deque(maxlen=3), 0, True
+        self.shape, self.images, self.count, self.is_open = (height, width, 3), deque(maxlen=3), 0, True
         Device.made.append(self)
 
-    def send(self, picture):
+    def send(self, image):
         if Device.fault:
             raise RuntimeError(Device.fault)
-        assert picture.shape == self.shape and picture.dtype == np.uint8 and picture.flags.c_contiguous
-        self.pictures.append(picture)
+        assert image.shape == self.shape and image.dtype == np.uint8 and image.flags.c_contiguous
+        self.images.append(image)
         self.count += 1
 
     def close(self):
@@ -419,16 +419,16 @@ def device(monkeypatch):
 def test_virtual_camera_shows_images_and_recovers_from_errors(device, capsys):
     with running(virtual_camera.VirtualCamera()) as out:
         out.write(np.full((60, 60, 3), 200, np.uint8), analysis(face()))
-        wait_for(lambda: device.made[0].pictures)
-        picture = device.made[0].pictures[0]
-        assert (picture[:, 280:1000] == 200).all() and not picture[:, :280].any() and not picture[:, 1000:].any()
+        wait_for(lambda: device.made[0].images)
+        image = device.made[0].images[0]
+        assert (image[:, 280:1000] == 200).all() and not image[:, :280].any() and not image[:, 1000:].any()
         device.fault = "device\n was removed."
         out.write(IMAGE, analysis(face()))
         wait_for(lambda: not out.workers[0].is_up and not device.made[0].is_open)
         device.fault = None
         wait_for(lambda: len(device.made) == 2)
         out.write(IMAGE, analysis(face()))
-        wait_for(lambda: device.made[1].pictures)
+        wait_for(lambda: device.made[1].images)
     assert not device.made[1].is_open
     assert capsys.readouterr().err.splitlines() == [
         "--virtual-camera: lost (device was removed); reconnecting until it is back", "--virtual-camera: is back"]

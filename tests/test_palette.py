@@ -70,7 +70,7 @@ def test_web_pages_use_the_palette():
     with place.socket:
         css = Pages(PageConfig(), place).files["colors.css"][0].decode()
     blocks = [dict(re.findall(r"--(\w+): (#\w+);", block)) for block in re.findall(r"\{([^{}]+)\}", css)]
-    for shown, colors in zip(blocks, (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):  # light, dark, over pictures
+    for shown, colors in zip(blocks, (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):  # light, dark, over images
         wanted = {name: as_hex(color) for name, color in colors.items()}
         assert {name: shown[name] for name in wanted} == wanted
         assert shown["other"] not in wanted.values(), "an unknown label has its own color"

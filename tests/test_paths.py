@@ -18,7 +18,7 @@ from fer_live.app.keys import toggle_record
 from fer_live.app.outputs import Outputs
 from fer_live.sinks.disk import make_new, unused
 from fer_live.sinks.log_reader import read_log
-from fer_live.sinks.recorder import PictureWriter
+from fer_live.sinks.recorder import ImageWriter
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.images import ImageFiles
@@ -146,7 +146,7 @@ def test_sound_of_a_file_named_like_a_protocol_is_kept(tmp_path, make_clip, monk
         assert len(container.streams.audio) == 1
 
 
-# ------------------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------------------ images
 
 
 @pytest.fixture
@@ -251,11 +251,11 @@ def test_unsupported_output_format_becomes_png(tmp_path, portrait, untrained):
 
     (tmp_path / "in").mkdir()
     for name in ("a.tga", "b.pgm", "c.png"):
-        picture = Image.fromarray(portrait[..., ::-1])
-        (picture.convert("L") if name == "b.pgm" else picture).save(tmp_path / "in" / name)
+        image = Image.fromarray(portrait[..., ::-1])
+        (image.convert("L") if name == "b.pgm" else image).save(tmp_path / "in" / name)
     assert run("--source", tmp_path / "in", "--no-window", "--output", tmp_path / "out", "--model", untrained) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tga.png", "b.pgm.png", "c.png"]
-    with PictureWriter(tmp_path / "colored", is_folder=True) as sink:
+    with ImageWriter(tmp_path / "colored", is_folder=True) as sink:
         sink.write(np.full((20, 20, 3), (10, 20, 200), np.uint8), Analysis(Frame(None, 0, 0.0, "b.pgm"), ()))
     assert cv2.imread(str(tmp_path / "colored" / "b.pgm.png"))[0, 0].tolist() == [10, 20, 200]
 

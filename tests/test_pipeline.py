@@ -258,13 +258,13 @@ def test_image_run_ends_by_the_clock_after_the_first_image():
     """Images have time 0; videos use their own times."""
     sink = Recorded()
 
-    def pictures():
+    def images():
         for i in range(1000):
             yield Frame(np.zeros((8, 8, 3), np.uint8), i, 0.0, f"{i}.png")
 
     slow = partial(map, lambda frame: (time.sleep(0.05), plain(frame))[1])
-    assert 3 <= run_file(pictures(), slow, draw, [sink], threading.Event(), max_seconds=0.5, ahead=1) <= 11
-    assert run_file(pictures(), slow, draw, [], threading.Event(), max_seconds=0.001, ahead=1) == 1
+    assert 3 <= run_file(images(), slow, draw, [sink], threading.Event(), max_seconds=0.5, ahead=1) <= 11
+    assert run_file(images(), slow, draw, [], threading.Event(), max_seconds=0.001, ahead=1) == 1
     video = [Frame(np.zeros((8, 8, 3), np.uint8), i, i / 10) for i in range(20)]
     assert run_file(iter(video), slow, draw, [], threading.Event(), max_seconds=1.0) == 10
 

@@ -93,7 +93,7 @@ def test_second_search_finds_faces_as_small_as_the_detector(portrait, untrained,
     image = np.full((max(side, 512), side + 100, 3), 90, np.uint8)
     image[:512, :512] = portrait
     config = parse([*options, "--blur-faces", "--model", str(untrained), "--device", "cpu", "--runtime", "torch"])
-    (mask,) = open_analyzer(config.analysis, "pictures" if stills else "video", ClassifierLoader(config.analysis)).steps
+    (mask,) = open_analyzer(config.analysis, "images" if stills else "video", ClassifierLoader(config.analysis)).steps
     assert likeness(image, mask(Analysis(Frame(image, 0, 0.0), ())).frame.image) < GONE
 
 
@@ -367,7 +367,7 @@ STORES_OR_SENDS = {"output": "x.mp4", "log": "x.csv", "record_on_consent": None,
                    "mask": "emoji", "operator": "M", "policy_url": "https://e.org", "on": ["enter", "true"],
                    "webhook": "https://e.org", "osc": "127.0.0.1:9", "mqtt": "127.0.0.1", "lsl": "fer", "virtual_camera": None}
 STORES_AND_SENDS_NOTHING = {  # apart from what other options store or send; with the reason
-    "help": "", "source": "where pictures come from", "list_cameras": "", "max_seconds": "", "wait_for_camera": "",
+    "help": "", "source": "where images come from", "list_cameras": "", "max_seconds": "", "wait_for_camera": "",
     "frozen_seconds": "", "silent_seconds": "", "calibrate": "kept in memory while the face is followed",
     "on_camera_lost": "runs a command that is told of the camera, not of visitors",
     "on_camera_found": "the same", "segment_minutes": "how --output is split", "keep_gb": "what of it is deleted",

@@ -46,7 +46,7 @@ def test_headline_without_faces():
     assert headline(summarize(frames(*[[]] * 50))) == ("No face was seen.", "In 5 seconds, nobody was in view.")
     assert headline(summarize(lost(0.0, 20))) == ("The camera sent no images.", "It was lost for all of 20 seconds.")
     stills = [{"frame": i, "time_s": 0.0, "faces": [face()], "file": f"{i}.png"} for i in range(3)]
-    assert headline(summarize(stills)) == ("Faces looked mostly happy (100%).", "In 3 pictures, 3 faces were found.")
+    assert headline(summarize(stills)) == ("Faces looked mostly happy (100%).", "In 3 images, 3 faces were found.")
     some = [*frames(*[[face()]] * 20), *lost(8.0, 60), {"time_s": 68.6, "faces": []}]
     assert headline(summarize(some))[1].endswith("The camera was lost for 1 minute 7 seconds.")
 
@@ -238,9 +238,9 @@ def test_page_in_a_browser(tmp_path, make_clip):
     assert table.name == "zoë-b-x.csv" and rows[0] == ["person", "start_s", "end_s", "shown", "fear", "happy", "sad"]
     assert rows[1][0] == "'=Zoë <b>x" and rows[1][3] == "happy" and float(rows[1][5]) == pytest.approx(0.8), "no formula"
     (path,) = tmp_path.glob("*.png")
-    picture = cv2.imread(str(path))
-    assert picture.shape[1] == 2400 and path.name == "zoë-b-x.png"
-    colors = np.unique(picture[::4, ::4].reshape(-1, 3), axis=0)
+    image = cv2.imread(str(path))
+    assert image.shape[1] == 2400 and path.name == "zoë-b-x.png"
+    colors = np.unique(image[::4, ::4].reshape(-1, 3), axis=0)
     assert len(colors) > 20, "not empty"
 
 

@@ -276,11 +276,11 @@ def test_resnet9_starts_from_a_file(tmp_path, face_folders, monkeypatch):
 
 
 def test_recipe_that_selects_on_test_splits_does_not_train_on_them(tmp_path, face_folders):
-    """Kaggle's folders shuffle all rows: their train/ holds pictures of PublicTest and PrivateTest."""
+    """Kaggle's folders shuffle all rows: their train/ holds images of PublicTest and PrivateTest."""
     recipe = replace(SMALL, choose_on=("PublicTest", "PrivateTest"))
     folders = load_dataset(face_folders)
     official = {"PublicTest": folders.split("train")[:5], "PrivateTest": folders.split("validation")[:5]}
-    with pytest.raises(TrainingError, match=r"5 pictures of PublicTest\+PrivateTest.*are also in train"):
+    with pytest.raises(TrainingError, match=r"5 images of PublicTest\+PrivateTest.*are also in train"):
         Trainer(recipe, replace(folders, splits={**folders.splits, **official}), CPU, 0)
     table = load_dataset(write_csv(tmp_path / "fer2013.csv", ("Training", "Training", "PublicTest", "PrivateTest")))
     assert len(Trainer(recipe, table, CPU, 0).selection_ids) == 14
@@ -291,7 +291,7 @@ def test_class_without_training_images_is_reported(face_folders, caplog):
     ids = data.split("train")
     fewer = ids[data.labels[ids] != EMOTIONS.index("fear")]
     Trainer(SMALL, replace(data, splits={**data.splits, "train": fewer}), CPU, 0)
-    assert "the split train has no picture of fear" in caplog.text
+    assert "the split train has no image of fear" in caplog.text
 
 
 def test_rejects_weights_with_another_class_order(tmp_path, face_folders, untrained, votes, monkeypatch, capsys):
@@ -305,10 +305,10 @@ def test_rejects_weights_with_another_class_order(tmp_path, face_folders, untrai
     base += ["--out", str(tmp_path / "run")]
     for option in (["--pretrained", str(other)], ["--pretrained", "none", "--teacher", str(other)]):
         assert train_main([*base, *option]) == 2 and "has the classes surprise, sad" in one_line(capsys)
-    picture = str(next((face_folders / "train" / "happy").iterdir()))
+    image = str(next((face_folders / "train" / "happy").iterdir()))
     output = []
     for weights in (untrained, other):
-        assert predict_main([picture, "--model", str(weights), "--out", str(tmp_path / "chart.png")]) == 0
+        assert predict_main([image, "--model", str(weights), "--out", str(tmp_path / "chart.png")]) == 0
         output.append([line.split()[0] for line in capsys.readouterr().out.splitlines()[:7]])
     assert [EMOTIONS[::-1][EMOTIONS.index(name)] for name in output[0]] == output[1], "each logit keeps the name from its file"
 

@@ -244,12 +244,12 @@ def test_panel_is_next_to_the_image_with_a_card_per_face(portrait):
     panel_x = 1280 - one.panel.wide - 2 * one.panel.gap
     colors = {tuple(c) for c in with_bars[:, panel_x:].reshape(-1, 3)}
     assert (255, 255, 255) in colors and (28, 223, 255) in colors, "letters and a bar of happy"
-    picture_h = round(panel_x * 360 / 640)
-    top = (720 - picture_h) // 2
-    assert not with_bars[: top - 1, :panel_x].any() and not with_bars[top + picture_h + 1 :, :panel_x].any(), "black margins"
-    expected = cv2.resize(item.frame.image, (panel_x, picture_h), interpolation=cv2.INTER_LINEAR)
-    part = with_bars[top : top + picture_h, :panel_x]
-    assert (np.abs(part.astype(int) - expected).max(axis=2) < 3).mean() > 0.8, "the picture is whole, not covered"
+    image_h = round(panel_x * 360 / 640)
+    top = (720 - image_h) // 2
+    assert not with_bars[: top - 1, :panel_x].any() and not with_bars[top + image_h + 1 :, :panel_x].any(), "black margins"
+    expected = cv2.resize(item.frame.image, (panel_x, image_h), interpolation=cv2.INTER_LINEAR)
+    part = with_bars[top : top + image_h, :panel_x]
+    assert (np.abs(part.astype(int) - expected).max(axis=2) < 3).mean() > 0.8, "the image is whole, not covered"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

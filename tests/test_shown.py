@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_live.model.pictures import PictureError, load_picture
+from fer_live.model.images import ImageError, load_image
 from fer_live.report.thumbnails import thumbnails
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
@@ -131,20 +131,20 @@ def test_videos_are_recognized_by_content(tmp_path, portrait):
 
 
 def test_avif_rotation_is_applied(tmp_path, portrait):
-    picture = Image.fromarray(portrait[:300, :, ::-1])
+    image = Image.fromarray(portrait[:300, :, ::-1])
     for orientation in range(1, 9):
         for name in ("a.avif", "a.jpg"):
             exif = Image.Exif()  # saving as AVIF removes the orientation
             exif[0x0112] = orientation
-            picture.save(tmp_path / name, exif=exif, quality=95)
-        ours, wanted = load_picture(tmp_path / "a.avif"), load_picture(tmp_path / "a.jpg")
+            image.save(tmp_path / name, exif=exif, quality=95)
+        ours, wanted = load_image(tmp_path / "a.avif"), load_image(tmp_path / "a.jpg")
         assert ours.shape == wanted.shape and np.abs(ours.astype(int) - wanted).mean() < 6, orientation
 
 
 def test_heic_is_rejected_with_a_hint(tmp_path):
     (tmp_path / "a.heic").write_bytes(struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100))
-    with pytest.raises(PictureError, match="convert it to JPEG"):
-        load_picture(tmp_path / "a.heic")
+    with pytest.raises(ImageError, match="convert it to JPEG"):
+        load_image(tmp_path / "a.heic")
     assert isinstance(open_source(str(tmp_path / "a.heic")), ImageFiles)
 
 
@@ -164,7 +164,7 @@ def test_rejects_text_files_as_video(tmp_path, name):
 
 def test_skipped_files_of_a_folder_are_counted_and_named(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.png"), portrait)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     with open_source(str(tmp_path)) as source:
         assert [frame.name for frame in source] == ["a.png"]
     output = capsys.readouterr().err

@@ -15,7 +15,7 @@ import pytest
 from fer_live.model.spec import EMOTIONS
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.types import Analysis, Face, Frame, OutputError
 
 FACE = Face((10, 12, 40, 42), 3, np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32), "happy", 0.6)
@@ -31,11 +31,11 @@ def make(kind, folder):
         "video": lambda: VideoRecorder(folder / "out.mp4", 30.0),
         "live": lambda: VideoRecorder(folder / "out.mp4", 30.0, live=True),
         "jsonl": lambda: Log(folder / "out.jsonl", EMOTIONS), "csv": lambda: Log(folder / "out.csv", EMOTIONS),
-        "pictures": lambda: PictureWriter(folder / "out", is_folder=True),
+        "images": lambda: ImageWriter(folder / "out", is_folder=True),
     }[kind]()
 
 
-KINDS = ["video", "live", "jsonl", "csv", "pictures"]
+KINDS = ["video", "live", "jsonl", "csv", "images"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -161,7 +161,7 @@ def packets(path):
         return [(round(float(p.pts * p.time_base), 4), bytes(p)) for p in container.demux(track) if p.dts is not None]
 
 
-# ------------------------------------------------------------------------------------------------ logs and pictures
+# ------------------------------------------------------------------------------------------------ logs and images
 
 
 def test_jsonl_has_one_object_per_frame(tmp_path):
@@ -190,7 +190,7 @@ def test_csv_has_one_row_per_face_and_live_times_start_at_zero(tmp_path):
 
 def test_images_keep_their_names_and_overwrite_nothing(tmp_path):
     for _ in range(2):
-        with PictureWriter(tmp_path / "out", is_folder=True) as sink:
+        with ImageWriter(tmp_path / "out", is_folder=True) as sink:
             sink.write(np.zeros((20, 20, 3), np.uint8), analysis(0, 0.0, name="a.png"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a-2.png", "a.png"]
     assert unused(tmp_path / "out" / "a.png").name == "a-3.png"

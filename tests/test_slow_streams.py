@@ -109,10 +109,10 @@ def test_option_sets_every_timeout(monkeypatch):
 def test_web_view_uses_the_same_timeout(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("fer_live.web.feed.time.monotonic", lambda: now[0])
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     quick, slow = (Feed(Steadier((), {}), stale_s=stale_s) for stale_s in (0.0, 11.0))
     for feed in (quick, slow):
-        feed.put(picture, Analysis(Frame(picture, 0, 100.0), ()))
+        feed.put(image, Analysis(Frame(image, 0, 100.0), ()))
     now[0] = 110.0
     assert (quick.camera(), slow.camera()) == ("lost", "ok")
     now[0] = 112.0

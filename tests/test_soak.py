@@ -42,7 +42,7 @@ def test_short_soak_is_flat_and_detects_a_leak(tmp_path):
     assert whole.returncode == 0, out + err
     found = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", out[out.index("hours") : out.index("flat:")])}
     assert found["shown"] == found["logged"] == 1300 and found["dropped"] == 0
-    assert found["slates"] == 40 and found["events"] == 2 and found["cut"] == found["pictures"] == 1 and found["viewed_mb"] > 0
+    assert found["slates"] == 40 and found["events"] == 2 and found["cut"] == found["images"] == 1 and found["viewed_mb"] > 0
     assert 0.6 * found["visits"] <= found["tracks"] <= found["visits"] and found["tracks"] > 5
     assert "deleted the old recording" in err and "recording stopped" in err
     table = (tmp_path / "a.csv").read_text().splitlines()

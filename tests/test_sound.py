@@ -19,7 +19,7 @@ from fer_live.types import Analysis, Segment
 from tests.test_timeline import shifted
 
 RATE = 48_000
-BEEP_S, BEEP_EVERY_S = 0.2, 0.5  # the picture is white while it beeps
+BEEP_S, BEEP_EVERY_S = 0.2, 0.5  # the image is white while it beeps
 
 
 def scene(time_s: float) -> np.ndarray:
@@ -33,8 +33,8 @@ def beeps(start_s: float, end_s: float, rate: int, channels: int) -> np.ndarray:
     return np.ascontiguousarray(np.tile(tone.astype(np.float32), (channels, 1)))
 
 
-def clip_video(path, video="libx264", sound="aac", rate=RATE, layout="mono", pictures=(0.0, 2.0), heard=(0.0, 2.0), tracks=1):
-    """A video at 25 fps that flashes and beeps; pictures and heard: start and end of video and sound."""
+def clip_video(path, video="libx264", sound="aac", rate=RATE, layout="mono", images=(0.0, 2.0), heard=(0.0, 2.0), tracks=1):
+    """A video at 25 fps that flashes and beeps; images and heard: start and end of video and sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if video == "mjpeg" else "yuv420p"
@@ -44,7 +44,7 @@ def clip_video(path, video="libx264", sound="aac", rate=RATE, layout="mono", pic
         resampler = av.AudioResampler(audio[0].codec_context.format, layout, rate)
         step = audio[0].codec_context.frame_size or 1024
         made = []
-        for i in range(round(pictures[0] * 25), round(pictures[1] * 25)):
+        for i in range(round(images[0] * 25), round(images[1] * 25)):
             frame = av.VideoFrame.from_ndarray(scene(i / 25), format="bgr24")
             frame.pts, frame.time_base = i, Fraction(1, 25)
             made.append((i / 25, stream, frame))
@@ -81,7 +81,7 @@ class Heard:
     def __init__(self, path):
         with av.open(str(path)) as container:
             frames = [(frame.time, frame.to_ndarray(format="gray").mean() > 127) for frame in container.decode(video=0)]
-        self.pictures = frames[0][0], frames[-1][0] + 0.04
+        self.images = frames[0][0], frames[-1][0] + 0.04
         self.count = len(frames)
         self.flashes = [time_s for (_, was), (time_s, now) in itertools.pairwise(frames) if now and not was]
         self.codec, self.sound, self.beeps = None, None, []
@@ -111,13 +111,13 @@ class Heard:
 
     def check(self, early_s=0.05, late_s=0.11):
         """Sound starts and ends with the video, and beeps coincide with flashes, within one packet."""
-        assert -early_s <= self.sound[0] - self.pictures[0] <= late_s
-        assert -0.03 <= self.sound[1] - self.pictures[1] <= late_s
+        assert -early_s <= self.sound[0] - self.images[0] <= late_s
+        assert -0.03 <= self.sound[1] - self.images[1] <= late_s
         assert len(self.beeps) == len(self.flashes) > 0
         assert np.abs(np.array(self.beeps) - self.flashes).max() < 0.05
 
 
-KINDS = [  # ending, pictures, sound, rate, layout -> sound in the recording
+KINDS = [  # ending, images, sound, rate, layout -> sound in the recording
     ("ts", "libx264", "aac", 48000, "mono", "aac"), ("m2ts", "libx264", "aac", 44100, "stereo", "aac"),
     ("ts", "mpeg2video", "mp2", 48000, "stereo", "aac"), ("ts", "libx264", "ac3", 48000, "5.1", "ac3"),
     ("ts", "libx264", "libopus", 48000, "mono", "opus"), ("mpg", "mpeg2video", "mp2", 44100, "mono", "aac"),
@@ -148,16 +148,16 @@ ENDINGS = [("mp4", "aac"), ("mkv", "aac"), ("mkv", "pcm_s16le"), ("ts", "aac"), 
 
 
 @pytest.mark.parametrize("ending, sound", ENDINGS)
-@pytest.mark.parametrize("pictures, heard", [((1.0, 2.8), (0.0, 2.8)), ((0.0, 1.8), (0.7, 1.8)), ((0.0, 1.8), (0.0, 2.8)),
+@pytest.mark.parametrize("images, heard", [((1.0, 2.8), (0.0, 2.8)), ((0.0, 1.8), (0.7, 1.8)), ((0.0, 1.8), (0.0, 2.8)),
                                              ((1.5, 2.8), (1.3, 3.8))])
-def test_sound_starts_and_ends_with_the_video(tmp_path, ending, sound, pictures, heard):
-    found = Heard(recorded(clip_video(tmp_path / f"a.{ending}", sound=sound, pictures=pictures, heard=heard), tmp_path / "o.mp4"))
-    found.flashes = [flash for flash in found.flashes if flash >= heard[0] - pictures[0]]
+def test_sound_starts_and_ends_with_the_video(tmp_path, ending, sound, images, heard):
+    found = Heard(recorded(clip_video(tmp_path / f"a.{ending}", sound=sound, images=images, heard=heard), tmp_path / "o.mp4"))
+    found.flashes = [flash for flash in found.flashes if flash >= heard[0] - images[0]]
     found.check()
 
 
 def test_sound_that_ends_early_is_kept(tmp_path):
-    found = Heard(recorded(clip_video(tmp_path / "a.mp4", pictures=(0.0, 3.0), heard=(0.0, 1.2)), tmp_path / "o.mp4"))
+    found = Heard(recorded(clip_video(tmp_path / "a.mp4", images=(0.0, 3.0), heard=(0.0, 1.2)), tmp_path / "o.mp4"))
     assert found.count == 75 and found.sound[1] == pytest.approx(1.2, abs=0.06) and len(found.beeps) == 2
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_live.model.suffixes import PICTURES_READ, PICTURES_WRITTEN
-from fer_live.sinks.recorder import write_picture
+from fer_live.model.suffixes import IMAGES_READ, IMAGES_WRITTEN
+from fer_live.sinks.recorder import write_image
 from fer_live.sources.camera import Camera
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
@@ -53,12 +53,12 @@ def fake_camera(monkeypatch):
     return FakeCapture
 
 
-@pytest.fixture(params=["camera", "video", "pictures", "stream", "demo"])
+@pytest.fixture(params=["camera", "video", "images", "stream", "demo"])
 def source(request, tmp_path, make_clip, portrait):
     if request.param == "camera":
         request.getfixturevalue("fake_camera")
         yield open_source("0")
-    elif request.param == "pictures":
+    elif request.param == "images":
         for i in range(5):
             cv2.imwrite(str(tmp_path / f"{i}.jpg"), portrait[:100, : 100 + i])
         yield open_source(str(tmp_path))
@@ -111,7 +111,7 @@ def test_rotated_video_is_turned_upright(tmp_path, make_clip):
     with open_source(str(path)) as source:
         image = next(iter(source)).image
     assert image.shape == (320, 240, 3)
-    # the clip's picture fills the left 240 columns: turned clockwise they are the upper 240 rows
+    # the clip's image fills the left 240 columns: turned clockwise they are the upper 240 rows
     assert image[:240].std() > 3 * image[250:].std()
 
 
@@ -124,9 +124,9 @@ def test_demo_is_paced_like_a_camera():
 
 def test_damaged_images_are_reported_skipped_and_counted(tmp_path, portrait, capsys):
     cv2.imwrite(str(tmp_path / "a.jpg"), portrait)
-    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     (tmp_path / "c.png").write_bytes(b"")
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     with open_source(str(tmp_path)) as source:
         assert [f.name for f in source] == ["a.jpg"]
     output = capsys.readouterr().err
@@ -202,8 +202,8 @@ def test_fractional_rates_stay_fractional(tmp_path, make_clip):
 
 
 def test_every_written_image_format_can_be_read(tmp_path, portrait):
-    for suffix in PICTURES_WRITTEN:
-        write_picture(tmp_path / f"a{suffix}", portrait)
-    with ImageFiles(sorted(tmp_path.iterdir()), "pictures") as source:
-        assert [frame.image.shape for frame in source] == [portrait.shape] * len(PICTURES_WRITTEN)
-    assert set(PICTURES_WRITTEN) < PICTURES_READ
+    for suffix in IMAGES_WRITTEN:
+        write_image(tmp_path / f"a{suffix}", portrait)
+    with ImageFiles(sorted(tmp_path.iterdir()), "images") as source:
+        assert [frame.image.shape for frame in source] == [portrait.shape] * len(IMAGES_WRITTEN)
+    assert set(IMAGES_WRITTEN) < IMAGES_READ

@@ -286,14 +286,14 @@ def test_unneeded_images_are_not_drawn(monkeypatch, untrained, tmp_path, make_cl
 
 def test_image_is_drawn_if_one_sink_needs_it():
     class Watched:
-        needs_picture = False
+        needs_image = False
 
         def __init__(self):
             self.sizes = []
 
         def write(self, image, analysis):
             self.sizes.append(image.size)
-            self.needs_picture = analysis.frame.index >= 2  # like a web view that gets a viewer
+            self.needs_image = analysis.frame.index >= 2  # like a web view that gets a viewer
 
     sink = Watched()
     frames = [Frame(np.zeros((8, 8, 3), np.uint8), i, i / 30) for i in range(5)]

@@ -51,7 +51,7 @@ def test_missing_validation_folder_uses_a_tenth_of_train(own, caplog):
     assert sizes(data)["test"] == 21 and sizes(data)["train"] + sizes(data)["validation"] == 56
     assert sizes(data)["validation"] > 0 and len(np.unique(np.concatenate(list(data.splits.values())))) == 77
     assert len(caplog.messages) == 1
-    assert f"has no validation/: {sizes(data)['validation']} of the 56 pictures in train/" in caplog.messages[0]
+    assert f"has no validation/: {sizes(data)['validation']} of the 56 images in train/" in caplog.messages[0]
 
 
 def test_clean_excludes_copies_of_test_images(own):
@@ -77,16 +77,16 @@ def test_skipped_files_are_logged_with_counts(own, face_folders, caplog):
     assert sizes(load_dataset(path)) == {"train": 56, "validation": 21}
     output = caplog.messages
     assert [line.split(",")[0] for line in output[:-1]] == [
-        f"skipped: {path / 'extra'} (8 pictures)", f"skipped: {path / 'train' / 'contempt'} (8 pictures)",
-        f"skipped: {path / 'train' / 'sad' / 'more'} (8 pictures)"]
+        f"skipped: {path / 'extra'} (8 images)", f"skipped: {path / 'train' / 'contempt'} (8 images)",
+        f"skipped: {path / 'train' / 'sad' / 'more'} (8 images)"]
     assert "4 files (2 .svg, 1 .txt, 1 not a regular file)" in output[-1] and ".jpg" in output[-1]
 
 
 def test_folders_accept_every_supported_image_format(own, face_folders):
     path = own(train="train")
     rows = len(load_dataset(path).labels)
-    picture = next((path / "train" / "sad").iterdir())
-    cv2.imwrite(str(picture.with_name("one more.tif")), cv2.imread(str(picture)))
+    image = next((path / "train" / "sad").iterdir())
+    cv2.imwrite(str(image.with_name("one more.tif")), cv2.imread(str(image)))
     assert len(load_dataset(path).labels) == rows + 1
 
 
@@ -95,14 +95,14 @@ def test_folders_that_differ_in_case_are_one_class(own, face_folders, caplog):
     shutil.copytree(face_folders / "validation" / "happy", path / "train" / "Happy")
     data = load_dataset(path)
     assert (data.labels[data.split("train")] == EMOTIONS.index("happy")).sum() == 11
-    assert "Happy (3 pictures) and " in caplog.text
+    assert "Happy (3 images) and " in caplog.text
 
 
 def test_class_of_only_damaged_images_is_an_error(own):
     path = own(train="train", validation="valid")
     for file in (path / "valid" / "fear").iterdir():
         file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"no picture in the class folder .*fear can be read \(of 3\)"):
+    with pytest.raises(DataError, match=r"no image in the class folder .*fear can be read \(of 3\)"):
         load_dataset(path)
 
 
@@ -123,7 +123,7 @@ def test_unknown_usage_is_an_error(tmp_path):
 def test_rejects_votes_of_other_rows(tmp_path, face_folders):
     table = write_csv(tmp_path / "fer2013.csv", OFFICIAL)
     assert load_dataset(table, write_votes(tmp_path / "votes.csv", OFFICIAL)).votes.shape == (28, 10)
-    for usages, words in ((["Training", *OFFICIAL], "35 rows, the pictures' table 28"), (OFFICIAL[:-1], "21 rows"),
+    for usages, words in ((["Training", *OFFICIAL], "35 rows, the images' table 28"), (OFFICIAL[:-1], "21 rows"),
                           (OFFICIAL[::-1], "differ in the Usage of row 1: PrivateTest and Training")):
         with pytest.raises(DataError, match=words):
             load_dataset(table, write_votes(tmp_path / "votes.csv", usages))

@@ -84,7 +84,7 @@ class Watcher:
     def sees_slate(self):
         return self.newest is not None and self.newest.is_slate
 
-    def sees_picture(self):
+    def sees_image(self):
         return self.newest is not None and not self.newest.is_slate
 
 
@@ -107,7 +107,7 @@ def test_survives_a_hundred_faults_without_leaks(camera, capsys):
     kinds = itertools.cycle(("stall", "die", "freeze", "garbage", "damage", "unplug", "refuse", "mute", "resize", "die"))
     noticed, returned, before = {}, [], None
     with watched(camera) as watcher:
-        wait_until(watcher.sees_picture)
+        wait_until(watcher.sees_image)
         for count, kind in enumerate(itertools.islice(kinds, 120)):
             if count == 20 and os.path.exists("/proc/self"):  # everything was used, and the allocator is warm
                 wait_until(lambda: not watcher.source.hung)
@@ -124,7 +124,7 @@ def test_survives_a_hundred_faults_without_leaks(camera, capsys):
             camera.mode = "ok"
             if kind == "unplug":
                 camera.start()
-            returned.append(wait_until(lambda: watcher.sees_picture() and watcher.newest.image.shape == (240, 320, 3)))
+            returned.append(wait_until(lambda: watcher.sees_image() and watcher.newest.image.shape == (240, 320, 3)))
         assert watcher.error is None and watcher.source.faults >= 108
         if before:
             wait_until(lambda: not watcher.source.hung)
@@ -141,7 +141,7 @@ def test_survives_a_hundred_faults_without_leaks(camera, capsys):
 
 def test_frozen_camera_stays_lost_until_its_image_changes(camera):
     with watched(camera) as watcher:
-        wait_until(watcher.sees_picture)
+        wait_until(watcher.sees_image)
         camera.mode = "freeze"
         wait_until(watcher.sees_slate)
         live = watcher.live
@@ -149,7 +149,7 @@ def test_frozen_camera_stays_lost_until_its_image_changes(camera):
         assert watcher.live == live and [event for event, _ in watcher.events] == ["lost"]
         assert "same image" in watcher.events[0][1]
         camera.mode = "ok"
-        wait_until(watcher.sees_picture)
+        wait_until(watcher.sees_image)
         assert [event for event, _ in watcher.events] == ["lost", "found"]
 
 
@@ -168,7 +168,7 @@ def test_back_off_grows_from_one_second_to_ten():
         at.append(time.monotonic())
         if len(at) > 1:
             raise SourceError("gone")
-        return OnePicture()
+        return OneImage()
 
     patience = Patience(shortest_s=0.05, longest_s=0.5, slate_s=0.02)
     with Watcher(Supervised("test", connect, draw_slate, None, patience)):
@@ -179,7 +179,7 @@ def test_back_off_grows_from_one_second_to_ten():
     assert Patience().silent_s < 5 and Patience().frozen_s < 5, "noticed within five seconds"
 
 
-class OnePicture:
+class OneImage:
     """A live source that yields one image, then fails or hangs until `gate` opens."""
 
     is_live, ends, fps = True, False, 30.0
@@ -205,7 +205,7 @@ def test_hung_reads_are_abandoned_counted_and_released():
     gate, opened = threading.Event(), []
 
     def connect():
-        opened.append(OnePicture(gate))
+        opened.append(OneImage(gate))
         return opened[-1]
 
     with Watcher(Supervised("test", connect, draw_slate, None, QUICK)) as watcher:
@@ -233,7 +233,7 @@ def test_camera_missing_at_start(camera, capsys):
         wait_until(lambda: watcher.slates > 3)
         assert watcher.newest.image.shape == (720, 1280, 3) and watcher.events[0][0] == "lost"
         camera.start()
-        wait_until(watcher.sees_picture)
+        wait_until(watcher.sees_image)
     mute = FaultyCamera()
     mute.mode = "mute"
     with mute:
@@ -274,16 +274,16 @@ def test_slow_decoder_skips_to_the_newest_key_frame(tmp_path):
         arrived._waiting.thread.join(5)
         waiting = [packet for packet in next(iter(arrived)) if packet.size]
         assert len(waiting) == 15 and waiting[0].is_keyframe and arrived.skipped == 80
-        pictures = [frame for packet in [*waiting, None] for frame in container.streams.video[0].decode(packet)]
-    assert number_in(pictures[-1].to_ndarray(format="bgr24")) == 94
+        images = [frame for packet in [*waiting, None] for frame in container.streams.video[0].decode(packet)]
+    assert number_in(images[-1].to_ndarray(format="bgr24")) == 94
 
 
 def test_damaged_stream_continues_without_leaks(camera):
     """A header that declares 65000x65000 pixels is rejected."""
-    whole = camera.picture(1, (320, 240))
+    whole = camera.image(1, (320, 240))
     at = whole.index(b"\xff\xc0") + 5
     huge = whole[:at] + struct.pack(">HH", 65000, 65000) + whole[at + 4 :]
-    camera.picture = lambda number, size_wh: huge if number % 2 else whole
+    camera.image = lambda number, size_wh: huge if number % 2 else whole
     with Stream(camera.address) as stream:
         frames = list(itertools.islice(stream, 5))
     assert {frame.image.shape for frame in frames} == {(240, 320, 3)} and camera.sent >= 9
@@ -381,8 +381,8 @@ def test_slates_are_readable_and_not_analyzed(untrained, portrait):
 def test_hooks_run_in_the_background(tmp_path, capfd):
     out = tmp_path / "out"
     hooks = Hooks({"lost": f'echo "$FER_LIVE_EVENT $FER_LIVE_CAMERA: $FER_LIVE_REASON" >> {out}', "found": "exit 3"}, "camera 0")
-    hooks("lost", "no picture; `touch no` $(touch no)")
-    wait_until(lambda: out.exists() and out.read_text() == "lost camera 0: no picture; `touch no` $(touch no)\n")
+    hooks("lost", "no image; `touch no` $(touch no)")
+    wait_until(lambda: out.exists() and out.read_text() == "lost camera 0: no image; `touch no` $(touch no)\n")
     hooks("found", "")
     wait_until(lambda: hooks.running["found"].poll() is not None)
     hooks("lost", "again")

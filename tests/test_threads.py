@@ -34,27 +34,27 @@ def in_threads(count, work, seconds=1.5):
 
 
 @pytest.fixture(scope="module")
-def pictures(portrait):
+def images(portrait):
     """Images with one face each, at different positions and sizes."""
     return [cv2.resize(portrait, None, fx=0.5, fy=0.5), cv2.copyMakeBorder(portrait, 60, 20, 200, 10, cv2.BORDER_REPLICATE),
             cv2.resize(portrait, None, fx=0.8, fy=0.8)]
 
 
-def test_detector_threads_get_their_own_results(pictures):
+def test_detector_threads_get_their_own_results(images):
     detector = HaarFaceDetector()
-    alone = [detector.detect(picture).tolist() for picture in pictures]
+    alone = [detector.detect(image).tolist() for image in images]
     assert all(len(boxes) == 1 for boxes in alone)
     wrong = []
 
     def work(k):
-        boxes = detector.detect(pictures[k])
+        boxes = detector.detect(images[k])
         if boxes.tolist() != alone[k]:
             wrong.append((k, boxes.tolist()))
-        near = detector.detect_near(pictures[k], boxes)
+        near = detector.detect_near(images[k], boxes)
         if len(near) != 1 or near[0] is None:
             wrong.append((k, near))
 
-    in_threads(len(pictures), work)
+    in_threads(len(images), work)
     assert wrong == []
 
 

@@ -144,15 +144,15 @@ def test_damaged_data_is_a_one_line_error(tmp_path, face_folders, caplog):
     with pytest.raises(DataError, match="surprise is missing"):
         load_dataset(partial)
     (partial / "surprise").mkdir()
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         load_dataset(partial)
     (partial / "surprise" / "1.png").write_bytes(b"nothing")
     (partial / "angry" / "9.png").write_bytes(face_folders.joinpath("train", "angry", "0.png").read_bytes())
-    with pytest.raises(DataError, match=r"no picture in the class folder .*surprise can be read"):
+    with pytest.raises(DataError, match=r"no image in the class folder .*surprise can be read"):
         load_dataset(partial)
     assert "surprise/1.png" in caplog.text
     cv2.imwrite(str(partial / "surprise" / "1.png"), np.zeros((48, 48), np.uint8))
-    with pytest.raises(DataError, match="validate"):  # all black pictures are copies of each other
+    with pytest.raises(DataError, match="validate"):  # all black images are copies of each other
         load_dataset(partial)
 
 
@@ -170,8 +170,8 @@ def test_audit_and_clean(tmp_path, face_folders, capsys):
     out = tmp_path / "audit.json"
     assert audit_main([str(tmp_path), "--json", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert result["pictures"] == 80 and result["unique"] == 78
-    assert (result["groups"], result["pictures_in_groups"], result["groups_with_conflicting_labels"]) == (1, 3, 1)
+    assert result["images"] == 80 and result["unique"] == 78
+    assert (result["groups"], result["images_in_groups"], result["groups_with_conflicting_labels"]) == (1, 3, 1)
     assert result["across"] == {"validation in train": 1} and result["copies_within"] == {"train": 1, "validation": 0}
     assert result["blank"] == [1002] and result["splits"]["train"]["sad"] == 9
     assert "are also in train" in capsys.readouterr().out
@@ -224,8 +224,8 @@ def test_temperature_is_recovered():
 
 def test_sheet_shows_correct_predictions_in_blue_and_wrong_ones_in_orange(tmp_path):
     def share(color):
-        picture = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
-        return (picture == np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])).all(2).mean()
+        image = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
+        return (image == np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])).all(2).mean()
 
     images, labels = np.full((7, 48, 48), 128, np.uint8), np.arange(7)
     for shift, shown, absent in ((0, report.RIGHT, report.WRONG), (1, report.WRONG, report.RIGHT)):
@@ -325,7 +325,7 @@ def test_command_overfits_a_few_faces_stops_and_resumes(tmp_path, face_folders, 
     arguments = ["--model", str(out / "best_model.pt"), "--data", str(face_folders), "--device", "cpu"]
     assert evaluate_main([*arguments, "--split", "validation", "--json", str(figures)]) == 0
     result = json.loads(figures.read_text())
-    assert result["standard"]["accuracy"] >= 0.8 and result["duplicate_free"]["pictures"] == 21
+    assert result["standard"]["accuracy"] >= 0.8 and result["duplicate_free"]["images"] == 21
     assert evaluate_main([*arguments, "--split", "Nowhere"]) == 2
     _, spec = load_checkpoint(out / "best_model.pt")
     assert spec.head == "fer2013" and spec.heads["fer2013"] != 1.0 and spec.labels == EMOTIONS and spec.decision is None
@@ -371,7 +371,7 @@ def test_two_heads_are_trained_and_calibrated(tmp_path, face_folders, monkeypatc
     assert model.forward_heads(torch.zeros(1, 1, 48, 48))["ferplus"].shape == (1, 8)
     metrics = measure_split(model, spec, load_dataset(face_folders, votes), "PublicTest")
     assert set(metrics) == {"fer2013", "ferplus", "shown"}
-    assert metrics["ferplus"]["ferplus_official"]["pictures"] == metrics["shown"]["clear_votes"]["pictures"] == 21
+    assert metrics["ferplus"]["ferplus_official"]["images"] == metrics["shown"]["clear_votes"]["images"] == 21
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_good_epoch(tmp_path, face_folders, monkeypatch, capsys):

@@ -28,7 +28,7 @@ GOOD = Visibility(97, 1.0, 0.2, 3.0, 0.9)
 
 
 def landmarks(yaw, roll=0.0, box=FACE):
-    """(1, 5, 2): the landmarks of a head with common proportions, seen from afar. Degrees to the picture's right, clockwise."""
+    """(1, 5, 2): the landmarks of a head with common proportions, seen from afar. Degrees to the image's right, clockwise."""
     points = np.array([[-1, -1, 0], [1, -1, 0], [0, 0.1, 1.0], [-0.8, 1.1, 0], [0.8, 1.1, 0]])  # half eye distances, z to us
     angle, turn = np.radians(yaw), np.radians(roll)
     x, y = points[:, 0] * np.cos(angle) + points[:, 2] * np.sin(angle), points[:, 1]
@@ -100,8 +100,8 @@ def test_dark_or_blurred_face_is_unsure_for_that_reason(portrait, disturb, reaso
 
 def test_small_face_is_unsure_below_the_limit(portrait):
     for side, reason in ((10, "small"), (14, "")):
-        picture = cv2.resize(portrait[70:167, 176:273], (side, side), interpolation=cv2.INTER_AREA)
-        assert analyzer(Fixed((0, 0, side, side)))(picture).faces[0].unsure_because == reason
+        image = cv2.resize(portrait[70:167, 176:273], (side, side), interpolation=cv2.INTER_AREA)
+        assert analyzer(Fixed((0, 0, side, side)))(image).faces[0].unsure_because == reason
 
 
 @pytest.mark.parametrize("yaw", [-75.0, 75.0])
@@ -351,11 +351,11 @@ def test_video_of_a_person_leaving(tmp_path, portrait):
         video = container.add_stream("libx264", rate=20, options={"crf": "10"})
         video.width, video.height, video.pix_fmt = 480, 320, "yuv420p"
         for i in range(70):
-            picture, shift = np.full((320, 480, 3), 90, np.uint8), 12 * max(0, i - 20)
+            image, shift = np.full((320, 480, 3), 90, np.uint8), 12 * max(0, i - 20)
             if shift < 480:
-                picture[:, shift:] = small[:, : 480 - shift] if shift > 160 else np.pad(
+                image[:, shift:] = small[:, : 480 - shift] if shift > 160 else np.pad(
                     small, ((0, 0), (0, 160 - shift), (0, 0)), mode="edge")
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(video.encode(None))
     assert main(["--source", str(path), "--log", str(log), "--no-window", "--device", "cpu"]) == 0
     entries = [json.loads(line) for line in log.read_text().splitlines()]

@@ -187,16 +187,16 @@ def test_events_have_a_selectable_rate():
 
 def test_mjpeg_is_encoded_only_for_viewers():
     with served() as (port, camera):
-        assert camera.view.feed.pictures.number == 0, "no viewers"
+        assert camera.view.feed.images.number == 0, "no viewers"
         client, text = opened(port, "/stream.mjpg")
         while text.count(b"--frame") < 4:
             text += client.recv(65536)
         wait_for(lambda: metric(port, "fer_live_viewers") == 1)
         client.close()
         wait_for(lambda: metric(port, "fer_live_viewers") == 0)
-        made = camera.view.feed.pictures.number
+        made = camera.view.feed.images.number
         time.sleep(0.3)
-        assert camera.view.feed.pictures.number <= made + 1
+        assert camera.view.feed.images.number <= made + 1
     assert b"multipart/x-mixed-replace" in text
     size = int(re.search(rb"Content-Length: (\d+)\r\n\r\n\xff\xd8", text)[1])
     start = text.index(b"\xff\xd8")
@@ -352,7 +352,7 @@ def test_viewers_beyond_the_limit_are_rejected():
         assert b" 200 OK" in text
         for one in (client, *(seat for seat, _ in seats)):
             one.close()
-        wait_for(lambda: camera.view.feed.pictures.readers == 0)
+        wait_for(lambda: camera.view.feed.images.readers == 0)
 
 
 def test_slow_client_drops_frames_and_delays_nobody():
@@ -360,10 +360,10 @@ def test_slow_client_drops_frames_and_delays_nobody():
     with served(limits=limits) as (port, camera):
         slow, _ = opened(port, "/stream.mjpg", receive_buffer=4096)  # stops reading
         quick, text = opened(port, "/stream.mjpg")
-        deadline, begun = time.monotonic() + 1.5, camera.view.feed.pictures.number
+        deadline, begun = time.monotonic() + 1.5, camera.view.feed.images.number
         while time.monotonic() < deadline:
             text += quick.recv(1 << 20)
-        made = camera.view.feed.pictures.number - begun
+        made = camera.view.feed.images.number - begun
         assert made >= 8 and text.count(b"--frame") >= 0.7 * made, "the fast client gets nearly all"
         assert np.median(camera.took_s) < 0.001
         waiting = b""
@@ -390,7 +390,7 @@ def test_slow_requests_time_out():
                 dripping.sendall(b"x")
                 time.sleep(0.05)
         assert time.monotonic() < started_s + 5
-        wait_for(lambda: camera.view.feed.pictures.readers == 0)
+        wait_for(lambda: camera.view.feed.images.readers == 0)
         silent.settimeout(5)
         with contextlib.suppress(ConnectionResetError):
             assert silent.recv(10) == b""
@@ -546,8 +546,8 @@ def test_demo_is_served_and_accepts_commands(tmp_path):
         port, bearer = int(found[1]), {"Authorization": f"Bearer {found[2]}"}
         wait_for(lambda: get(port, "/healthz", bearer)[0] == 200, 30)
         saved = json.loads(get(port, "/commands/snapshot", bearer, "POST")[2])["file"]
-        picture = cv2.imread(str(tmp_path / saved))
-        assert picture is not None and picture.any(), "drawn for the command, without viewers before"
+        image = cv2.imread(str(tmp_path / saved))
+        assert image is not None and image.any(), "drawn for the command, without viewers before"
         assert cv2.imdecode(np.frombuffer(get(port, "/snapshot.jpg", bearer)[2], np.uint8), cv2.IMREAD_COLOR).shape[1] == 960
         video = json.loads(get(port, "/commands/record", bearer, "POST")[2])["file"]
         assert json.loads(get(port, "/healthz", bearer)[2])["recording"] is True
@@ -589,8 +589,8 @@ async def _watch_in_browser(folder):
             assert await page.value(card) == "1 happy 60% happy 60% neutral 20% angry 10%", "the three strongest"
             await page.value("document.querySelector('#faces button').click()")
             assert (await page.value(card)).endswith("neutral 20% angry 10% sad 10% disgust 0% fear 0% surprise 0%"), "all seven"
-            assert await page.value("document.getElementById('picture').width") == 640 and await page.value(FITS)
-            pixels = "document.getElementById('picture').getContext('2d').getImageData(9, 9, 1, 1).data.join()"
+            assert await page.value("document.getElementById('image').width") == 640 and await page.value(FITS)
+            pixels = "document.getElementById('image').getContext('2d').getImageData(9, 9, 1, 1).data.join()"
             before = await page.value(pixels)
             await page.until(f"{pixels} !== {before!r}")
             await page.until("document.getElementById('summary').textContent.includes('happy 60%')")
@@ -648,7 +648,7 @@ async def _watch_overlay(folder):
             for style in ("chips", "large", "plain"):
                 await page.call("Page.navigate", url=f"http://127.0.0.1:{port}/overlay?style={style}&token={TOKEN}")
                 await page.until(f"document.body?.dataset.style === '{style}' && {chips} === 'happy 60%'")
-                await page.picture(folder / f"{style}.png")
+                await page.screenshot(folder / f"{style}.png")
                 alpha = cv2.imread(str(folder / f"{style}.png"), cv2.IMREAD_UNCHANGED)[..., 3]
                 assert alpha.shape == (360, 640) and (alpha[:200] == 0).all(), "the image below is visible"
                 share = (alpha[200:] > 0).mean()

@@ -23,7 +23,7 @@ from fer_live.screen.steady import Steadier
 from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import VideoRecorder
-from fer_live.types import NO_PICTURE, Analysis, Frame, OutputError, View
+from fer_live.types import NO_IMAGE, Analysis, Frame, OutputError, View
 from fer_live.web import PageConfig, WebView, take_place
 from fer_live.web.guard import Guard, Limits
 from fer_live.web.history import History
@@ -92,10 +92,10 @@ def test_failed_command_is_reported_on_the_page(tmp_path, monkeypatch):
     def fail(*_):
         raise OutputError("cannot write there (no space left); choose another place")
 
-    monkeypatch.setattr("fer_live.app.keys.write_picture", fail)
+    monkeypatch.setattr("fer_live.app.keys.write_image", fail)
     with controlled(tmp_path, monkeypatch) as (port, outputs):
         assert post(port, "snapshot") == (500, "cannot write there (no space left); choose another place\n")
-        assert outputs.view.notice == "picture not saved: cannot write there (no space left); choose another place"
+        assert outputs.view.notice == "image not saved: cannot write there (no space left); choose another place"
         outputs.open_recorder = fail
         assert post(port, "record")[0] == 500 and not outputs.view.recording
         assert get(port, "/healthz", BEARER)[0] == 200, "the run continues"
@@ -121,7 +121,7 @@ def test_command_draws_an_image_without_viewers(tmp_path, monkeypatch):
     outputs.sinks.append(remote)
     for index in range(2):
         answer = remote.ask("snapshot")
-        main.write(NO_PICTURE, Analysis(Frame(np.full((8, 8, 3), index, np.uint8), index, 0.0), ()))
+        main.write(NO_IMAGE, Analysis(Frame(np.full((8, 8, 3), index, np.uint8), index, 0.0), ()))
         assert (cv2.imread(str(tmp_path / answer.result(0))) == 50 + index).all(), "of this frame, not of one before"
 
 

@@ -88,7 +88,7 @@ def test_demo_in_a_window_with_keys(display, tmp_path, untrained):
     process = start(display, tmp_path, "--source", "demo", "--model", untrained)
     try:
         wait_for(lambda: screenshot(display).any(), "a window")
-        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color")
+        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "an image in color")
         plain = inside(display)
         key(display, "h")  # a dark panel at the left
         wait_for(lambda: inside(display)[180:380, 20:160].mean() < 0.75 * plain[180:380, 20:160].mean(), "help")
@@ -102,8 +102,8 @@ def test_demo_in_a_window_with_keys(display, tmp_path, untrained):
     finally:
         process.kill()
     assert process.returncode == 0 and "Traceback" not in output
-    (picture,) = tmp_path.glob("*.png")
-    assert cv2.imread(str(picture)).shape == (720, 1280, 3), "in the size of the camera, not of the window"
+    (image,) = tmp_path.glob("*.png")
+    assert cv2.imread(str(image)).shape == (720, 1280, 3), "in the size of the camera, not of the window"
     import av
 
     with av.open(str(next(tmp_path.glob("*.mp4")))) as container:
@@ -163,7 +163,7 @@ def test_keys_redraw_a_still_image(display, tmp_path, untrained, portrait):
     cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(portrait[:288], (512, 288)))
     process = start(display, tmp_path, "--source", tmp_path / "a.png", "--model", untrained, "--max-seconds", "90")
     try:
-        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "a picture in color", 120)
+        wait_for(lambda: (inside(display).std(axis=2) > 20).mean() > 0.05, "an image in color", 120)
         time.sleep(7)  # the initial hint has disappeared
         plain = inside(display)
         for name in "bhm":

@@ -34,7 +34,7 @@ logger = logging.getLogger("training")
 
 EPILOG = """DATA is a folder with train/ and validation/ (also valid/, val/) of seven class folders, a folder of seven class
 folders, or fer2013.csv; test/ is measured at release only. DIR receives best_model.pt (lowest validation loss), last.pt,
-history.csv, report.html and its pictures. With FER+ votes, official Training trains and PublicTest selects the epoch."""
+history.csv, report.html and its images. With FER+ votes, official Training trains and PublicTest selects the epoch."""
 
 FIXED_AT_START = (
     "data", "recipe", "out", "votes", "seed", "pretrained", "clean", "arch", "optimizer", "epochs", "teacher", "bf16")
@@ -54,7 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pretrained", metavar="auto|timm|none|FILE",
                         help="initial weights: ImageNet's from the installed package or timm's hub, or a file (.pth, "
                              ".safetensors, or a best_model.pt to train further) (default: auto)")
-    parser.add_argument("--clean", action="store_true", help="leave out training pictures that are also in a test split")
+    parser.add_argument("--clean", action="store_true", help="leave out training images that are also in a test split")
     parser.add_argument("--arch", metavar="NAME", help="network instead of the recipe's: a timm name, or resnet9")
     parser.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), help="optimizer instead of the recipe's")
     parser.add_argument("--epochs", type=positive_int, metavar="N",
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
         trainer.restore(state)
     if team.is_first:
         print(f"recipe {plan['recipe']}: {recipe.arch}, {recipe.epochs} epochs from {trainer.epoch}, "
-              f"{len(trainer.train_set.images):,} pictures, {device} ({why}), seed {plan['seed']}", flush=True)
+              f"{len(trainer.train_set.images):,} images, {device} ({why}), seed {plan['seed']}", flush=True)
     train(trainer, out, plan, _tensorboard(out) if args.tensorboard and team.is_first else None)
     if team.is_first:
         finish(trainer, out, plan)
@@ -180,7 +180,7 @@ def finish(trainer: Trainer, out: Path, plan: dict) -> None:
         save_checkpoint(out / "best_model.pt", model, spec, {**metrics, "epoch": best["epoch"]})
         report.draw_all(out, trainer.history, metrics, images, truths, probs)
         page.write_page(out, command_line(plan, out), plan, metrics, audited)
-    print(f"wrote {out / 'best_model.pt'} (epoch {best['epoch']}), report.html and its pictures")
+    print(f"wrote {out / 'best_model.pt'} (epoch {best['epoch']}), report.html and its images")
 
 
 def _tensorboard(out: Path) -> Callable[[dict], None]:

@@ -1,4 +1,4 @@
-"""Counts and defects of a data set: copies within and across splits, conflicting labels, blank pictures.
+"""Counts and defects of a data set: copies within and across splits, conflicting labels, blank images.
 
     python -m training.data DATA [--votes FILE] [--json FILE]
 """
@@ -37,9 +37,9 @@ def audit(data: Dataset) -> dict:
     across = {f"{a} in {b}": int(np.isin(group[data.splits[a]], group[data.splits[b]]).sum())
               for names in kinds for a, b in itertools.combinations(names, 2)}
     return {
-        "pictures": len(data.images), "unique": len(sizes),
+        "images": len(data.images), "unique": len(sizes),
         "splits": {name: _counts(data.labels[ids]) for name, ids in data.splits.items()},
-        "groups": int((sizes > 1).sum()), "pictures_in_groups": int(copied.sum()),
+        "groups": int((sizes > 1).sum()), "images_in_groups": int(copied.sum()),
         "groups_with_conflicting_labels": int((labels_per_group > 1).sum()),
         "copies_within": {name: int(len(ids) - len(np.unique(group[ids]))) for name, ids in data.splits.items()},
         "across": across, "blank": _row_numbers(data, np.flatnonzero(blank)),
@@ -57,15 +57,15 @@ def _row_numbers(data: Dataset, ids: np.ndarray) -> list[int]:
 
 def describe(result: dict) -> str:
     """Format the audit as text."""
-    lines = [f"{result['pictures']:,} pictures, {result['unique']:,} of them unique"]
+    lines = [f"{result['images']:,} images, {result['unique']:,} of them unique"]
     lines.append("split".ljust(14) + "".join(name.rjust(10) for name in ("all", *EMOTIONS)))
     for split, counts in result["splits"].items():
         lines.append(split.ljust(14) + "".join(f"{counts[name]:,}".rjust(10) for name in ("all", *EMOTIONS)))
-    lines.append(f"byte-identical: {result['groups']:,} groups of {result['pictures_in_groups']:,} pictures; "
+    lines.append(f"byte-identical: {result['groups']:,} groups of {result['images_in_groups']:,} images; "
                  f"{result['groups_with_conflicting_labels']} groups have conflicting labels")
     lines += [f"  {count:,} surplus copies within {name}" for name, count in result["copies_within"].items()]
-    lines += [f"  {count:,} pictures of {pair.replace(' in ', ' are also in ')}" for pair, count in result["across"].items()]
-    lines.append(f"blank pictures: {len(result['blank'])}" + (f" (rows {result['blank']})" if result["blank"] else ""))
+    lines += [f"  {count:,} images of {pair.replace(' in ', ' are also in ')}" for pair, count in result["across"].items()]
+    lines.append(f"blank images: {len(result['blank'])}" + (f" (rows {result['blank']})" if result["blank"] else ""))
     return "\n".join(lines)
 
 

@@ -147,7 +147,7 @@ def _pixels(text: str | None, where: str, size: int) -> np.ndarray:
         raise DataError(f"{where}: a pixel is not a number; fix or delete the row")
     side = int(len(values) ** 0.5)
     if side < 8 or side * side != len(values):
-        raise DataError(f"{where}: {len(values):,} pixel values are not a square picture (48x48 has 2,304); "
+        raise DataError(f"{where}: {len(values):,} pixel values are not a square image (48x48 has 2,304); "
                         "fix or delete the row")
     if values.min() < 0 or values.max() > 255:
         raise DataError(f"{where}: a pixel value is outside 0 to 255; fix or delete the row")
@@ -187,10 +187,10 @@ def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usage: np.ndarray, is_table: bool) -> None:
     """Raise DataError if the votes are for other images. rows: (N,) of the images; usage: (N,) from the images' table."""
     if is_table and len(all_usage) != len(rows):
-        raise DataError(f"{path} has {len(all_usage):,} rows, the pictures' table {len(rows):,}: they do not match; "
+        raise DataError(f"{path} has {len(all_usage):,} rows, the images' table {len(rows):,}: they do not match; "
                         "give the votes of this table, or train without --votes")
     if (rows < 0).any() or rows.max() >= len(all_usage):
-        raise DataError(f"{path} has {len(all_usage):,} rows, but the pictures' file names are not row numbers within them; "
+        raise DataError(f"{path} has {len(all_usage):,} rows, but the images' file names are not row numbers within them; "
                         "train without --votes")
     numbers, times = np.unique(rows, return_counts=True)
     if len(numbers) < len(rows):
@@ -198,7 +198,7 @@ def _check_join(path: Path, rows: np.ndarray, usage: np.ndarray | None, all_usag
                         f"they are not row numbers of {path}; train without --votes")
     if usage is not None and (usage != all_usage).any():
         row = int(np.flatnonzero(usage != all_usage)[0])
-        raise DataError(f"{path} and the pictures' table differ in the Usage of row {row + 1}: {all_usage[row]} and {usage[row]}"
+        raise DataError(f"{path} and the images' table differ in the Usage of row {row + 1}: {all_usage[row]} and {usage[row]}"
                         "; give the votes of this table, or train without --votes")
 
 
@@ -212,7 +212,7 @@ def _check_agreement(path: Path, labels: np.ndarray, votes: np.ndarray) -> None:
     known = most >= 0
     agree = (most == labels)[known].mean() if known.any() else 1.0
     if known.sum() >= MIN_COMPARED and agree < MIN_AGREEMENT:
-        raise DataError(f"the votes in {path} agree with the labels on only {agree:.0%} of the pictures: they belong to "
+        raise DataError(f"the votes in {path} agree with the labels on only {agree:.0%} of the images: they belong to "
                         "other rows; give the votes of this data, or train without --votes")
 
 

@@ -44,13 +44,13 @@ def detected(
         rng = np.random.default_rng(0)  # the same directions for every detector
         found, crops = np.zeros(len(images), bool), np.zeros_like(images)
         for i, image in enumerate(images):
-            picture = scene(image, degrees * rng.choice([-1, 1]))
-            faces = Detections.of(searcher.detect(picture))
+            rotated = scene(image, degrees * rng.choice([-1, 1]))
+            faces = Detections.of(searcher.detect(rotated))
             middle = np.array([CANVAS, CANVAS, CANVAS, CANVAS]) // 2
             here = [j for j in range(len(faces)) if same_face(middle, faces.boxes[j])]
             if here:
                 found[i] = True
-                crops[i] = crop_faces(picture, faces.boxes[here[:1]], spec, faces.rolls[here[:1]])[0, ..., 0]
+                crops[i] = crop_faces(rotated, faces.boxes[here[:1]], spec, faces.rolls[here[:1]])[0, ..., 0]
         probs = predict(crops)
         row = {"found": float(found.mean())}
         for answer, truth in truths.items():

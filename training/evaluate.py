@@ -98,7 +98,7 @@ def _settings(spec: ModelSpec, name: str) -> dict:
     return asdict(spec.decision) if name == SHOWN and spec.decision else {"temperature": spec.heads[name]}
 
 
-TITLES = {"standard": "all pictures", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
+TITLES = {"standard": "all images", "duplicate_free": "not also in training", "clear_votes": "over half of the votes",
           "most_votes": "most votes", "ferplus_official": "FER+ official, 8 cl.", "faces": "labeled faces"}
 
 
@@ -108,7 +108,7 @@ def describe(result: dict) -> str:
     shown = [key for key in TITLES if key in result]
     for key in shown:
         m = result[key]
-        lines.append(f"  {TITLES[key]:22s} {m['pictures']:6,d}  accuracy {m['accuracy']:.4f}  "
+        lines.append(f"  {TITLES[key]:22s} {m['images']:6,d}  accuracy {m['accuracy']:.4f}  "
                      f"mean recall {m['mean_recall']:.4f}  macro-F1 {m['macro_f1']:.4f}  ECE {m['ece']:.4f}  NLL {m['nll']:.4f}")
     m = result[shown[0]]
     lines.append("  recall  " + "  ".join(f"{name} {m['recall'][name]:.3f}" for name in EMOTIONS))
@@ -128,7 +128,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split",
                         help="train, validation, Training or PublicTest; test and PrivateTest are for released weights, once")
     parser.add_argument("--head", choices=ANSWERS, help="which answer to measure (default: the one that the app shows)")
-    parser.add_argument("--flip", action="store_true", help="average each picture and its mirror image, as the app does")
+    parser.add_argument("--flip", action="store_true", help="average each image and its mirror image, as the app does")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--json", type=Path, help="also write the metrics to this file")
     args = suggest_names(parser).parse_args(arguments)

@@ -24,7 +24,7 @@ def measure(probs: np.ndarray, labels: np.ndarray) -> dict:
     f1 = 2 * hits / np.maximum(truth + named, 1)
     likelihood = probs[np.arange(n), labels]
     return {
-        "pictures": n,
+        "images": n,
         "accuracy": float(hits.sum() / max(n, 1)),
         "macro_f1": float(f1[present].mean()),
         "mean_recall": float(recall[present].mean()),

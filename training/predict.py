@@ -1,4 +1,4 @@
-"""Predicts the expression in one picture of a face; prints the probabilities and draws them as a bar chart.
+"""Predicts the expression in one image of a face; prints the probabilities and draws them as a bar chart.
 
     python -m training.predict IMAGE [--model FILE] [--head NAME] [--out FILE]
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.decision import decide
+from fer_live.model.images import ImageError, load_image
 from fer_live.model.paths import named_path, shortened
-from fer_live.model.pictures import PictureError, load_picture
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ANSWERS, CheckpointError
 from fer_live.model.suggest import suggest_names
@@ -29,10 +29,10 @@ CHARTS = (".png", ".pdf", ".svg", ".jpg")
 def predict(path: Path, model_path: Path, head: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return the network's input crop (S, S) uint8, its probabilities (7,) and their labels.
 
-    Raises CheckpointError, PictureError.
+    Raises CheckpointError, ImageError.
     """
     model, spec = load_network(model_path, "cpu", head)
-    image = load_picture(path)
+    image = load_image(path)
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
@@ -61,7 +61,7 @@ def draw(path: Path, crop: np.ndarray, probs: np.ndarray, labels: tuple[str, ...
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.predict", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("image", type=Path, help="a picture of one face")
+    parser.add_argument("image", type=Path, help="an image of one face")
     parser.add_argument("--model", type=Path, default=DEFAULT_WEIGHTS, help="a best_model.pt (default: the released one)")
     parser.add_argument("--head", choices=ANSWERS, help="which answer (default: the one that the app shows)")
     parser.add_argument("--out", type=Path, help="file for the chart (default: IMAGE-prediction.png in the working folder)")
@@ -75,8 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         draw(out, crop, probs, labels)
     except CheckpointError as error:
         return failed(error)
-    except PictureError as error:
-        return failed(PictureError(f"cannot read the picture {shortened(args.image)}: {error}"))
+    except ImageError as error:
+        return failed(ImageError(f"cannot read the image {shortened(args.image)}: {error}"))
     except OSError as error:
         return failed(ResultsError(f"cannot write {out} ({error.strerror}); choose another --out"))
     for name, prob in sorted(zip(labels, probs, strict=True), key=lambda pair: -pair[1]):

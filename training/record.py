@@ -155,7 +155,7 @@ def _epoch_of(path: Path) -> int | None:
 def warn_if_other_data(parts: list[dict], data_sha256: str, place: Path) -> None:
     """Log a warning if these runs were trained on other data; runs of older versions have no hash to compare."""
     if any(part.get("data_sha256", data_sha256) != data_sha256 for part in parts):
-        logger.warning("note: %s was trained on other data or other votes: its training pictures may be among those that it is "
+        logger.warning("note: %s was trained on other data or other votes: its training images may be among those that it is "
                        "measured on", place)
 
 

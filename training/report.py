@@ -67,7 +67,7 @@ def draw_confusion(path: Path, results: dict[str, dict]) -> None:
             axis.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
         axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45)
         axis.set_yticks(range(len(EMOTIONS)), EMOTIONS)
-        axis.set(xlabel="predicted", ylabel="label", title=f"{head}, {result['pictures']:,} pictures: accuracy "
+        axis.set(xlabel="predicted", ylabel="label", title=f"{head}, {result['images']:,} images: accuracy "
                                                            f"{result['accuracy']:.3f}, mean recall {result['mean_recall']:.3f}")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -32,7 +32,7 @@ def training_ids(data: Dataset) -> np.ndarray:
     name, _ = split_names(data)
     ids = data.split(name)
     if missing := [emotion for code, emotion in enumerate(EMOTIONS) if not (data.labels[ids] == code).any()]:
-        logger.warning("note: the split %s has no picture of %s: the network will not learn it", name, ", ".join(missing))
+        logger.warning("note: the split %s has no image of %s: the network will not learn it", name, ", ".join(missing))
     return ids
 
 
@@ -42,6 +42,6 @@ def selection_ids(recipe: Recipe, data: Dataset) -> tuple[str, np.ndarray]:
     names = recipe.choose_on or (selection,)
     ids = np.concatenate([data.split(name) for name in names])
     if shared := len(np.intersect1d(ids, data.split(train))):
-        raise TrainingError(f"{shared:,} pictures of {'+'.join(names)}, on which this recipe selects the epoch, are also in "
+        raise TrainingError(f"{shared:,} images of {'+'.join(names)}, on which this recipe selects the epoch, are also in "
                             f"{train}; give the official splits: fer2013.csv, or --votes")
     return "+".join(names), ids

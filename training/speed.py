@@ -36,7 +36,7 @@ from training.train import Trainer, TrainingError
 WARM_UP = 3  # untimed steps
 
 
-def random_pictures(count: int) -> Dataset:
+def random_images(count: int) -> Dataset:
     """Return `count` random gray images in the training split, and 14 in the validation split."""
     rng = np.random.default_rng(0)
     total = count + 14
@@ -160,7 +160,7 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
     """Return images per second of train.py, of the DataLoader, and at the bandwidth limit."""
     device, _ = choose_device(args.device)
     recipe = replace(RECIPES[args.recipe], batch_size=args.batch, phases=((1, args.resolution),))
-    data = load_dataset(args.data) if args.data else random_pictures(max(2048, 2 * args.batch))
+    data = load_dataset(args.data) if args.data else random_images(max(2048, 2 * args.batch))
     trainer = Trainer(recipe, data, device, 0, compile_network=device.type == "cuda")
     trainer.model.resolution = args.resolution
     trainer.model.train()
@@ -178,10 +178,10 @@ def compare(args: argparse.Namespace) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.speed", description=__doc__.splitlines()[0])
     parser.register("type", Path, named_path)
-    parser.add_argument("--data", type=Path, help="folder of class folders, or fer2013.csv (default: random pictures)")
+    parser.add_argument("--data", type=Path, help="folder of class folders, or fer2013.csv (default: random images)")
     parser.add_argument("--recipe", default="best", choices=RECIPES, metavar="NAME", help="network and augmentation")
     parser.add_argument("--resolution", type=positive_int, default=112, help="side in pixels (default: 112)")
-    parser.add_argument("--batch", type=positive_int, default=512, help="pictures per step (default: 512)")
+    parser.add_argument("--batch", type=positive_int, default=512, help="images per step (default: 512)")
     parser.add_argument("--steps", type=positive_int, default=20, help="number of timed steps (default: 20)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     args = suggest_names(parser).parse_args(arguments)

@@ -204,8 +204,8 @@ def _check_options(recipe: Recipe, image_count: int, team: Team, teachers: Seque
     if teachers and not recipe.distill:
         raise TrainingError("--teacher has no effect in a recipe that does not distill; leave it out, or use another recipe")
     if image_count < recipe.batch_size:
-        raise TrainingError(f"{image_count} pictures to train on are fewer than one batch of {recipe.batch_size}; "
-                            "add pictures, or choose a recipe with a smaller batch")
+        raise TrainingError(f"{image_count} images to train on are fewer than one batch of {recipe.batch_size}; "
+                            "add images, or choose a recipe with a smaller batch")
 
 
 def train(trainer: Trainer, out: Path, run: dict, on_epoch: Callable[[dict], None] | None = None) -> None:

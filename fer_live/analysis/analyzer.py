@@ -29,7 +29,7 @@ import numpy as np
 
 from fer_live.analysis import lookahead, sampling
 from fer_live.analysis.baseline import DEFAULT_S
-from fer_live.analysis.checks import check_frame, check_frames, check_label_set, check_parts, check_picture, check_search
+from fer_live.analysis.checks import check_frame, check_frames, check_image, check_label_set, check_parts, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector, detect, for_new_video
 from fer_live.analysis.endings import endings
 from fer_live.analysis.located import Box, Located
@@ -156,7 +156,7 @@ class Analyzer:
     def analyze_still(self, frame: Frame | np.ndarray) -> Analysis:
         """Analyze an independent image; each face is classified from its crop and the mirrored crop.
         Raises TypeError or ValueError for invalid frames and images."""
-        frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_picture(frame), 0, 0.0)
+        frame = check_frame(frame) if isinstance(frame, Frame) else Frame(check_image(frame), 0, 0.0)
         state = VideoState(self.classifier.spec.labels, self.label_set, confirm_hits=1)
         located = locate(frame, partial(detect, self.still_detector), state, self.classifier.spec)
         both = self.classifier(np.concatenate([located.crops, located.crops[:, :, ::-1]]))  # (2M, 7)

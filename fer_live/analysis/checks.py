@@ -12,13 +12,13 @@ import numpy as np
 from fer_live.analysis.label_sets import LABEL_SETS
 from fer_live.types import Frame
 
-PICTURE = "a picture is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives it"
+IMAGE = "an image is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives it"
 
 
-def check_picture(image: Any) -> np.ndarray:
+def check_image(image: Any) -> np.ndarray:
     """Return the image if it is (H, W, 3) uint8 and not empty. Raises TypeError for non-arrays, ValueError for other arrays."""
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"{PICTURE}; got {described(image)}{_advice(image)}")
+        raise TypeError(f"{IMAGE}; got {described(image)}{_advice(image)}")
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
         return image
     advice = ""
@@ -33,15 +33,15 @@ def check_picture(image: Any) -> np.ndarray:
     elif image.ndim == 3 and image.shape[0] == 3:
         advice = "; bring its channels to the end with image.transpose(1, 2, 0)"
     elif image.ndim == 4:
-        advice = "; give one picture at a time"
-    raise ValueError(f"{PICTURE}; got {described(image)}{advice}")
+        advice = "; give one image at a time"
+    raise ValueError(f"{IMAGE}; got {described(image)}{advice}")
 
 
 def check_frame(frame: Any) -> Frame:
     """Return the frame if its image, index, time and tiles are valid. Raises TypeError, ValueError."""
     if not isinstance(frame, Frame):
         raise TypeError(f"a frame of a video is a fer_live.Frame(image, index, time_s); got {described(frame)}{_advice(frame)}")
-    check_picture(frame.image)
+    check_image(frame.image)
     if not isinstance(frame.index, int | np.integer) or isinstance(frame.index, bool):
         raise TypeError(f"a frame's index is an int that counts frames; got {described(frame.index)}")
     if not is_number(frame.time_s):
@@ -53,7 +53,7 @@ def check_frame(frame: Any) -> Frame:
 
 
 def _check_tiles(frame: Frame) -> None:
-    what = "a frame's tiles are boxes (x1, y1, x2, y2) of pixels in its picture, as a tuple; got"
+    what = "a frame's tiles are boxes (x1, y1, x2, y2) of pixels in its image, as a tuple; got"
     if not isinstance(frame.tiles, tuple):
         raise TypeError(f"{what} {described(frame.tiles)}")
     height, width = frame.image.shape[:2]
@@ -129,7 +129,7 @@ def _advice(value: Any) -> str:
     if value is None:
         return ", which is what cv2.imread gives for a file that it cannot read"
     if isinstance(value, str | os.PathLike):
-        return "; read a picture's file with cv2.imread, and a video's with fer_live.open_source"
+        return "; read an image's file with cv2.imread, and a video's with fer_live.open_source"
     if hasattr(value, "getbands"):  # Pillow's
-        return "; convert it with numpy.asarray(picture.convert('RGB'))[:, :, ::-1]"
+        return "; convert it with numpy.asarray(image.convert('RGB'))[:, :, ::-1]"
     return ""

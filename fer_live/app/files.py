@@ -17,7 +17,7 @@ from fer_live.app.open_analyzer import open_analyzer
 from fer_live.app.output_checks import check_outputs
 from fer_live.app.outputs import Outputs, file_sinks
 from fer_live.app.screen import make_view, screen_words, wants_window
-from fer_live.model.suffixes import PICTURES_WRITTEN
+from fer_live.model.suffixes import IMAGES_WRITTEN
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.canvas import Canvas
 from fer_live.screen.overlay import Overlay
@@ -34,7 +34,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
               ) -> None:
     """Run over a video or images: every frame, in order. Raises OutputError for options that do not apply to files."""
     stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
-    kind = "pictures" if stills else "video"
+    kind = "images" if stills else "video"
     check_outputs(config, kind, source.paths if isinstance(source, ImageFiles) else [source.path])
     if config.web:
         raise OutputError("--serve shows live sources: a camera, a stream or the demo; leave it out for files")
@@ -70,4 +70,4 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
 
 def is_still(source: VideoFile, output: Path | None) -> bool:
     """Whether `source` has a single frame and the output is an image file."""
-    return source.declared == 1 and output is not None and output.suffix.lower() in PICTURES_WRITTEN
+    return source.declared == 1 and output is not None and output.suffix.lower() in IMAGES_WRITTEN

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_live.app.outputs import Outputs
-from fer_live.sinks.recorder import write_picture
+from fer_live.sinks.recorder import write_image
 from fer_live.types import OutputError, View
 
 logger = logging.getLogger("fer_live")
@@ -25,7 +25,7 @@ def make_keys(outputs: Outputs, quit: Callable[[], None], calibrate: Callable[[]
     The recording key exists only in live runs; files have --output.
     """
     view = outputs.view
-    keys: Keys = {"q": quit, "esc": quit, "s": partial(save_picture, outputs), "b": partial(toggle, view, "bars"),
+    keys: Keys = {"q": quit, "esc": quit, "s": partial(save_image, outputs), "b": partial(toggle, view, "bars"),
                   "m": partial(toggle, view, "mirror"), "h": partial(toggle, view, "help")}
     if calibrate:
         keys["n"] = calibrate
@@ -61,7 +61,7 @@ def start_recording(outputs: Outputs) -> Path:
     return outputs.recorder.path
 
 
-def save_picture(outputs: Outputs) -> None:
+def save_image(outputs: Outputs) -> None:
     """Save the displayed image, if there is one. Errors are reported, not raised."""
     with suppress(OutputError):  # already reported
         snapshot(outputs)
@@ -72,13 +72,13 @@ def snapshot(outputs: Outputs) -> Path | None:
 
     Raises OutputError after reporting it.
     """
-    image = outputs.picture()
+    image = outputs.displayed_image()
     if image is None:
         return None
     try:
-        path = write_picture(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), image)
+        path = write_image(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), image)
     except OutputError as error:  # e.g. the disk is full; the run goes on
-        outputs.tell("picture not saved", str(error))
+        outputs.tell("image not saved", str(error))
         raise
     outputs.view.notice = ""
     outputs.say("photo_saved", path.name)

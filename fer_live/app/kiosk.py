@@ -66,7 +66,7 @@ def set_up_kiosk(
                 act(name)
 
     keys = {ENTER: partial(act, RECORD), SPACE: partial(act, RECORD), TAB: partial(act, LANGUAGE)}
-    screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), keys, press, layout.no_picture, max(3.0, kiosk.idle_s), hold.xywh,
+    screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), keys, press, layout.no_image, max(3.0, kiosk.idle_s), hold.xywh,
                          hold.is_blank, [hold.poll, consent.poll] if consent else [hold.poll])
     return lambda frame: presence(analyze(frame)), layout.draw, stack.enter_context(screen)
 
@@ -116,8 +116,8 @@ def facts(config: Config, kiosk: KioskConfig) -> Facts:
     sound = "sound" if video and output.audio is not None else ""
     stored = tuple(what for what in ("values" if output.log else "", video, sound) if what)
     is_sent = config.web is not None and not is_loopback(config.web.host)
-    picture, results = sends(config.outgoing)
-    shared = "picture" if picture else "results" if results else ""
+    images, results = sends(config.outgoing)
+    shared = "image" if images else "results" if results else ""
     return Facts(stored, bool(config.analysis.mask), kiosk.operator, kiosk.policy_url, is_sent, shared)
 
 

@@ -14,7 +14,7 @@ logger = logging.getLogger("fer_live")
 
 
 def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> Analyzer:
-    """Return the analyzer for "live", "video" or "pictures", and log its device and runtime. Raises CheckpointError or
+    """Return the analyzer for "live", "video" or "images", and log its device and runtime. Raises CheckpointError or
     DeviceError.
     """
     classifier = load()
@@ -25,7 +25,7 @@ def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> 
         else:
             analyzer.calibrate(config.calibrate_s)
     if config.mask:
-        analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "pictures"))
+        analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "images"))
     logger.info(classifier.describe)
     logger.debug(f"{config.model} loaded in {load.took_s:.1f} s")
     return analyzer

@@ -28,7 +28,7 @@ LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:
   python -m fer_live                                        the webcam in a window
   python -m fer_live clip.mp4 --output out.mp4 --log out.jsonl --no-window
-  python -m fer_live picture.jpg --output annotated.png
+  python -m fer_live image.jpg --output annotated.png
   python -m fer_live 'photos/*.jpg' --output annotated/
   python -m fer_live demo --max-seconds 20
   python -m fer_live --serve 8080 --no-window               a page at http://127.0.0.1:8080/
@@ -109,8 +109,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("sources", nargs="*", type=_not_empty, metavar="SOURCE", help="camera number, name or /dev path, video file, picture, "
-        "folder or glob of pictures, rtsp:// or http:// URL, or demo (default: camera 0, or the demo if there is no camera); "
+    add("sources", nargs="*", type=_not_empty, metavar="SOURCE", help="camera number, name or /dev path, video file, image, "
+        "folder or glob of images, rtsp:// or http:// URL, or demo (default: camera 0, or the demo if there is no camera); "
         "several live ones are shown side by side")
     add("--source", action="append", type=_not_empty, metavar="SOURCE", help="the same as an option, which may be given several "
         "times")
@@ -121,9 +121,9 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
 def _add_supervision(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--wait-for-camera", action="store_true", help="if no camera is found at the start, wait for one instead of exiting")
-    add("--silent-seconds", type=_silence, metavar="S", help="reconnect if no picture arrives for S seconds; for a slow "
-        "camera, give more than its interval between pictures (default: 4)")
-    add("--frozen-seconds", type=_not_negative, metavar="S", help="reconnect if the picture does not change for S seconds; 0 "
+    add("--silent-seconds", type=_silence, metavar="S", help="reconnect if no image arrives for S seconds; for a slow "
+        "camera, give more than its interval between images (default: 4)")
+    add("--frozen-seconds", type=_not_negative, metavar="S", help="reconnect if the image does not change for S seconds; 0 "
         "disables this check (default: 4, or --silent-seconds if that is more)")
     add("--on-camera-lost", metavar="CMD", help="shell command to run when the camera is lost; its environment has "
         "FER_LIVE_CAMERA and FER_LIVE_REASON")
@@ -133,7 +133,7 @@ def _add_supervision(group: argparse._ArgumentGroup) -> None:
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--output", type=_not_empty, metavar="PATH", help="annotated .mp4 of a video or live source, or annotated "
-        "picture or folder of pictures. Existing files are never overwritten; the name gets a numeric suffix")
+        "image or folder of images. Existing files are never overwritten; the name gets a numeric suffix")
     add("--log", type=Path, metavar="FILE", help=".jsonl: one object per frame; .csv: one row per face")
 
 
@@ -162,7 +162,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "for this long (default: 3), then subtract its resting expression from its results; in a video, only the faces at its "
         "start. Nothing is stored")
     add("--min-face", type=positive, metavar="SIZE", help="smallest face to detect: in pixels, or below 1 as a share of the "
-        "shorter side of each camera's picture (default: 0.14, for pictures 0.06)")
+        "shorter side of each camera's image (default: 0.14, for images 0.06)")
     add("--target-fps", type=positive, metavar="N", help="maintain N frames a second by detecting faces less often and less "
         "finely")
 
@@ -181,7 +181,7 @@ def _add_web(group: argparse._ArgumentGroup) -> None:
         "with /api for programs. Plain HTTP: use it on a trusted network only")
     add("--token", help="password for viewers, 12 characters or more; also read from FER_LIVE_TOKEN "
         "(default: generated and printed for any host but 127.0.0.1, and for --web-controls)")
-    add("--web-controls", action="store_true", help="let viewers, who need the token, save pictures, start and stop recordings "
+    add("--web-controls", action="store_true", help="let viewers, who need the token, save images, start and stop recordings "
         "and download the log; the files stay on this computer")
 
 

@@ -42,7 +42,7 @@ def outgoing_config(args: argparse.Namespace) -> OutgoingConfig:
 
 
 def check_outgoing(config: OutgoingConfig, kind: str) -> None:
-    """Raise OutputError for options that would have no effect. kind: "live", "video" or "pictures"."""
+    """Raise OutputError for options that would have no effect. kind: "live", "video" or "images"."""
     for name in OF_MQTT:
         if getattr(config, name) is not None and not config.mqtt:
             raise OutputError(f"{_option(name)} is for --mqtt HOST; give both")

@@ -36,8 +36,8 @@ def add_outgoing_sink(
         return None
     commands = next((one for one in receivers if isinstance(one, Commands)), None)
     detector = EventDetector(commands.holds if commands else frozenset(), is_recording)
-    pictures = commands.kinds if commands and commands.is_storing else frozenset[str]()
-    outgoing = stack.enter_context(Outgoing(receivers, detector, pictures))
+    images = commands.kinds if commands and commands.is_storing else frozenset[str]()
+    outgoing = stack.enter_context(Outgoing(receivers, detector, images))
     sinks.append(outgoing)
     return outgoing
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from fer_live.app.config import Config, OutputConfig
 from fer_live.app.outgoing_options import check_outgoing
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, shortened, why
-from fer_live.model.suffixes import PICTURES_WRITTEN
+from fer_live.model.suffixes import IMAGES_WRITTEN
 from fer_live.types import OutputError
 
 
 def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
-    """Raise OutputError for outputs that do not fit the source or cannot be written. kind: "live", "video" or "pictures"."""
+    """Raise OutputError for outputs that do not fit the source or cannot be written. kind: "live", "video" or "images"."""
     check_outgoing(config.outgoing, kind)
     output = config.output
     if output.log and output.log.suffix.lower() not in (".jsonl", ".csv"):
         raise OutputError(f"--log {output.log}: logs are .jsonl or .csv")
-    if kind == "pictures" and config.analysis.calibrate_s:
+    if kind == "images" and config.analysis.calibrate_s:
         raise OutputError("--calibrate is for cameras and videos; leave it out for images")
-    if output.path and kind != "pictures" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
+    if output.path and kind != "images" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
         raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
     if kind != "live" and config.analysis.target_fps:
         raise OutputError("--target-fps is for live sources: a camera, a stream or the demo; a file is analyzed frame by frame")
@@ -32,16 +32,16 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
                 raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file's recording is one file with its own sound")
     path = output.path
     try:
-        is_to_folder = kind == "pictures" and writes_folder(output, len(source_paths))
-        if kind == "pictures" and output.path and not is_to_folder:
-            _check_picture(output.path, len(source_paths))
+        is_to_folder = kind == "images" and writes_folder(output, len(source_paths))
+        if kind == "images" and output.path and not is_to_folder:
+            _check_image(output.path, len(source_paths))
         for path in filter(None, (output.path, output.log)):
             _check_place(path, source_paths, is_to_folder and path is output.path)
     except OSError as error:  # the folder is not accessible, or the name is too long
         raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another name or place") from None
 
 
-def writes_folder(output: OutputConfig, pictures: int) -> bool:
+def writes_folder(output: OutputConfig, images: int) -> bool:
     """Whether `output.path` is a folder for several images rather than one image file. Raises OSError if the file system
     cannot be read.
     """
@@ -50,14 +50,14 @@ def writes_folder(output: OutputConfig, pictures: int) -> bool:
         return False
     if output.is_folder or is_folder(path):
         return True
-    return not path.suffix and not (pictures == 1 and is_file(path))
+    return not path.suffix and not (images == 1 and is_file(path))
 
 
-def _check_picture(output: Path, pictures: int) -> None:
-    if output.suffix.lower() not in PICTURES_WRITTEN:
-        raise OutputError(f"--output {output}: pictures are {' '.join(PICTURES_WRITTEN)}, or give a folder, with / at its end")
-    if pictures > 1:
-        raise OutputError(f"--output {output}: {pictures} pictures need a folder; put / at its end")
+def _check_image(output: Path, images: int) -> None:
+    if output.suffix.lower() not in IMAGES_WRITTEN:
+        raise OutputError(f"--output {output}: images are {' '.join(IMAGES_WRITTEN)}, or give a folder, with / at its end")
+    if images > 1:
+        raise OutputError(f"--output {output}: {images} images need a folder; put / at its end")
 
 
 def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> None:

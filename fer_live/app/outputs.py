@@ -22,7 +22,7 @@ from fer_live.screen.words import phrase
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
-from fer_live.sinks.recorder import PictureWriter, VideoRecorder
+from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
@@ -43,7 +43,7 @@ class Outputs:
     log, and the run goes on.
     """
 
-    needs_picture = False  # snapshots are drawn on demand
+    needs_image = False  # snapshots are drawn on demand
 
     def __init__(self, view: View, open_recorder: Callable[[Path], Recorder] | None = None,
                  words: dict[str, str] | None = None):
@@ -109,7 +109,7 @@ class Outputs:
         words = phrase(self.words, key)
         self.view.toast, self.view.toast_until_s = f"{words}: {detail}" if detail else words, time.monotonic() + TOAST_S
 
-    def picture(self) -> np.ndarray | None:
+    def displayed_image(self) -> np.ndarray | None:
         """Return the displayed image, annotated, at the frame's size, or None before the first one."""
         if self.last is None:
             return None
@@ -124,7 +124,7 @@ class Outputs:
         self.view.recording, self.view.notice = True, ""
         self.recording_since_s = time.monotonic()
         self.say("recording_started")
-        image = self.picture()
+        image = self.displayed_image()
         if self.last is not None and image is not None:
             analysis = self.last[1]
             now = replace(analysis, frame=replace(analysis.frame, time_s=time.monotonic()))
@@ -199,7 +199,7 @@ def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tup
     """Return the sinks for a file's results. is_still: write images, not a video."""
     sinks: list[FileSink] = []
     if config.path and is_still:
-        sinks.append(PictureWriter(config.path, writes_folder(config, source.frames)))
+        sinks.append(ImageWriter(config.path, writes_folder(config, source.frames)))
     elif config.path and not isinstance(source, ImageFiles):
         sinks.append(VideoRecorder(unused(config.path), source.fps, source.time_base,
                                    sound_from=source.path if source.has_audio else None,

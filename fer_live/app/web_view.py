@@ -28,7 +28,7 @@ class Remote:
     `ask` and `log` can be used from any thread.
     """
 
-    needs_picture = False  # snapshots are drawn on demand
+    needs_image = False  # snapshots are drawn on demand
 
     def __init__(self, outputs: Outputs):
         self.outputs = outputs

@@ -61,7 +61,7 @@ class Steps:
 
     def __init__(self, scene: Scene, marks: list[int]):
         forth = [cv2.imencode(".jpg", scene.render(i / SCENE_FPS))[1] for i in range(round(PERIOD_S / 2 * SCENE_FPS) + 1)]
-        self.pictures = [*forth, *forth[-2:0:-1]]
+        self.images = [*forth, *forth[-2:0:-1]]
         self.marks, self.shown = marks, 0
         self._asked = threading.Semaphore(1)
         self.started_s = time.monotonic()
@@ -70,8 +70,8 @@ class Steps:
         index = 0
         while self.shown < self.marks[-1]:
             self._asked.acquire(timeout=5.0)  # timeout in case the pipeline holds a frame back until it gets another
-            picture = self.pictures[round(index / self.fps * SCENE_FPS) % len(self.pictures)]
-            image = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+            encoded = self.images[round(index / self.fps * SCENE_FPS) % len(self.images)]
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
             assert image is not None  # it was encoded above
             yield Frame(image, index, time.monotonic())
             index += 1

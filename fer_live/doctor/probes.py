@@ -93,15 +93,15 @@ def video() -> Iterator[Finding]:
         return
     file, shade = io.BytesIO(), 90
     with av.open(file, "w", format="mp4") as container:
-        pictures, sound = container.add_stream("libx264", rate=30), container.add_stream("aac", rate=44100, layout="mono")
-        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        images, sound = container.add_stream("libx264", rate=30), container.add_stream("aac", rate=44100, layout="mono")
+        images.width, images.height, images.pix_fmt = 64, 48, "yuv420p"
         for _ in range(10):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="bgr24")))
+            container.mux(images.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="bgr24")))
         for _ in range(10):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
             frame.sample_rate = 44100
             container.mux(sound.encode(frame))
-        container.mux(pictures.encode(None))
+        container.mux(images.encode(None))
         container.mux(sound.encode(None))
     size = file.tell()
     file.seek(0)
@@ -110,7 +110,7 @@ def video() -> Iterator[Finding]:
     file.seek(0)
     with av.open(file, "r") as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
-    text = f"libx264 and AAC to MP4 and back: {len(shades)} of 10 pictures, {samples} samples, {size:,} bytes"
+    text = f"libx264 and AAC to MP4 and back: {len(shades)} of 10 images, {samples} samples, {size:,} bytes"
     if len(shades) == 10 and max(abs(s - shade) for s in shades) < 5 and samples >= 10240:
         yield Finding("video", OK, text)
     else:

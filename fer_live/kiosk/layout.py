@@ -85,7 +85,7 @@ class Layout:
         is_busy = self.view.recording or (self.game is not None and self.game.stage not in (Stage.WAIT, Stage.READY))
         rise = self.arrivals.rise(analysis, not is_busy)
         if analysis.frame.is_slate:
-            return self.no_picture()
+            return self.no_image()
         if self.is_idle() and not analysis.faces:
             self.language.forget()
             return self.idle_screen(time_s)
@@ -109,11 +109,11 @@ class Layout:
         self._notice(canvas, 0.0)
         return canvas.image
 
-    def no_picture(self) -> np.ndarray:
+    def no_image(self) -> np.ndarray:
         """Return the screen while the camera delivers no frames."""
         canvas = Canvas(self.blank.image.copy())
         box = canvas.px(60), self.top, self.w - canvas.px(60), self.area[3]
-        canvas.middle(self.language.words["no_picture"], box, canvas.px(56), most=3)
+        canvas.middle(self.language.words["no_image"], box, canvas.px(56), most=3)
         self._corners(canvas)
         self._notice(canvas, 0.0)
         return canvas.image
@@ -163,12 +163,12 @@ class Layout:
                 center = max(canvas.px(BADGE + 4), x1), (y1 + y2) // 2
                 canvas.number(numbers[face.track_id], center, canvas.px(BADGE), face_color(face))
 
-    def _band(self, canvas: Canvas, picture: Box) -> None:
+    def _band(self, canvas: Canvas, image: Box) -> None:
         """Draw marks that show where a face must be, for visitors who are tall, short or seated, and the invitation."""
         m = canvas.px(14)
         inset = canvas.px(150) if self.w >= self.h else m  # keep clear of the code and the language button
-        x1, x2 = max(inset, picture[0] + m), min(self.w - inset, picture[2] - m)
-        y1, y2 = picture[1] + m, min(picture[3], self.area[3]) - m
+        x1, x2 = max(inset, image[0] + m), min(self.w - inset, image[2] - m)
+        y1, y2 = image[1] + m, min(image[3], self.area[3]) - m
         reach = (x2 - x1) // 9
         for line, color in ((canvas.px(14), PLATE), (canvas.px(7), WHITE)):
             for y, way in ((y1, 1), (y2, -1)):

@@ -25,7 +25,7 @@ class Facts:
     """Properties of this run that the notice states.
 
     stored: any of "values" (results), "consent" (video after a press of the button), "video" (continuous), and "sound" with
-    either kind of video; empty if nothing is stored. sent: whether the image and results leave the device. shared: "picture"
+    either kind of video; empty if nothing is stored. sent: whether the image and results leave the device. shared: "image"
     (with results) or "results" if handed to other programs on this device or another; otherwise empty.
     """
 
@@ -93,7 +93,7 @@ class Notice:
 
 def say(words: dict[str, str], facts: Facts) -> str:
     """Return the notice in the language of `words`."""
-    shared = {"": "notice", "picture": "notice_shared", "results": "notice_shared_results"}[facts.shared]
+    shared = {"": "notice", "image": "notice_shared", "results": "notice_shared_results"}[facts.shared]
     parts = [words["notice_sent" if facts.sent else shared]]
     if facts.masked:
         parts.append(words["masked"])

@@ -17,7 +17,7 @@ class Heartbeat:
     Only the live loop writes to it, so systemd restarts the program if the camera or a stage hangs.
     """
 
-    needs_picture = False
+    needs_image = False
 
     def __init__(self, environment: dict[str, str] | None = None):
         env = dict(os.environ) if environment is None else environment

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from fer_live.analysis.checks import described
+from fer_live.model.images import MOST_PIXELS, ImageError, decode_image, load_image
 from fer_live.model.paths import exists, is_folder, shortened
-from fer_live.model.pictures import MOST_PIXELS, PictureError, decode_picture, load_picture
 from fer_live.sources.kinds import kind_of
 from fer_live.types import SourceError
 
@@ -21,7 +21,7 @@ KINDS = "an image is a path, an array (H, W), (H, W, 3) or (H, W, 4), a PIL imag
 ADDRESSES = ("http://", "https://", "rtsp://", "rtsps://", "ftp://", "data:")
 
 
-def to_picture(given: Any, color: str | None = None) -> tuple[np.ndarray, str | None]:
+def to_image(given: Any, color: str | None = None) -> tuple[np.ndarray, str | None]:
     """Return the upright image (H, W, 3) uint8 BGR, and its path if it came from a file.
 
     color: channel order of an array, "bgr" (default) or "rgb". Raises SourceError for unreadable files, and TypeError or
@@ -100,8 +100,8 @@ def _from_path(path: str | os.PathLike) -> np.ndarray:
     if text.lower().startswith(ADDRESSES):
         raise SourceError(f"{text} is a URL; download the image and pass its bytes, or use stream() for a camera")
     try:
-        return load_picture(Path(text))
-    except (PictureError, ValueError) as error:  # ValueError: the path contains a null character
+        return load_image(Path(text))
+    except (ImageError, ValueError) as error:  # ValueError: the path contains a null character
         raise SourceError(f"cannot read {shortened(text)}: {_advice(text, str(error))}") from None
 
 
@@ -117,18 +117,18 @@ def _advice(text: str, reason: str) -> str:
 
 def _from_bytes(content: bytes) -> np.ndarray:
     try:
-        return decode_picture(np.frombuffer(content, np.uint8))
-    except PictureError as error:
+        return decode_image(np.frombuffer(content, np.uint8))
+    except ImageError as error:
         raise SourceError(f"cannot read an image of {len(content):,} bytes: {error}") from None
 
 
-def _from_pil(picture: Any) -> np.ndarray:
+def _from_pil(given: Any) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    if picture.width * picture.height > MOST_PIXELS:
+    if given.width * given.height > MOST_PIXELS:
         raise SourceError("the PIL image has more than 64 megapixels; resize it first")
     try:
-        upright = ImageOps.exif_transpose(picture)
+        upright = ImageOps.exif_transpose(given)
         if upright.mode.startswith("I;16"):
             upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
         pixels = np.asarray(upright if upright.mode in ("I", "F") else upright.convert("RGB"))

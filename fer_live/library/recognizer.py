@@ -17,7 +17,7 @@ import numpy as np
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.checks import described
 from fer_live.handoff import LatestItem
-from fer_live.library.inputs import check_color, to_picture
+from fer_live.library.inputs import check_color, to_image
 from fer_live.library.results import Result
 from fer_live.library.video import Collected, VideoResult, check_output
 from fer_live.model.detections import DEFAULT_DETECTOR
@@ -91,13 +91,13 @@ class Recognizer:
         return _loaded, self._settings
 
     @overload
-    def __call__(self, picture: list | tuple, color: str | None = None) -> list[Result]: ...
+    def __call__(self, image: list | tuple, color: str | None = None) -> list[Result]: ...
     @overload
-    def __call__(self, picture: Any, color: str | None = None) -> Result: ...
-    def __call__(self, picture, color=None):
+    def __call__(self, image: Any, color: str | None = None) -> Result: ...
+    def __call__(self, image, color=None):
         """Recognize the faces in one image, or in each image of a list; returns a Result or a list of Results.
 
-        picture: a path, an array, a PIL image, or an encoded image as bytes or binary file. Arrays are (H, W) gray,
+        image: a path, an array, a PIL image, or an encoded image as bytes or binary file. Arrays are (H, W) gray,
         (H, W, 3) or (H, W, 4) with alpha ignored; values are 0..255, or 0..1 as float. The EXIF orientation of files and
         PIL images is applied.
         color: channel order of arrays: "bgr" (default, OpenCV) or "rgb" (PIL, imageio, matplotlib). It cannot be detected
@@ -109,10 +109,10 @@ class Recognizer:
         >>> [face.label for face in fer(rgb, color="rgb")]
         ['happy']
         """
-        if not isinstance(picture, list | tuple):
-            return self._still(picture, color, 0)
+        if not isinstance(image, list | tuple):
+            return self._still(image, color, 0)
         results = []
-        for index, one in enumerate(picture):
+        for index, one in enumerate(image):
             try:
                 results.append(self._still(one, color, index))
             except (SourceError, TypeError, ValueError) as error:
@@ -120,8 +120,8 @@ class Recognizer:
                 raise kind(f"image {index} of the list: {error}") from None
         return results
 
-    def _still(self, picture: Any, color: str | None, index: int) -> Result:
-        image, path = to_picture(picture, color)
+    def _still(self, given: Any, color: str | None, index: int) -> Result:
+        image, path = to_image(given, color)
         return Result(self.analyzer.analyze_still(Frame(image, index, 0.0)), self.labels, path)
 
     def stream(
@@ -219,5 +219,5 @@ def _frames(items: Iterable, color: str | None, fps: float | None) -> Iterator[F
                 raise ValueError("color and fps do not apply to Frames, which are BGR and have their own time")
             yield item
         else:
-            image, _ = to_picture(item, color)
+            image, _ = to_image(item, color)
             yield Frame(image, index, time.monotonic() if fps is None else index / fps)

@@ -18,7 +18,7 @@ from fer_live.model.paths import is_folder, shortened, why
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, entry
-from fer_live.sinks.recorder import write_picture
+from fer_live.sinks.recorder import write_image
 from fer_live.types import UNSURE, Analysis, Face, OutputError, View, Visibility
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ class FaceResult:
         rows = "".join(f"<tr><td>{html.escape(name)}</td><td><progress max=1 value={share:.3f}></progress></td>"
                        f"<td>{share:.0%}</td></tr>" for name, share in self.emotions.items())
         crop = self.crop
-        picture = ""
+        thumbnail = ""
         if crop.size:
             small = cv2.resize(crop, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-            picture = f'<img alt="" src="data:image/png;base64,{base64.b64encode(_png(small)).decode()}">'
-        return f"<div>{picture}<b>{html.escape(str(self))}</b><table>{rows}</table></div>"
+            thumbnail = f'<img alt="" src="data:image/png;base64,{base64.b64encode(_png(small)).decode()}">'
+        return f"<div>{thumbnail}<b>{html.escape(str(self))}</b><table>{rows}</table></div>"
 
 
 class Result:
@@ -192,7 +192,7 @@ class Plot:
         Raises OutputError.
         """
         target = target_of(path, overwrite)
-        written = write_picture(target, self.image)
+        written = write_image(target, self.image)
         if overwrite and written != target:  # the old file stays until the new one is complete
             try:
                 return written.replace(target)

@@ -16,7 +16,7 @@ from fer_live.report.session import summarize
 from fer_live.report.totals import Session
 from fer_live.report.write import write_report
 from fer_live.sinks.log import entry
-from fer_live.types import NO_PICTURE, Analysis, OutputError
+from fer_live.types import NO_IMAGE, Analysis, OutputError
 
 if TYPE_CHECKING:
     import pandas
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 class Collected:
     """A sink that keeps the analyses without their images."""
 
-    needs_picture = False
+    needs_image = False
 
     def __init__(self) -> None:
         self.analyses: list[Analysis] = []
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        self.analyses.append(Analysis(replace(analysis.frame, image=NO_PICTURE), analysis.faces))
+        self.analyses.append(Analysis(replace(analysis.frame, image=NO_IMAGE), analysis.faces))
 
 
 class VideoResult:

@@ -65,7 +65,7 @@ class Commands:
     `is_storing=False` no snapshot is written and the variable is empty.
     """
 
-    option, depth, takes_pictures, settle_s = "--on", 0, False, 0.0
+    option, depth, takes_images, settle_s = "--on", 0, False, 0.0
 
     def __init__(self, rules: list[Rule], is_storing: bool = True):
         self.rules, self.is_storing = rules, is_storing

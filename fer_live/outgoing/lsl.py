@@ -24,7 +24,7 @@ class Lsl:
     name: stream name. labels: class names in the order of the probabilities. Raises OutputError if pylsl is missing.
     """
 
-    kinds, depth, takes_pictures, settle_s = RUN, DEPTH, False, 0.0
+    kinds, depth, takes_images, settle_s = RUN, DEPTH, False, 0.0
 
     def __init__(self, name: str, labels: tuple[str, ...]):
         self.pylsl = optional("--lsl")

@@ -58,7 +58,7 @@ class Mqtt:
     The state of a source describes its largest face, or "nobody".
     """
 
-    kinds, depth, takes_pictures, settle_s = FACES | RUN, 1, False, 0.0
+    kinds, depth, takes_images, settle_s = FACES | RUN, 1, False, 0.0
 
     def __init__(self, broker: Broker, name: str, sources: list[str], labels: tuple[str, ...],
                  is_lost: Callable[[int], bool] = lambda number: False):

@@ -52,7 +52,7 @@ class Osc:
     if its machine answers "port unreachable", as the local one does.
     """
 
-    kinds, depth, takes_pictures, settle_s = FACES | RUN, 1, False, 4.0
+    kinds, depth, takes_images, settle_s = FACES | RUN, 1, False, 4.0
 
     def __init__(self, host: str, port: int, labels: tuple[str, ...]):
         self.option, self.labels = f"--osc {host}:{port}", labels

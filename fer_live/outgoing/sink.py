@@ -23,17 +23,17 @@ METRICS = (  # name, type, help text, attribute of Counts
 class Outgoing:
     """A sink that passes each frame's values and events to one worker per receiver, without blocking.
 
-    wants_pictures: kinds of events that carry the annotated image as JPEG.
+    wants_images: kinds of events that carry the annotated image as JPEG.
     """
 
-    def __init__(self, receivers: list[Receiver], detector: EventDetector, wants_pictures: frozenset[str] = frozenset()):
-        self.detector, self.wants_pictures = detector, wants_pictures
+    def __init__(self, receivers: list[Receiver], detector: EventDetector, wants_images: frozenset[str] = frozenset()):
+        self.detector, self.wants_images = detector, wants_images
         self.workers = [Worker(receiver) for receiver in receivers]
 
     @property
-    def needs_picture(self) -> bool:
+    def needs_image(self) -> bool:
         """Whether a receiver needs the image of each frame, or a possible event needs it."""
-        return bool(self.wants_pictures) or any(worker.receiver.takes_pictures for worker in self.workers)
+        return bool(self.wants_images) or any(worker.receiver.takes_images for worker in self.workers)
 
     def __enter__(self) -> Outgoing:
         for worker in self.workers:
@@ -52,9 +52,9 @@ class Outgoing:
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Queue an annotated image (H, W, 3) uint8 BGR, which must not be modified afterwards, and its analysis."""
         events = self.detector(analysis)
-        if any(event.kind in self.wants_pictures for event in events):
+        if any(event.kind in self.wants_images for event in events):
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-            events = [replace(event, jpeg=jpeg) if event.kind in self.wants_pictures else event for event in events]
+            events = [replace(event, jpeg=jpeg) if event.kind in self.wants_images else event for event in events]
         values = Values.of(image, analysis)
         for worker in self.workers:
             worker.put(values, events)

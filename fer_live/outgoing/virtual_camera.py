@@ -18,7 +18,7 @@ SIZE_WH, FPS = (1280, 720), 30.0  # fixed, because programs do not expect a came
 class VirtualCamera:
     """Shows the image at SIZE_WH, letterboxed. Raises OutputError if no virtual camera device exists."""
 
-    option, kinds, depth, takes_pictures, settle_s = "--virtual-camera", frozenset[str](), 1, True, 0.0
+    option, kinds, depth, takes_images, settle_s = "--virtual-camera", frozenset[str](), 1, True, 0.0
 
     def __init__(self) -> None:
         self.pyvirtualcam = optional("--virtual-camera")

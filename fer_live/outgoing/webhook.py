@@ -28,7 +28,7 @@ class Webhook:
     Raises ValueError for an invalid URL.
     """
 
-    kinds, depth, takes_pictures, settle_s = FACES | RUN, 0, False, 0.0
+    kinds, depth, takes_images, settle_s = FACES | RUN, 0, False, 0.0
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S):
         parts = urlsplit(url)

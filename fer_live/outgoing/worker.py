@@ -37,7 +37,7 @@ class Receiver(Protocol):
     option: str  # "--osc 127.0.0.1:9000", for messages
     kinds: frozenset[str]  # kinds of events it accepts
     depth: int  # frames to queue; 1: the newest only, 0: none
-    takes_pictures: bool  # whether it needs `Values.image`; queued images take memory
+    takes_images: bool  # whether it needs `Values.image`; queued images take memory
     settle_s: float  # seconds a new connection must last to count as restored
 
     def connect(self) -> None:
@@ -110,7 +110,7 @@ class Worker:
                 if len(self._values) >= self.receiver.depth:
                     self._values.popleft()
                     self._count(values_skipped=1)
-                self._values.append(values if self.receiver.takes_pictures else replace(values, image=None))
+                self._values.append(values if self.receiver.takes_images else replace(values, image=None))
             self._changed.notify()
 
     def put_events(self, events: list[Event]) -> None:

@@ -96,7 +96,7 @@ def _measures(*sessions: Session) -> list[list[str]]:
     def row(what: str, value) -> list[str]:
         return [what, *(value(session) for session in sessions)]
 
-    counts = [row("pictures" if all(s.stills for s in sessions) else "frames", lambda s: f"{s.frames:,}"),
+    counts = [row("images" if all(s.stills for s in sessions) else "frames", lambda s: f"{s.frames:,}"),
               row("most faces at once", lambda s: f"{s.most:,}")]
     timed = [
         row("duration", lambda s: clock(s.span_s)),

@@ -76,7 +76,7 @@ def overview(session: Session, labels: Sequence[str], key: str = "overview", tit
                  lost=marks(session.lost, span, "camera lost"), ticks=axis(span))
 
 
-def people(session: Session, pictures: dict[str, bytes]) -> dict[str, Any]:
+def people(session: Session, images: dict[str, bytes]) -> dict[str, Any]:
     """Return a chart per person. If stays are short relative to the session, each has its own time scale."""
     if not session.people:
         return {"people": [], "people_note": ""}
@@ -88,14 +88,14 @@ def people(session: Session, pictures: dict[str, bytes]) -> dict[str, Any]:
         note += f" Only the {KEPT} people seen longest are shown; the totals include the other {others:,}."
     for person in session.people:
         person.curve.coarsen(max(FEWEST, POINTS // len(session.people)))
-    made = [_person(session, person, number, pictures.get(person.name), one_scale)
+    made = [_person(session, person, number, images.get(person.name), one_scale)
             for number, person in enumerate(session.people)]
     used = {label for person in session.people for label in person.seconds}
     used |= {label for person in made for label, _ in person["chart"].lines}
     return {"people": made, "people_note": note, "people_labels": in_order(used, session.labels)}
 
 
-def _person(session: Session, person: Person, number: int, picture: bytes | None, one_scale: bool) -> dict[str, Any]:
+def _person(session: Session, person: Person, number: int, image: bytes | None, one_scale: bool) -> dict[str, Any]:
     runs = list(zip(person.starts, person.ends, person.labels, strict=True))
     span = (0.0, session.span_s) if one_scale else (person.first_s, max(person.last_s, person.first_s + 1e-3))
     main, drawn = max(person.seconds, key=person.seconds.__getitem__), bands(runs, span, session.labels)
@@ -109,7 +109,7 @@ def _person(session: Session, person: Person, number: int, picture: bytes | None
                   lines=lines(person.curve, span),
                   lost=marks(session.lost, span, "camera lost"), ticks=axis(span))
     return {
-        "chart": chart, "picture": base64.b64encode(picture).decode() if picture else "",
+        "chart": chart, "image": base64.b64encode(image).decode() if image else "",
         "stay_s": person.last_s - person.first_s, "seen_s": person.seen_s, "first_s": person.first_s, "last_s": person.last_s,
         "mainly": f"{session.labels[main]} {percent(person.seconds[main], person.seen_s)}",
         "ended": f", then {person.ended}" if person.ended else "",

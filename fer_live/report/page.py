@@ -21,8 +21,8 @@ from fer_live.report.totals import Session
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def session_page(session: Session, log: Path, pictures: dict[str, bytes] | None = None, video: str = "") -> str:
-    """Return the whole page. pictures: JPEGs by person name. video: its URL relative to the page; "" for none."""
+def session_page(session: Session, log: Path, images: dict[str, bytes] | None = None, video: str = "") -> str:
+    """Return the whole page. images: JPEGs by person name. video: its URL relative to the page; "" for none."""
     share, rows = figures.expressions(session)
     title, lead = headline(session)
     shown: dict[str, Any] = {"log": log.name, "headline": title, "lead": lead, "stills": session.stills, "cards": cards(session),
@@ -32,7 +32,7 @@ def session_page(session: Session, log: Path, pictures: dict[str, bytes] | None 
     if not session.stills:
         absent = figures.without_faces(session, log.suffix.lower() == ".csv")
         shown |= {"absences": absent, "bin_s": session.bin_s, "most_faces": most_faces(session.bins, session.bin_s),
-                  **figures.people(session, pictures or {}), **figures.events(session)}
+                  **figures.people(session, images or {}), **figures.events(session)}
         charts += [*(person["chart"] for person in shown["people"]), *(chart for _, chart in absent), shown["events_chart"]]
         if session.bins:
             shown["overview"] = figures.overview(session, session.labels)

@@ -41,7 +41,7 @@ def shares(session: Session) -> list[tuple[str, float]]:
 
 def headline(session: Session) -> tuple[str, str]:
     """Summarize the session in one sentence, with details in a few more."""
-    where = f"In {counted(session.frames, 'picture')}" if session.stills else f"In {spoken(session.span_s)}"
+    where = f"In {counted(session.frames, 'image')}" if session.stills else f"In {spoken(session.span_s)}"
     lost = f" The camera was lost for {spoken(session.lost_s)}." if session.lost else ""
     if session.lost and not session.logged_s:
         return "The camera sent no images.", f"It was lost for all of {spoken(session.lost_s)}."
@@ -77,7 +77,7 @@ def _looks(found: list[tuple[str, float]]) -> str:
 def cards(session: Session) -> list[tuple[str, str]]:
     """Return (value, description) pairs for the whole session."""
     if session.stills:
-        return [(f"{session.frames:,}", "pictures"), (f"{session.faces:,}", "faces"), (f"{session.most:,}", "most in one")]
+        return [(f"{session.frames:,}", "images"), (f"{session.faces:,}", "faces"), (f"{session.most:,}", "most in one")]
     dwells = session.dwells_s
     made = [
         (clock(session.span_s), counted(session.frames, "frame")),

@@ -27,7 +27,7 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
 
     Raises SourceError if the file cannot be opened as video.
     """
-    pictures: list[bytes | None] = [None] * len(moments)
+    jpegs: list[bytes | None] = [None] * len(moments)
     order = sorted(range(len(moments)), key=lambda i: moments[i][0])
     try:
         container, stream = open_video(str(video.absolute()), "give the video that the log was made from")
@@ -35,12 +35,12 @@ def thumbnails(video: Path, moments: Sequence[Moment]) -> list[bytes | None]:
             stream.thread_type = "AUTO"
             images = _images(container, stream, [moments[i][0] for i in order])
             for i, image in zip(order, images, strict=False):  # fewer images than moments: the video is shorter
-                pictures[i] = _cut(image, moments[i][1])
+                jpegs[i] = _cut(image, moments[i][1])
     except (av.FFmpegError, OSError) as error:
-        if not any(pictures):
+        if not any(jpegs):
             reason = getattr(error, "strerror", "") or error
             raise SourceError(f"{video} cannot be opened as video ({reason}); check that it is a complete video file") from None
-    return pictures
+    return jpegs
 
 
 def _images(container: av.container.InputContainer, stream, times_s: list[float]) -> Iterator[np.ndarray]:

@@ -20,8 +20,8 @@ def write_report(session: Session, log: Path, path: Path, video: Path | None = N
 
     log: names the session. Raises OutputError, and SourceError for an unreadable video.
     """
-    pictures = _pictures(video, session) if video else {}
-    write_page(session_page(session, log, pictures, link(video, path) if video else ""), path)
+    images = _images(video, session) if video else {}
+    write_page(session_page(session, log, images, link(video, path) if video else ""), path)
 
 
 def write_page(text: str, path: Path) -> None:
@@ -41,14 +41,14 @@ def link(video: Path, page: Path) -> str:
         return Path(target).as_uri()
 
 
-def _pictures(video: Path, session: Session) -> dict[str, bytes]:
+def _images(video: Path, session: Session) -> dict[str, bytes]:
     """Return a JPEG for each person with a box in the log and a position in the video, by the person's name."""
     from fer_live.report.thumbnails import thumbnails
 
     people = [person for person in session.people if person.best]
     found = thumbnails(video, [person.best[1:3] for person in people if person.best])
-    pictures = {person.name: picture for person, picture in zip(people, found, strict=True) if picture}
-    if len(pictures) < len(people):
-        logger.warning(f"{video} has no picture for {len(people) - len(pictures)} of {len(people)} people; check that it is the "
+    images = {person.name: image for person, image in zip(people, found, strict=True) if image}
+    if len(images) < len(people):
+        logger.warning(f"{video} has no image for {len(people) - len(images)} of {len(people)} people; check that it is the "
                        "log's own video")
-    return pictures
+    return images

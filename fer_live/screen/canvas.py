@@ -58,14 +58,14 @@ class Canvas:
         analysis = self.seen(analysis)
         pen = Pen(size_wh)
         panel_w = self._fit_panel(size_wh, pen) if self.view.bars else 0
-        picture, scale = self._picture(analysis.frame.image, wide - panel_w)
+        part, scale = self._draw_frame(analysis.frame.image, wide - panel_w)
         shown = self.steadier(analysis)
-        self.faces.draw(picture, shown, scale, self.view.bars)
+        self.faces.draw(part, shown, scale, self.view.bars)
         if panel_w:
             self._panel(shown, wide - panel_w, pen.gap)
         low = high
-        if taken := draw_marks(picture, self.view, rates):
-            low = (high + picture.shape[0]) // 2 - taken
+        if taken := draw_marks(part, self.view, rates):
+            low = (high + part.shape[0]) // 2 - taken
         if self.view.help:
             self._help(pen)
         if now_s < self.view.toast_until_s:
@@ -85,7 +85,7 @@ class Canvas:
             self.panel = Panel(self.labels, self.words, px)
         return min(self.panel.wide + 2 * self.panel.gap, round(MOST_WIDE * size_wh[0]))
 
-    def _picture(self, image: np.ndarray, wide: int) -> tuple[np.ndarray, float]:
+    def _draw_frame(self, image: np.ndarray, wide: int) -> tuple[np.ndarray, float]:
         """Draw the frame as large as it fits into the left of the window, with black margins. Returns that part and the scale."""
         high = self.image.shape[0]
         scale = min(wide / image.shape[1], high / image.shape[0])

@@ -33,7 +33,7 @@ class Window:
     Draws its own contents at its own size, so it does not need the annotated image.
     """
 
-    needs_picture = False
+    needs_image = False
 
     def __init__(self, keys: dict[str, Callable[[], None]], quit: Callable[[], None], canvas: Canvas):
         self.keys, self.quit, self.canvas = {**keys, "f": self._full_screen, " ": self._skip}, quit, canvas
@@ -107,15 +107,15 @@ class Window:
 
 
 def opening(
-    picture_wh: tuple[int, int], screen: tuple[int, int, int, int] | None
+    image_wh: tuple[int, int], screen: tuple[int, int, int, int] | None
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    """Return the initial size (w, h) and position (x, y) of a window for images of `picture_wh`.
+    """Return the initial size (w, h) and position (x, y) of a window for images of `image_wh`.
 
     The window takes SHARE of the screen and is centered. screen: x, y, w, h; if None, so is the position.
     """
     x, y, screen_w, screen_h = screen or (0, 0, *UNKNOWN_WH)
-    scale = SHARE * min(screen_w / picture_wh[0], screen_h / picture_wh[1])
-    w, h = max(LEAST, round(scale * picture_wh[0])), max(LEAST, round(scale * picture_wh[1]))
+    scale = SHARE * min(screen_w / image_wh[0], screen_h / image_wh[1])
+    w, h = max(LEAST, round(scale * image_wh[0])), max(LEAST, round(scale * image_wh[1]))
     return (w, h), (x + (screen_w - w) // 2, y + (screen_h - h) // 2) if screen else None
 
 
@@ -229,7 +229,7 @@ class KioskWindow:
 class StatusLines:
     """Prints a status line per second for runs without a window, unless quiet: fps, faces and the strongest label."""
 
-    needs_picture = False
+    needs_image = False
 
     def __init__(self, is_quiet: bool = False):
         self.due_s = float("inf") if is_quiet else 0.0

@@ -61,7 +61,7 @@ class Log:
     was taken meanwhile.
     """
 
-    needs_picture = False
+    needs_image = False
 
     def __init__(self, path: Path, labels: tuple[str, ...], live: bool = False):
         self.path, self.labels, self.live = path, labels, live

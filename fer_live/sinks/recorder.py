@@ -179,7 +179,7 @@ def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return boxed
 
 
-class PictureWriter:
+class ImageWriter:
     """A sink that writes images: to the file `path`, or under their own names below the folder `path`.
 
     Existing files are never overwritten; the name gets a numeric suffix. Formats that cannot be written become PNG, with
@@ -191,7 +191,7 @@ class PictureWriter:
         self.written = self.numbered = 0
         self.last: Path | None = None  # path of the last image
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         return self
 
     def __exit__(self, *exception) -> None:
@@ -200,7 +200,7 @@ class PictureWriter:
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Write (H, W, 3) uint8 BGR. Raises OutputError if it cannot be written."""
         path = self._place(analysis.frame.name) if self.is_folder else self.path
-        self.last = write_picture(path, image)
+        self.last = write_image(path, image)
         self.written += 1
         self.numbered += self.last != path
 
@@ -222,10 +222,10 @@ class PictureWriter:
 
 def _keeps_color(suffix: str) -> bool:
     """Whether OpenCV can write this format in color."""
-    return suffix.lower() not in ("", ".pgm", ".pbm") and cv2.haveImageWriter("picture" + suffix)
+    return suffix.lower() not in ("", ".pgm", ".pbm") and cv2.haveImageWriter("image" + suffix)
 
 
-def write_picture(path: Path, image: np.ndarray) -> Path:
+def write_image(path: Path, image: np.ndarray) -> Path:
     """Write an image in the format of the file extension; returns its path, with a numeric suffix if `path` exists.
 
     Raises OutputError.

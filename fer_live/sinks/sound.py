@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_live.protocols import Microphone
 from fer_live.sinks.encoded_sound import EncodedSound
-from fer_live.sinks.sound_track import PICTURES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
+from fer_live.sinks.sound_track import FRAMES_S, PREROLL_S, NoSound, SoundTrack, bitstream_filter
 from fer_live.types import MOST_PIXELS, Segment
 
 logger = logging.getLogger("fer_live")
@@ -88,7 +88,7 @@ class SoundCopy:
             if heard_s is None:
                 heard_s = self.track.places.find(packet, now_s)
                 self.ahead = packet, heard_s
-            is_useless = now_s - self.since_s > PICTURES_S if heard_s is None else self._is_useless(packet, heard_s)
+            is_useless = now_s - self.since_s > FRAMES_S if heard_s is None else self._is_useless(packet, heard_s)
             if not is_useless:
                 return heard_s
             self.ahead = None

@@ -20,7 +20,7 @@ MP4_SOUND = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # codecs that
 STEP_BACK_S, STEP_ON_S = 0.1, 1.0  # seconds between packets; larger steps are jumps or pauses
 JUMP_S = 10.0  # seconds between frames; larger steps are jumps
 SLACK_S = 1.0  # seconds by which sound may start before, or end after, the frames of its segment
-PICTURES_S = 10.0  # seconds to keep a packet whose frames have not come yet
+FRAMES_S = 10.0  # seconds to keep a packet whose frames have not come yet
 PREROLL_S = 0.02  # seconds; decoders need the packet before the first audible one
 TRIED = 3  # packets used to test whether MP4 accepts them
 
@@ -40,7 +40,7 @@ class SoundTrack:
     def __init__(self, path: Path, segments: Sequence[Segment] | None, max_pixels: int, shown: int | None = None):
         self.input = _opened(path, max_pixels)
         self.path, self.max_pixels, self.note = path, max_pixels, ""
-        self.pictures = self.input.streams[shown] if shown is not None else next(iter(self.input.streams.video), None)
+        self.video = self.input.streams[shown] if shown is not None else next(iter(self.input.streams.video), None)
         try:
             self.track = self._best()
         except NoSound:
@@ -49,20 +49,20 @@ class SoundTrack:
         self.codec = self.track.codec_context.codec.canonical_name
         flag: int = av.format.Flags.ts_discont.value  # type: ignore[assignment]  # the stubs take it for the flag itself
         may_jump = bool(self.input.format.flags & flag)
-        self._video = self.pictures if may_jump else None
+        self._watched = self.video if may_jump else None  # its jumps are counted
         self.places = Places([self._start()] if segments is None else segments)
 
     def _start(self) -> Segment:
-        pictures = self.pictures
-        if pictures is None or pictures.start_time is None or pictures.time_base is None:
+        video = self.video
+        if video is None or video.start_time is None or video.time_base is None:
             return Segment(Fraction(0))
-        return Segment(pictures.start_time * pictures.time_base)
+        return Segment(video.start_time * video.time_base)
 
     def _best(self) -> av.AudioStream:
         tracks = [track for track in self.input.streams.audio if track.codec_context is not None]
         if not tracks:
             raise NoSound("no decoder for it is available")
-        best = self.input.streams.best("audio", self.pictures)
+        best = self.input.streams.best("audio", self.video)
         track = best if best in tracks else tracks[0]
         if len(self.input.streams.audio) > 1:
             number = self.input.streams.audio.index(track) + 1
@@ -71,7 +71,7 @@ class SoundTrack:
 
     def __iter__(self) -> Iterator[av.Packet]:
         """Yield the packets in order, until the file ends or is truncated."""
-        tracks = [self.track] if self._video is None else [self.track, self._video]
+        tracks = [self.track] if self._watched is None else [self.track, self._watched]
         before_s: Fraction | None = None
         for packet in self._packets(tracks):
             if not packet.size:  # the last, empty packet only flushes

@@ -118,14 +118,14 @@ class Connection:
         return self.source is not None and self.source.ends
 
     @property
-    def has_picture(self) -> bool:
+    def has_image(self) -> bool:
         """Whether an image arrived other than the one at which the camera was frozen before."""
         return self.changed_s != float("inf")
 
     @property
     def is_up(self) -> bool:
         """Whether the connection is working; a video file counts as working once it is open."""
-        return self.has_picture or self.ends
+        return self.has_image or self.ends
 
     def _is_frozen(self, patience: Patience) -> bool:
         """Whether images kept arriving but stayed the same for `frozen_s`."""

@@ -52,8 +52,8 @@ class Demo:
             raise not_open("demo")
         frames, started_s, index, missed = self._endless(self.container), time.monotonic(), 0, 0
         while not self._closed.wait(max(0.0, started_s + index / self.fps - time.monotonic())):
-            picture = next(islice(frames, missed, None))
-            yield Frame(self.shown(picture), index, time.monotonic())
+            frame = next(islice(frames, missed, None))
+            yield Frame(self.shown(frame), index, time.monotonic())
             late = int((time.monotonic() - started_s) * self.fps) - index  # slow readers miss frames, as with a camera
             missed = min(max(0, late - 1), round(self.fps))  # after a long pause, skip at most one second of the clip
             index += max(1, late)

@@ -66,10 +66,10 @@ class Grid:
                 waited_s = float("inf") if cameras[0].ended else time.monotonic() - begun_s
                 if any(fresh) and self._is_settled(last, waited_s):
                     time_s = max(time_s, *(frame.time_s for frame in fresh if frame))  # monotonic even with a late camera
-                    picture, tiles = self._compose(last)
+                    whole, tiles = self._compose(last)
                     slates = [frame.is_slate for frame in last if frame]
                     lost = tuple(tile for tile, is_lost in zip(tiles, slates, strict=True) if is_lost)
-                    yield Frame(picture, index, time_s, is_slate=all(slates), tiles=tiles, lost_tiles=lost)
+                    yield Frame(whole, index, time_s, is_slate=all(slates), tiles=tiles, lost_tiles=lost)
                     index += 1
                 elif all(camera.ended for camera in cameras):
                     return
@@ -88,7 +88,7 @@ class Grid:
         """Letterbox the images into tiles; returns (H, W, 3) uint8 BGR and the xyxy box of each image."""
         assert self.tile_hw is not None
         height, width = self.tile_hw
-        picture, tiles = np.zeros((self.rows * height, self.columns * width, 3), np.uint8), []
+        whole, tiles = np.zeros((self.rows * height, self.columns * width, 3), np.uint8), []
         for i, frame in enumerate(frames):
             if frame is None:
                 continue
@@ -99,6 +99,6 @@ class Grid:
                 image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
             h, w = min(height, image.shape[0]), min(width, image.shape[1])
             top, left = i // self.columns * height + (height - h) // 2, i % self.columns * width + (width - w) // 2
-            picture[top : top + h, left : left + w] = image[:h, :w]
+            whole[top : top + h, left : left + w] = image[:h, :w]
             tiles.append((left, top, left + w, top + h))
-        return picture, tuple(tiles)
+        return whole, tuple(tiles)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_live.model.images import ImageError, load_image
 from fer_live.model.paths import common_folder, exists, is_file
-from fer_live.model.pictures import PictureError, load_picture
-from fer_live.model.suffixes import PICTURES_READ
+from fer_live.model.suffixes import IMAGES_READ
 from fer_live.sources.kinds import kind_of, pages_of
 from fer_live.types import Frame, SourceError
 
@@ -35,10 +35,10 @@ class ImageFiles:
         self.paths: list[Path] = []
         self.left_out: list[Path] = []
         for path in paths:
-            (self.paths if is_picture(path) else self.left_out).append(path)
+            (self.paths if is_image(path) else self.left_out).append(path)
         self.name, self.frames, self.skipped = name, len(self.paths), 0
         if not self.paths:
-            raise SourceError(f"no images in {name}; supported: {' '.join(sorted(PICTURES_READ))}")
+            raise SourceError(f"no images in {name}; supported: {' '.join(sorted(IMAGES_READ))}")
         self.folder = common_folder(self.paths)
         self._images: dict[Path, np.ndarray] = {}
 
@@ -48,8 +48,8 @@ class ImageFiles:
             logger.warning(f"skipped {len(self.left_out)} of {total} files in {self.name} that are not images: {names}")
         if len(self.paths) == 1:
             try:
-                self._images = {self.paths[0]: load_picture(self.paths[0])}
-            except PictureError as error:
+                self._images = {self.paths[0]: load_image(self.paths[0])}
+            except ImageError as error:
                 raise SourceError(f"cannot read the image {self.paths[0]}: {error}") from None
         return self
 
@@ -61,8 +61,8 @@ class ImageFiles:
         for index, path in enumerate(self.paths):
             try:
                 image = self._images.pop(path, None)
-                image = load_picture(path) if image is None else image
-            except PictureError as error:
+                image = load_image(path) if image is None else image
+            except ImageError as error:
                 self.skipped += 1
                 logger.warning(f"skipped an image ({error}): {path}")
                 continue
@@ -80,7 +80,7 @@ class ImageFiles:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether the file is an image, judged by its content, or by its name if the content is unknown or unreadable."""
     try:
         if not is_file(path):
@@ -88,7 +88,7 @@ def is_picture(path: Path) -> bool:
         kind = kind_of(path)
     except OSError:
         kind = ""
-    return kind == "picture" or (not kind and path.suffix.lower() in PICTURES_READ)
+    return kind == "image" or (not kind and path.suffix.lower() in IMAGES_READ)
 
 
 def globbed(pattern: str) -> list[Path]:

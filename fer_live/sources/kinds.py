@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fer_live.model.pictures import PILLOW
+from fer_live.model.images import PILLOW
 
 TGA = {".tga", ".icb", ".vda", ".vst"}
 HEAD = 1 << 16  # bytes
 LONGEST_JPEG = 64 << 20  # bytes searched for the end of the first JPEG of raw motion JPEG
-PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"jxl ")
+IMAGE_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"jxl ")
 VIDEO_BRANDS = (b"avis", b"msf1", b"hevc", b"hevx")
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
 def kind_of(path: Path) -> str:
-    """Return "picture", "video" (including animations), or "" if neither. Raises OSError if the file cannot be read."""
+    """Return "image", "video" (including animations), or "" if neither. Raises OSError if the file cannot be read."""
     with open(path, "rb") as file:
         head = file.read(HEAD)
     if not head:
@@ -23,13 +23,13 @@ def kind_of(path: Path) -> str:
     if head[4:8] == b"ftyp":
         if head[8:12] in VIDEO_BRANDS:
             return "video"
-        return "picture" if head[8:12] in PICTURE_BRANDS else "video"
+        return "image" if head[8:12] in IMAGE_BRANDS else "video"
     if _is_video(head):
         return "video"
     if head.startswith(JXL):
-        return "picture"
+        return "image"
     if head.startswith(b"\xff\xd8\xff"):
-        return "video" if _is_row_of_jpegs(path, head) else "picture"
+        return "video" if _is_row_of_jpegs(path, head) else "image"
     return _asked_of_pillow(path)
 
 
@@ -61,15 +61,15 @@ def _asked_of_pillow(path: Path) -> str:
 
     formats = [name for name in PILLOW if name != "TGA" or path.suffix.lower() in TGA]
     try:
-        with Image.open(path, formats=formats) as picture:
-            is_video = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
+        with Image.open(path, formats=formats) as opened:
+            is_video = opened.format in ("GIF", "PNG", "WEBP") and getattr(opened, "is_animated", False)
     except OSError as error:
         if error.errno is not None:  # without errno: not an image
             raise
         return ""
     except Exception as error:  # decoders raise anything for damaged files
-        return "picture" if isinstance(error, Image.DecompressionBombError) else ""
-    return "video" if is_video else "picture"
+        return "image" if isinstance(error, Image.DecompressionBombError) else ""
+    return "video" if is_video else "image"
 
 
 def is_webp(path: Path) -> bool:
@@ -84,7 +84,7 @@ def pages_of(path: Path) -> int:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=["TIFF"]) as picture:
-            return int(getattr(picture, "n_frames", 1))
+        with Image.open(path, formats=["TIFF"]) as opened:
+            return int(getattr(opened, "n_frames", 1))
     except Exception:  # decoders raise anything for damaged files
         return 1

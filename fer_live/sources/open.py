@@ -14,7 +14,7 @@ from fer_live.protocols import Source
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Patience
 from fer_live.sources.devices import camera_named, camera_number
-from fer_live.sources.images import MAGIC, ImageFiles, globbed, is_picture
+from fer_live.sources.images import MAGIC, ImageFiles, globbed, is_image
 from fer_live.sources.kinds import is_webp
 from fer_live.sources.names import source_text
 from fer_live.sources.stream import Stream
@@ -73,7 +73,7 @@ def _source(text: str, patience: Patience) -> Source:
         return ImageFiles(sorted(path.iterdir()), text)
     if status is None or not stat.S_ISREG(status.st_mode):
         raise SourceError(f"no source {text!r}{_meant(text) if status is None else ''}; give {CHOICES}")
-    if is_picture(path):
+    if is_image(path):
         return ImageFiles([path], text)
     if is_webp(path):
         raise SourceError(f"{text} is an animated WebP, which is not supported; convert it to GIF or MP4")

@@ -117,7 +117,7 @@ class Supervised:
             connection = self._open(frozen_at)
             connection.wanted.set()
             yield from self._slates(lost_s, time.monotonic() + self.patience.open_s, connection)
-            if connection.has_picture:
+            if connection.has_image:
                 self.is_lost = False
                 self._say("found", f"after {time.monotonic() - lost_s:.1f} s")
                 return
@@ -127,7 +127,7 @@ class Supervised:
     def _slates(self, lost_s: float, until_s: float, connection: Connection | None = None) -> Iterator[Frame]:
         """Yield slates until a time, or until the connection has an image or failed."""
         def is_settled() -> bool:
-            return connection is not None and (connection.has_picture or connection.is_done)
+            return connection is not None and (connection.has_image or connection.is_done)
 
         while not self._closed and not is_settled() and time.monotonic() < until_s:
             now_s = time.monotonic()

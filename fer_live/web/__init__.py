@@ -68,9 +68,9 @@ class WebView:
         self._thread.join(timeout=3.0)
 
     @property
-    def needs_picture(self) -> bool:
+    def needs_image(self) -> bool:
         """Whether any client needs images."""
-        return self.feed.needs_picture
+        return self.feed.needs_image
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
         """Pass on (H, W, 3) uint8 BGR, which must not be modified afterwards.

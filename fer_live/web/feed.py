@@ -22,7 +22,7 @@ from fer_live.sinks.log import entry
 from fer_live.types import Analysis
 from fer_live.web.history import History
 
-LONGEST_SIDE, QUALITY, PICTURES_PER_S = 960, 75, 15.0  # of the images sent, about 40 KB each
+LONGEST_SIDE, QUALITY, IMAGES_PER_S = 960, 75, 15.0  # of the images sent, about 40 KB each
 SHOWN = ("track_id", "number", "label", "word", "figure")  # fields of displayed faces that are sent
 STALE_S = 5.0  # seconds without a frame after which the camera counts as lost, unless the run allows more
 
@@ -75,7 +75,7 @@ class Feed:
         self.said: tuple[Analysis, list[Shown]] | None = None  # for the readers of events
         self.start_s, self.index = 0.0, -1
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.pictures, self.entries = Channel(), Channel()
+        self.images, self.entries = Channel(), Channel()
         self.snapshots = 0  # requests waiting for an image
         self._is_called = False  # a call of `_take` is pending
         self._fresh = asyncio.Event()
@@ -100,12 +100,12 @@ class Feed:
     @property
     def is_watched(self) -> bool:
         """Whether there is any viewer."""
-        return self.needs_picture or bool(self.entries.readers)
+        return self.needs_image or bool(self.entries.readers)
 
     @property
-    def needs_picture(self) -> bool:
+    def needs_image(self) -> bool:
         """Whether any viewer needs images, not only statistics."""
-        return bool(self.pictures.readers or self.snapshots)
+        return bool(self.images.readers or self.snapshots)
 
     def _take(self) -> None:
         self._is_called = False
@@ -125,10 +125,10 @@ class Feed:
                 await self._fresh.wait()
                 self._fresh.clear()
                 # without viewers no image is drawn, so a new viewer waits for the next one
-                if self.newest is None or not self.newest[0].size or not self.needs_picture:
+                if self.newest is None or not self.newest[0].size or not self.needs_image:
                     continue
-                due_s = loop.time() + 1.0 / PICTURES_PER_S
-                self.pictures.publish(await loop.run_in_executor(pool, encode_jpeg, self.newest[0]))
+                due_s = loop.time() + 1.0 / IMAGES_PER_S
+                self.images.publish(await loop.run_in_executor(pool, encode_jpeg, self.newest[0]))
                 await asyncio.sleep(due_s - loop.time())
 
     def camera(self) -> str:
@@ -143,7 +143,7 @@ class Feed:
         is_up = camera == "ok"
         return {"camera": camera, "fps": round(now.fps, 1) if is_up else 0.0, "faces": now.faces if is_up else 0,
                 "latency_s": round(now.latency_s, 4), "frames": now.frames, "dropped": now.dropped,
-                "viewers": self.pictures.readers, "recording": self.is_recording()}
+                "viewers": self.images.readers, "recording": self.is_recording()}
 
     def now_s(self) -> float:
         """Return the seconds since the first frame, as in the log; 0 before it."""

@@ -58,7 +58,7 @@ class Routes:
         add("/snapshot.jpg", self.snapshot)
         add("/healthz", self.health)
         add("/metrics", self.metrics)
-        add("/stream.mjpg", streams.pictures, allow_head=False)
+        add("/stream.mjpg", streams.images, allow_head=False)
         add("/events", streams.events, allow_head=False)
         self.places = {resource.canonical for resource in self.app.router.resources()}
 
@@ -187,7 +187,7 @@ class Routes:
         self.feed.snapshots += 1
         try:
             async with asyncio.timeout(SNAPSHOT_S):
-                _, jpeg = await self.feed.pictures.after(self.feed.pictures.number)
+                _, jpeg = await self.feed.images.after(self.feed.images.number)
         except TimeoutError:
             return _text(503, "the camera sends no images")
         finally:

@@ -19,12 +19,12 @@ class Streams:
     def __init__(self, feed: Feed, connections: Connections):
         self.feed, self.connections, self.viewers = feed, connections, connections.limits.viewers
 
-    async def pictures(self, request: web.Request) -> web.StreamResponse:
+    async def images(self, request: web.Request) -> web.StreamResponse:
         """Stream images; the client gets the newest image whenever it can receive one."""
-        async with self._seat(self.feed.pictures, request, "multipart/x-mixed-replace; boundary=frame") as (answer, connection):
-            number = self.feed.pictures.number
+        async with self._seat(self.feed.images, request, "multipart/x-mixed-replace; boundary=frame") as (answer, connection):
+            number = self.feed.images.number
             while answer.status == 200:
-                number, jpeg = await self.feed.pictures.after(number)
+                number, jpeg = await self.feed.images.after(number)
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
                 await answer.write(head + jpeg + b"\r\n")
                 await connection.writable.wait()

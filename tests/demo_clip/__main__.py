@@ -48,7 +48,7 @@ def room(size_wh: tuple[int, int]) -> np.ndarray:
     return cv2.GaussianBlur(wall, (0, 0), height / 38)
 
 
-def picture(studio: Studio, cast: dict[str, Person], behind: np.ndarray, time_s: float) -> np.ndarray:
+def render(studio: Studio, cast: dict[str, Person], behind: np.ndarray, time_s: float) -> np.ndarray:
     """The scene at `time_s`: (H, W, 3) uint8 BGR."""
     drawn = []
     for name, person in cast.items():
@@ -83,14 +83,14 @@ def main() -> None:
     if options.every > 1:
         options.output.mkdir(parents=True, exist_ok=True)
         for i in range(0, count, options.every):
-            cv2.imwrite(str(options.output / f"{i:04}.jpg"), picture(studio, cast, behind, i / FPS))
+            cv2.imwrite(str(options.output / f"{i:04}.jpg"), render(studio, cast, behind, i / FPS))
         return
     with av.open(str(options.output), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options=ENCODING)
         stream.width, stream.height = SIZE_WH
         stream.pix_fmt = "yuv420p"
         for i in range(count):
-            image = cv2.GaussianBlur(picture(studio, cast, behind, i / FPS), (0, 0), SOFT)
+            image = cv2.GaussianBlur(render(studio, cast, behind, i / FPS), (0, 0), SOFT)
             for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")):
                 container.mux(packet)
         for packet in stream.encode(None):

@@ -127,7 +127,7 @@ class Person:
         """The meshes and strands of this person in a pose.
 
         units: face units and how much of each; angles: pitch, yaw and roll of the head in degrees; at: where the middle between
-        the eyes is while the head is upright, decimeters; gaze: degrees to the picture's right and up.
+        the eyes is while the head is upright, decimeters; gaze: degrees to the image's right and up.
         """
         coarse = self.shaped + people.shape({f"faceunits/{name}": weight for name, weight in units.items()})
         places = self._places(coarse)

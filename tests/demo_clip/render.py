@@ -11,7 +11,7 @@ import cv2
 import moderngl
 import numpy as np
 
-SUPER = 1.5  # the picture is drawn larger by this, and reduced: Mesa's own multisampling takes thrice the time
+SUPER = 1.5  # the image is drawn larger by this, and reduced: Mesa's own multisampling takes thrice the time
 SHADOW_SIDE = 1024  # pixels
 KEY, RIM = np.array([-0.55, 0.62, 0.95]), np.array([0.8, 0.45, -0.75])  # toward the lights
 KEY, RIM = KEY / np.linalg.norm(KEY), RIM / np.linalg.norm(RIM)
@@ -195,7 +195,7 @@ class Studio:
         self.mesh_depth = self.gl.program(DEPTH_VERTEX, DEPTH_FRAGMENT)
         self.hair, self.hair_depth = self.gl.program(HAIR_VERTEX, HAIR_FRAGMENT), self.gl.program(HAIR_VERTEX, DEPTH_FRAGMENT)
         large_wh = round(SUPER * size_wh[0]), round(SUPER * size_wh[1])
-        self.picture = self.gl.framebuffer([self.gl.renderbuffer(large_wh, 4)], self.gl.depth_renderbuffer(large_wh))
+        self.image = self.gl.framebuffer([self.gl.renderbuffer(large_wh, 4)], self.gl.depth_renderbuffer(large_wh))
         self.shadow = self.gl.depth_texture((SHADOW_SIDE, SHADOW_SIDE))
         self.shadow.compare_func = ""
         self.shadow_view = self.gl.framebuffer(depth_attachment=self.shadow)
@@ -238,16 +238,16 @@ class Studio:
         """
         shadow = self._light_sees(KEY, middle, 3.4, drawn)
         lights = {"mvp": self.mvp, "eye": np.array([0, MIDDLE_Y, CAMERA_Z]), "key": KEY, "rim": RIM, "shadow_mvp": shadow}
-        self.picture.use()
-        self.picture.clear(0, 0, 0, 0, depth=1.0)
+        self.image.use()
+        self.image.clear(0, 0, 0, 0, depth=1.0)
         self.shadow.use(0)
         self.grain.use(1)
         for thing, values in drawn:
             _set(thing.shaded.program, {**values, **lights})
             self.gl.enable_only(moderngl.DEPTH_TEST | (moderngl.CULL_FACE if isinstance(thing, Mesh) else 0))
             thing.shaded.render()
-        width, height = self.picture.size
-        raw = np.frombuffer(self.picture.read(components=4, alignment=1), np.uint8).reshape(height, width, 4)
+        width, height = self.image.size
+        raw = np.frombuffer(self.image.read(components=4, alignment=1), np.uint8).reshape(height, width, 4)
         return cv2.resize(cv2.cvtColor(cv2.flip(raw, 0), cv2.COLOR_RGBA2BGRA), self.size_wh, interpolation=cv2.INTER_AREA)
 
 

@@ -2,15 +2,15 @@
 
 import { showPaused, showRecording } from "/actions.js";
 import { Cards, fill } from "/faces.js";
-import { events, pictures } from "/stream.js";
+import { events, images } from "/stream.js";
 import { Timeline } from "/timeline.js";
 import { texts } from "/words.js";
 
 const by = (id) => document.getElementById(id);
-const canvas = by("picture"), pen = canvas.getContext("2d");
+const canvas = by("image"), pen = canvas.getContext("2d");
 const cards = new Cards(by("faces"));
 const timeline = new Timeline(by("timeline"), by("legend"), by("summary"), by("tip"));
-const status = { pictures: "closed", events: "closed", camera: "starting", paused: false };
+const status = { images: "closed", events: "closed", camera: "starting", paused: false };
 
 async function show(blob) {
   const bitmap = await createImageBitmap(blob);
@@ -36,7 +36,7 @@ function showState(state) {
   const values = { fps: state.fps.toFixed(0), ms: (1000 * state.latency_s).toFixed(0), dropped: state.dropped, viewers: state.viewers };
   by("figures").textContent = fill(state.camera === "ok" ? texts.figures : texts.viewers, values);
   showRecording(state.recording);
-  canvas.setAttribute("aria-label", `${texts.live_picture}: ${cards.spoken().join(", ") || texts.nobody}`);
+  canvas.setAttribute("aria-label", `${texts.live_image}: ${cards.spoken().join(", ") || texts.nobody}`);
   refresh();
 }
 
@@ -55,12 +55,12 @@ async function remember() {
 
 function describe() { // why there is no live image; "" if there is one
   if (status.paused) return texts.paused;
-  if (status.events === 401 || status.pictures === 401) return texts.not_let_in;
-  if (status.events !== "open" && status.pictures === "closed") return texts.connection_lost;
-  if (status.pictures === 503) return texts.seats_taken;
+  if (status.events === 401 || status.images === 401) return texts.not_let_in;
+  if (status.events !== "open" && status.images === "closed") return texts.connection_lost;
+  if (status.images === 503) return texts.seats_taken;
   if (status.camera === "lost") return texts.camera_lost;
   if (status.camera === "starting") return texts.camera_starting;
-  return status.pictures === "open" ? "" : texts.connecting;
+  return status.images === "open" ? "" : texts.connecting;
 }
 
 // Shows one message at a time: over the image, or that it is live.
@@ -75,7 +75,7 @@ function refresh() {
 }
 
 const lines = [
-  pictures(show, (what) => { status.pictures = what; refresh(); }),
+  images(show, (what) => { status.images = what; refresh(); }),
   events({
     entry: ({ faces }) => { measured = new Map(faces.map((face) => [face.track_id, face])); },
     shown: showFaces,
@@ -93,7 +93,7 @@ function run() { // a hidden page disconnects, so that others can watch
     if (status.paused || document.hidden) line.stop(); else line.start();
   }
   if (status.paused || document.hidden) {
-    status.pictures = status.events = "closed";
+    status.images = status.events = "closed";
     remembers = false;
   }
   refresh();

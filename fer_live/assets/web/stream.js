@@ -60,7 +60,7 @@ function headEnd(bytes) { // where \r\n\r\n ends, or -1
 }
 
 // Shows the newest image, and skips older ones that arrived with it.
-export function pictures(show, on) {
+export function images(show, on) {
   return new Line(async (signal, alive) => {
     const reader = await open("/stream.mjpg", signal);
     let bytes = new Uint8Array(0);

@@ -135,7 +135,7 @@ const copied = svg => {  // a copy that looks the same without the page's style
   copy.querySelectorAll(":scope>.cursor,:scope>.head").forEach(one => one.remove());
   return copy;
 };
-const picture = figure => {
+const drawing = figure => {
   const WIDTH = 1200, EDGE = 24, style = getComputedStyle(document.body), ink = {fill: style.color, "font-family": "system-ui,sans-serif"};
   const out = element("svg", {xmlns: SVG, width: WIDTH}), chart = charts[figure.dataset.export];
   const write = (text, x, y, size, more) => out.append(element("text", {...ink, x, y, "font-size": size, ...more}, text));
@@ -168,7 +168,7 @@ const picture = figure => {
   return out;
 };
 const paint = async figure => {
-  const svg = picture(figure), image = new Image(), canvas = document.createElement("canvas");
+  const svg = drawing(figure), image = new Image(), canvas = document.createElement("canvas");
   image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(new XMLSerializer().serializeToString(svg));
   await image.decode();
   [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];

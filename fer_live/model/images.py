@@ -20,41 +20,41 @@ PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM", "ICO",
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
 
-class PictureError(Exception):
+class ImageError(Exception):
     """An image cannot be read. The message is a short reason without the file name."""
 
 
-def read_picture(path: Path, gray: bool = False) -> np.ndarray | None:
-    """Like `load_picture`, but returns None on errors."""
+def read_image(path: Path, gray: bool = False) -> np.ndarray | None:
+    """Like `load_image`, but returns None on errors."""
     try:
-        return load_picture(path, gray)
-    except PictureError:
+        return load_image(path, gray)
+    except ImageError:
         return None
 
 
-def load_picture(path: Path, gray: bool = False) -> np.ndarray:
-    """Read an upright image, (H, W, 3) uint8 BGR or (H, W) uint8 gray; the first one of multi-page files. Raises PictureError."""
+def load_image(path: Path, gray: bool = False) -> np.ndarray:
+    """Read an upright image, (H, W, 3) uint8 BGR or (H, W) uint8 gray; the first one of multi-page files. Raises ImageError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a file")
+            raise ImageError("not a file")
         if not 0 < status.st_size <= MOST_BYTES:
-            raise PictureError("larger than 400 MB" if status.st_size else "the file is empty")
+            raise ImageError("larger than 400 MB" if status.st_size else "the file is empty")
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise PictureError((error.strerror or str(error)).lower()) from None
-    return decode_picture(content, gray)
+        raise ImageError((error.strerror or str(error)).lower()) from None
+    return decode_image(content, gray)
 
 
-def decode_picture(content: np.ndarray, gray: bool = False) -> np.ndarray:
-    """Like `load_picture`, from the bytes (N,) uint8 of a file. Raises PictureError."""
+def decode_image(content: np.ndarray, gray: bool = False) -> np.ndarray:
+    """Like `load_image`, from the bytes (N,) uint8 of a file. Raises ImageError."""
     if not 0 < len(content) <= MOST_BYTES:
-        raise PictureError("larger than 400 MB" if len(content) else "it is empty")
+        raise ImageError("larger than 400 MB" if len(content) else "it is empty")
     if not _chunks_fit(content):
-        raise PictureError("damaged")
+        raise ImageError("damaged")
     image = _decode(content, gray)
     if image is None:
-        raise PictureError(_why(content))
+        raise ImageError(_why(content))
     return image
 
 
@@ -79,8 +79,8 @@ def _orientation(content: np.ndarray) -> int:
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
-            return int(picture.getexif().get(0x0112, 1))
+        with Image.open(BytesIO(content.data), formats=PILLOW) as opened:
+            return int(opened.getexif().get(0x0112, 1))
     except Exception:  # decoders raise anything for damaged files
         return 1
 
@@ -96,11 +96,11 @@ def _decode_with_pillow(content: np.ndarray, gray: bool) -> np.ndarray | None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
+        with Image.open(BytesIO(content.data), formats=PILLOW) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
                 return None
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I;16"):
                 shades = (np.asarray(upright) >> 8).astype(np.uint8)
                 return shades if gray else cv2.cvtColor(shades, cv2.COLOR_GRAY2BGR)
@@ -122,8 +122,8 @@ def _why(content: np.ndarray) -> str:
     if content[4:8].tobytes() == b"ftyp" and not is_avif(content[:64].tobytes()):
         return "HEIC is not supported; convert it to JPEG"
     try:
-        with Image.open(BytesIO(content.data), formats=PILLOW) as picture:
-            megapixels = picture.width * picture.height / 1e6
+        with Image.open(BytesIO(content.data), formats=PILLOW) as opened:
+            megapixels = opened.width * opened.height / 1e6
     except Image.DecompressionBombError:
         megapixels = float("inf")
     except Exception:  # decoders raise anything for damaged files
