@@ -55,7 +55,7 @@ def run(config: Config) -> int:
 
     from fer_live import __version__
     from fer_live.app.files import run_files
-    from fer_live.app.live import run_camera
+    from fer_live.app.live import run_live_source
     from fer_live.app.open_source import enter_source
     from fer_live.sources.images import ImageFiles
     from fer_live.sources.video_file import VideoFile
@@ -67,7 +67,7 @@ def run(config: Config) -> int:
     with ExitStack() as stack:
         source, is_demo = enter_source(config.source, stack)
         if not isinstance(source, VideoFile | ImageFiles):
-            run_camera(config, source, is_demo, load, stop, stack)
+            run_live_source(config, source, is_demo, load, stop, stack)
             # a live run ends on a signal; a kiosk's supervisor must see that no visitor ended it
             return 128 + caught[0] if caught and config.kiosk else 0
         if config.kiosk:

@@ -511,14 +511,14 @@ def stream(box: Path, rng: np.random.Generator) -> str:
 
 def supervised(box: Path, rng: np.random.Generator) -> str:
     """The same with the supervisor, which must show slates, or the video if the stream is one."""
-    from fer_live.sources.connection import Patience
+    from fer_live.sources.connection import Timeouts
     from fer_live.sources.slate import draw_slate
     from fer_live.sources.supervisor import Supervised
 
-    patience = Patience(silent_s=0.4, frozen_s=0.4, open_s=1.0, shortest_s=0.05, longest_s=0.1, slate_s=0.05)
+    timeouts = Timeouts(silent_s=0.4, frozen_s=0.4, open_s=1.0, shortest_s=0.05, longest_s=0.1, slate_s=0.05)
     until_s = time.monotonic() + 0.8
     with (served(*_bad_stream(rng)) as address,
-          Supervised("camera", lambda: open_source(address), draw_slate, patience=patience, wait=True) as source):
+          Supervised("camera", lambda: open_source(address), draw_slate, timeouts=timeouts, wait=True) as source):
         for _ in source:
             if time.monotonic() > until_s:
                 return "held" if source.faults else "read"

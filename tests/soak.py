@@ -2,11 +2,11 @@
 
     python -m tests.soak [--frames 500000] [--csv FILE] [--plot FILE.png]
 
-`fer_live.app.live.run_camera` assembles the program as for a camera: threads, released weights on the CPU, overlay, segmented
-recordings with a quota, JSONL log, keys, web view. Three parts are simulated. The source generates small images with up to
-three faces that come and go, and slates of a lost camera, one at a time so that none is dropped. The screen presses keys and
-measures at 1,000 points. The clock of frames, recordings and keys advances by STEP_S per frame, so 500,000 frames are 24
-hours; waits for threads, disks and sockets use real time.
+`fer_live.app.live.run_live_source` assembles the program as for a camera: threads, released weights on the CPU, overlay,
+segmented recordings with a quota, JSONL log, keys, web view. Three parts are simulated. The source generates small images with up
+to three faces that come and go, and slates of a lost camera, one at a time so that none is dropped. The screen presses keys and
+measures at 1,000 points. The clock of frames, recordings and keys advances by STEP_S per frame, so 500,000 frames are 24 hours;
+waits for threads, disks and sockets use real time.
 
 The exit status is 1 if anything grows after the first twentieth; see `judge`.
 """
@@ -127,7 +127,7 @@ class Day:
 class Screen:
     """Replaces the window: measures, presses keys, starts and stops a viewer, and requests the next frame from the source.
 
-    parts: objects created by `run_camera`, by name. rows: list that receives the measures. report: callback for each row.
+    parts: objects created by `run_live_source`, by name. rows: list that receives the measures. report: callback for each row.
     """
 
     def __init__(self, day: Day, parts: dict, keys: dict, rows: np.ndarray, report):
@@ -170,7 +170,7 @@ class Screen:
             self.cut += 1
             self.keys["r"]()
         if n % 2000 == 150:
-            self.viewer.come(self.parts["WebView"].place.bound[1], n // 2000)
+            self.viewer.come(self.parts["WebView"].endpoint.bound[1], n // 2000)
         if n % 2000 == 900:
             self.viewer.leave()
 
@@ -278,7 +278,7 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
         stack.enter_context(patch.object(live, "wants_window", lambda config: True))
         with contextlib.ExitStack() as opened:
             config = parse(OPTIONS)
-            live.run_camera(config, day, False, live.ClassifierLoader(config.analysis), threading.Event(), opened)
+            live.run_live_source(config, day, False, live.ClassifierLoader(config.analysis), threading.Event(), opened)
         return rows, _figures(day, parts, clock)
 
 

@@ -154,8 +154,7 @@ def test_slow_stage_shows_as_late_and_dropped_frames(untrained, loop):
     assert 100 <= run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
     assert run["stages_ms"]["detect"] >= 90 and max(run["stages_share"], key=run["stages_share"].get) == "detect"
     assert sum(run["stages_share"].values()) == pytest.approx(1) and run["cpu_share"] > 0
-    stages = set(run["stages_share"])
-    assert {"detect", "classify", "draw"} <= stages <= {"track", "smooth", "crop, pack", "detect", "classify", "draw"}
+    assert set(run["stages_share"]) == {"detect", "track", "crop, pack", "classify", "smooth", "draw"}
     assert run["faces_found"] > 0.3
 
 

@@ -62,7 +62,7 @@ def test_unwritable_output_is_reported_before_the_work(command, tmp_path, face_f
     }[command]
     assert importlib.import_module(f"training.{command}").main(arguments) == 2
     output = capsys.readouterr().err.strip()
-    assert output.startswith("error: cannot write to") and "choose another place" in output and "\n" not in output
+    assert output.startswith("error: cannot write to") and "choose another path" in output and "\n" not in output
 
 
 @pytest.mark.slow

@@ -276,7 +276,7 @@ def test_requested_runtime_runs_the_weights_or_fails(exported, untrained, tmp_pa
     with pytest.raises(CheckpointError, match="was not made from"):
         EmotionClassifier(weights, runtime=runtime)
     weights.write_bytes(untrained.read_bytes())
-    assert "as asked" in EmotionClassifier(weights, runtime=runtime).describe
+    assert "as requested" in EmotionClassifier(weights, runtime=runtime).describe
     with pytest.raises(DeviceError, match="CPU"):
         EmotionClassifier(weights, "cuda", runtime=runtime)
     beside.write_bytes(exported.read_bytes() + b"\0")  # another network with the old spec

@@ -10,7 +10,7 @@ import pytest
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, DARKEST_LIGHT, LIGHTEST_DARK, PLATE, WHITE, as_hex, contrast
 from fer_live.types import UNSURE
-from fer_live.web import PageConfig, take_place
+from fer_live.web import PageConfig, bind_endpoint
 from fer_live.web.pages import Pages
 from tests.conftest import ROOT
 
@@ -66,9 +66,9 @@ def test_label_has_the_same_hue_on_every_background():
 
 
 def test_web_pages_use_the_palette():
-    place = take_place("127.0.0.1", 0)
-    with place.socket:
-        css = Pages(PageConfig(), place).files["colors.css"][0].decode()
+    endpoint = bind_endpoint("127.0.0.1", 0)
+    with endpoint.socket:
+        css = Pages(PageConfig(), endpoint).files["colors.css"][0].decode()
     blocks = [dict(re.findall(r"--(\w+): (#\w+);", block)) for block in re.findall(r"\{([^{}]+)\}", css)]
     for shown, colors in zip(blocks, (COLORS_ON_LIGHT, COLORS, COLORS), strict=True):  # light, dark, over images
         wanted = {name: as_hex(color) for name, color in colors.items()}

@@ -221,7 +221,7 @@ def test_every_language_is_complete_and_drawable():
     for language in LANGUAGES:
         words = read_words(language)
         assert set(EMOTIONS) | {UNSURE, "positive", "negative", "surprised"} <= set(words)
-        assert all(text.font_file(word) == str(text.SHIPPED) for word in words.values()), language
+        assert all(text.font_file(word) == str(text.BUNDLED) for word in words.values()), language
 
 
 def test_text_is_drawn_without_missing_glyphs():

@@ -12,12 +12,12 @@ import pytest
 
 from fer_live import Frame, open_source
 from fer_live.__main__ import main
-from fer_live.app.open_source import make_source, patience
+from fer_live.app.open_source import make_source, timeouts
 from fer_live.app.options import parse
 from fer_live.kiosk.__main__ import unit
 from fer_live.screen.steady import Steadier
 from fer_live.sources.camera import Camera
-from fer_live.sources.connection import Patience
+from fer_live.sources.connection import Timeouts
 from fer_live.sources.slate import draw_slate
 from fer_live.sources.stream import Arrived, Stream
 from fer_live.sources.supervisor import Supervised
@@ -61,16 +61,16 @@ def lost_within(camera, limits, seconds):
 def test_slow_camera_is_neither_lost_nor_frozen():
     """At one frame per second, the pause between frames does not mean that the camera is frozen."""
     with FaultyCamera(rate=1.0) as camera:
-        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.5), 3.5) == []
-        assert lost_within(camera, Patience(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no image for 0.5 s"]
+        assert lost_within(camera, Timeouts(silent_s=2.5, frozen_s=0.5), 3.5) == []
+        assert lost_within(camera, Timeouts(silent_s=0.5, frozen_s=0.0, slate_s=0.1), 1.5)[:1] == ["no image for 0.5 s"]
         camera.mode = "freeze"
-        assert lost_within(camera, Patience(silent_s=2.5, frozen_s=0.9, slate_s=0.1), 2.5)[:1] == ["the same image for 0.9 s"]
+        assert lost_within(camera, Timeouts(silent_s=2.5, frozen_s=0.9, slate_s=0.1), 2.5)[:1] == ["the same image for 0.9 s"]
 
 
 @pytest.mark.parametrize("silent_s", [0.5, 4.0, 10.0, 3600.0])
 def test_all_timeouts_derive_from_one(silent_s):
     """Reads time out after the silence is noticed, and opening can take the two frames needed to probe the format."""
-    limits = Patience.of(silent_s, 4.0)
+    limits = Timeouts.of(silent_s, 4.0)
     assert limits.silent_s < limits.read_s <= limits.silent_s + 1
     assert 2 * limits.silent_s < limits.answer_s < limits.open_s
     stream = open_source("http://127.0.0.1:9/", limits)
@@ -80,21 +80,21 @@ def test_all_timeouts_derive_from_one(silent_s):
 
 def test_slow_snapshot_url_is_not_frozen():
     """The URL returns the same image until the camera has a new one."""
-    assert patience(parse(["--silent-seconds", "20"]).source).frozen_s == 20
-    assert patience(parse(["--silent-seconds", "1"]).source).frozen_s == 4
-    assert patience(parse(["--silent-seconds", "20", "--frozen-seconds", "5"]).source).frozen_s == 5
+    assert timeouts(parse(["--silent-seconds", "20"]).source).frozen_s == 20
+    assert timeouts(parse(["--silent-seconds", "1"]).source).frozen_s == 4
+    assert timeouts(parse(["--silent-seconds", "20", "--frozen-seconds", "5"]).source).frozen_s == 5
 
 
 def test_default_timeouts_are_unchanged():
-    limits = patience(parse([]).source)
-    assert limits == Patience() == Patience.of()
+    limits = timeouts(parse([]).source)
+    assert limits == Timeouts() == Timeouts.of()
     assert (limits.silent_s, limits.frozen_s, limits.open_s, limits.answer_s, limits.read_s) == (4, 4, 15, 10, 5)
 
 
 def test_option_sets_every_timeout(monkeypatch):
     arguments = ["--source", "http://127.0.0.1:9/", "--silent-seconds", "12.5"]
     source = make_source("http://127.0.0.1:9/", parse(arguments).source)
-    assert source.patience == Patience.of(12.5) and source.connect().read_s == 13.5
+    assert source.timeouts == Timeouts.of(12.5) and source.connect().read_s == 13.5
     monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")  # restored at the end of the test
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")
     monkeypatch.setattr(Camera, "_check_exists", lambda self: None)

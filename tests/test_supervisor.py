@@ -27,7 +27,7 @@ from fer_live.__main__ import main
 from fer_live.pipeline import mirrored
 from fer_live.sources import devices, v4l2
 from fer_live.sources.camera import Camera
-from fer_live.sources.connection import Patience
+from fer_live.sources.connection import Timeouts
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.slate import TITLE, draw_slate
 from fer_live.sources.stream import Arrived, Stream
@@ -36,7 +36,7 @@ from fer_live.types import SourceError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera, number_in
 
-QUICK = Patience(silent_s=0.3, frozen_s=0.3, open_s=1.0, shortest_s=0.02, longest_s=0.05, steady_s=1.0, slate_s=0.05)
+QUICK = Timeouts(silent_s=0.3, frozen_s=0.3, open_s=1.0, shortest_s=0.02, longest_s=0.05, steady_s=1.0, slate_s=0.05)
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ class Watcher:
         return self.newest is not None and not self.newest.is_slate
 
 
-def watched(camera, patience=QUICK, wait=False):
-    return Watcher(Supervised("test", lambda: Stream(camera.address, 1.0, 0.5), draw_slate, None, patience, wait))
+def watched(camera, timeouts=QUICK, wait=False):
+    return Watcher(Supervised("test", lambda: Stream(camera.address, 1.0, 0.5), draw_slate, None, timeouts, wait))
 
 
 def resources():
@@ -155,7 +155,7 @@ def test_frozen_camera_stays_lost_until_its_image_changes(camera):
 
 def test_frozen_seconds_zero_allows_a_still_image(camera):
     camera.mode = "freeze"
-    with watched(camera, Patience(silent_s=0.3, frozen_s=0.0)) as watcher:
+    with watched(camera, Timeouts(silent_s=0.3, frozen_s=0.0)) as watcher:
         wait_until(lambda: watcher.live > 20)
         assert not watcher.slates
 
@@ -170,13 +170,13 @@ def test_back_off_grows_from_one_second_to_ten():
             raise SourceError("gone")
         return OneImage()
 
-    patience = Patience(shortest_s=0.05, longest_s=0.5, slate_s=0.02)
-    with Watcher(Supervised("test", connect, draw_slate, None, patience)):
+    timeouts = Timeouts(shortest_s=0.05, longest_s=0.5, slate_s=0.02)
+    with Watcher(Supervised("test", connect, draw_slate, None, timeouts)):
         wait_until(lambda: len(at) == 8)
     waits = np.diff(at)
     assert waits == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.5, 0.5, 0.5], abs=0.08)
-    assert (Patience().shortest_s, Patience().longest_s) == (1, 10)
-    assert Patience().silent_s < 5 and Patience().frozen_s < 5, "noticed within five seconds"
+    assert (Timeouts().shortest_s, Timeouts().longest_s) == (1, 10)
+    assert Timeouts().silent_s < 5 and Timeouts().frozen_s < 5, "noticed within five seconds"
 
 
 class OneImage:

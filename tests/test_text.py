@@ -46,7 +46,7 @@ def test_every_text_is_measured_and_drawn(no_other_fonts, words):
 
 def test_missing_glyphs_are_replaced(no_other_fonts):
     file, drawn = text._drawable(f"disk {NO_FONT} full")
-    assert file == str(text.SHIPPED) and drawn in ("disk \ufffd\ufffd full", "disk ?? full")
+    assert file == str(text.BUNDLED) and drawn in ("disk \ufffd\ufffd full", "disk ?? full")
     assert np.array_equal(written(f"disk {NO_FONT}"), written(drawn[:7]))
     assert not np.array_equal(written(f"disk {NO_FONT}"), written("disk"))
 
@@ -81,12 +81,12 @@ def test_unreadable_font_list_is_ignored(monkeypatch, answer):
         forget()
 
 
-def test_shipped_character_list_matches_the_font():
-    has = {chr(code) for code, glyph in TTFont(text.SHIPPED).getBestCmap().items() if glyph != ".notdef"}
-    assert text._characters(str(text.SHIPPED)) == {c for c in has if not c.isspace()}
+def test_bundled_character_list_matches_the_font():
+    has = {chr(code) for code, glyph in TTFont(text.BUNDLED).getBestCmap().items() if glyph != ".notdef"}
+    assert text._characters(str(text.BUNDLED)) == {c for c in has if not c.isspace()}
 
 
-def test_shipped_font_text_does_not_load_fonttools():
+def test_bundled_font_text_does_not_load_fonttools():
     code = ("import sys; from fer_live.screen import text, words;"
             "[text.check(words.read_words(name).values()) for name in words.LANGUAGES]; print('fontTools' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

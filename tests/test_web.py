@@ -22,7 +22,7 @@ from fer_live.model.spec import EMOTIONS
 from fer_live.screen.steady import Steadier
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, Face, Frame, OutputError
-from fer_live.web import PageConfig, WebView, take_place
+from fer_live.web import PageConfig, WebView, bind_endpoint
 from fer_live.web.guard import Buckets, Guard, Limits, network
 from tests.browser import CHROMIUM, browser
 from tests.conftest import ROOT
@@ -67,10 +67,10 @@ class Camera:
 @contextlib.contextmanager
 def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), faces=(FACE,), **options):
     """A view on a free port with a camera; yields the port and the camera."""
-    place = take_place(host, 0, token)
-    with (WebView(place, Steadier(EMOTIONS, options.get("page", PageConfig()).words), limits=limits, **options) as view,
+    endpoint = bind_endpoint(host, 0, token)
+    with (WebView(endpoint, Steadier(EMOTIONS, options.get("page", PageConfig()).words), limits=limits, **options) as view,
           Camera(view, size_wh=size_wh, sinks=sinks, faces=faces) as camera):
-        yield place.bound[1], camera
+        yield endpoint.bound[1], camera
 
 
 def get(port, path, headers=None, method="GET", body=None, host="127.0.0.1"):
@@ -207,9 +207,9 @@ def test_mjpeg_is_encoded_only_for_viewers():
 def test_stalled_camera_is_reported_and_recovers(monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 0.4)
     monkeypatch.setattr("fer_live.web.routes.SNAPSHOT_S", 0.3)
-    place = take_place("127.0.0.1", 0)
-    with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view:
-        port = place.bound[1]
+    endpoint = bind_endpoint("127.0.0.1", 0)
+    with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view:
+        port = endpoint.bound[1]
         assert get(port, "/healthz")[0] == 503 and b"starting" in get(port, "/healthz")[2]
         with Camera(view) as camera:
             wait_for(lambda: get(port, "/healthz")[0] == 200)
@@ -260,7 +260,7 @@ def test_other_hosts_need_the_token_or_cookie(capsys):
 
 def test_token_is_generated_and_printed_once(capsys, caplog):
     with served("0.0.0.0") as (port, camera):
-        token = camera.view.place.token
+        token = camera.view.endpoint.token
         assert len(token) >= 20 and get(port, f"/?token={token}")[0] == 303 and get(port, "/?token=nonsense")[0] == 401
         for bad in (f"GET /?token={token} HTTP/9.9\r\n\r\n", f"GET /?token={token}\x00 HTTP/1.1\r\nHost: a\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", port)) as client:
@@ -521,7 +521,7 @@ def test_port_in_use_and_bad_addresses_are_one_line_errors(capsys, untrained, ma
 def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(OutputError, match="pip install aiohttp"):
-        take_place("127.0.0.1", 0)
+        bind_endpoint("127.0.0.1", 0)
 
 
 def test_server_failure_is_reported():
@@ -612,8 +612,8 @@ async def _watch_in_browser(folder):
         await page.until("document.getElementById('veil').textContent.includes('Connection lost')")
         output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not output, "no error in the page, nothing against its policy"
-        place = take_place("0.0.0.0", port, TOKEN)
-        with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
+        endpoint = bind_endpoint("0.0.0.0", port, TOKEN)
+        with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(LIVE)  # automatically, and the cookie is still valid
 
 
@@ -656,8 +656,8 @@ async def _watch_overlay(folder):
                 assert style != "chips" or (abs(alpha.astype(int) - 204) < 3).mean() > 0.01, "80% black behind the words"
             await loop.run_in_executor(None, first.close)
         await page.until("document.querySelectorAll('.chip').length === 0")
-        place = take_place("0.0.0.0", port, TOKEN)
-        with WebView(place, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
+        endpoint = bind_endpoint("0.0.0.0", port, TOKEN)
+        with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(f"{chips} === 'happy 60%'")
         output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not output

@@ -24,7 +24,7 @@ from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.types import NO_IMAGE, Analysis, Frame, OutputError, View
-from fer_live.web import PageConfig, WebView, take_place
+from fer_live.web import PageConfig, WebView, bind_endpoint
 from fer_live.web.guard import Guard, Limits
 from fer_live.web.history import History
 from fer_live.web.pages import ASSETS, Pages
@@ -90,12 +90,12 @@ def test_viewers_can_save_images_and_recordings(tmp_path, monkeypatch):
 
 def test_failed_command_is_reported_on_the_page(tmp_path, monkeypatch):
     def fail(*_):
-        raise OutputError("cannot write there (no space left); choose another place")
+        raise OutputError("cannot write there (no space left); choose another path")
 
     monkeypatch.setattr("fer_live.app.keys.write_image", fail)
     with controlled(tmp_path, monkeypatch) as (port, outputs):
-        assert post(port, "snapshot") == (500, "cannot write there (no space left); choose another place\n")
-        assert outputs.view.notice == "image not saved: cannot write there (no space left); choose another place"
+        assert post(port, "snapshot") == (500, "cannot write there (no space left); choose another path\n")
+        assert outputs.view.notice == "image not saved: cannot write there (no space left); choose another path"
         outputs.open_recorder = fail
         assert post(port, "record")[0] == 500 and not outputs.view.recording
         assert get(port, "/healthz", BEARER)[0] == 200, "the run continues"
@@ -105,8 +105,8 @@ def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.commands.ANSWER_S", 0.3)
     remote = Remote(Outputs(View()))
     monkeypatch.chdir(tmp_path)
-    with WebView(take_place("127.0.0.1", 0, TOKEN), Steadier(EMOTIONS, {}), limits=LOOSE, controls=remote) as view:
-        assert post(view.place.bound[1], "snapshot")[0] == 503
+    with WebView(bind_endpoint("127.0.0.1", 0, TOKEN), Steadier(EMOTIONS, {}), limits=LOOSE, controls=remote) as view:
+        assert post(view.endpoint.bound[1], "snapshot")[0] == 503
         image = np.zeros((8, 8, 3), np.uint8)
         remote.outputs.last = image, Analysis(Frame(image, 0, 0.0), ())
         remote.write(*remote.outputs.last)
@@ -164,16 +164,16 @@ def test_commands_are_off_by_default(tmp_path, monkeypatch):
         assert not re.search(r'id="(snapshot|record|log)"', page)
         assert "--web-controls" in get(port, "/api", BEARER)[2].decode()
     with pytest.raises(ValueError, match="token"):
-        place = take_place("127.0.0.1", 0)
-        with place.socket:
-            WebView(place, Steadier(EMOTIONS, {}), controls=Remote(Outputs(View())))
+        endpoint = bind_endpoint("127.0.0.1", 0)
+        with endpoint.socket:
+            WebView(endpoint, Steadier(EMOTIONS, {}), controls=Remote(Outputs(View())))
 
 
 def test_web_controls_need_a_token_and_reject_conflicting_options(capsys):
     for needs, is_made in ((True, True), (False, False)):
-        place = take_place("127.0.0.1", 0, needs_token=needs)
-        with place.socket:
-            assert (place.token is not None) is is_made and place.is_token_made is is_made
+        endpoint = bind_endpoint("127.0.0.1", 0, needs_token=needs)
+        with endpoint.socket:
+            assert (endpoint.token is not None) is is_made and endpoint.is_token_made is is_made
     assert parse(["--serve", "0", "--web-controls"]).web.has_controls
     given = ["--serve", "0", "--web-controls"]
     for options, words in ((given[2:], "--serve"), ([*given, "--no-store"], "combined"), ([*given, "--kiosk"], "combined")):
@@ -297,9 +297,9 @@ def test_all_languages_have_the_same_keys():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_pages_use_the_language_of_the_run(language):
-    place = take_place("127.0.0.1", 0, TOKEN)
-    with place.socket:
-        files = Pages(PageConfig(language, read_words(language)), place).files
+    endpoint = bind_endpoint("127.0.0.1", 0, TOKEN)
+    with endpoint.socket:
+        files = Pages(PageConfig(language, read_words(language)), endpoint).files
     texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))[language]
     for name, part in (("index.html", "past"), ("locked.html", "locked"), ("overlay.html", "faces")):
         page = html.unescape(files[name][0].decode())

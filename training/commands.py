@@ -103,7 +103,7 @@ def writing_to(place: Path, advice: str) -> Iterator[None]:
 
 def check_writable(folder: Path) -> None:
     """Create the folder if it is missing. Raises ResultsError if nothing can be written into it."""
-    with writing_to(folder, "choose another place"):
+    with writing_to(folder, "choose another path"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -134,5 +134,5 @@ def check_file(path: Path | None) -> None:
 def write_json(path: Path | None, content: dict | list) -> None:
     """Write plain Python types as indented JSON, if a file is given. Raises ResultsError."""
     if path is not None:
-        with writing_to(path, "choose another place"):
+        with writing_to(path, "choose another path"):
             write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))

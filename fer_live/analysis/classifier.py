@@ -99,12 +99,12 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     if runtime in PACKAGES:
         _check_installed(runtime, beside)
         _check_export_of(beside, path)
-        return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as asked"
+        return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as requested"
     wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
     found = _installed()
     if runtime == "auto" and not wants_cuda and found and _is_export_of(beside, path):
         network = _open_export(beside, _own_head(beside) if head is None else head, found, cores)
-        return network, "as asked" if device == "cpu" else _why_cpu()
+        return network, "as requested" if device == "cpu" else _why_cpu()
     _check_torch(path, device)
     from fer_live.analysis.runtimes.torch_network import TorchNetwork
 

@@ -31,17 +31,17 @@ from fer_live.sources.grid import Grid
 from fer_live.types import Analysis, Frame, SourceError, View
 
 
-def run_camera(config: Config, source: Source, is_demo: bool, load: ClassifierLoader, stop: threading.Event,
-               stack: ExitStack) -> None:
+def run_live_source(config: Config, source: Source, is_demo: bool, load: ClassifierLoader, stop: threading.Event,
+                    stack: ExitStack) -> None:
     """Run over a live source: always analyze the newest frame and display it at once. Raises SourceError or OutputError."""
     check_outputs(config, "live", [])
     microphone = stack.enter_context(Microphone(config.output.audio)) if config.output.audio is not None else None
     has_window = wants_window(config)
-    place = None
+    endpoint = None
     if config.web:  # imported only if needed, since it delays the first frame
         from fer_live.app.web_view import add_web_view, open_port
 
-        place = open_port(config.web, stack)
+        endpoint = open_port(config.web, stack)
     words = screen_words(config.screen)
     view = make_view(config.screen, config.screen.mirror is not False, "DEMO" if is_demo else "", config.web is not None)
     analyzer = open_analyzer(config.analysis, "live", load)
@@ -51,8 +51,8 @@ def run_camera(config: Config, source: Source, is_demo: bool, load: ClassifierLo
         microphone.lost = lambda text: outputs.tell("microphone lost", text)
     outgoing = add_sinks(config, source, outputs, analyzer.labels, stack)
     steadier = Steadier(analyzer.labels, words)
-    if place:
-        add_web_view(config, place, source, outputs, steadier, outgoing, stack)
+    if endpoint:
+        add_web_view(config, endpoint, source, outputs, steadier, outgoing, stack)
     analyze, presented = governed(analyzer, config.analysis.target_fps, view)
     draw: Draw
     screen: Screen

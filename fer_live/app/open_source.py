@@ -14,7 +14,7 @@ from fer_live.sources.grid import Grid
 from fer_live.sources.hooks import Hooks
 from fer_live.sources.open import open_source
 from fer_live.sources.slate import draw_slate
-from fer_live.sources.supervisor import Patience, Supervised
+from fer_live.sources.supervisor import Supervised, Timeouts
 from fer_live.types import SourceError
 
 logger = logging.getLogger("fer_live")
@@ -50,10 +50,10 @@ def _check_watching(config: SourceConfig, source: Source) -> None:
         raise SourceError(f"{given[0]} is for cameras and streams; leave it out for files and the demo")
 
 
-def patience(config: SourceConfig) -> Patience:
+def timeouts(config: SourceConfig) -> Timeouts:
     """Return the timeouts for detecting a lost camera."""
     given = {"silent_s": config.silent_s, "frozen_s": config.frozen_s}
-    return Patience.of(**{name: value for name, value in given.items() if value is not None})
+    return Timeouts.of(**{name: value for name, value in given.items() if value is not None})
 
 
 def make_grid(config: SourceConfig) -> Grid:
@@ -68,7 +68,7 @@ def make_grid(config: SourceConfig) -> Grid:
 def make_source(name: str, config: SourceConfig) -> Source:
     """Return the source with this name; cameras and streams are supervised. Raises SourceError."""
     try:
-        source = open_source(name, patience(config))
+        source = open_source(name, timeouts(config))
     except SourceError:
         if not config.wait_for_camera:
             raise
@@ -81,7 +81,7 @@ def make_source(name: str, config: SourceConfig) -> Source:
     def connect() -> LiveSource:
         nonlocal known
         known = stable_path(known)  # after replugging, the camera's number may differ but its /dev link stays
-        return cast(LiveSource, open_source(known, patience(config)))
+        return cast(LiveSource, open_source(known, timeouts(config)))
 
     hooks = Hooks({"lost": config.on_camera_lost, "found": config.on_camera_found}, shown)
-    return Supervised(shown, connect, draw_slate, hooks, patience(config), config.wait_for_camera)
+    return Supervised(shown, connect, draw_slate, hooks, timeouts(config), config.wait_for_camera)

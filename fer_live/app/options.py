@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
+from fer_live.analysis.classifier import RUNTIMES
 from fer_live.app.config import AnalysisConfig, Config, OutputConfig, ScreenConfig, SourceConfig, WebConfig
 from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check, kiosk_config, positive
 from fer_live.app.outgoing_options import add_outgoing, outgoing_config
@@ -22,7 +23,6 @@ from fer_live.model.suggest import did_you_mean, suggest_names
 from fer_live.redact import redact_errors
 from fer_live.types import OutputError
 
-RUNTIMES = ("auto", "torch", "onnx", "openvino")
 SHOW = ("fps", "bars", "help")
 LONGEST_SILENCE_S = 3600.0
 EXAMPLES = """examples:

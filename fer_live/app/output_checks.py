@@ -38,7 +38,7 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
         for path in filter(None, (output.path, output.log)):
             _check_place(path, source_paths, is_to_folder and path is output.path)
     except OSError as error:  # the folder is not accessible, or the name is too long
-        raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another name or place") from None
+        raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another path") from None
 
 
 def writes_folder(output: OutputConfig, images: int) -> bool:
@@ -65,7 +65,7 @@ def _check_place(path: Path, source_paths: list[Path], is_to_folder: bool) -> No
     if exists(path):
         taken = [*source_paths, common_folder(source_paths)] if source_paths else []
         if any(exists(source) and path.samefile(source) for source in taken):
-            raise OutputError(f"{path} would overwrite the source; choose another place")
+            raise OutputError(f"{path} would overwrite the source; choose another path")
         if is_folder(path) != is_to_folder:
             raise OutputError(f"cannot write {path}: it is a {'file' if is_to_folder else 'folder'}")
     folder = path if is_to_folder else path.parent

@@ -12,14 +12,14 @@ import numpy as np
 
 from fer_live.app.config import Config, WebConfig
 from fer_live.app.keys import snapshot, start_recording
-from fer_live.app.open_source import patience
+from fer_live.app.open_source import timeouts
 from fer_live.app.outputs import Outputs
 from fer_live.outgoing.sink import Outgoing
 from fer_live.protocols import Source
 from fer_live.screen.steady import Steadier
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, OutputError
-from fer_live.web import PageConfig, Place, WebView, take_place
+from fer_live.web import Endpoint, PageConfig, WebView, bind_endpoint
 
 
 class Remote:
@@ -67,20 +67,20 @@ class Remote:
                 answer.set_exception(error)
 
 
-def open_port(config: WebConfig, stack: ExitStack) -> Place:
+def open_port(config: WebConfig, stack: ExitStack) -> Endpoint:
     """Bind the web view's port before the model is loaded, so that a port in use is reported at once."""
-    place = take_place(config.host, config.port, config.token, config.has_controls)
-    stack.callback(place.socket.close)
-    return place
+    endpoint = bind_endpoint(config.host, config.port, config.token, config.has_controls)
+    stack.callback(endpoint.socket.close)
+    return endpoint
 
 
-def add_web_view(config: Config, place: Place, source: Source, outputs: Outputs, steadier: Steadier, outgoing: Outgoing | None,
-                 stack: ExitStack) -> None:
+def add_web_view(config: Config, endpoint: Endpoint, source: Source, outputs: Outputs, steadier: Steadier,
+                 outgoing: Outgoing | None, stack: ExitStack) -> None:
     """Append the web view to the sinks, after the sink that runs its commands. steadier: the display values of each face."""
     controls = stack.enter_context(Remote(outputs)) if config.web and config.web.has_controls else None
     page = PageConfig(config.screen.languages[0], steadier.words, controls is not None, config.output.log is not None)
-    view = WebView(place, steadier, page, lambda: not getattr(source, "is_lost", False), stale_s=patience(config.source).read_s,
-                   forget_s=config.kiosk.idle_s if config.kiosk else None,
+    view = WebView(endpoint, steadier, page, lambda: not getattr(source, "is_lost", False),
+                   stale_s=timeouts(config.source).read_s, forget_s=config.kiosk.idle_s if config.kiosk else None,
                    more_metrics=outgoing.metrics_text if outgoing else str, is_recording=lambda: outputs.view.recording,
                    controls=controls)
     outputs.sinks += [controls] if controls else []

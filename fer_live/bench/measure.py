@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fer_live.analysis.analyzer import Analyzer
+
 
 def percentiles_ms(seconds: Iterable[float]) -> dict[str, float]:
     """Return p50, p95 and p99 in milliseconds of times in seconds."""
@@ -43,13 +45,13 @@ class Stages:
 
         return run
 
-    def watch(self, analyzer: Any) -> None:
-        """Measure the stages inside an Analyzer, except those that it lacks."""
-        for name, part, method in (("detect", "detector", "detect"), ("track", "tracker", "update"),
-                                   ("smooth", "smoother", "update")):
-            owner = getattr(analyzer, part, None)
-            if hasattr(owner, method):
-                setattr(owner, method, self.timed(name, getattr(owner, method)))
+    def watch(self, analyzer: Analyzer) -> None:
+        """Measure the stages inside an Analyzer."""
+        owners: dict[str, tuple[Any, str]] = {
+            "detect": (analyzer.detector, "detect"), "track": (analyzer.state.tracker, "update"),
+            "smooth": (analyzer.state.smoother, "update")}
+        for name, (owner, method) in owners.items():
+            setattr(owner, method, self.timed(name, getattr(owner, method)))
         analyzer.classifier = Watched(analyzer.classifier, self.timed("classify", analyzer.classifier))
 
     def totals_s(self, start_s: float, end_s: float) -> dict[str, float]:

@@ -73,8 +73,8 @@ class Canvas:
 
 
 @lru_cache(200)
-def fitted(words: str, wide: int, high: int, px: int, most: int) -> tuple[int, list[str]]:
-    """Return the largest size up to `px` at which the words fit into `wide` x `high` pixels in `most` lines, and the lines."""
+def fitted(words: str, wide: int, high: int, px: int, most: float = math.inf) -> tuple[int, list[str]]:
+    """Return the largest size up to `px` at which the words fit into `wide` x `high` pixels and `most` lines, and the lines."""
     while True:
         lines = text.wrap(words, px, wide)
         is_low = len(lines) <= most and LEADING * px * len(lines) <= high

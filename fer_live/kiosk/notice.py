@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fer_live.kiosk.canvas import LEADING, Box, fitted
 from fer_live.screen import text
 from fer_live.screen.qr_code import QUIET, qr_code
 from fer_live.types import OutputError
 
 INK, PAPER = (235, 235, 235), (24, 24, 24)
-Box = tuple[int, int, int, int]  # xyxy
-LEADING = 1.25  # line height, relative to the font size
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +80,7 @@ class Notice:
 
     def _write(self, image: np.ndarray, box: Box, sentence: str, px: int) -> None:
         x1, y1, x2, y2 = box
-        while True:
-            lines = text.wrap(sentence, px, x2 - x1)
-            if px <= 8 or len(lines) * LEADING * px <= y2 - y1:
-                break
-            px -= 1
+        px, lines = fitted(sentence, x2 - x1, y2 - y1, px)
         top = (y1 + y2 - len(lines) * LEADING * px) / 2
         for i, line in enumerate(lines):
             text.write(image, line, x1, round(top + (i + 0.82) * LEADING * px), px, INK)

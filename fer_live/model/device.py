@@ -51,4 +51,4 @@ def choose_device(text: str) -> tuple[torch.device, str]:
     valid = ["auto", "cpu"] + (["cuda"] if count else []) + [f"cuda:{i}" for i in range(count)]
     if text not in valid:
         raise DeviceError(f"no device {text!r} on this machine; choose from: {', '.join(valid)}")
-    return torch.device(text), "as asked"
+    return torch.device(text), "as requested"

@@ -15,6 +15,7 @@ from fer_live.report.compare import comparison_page
 from fer_live.report.session import summarize
 from fer_live.report.totals import Session
 from fer_live.report.write import write_page, write_report
+from fer_live.sinks.disk import unused
 from fer_live.sinks.log_reader import check_kind, read_log
 from fer_live.types import OutputError, SourceError
 
@@ -61,7 +62,7 @@ def make_report(log: Path, video: Path | None = None, output: Path | None = None
     if video is not None and not is_file(video):
         raise SourceError(f"no video at {video}; give the video that the log was made from, or leave --video out")
     session = _session(log)
-    path = _unused(path)
+    path = unused(path)
     write_report(session, log, path, video)
     return path
 
@@ -72,7 +73,7 @@ def make_comparison(first: Path, second: Path, output: Path | None = None) -> Pa
         check_kind(log)
     path = _checked(output or first.with_name(f"{first.stem}-vs-{second.stem}.html"))
     text = comparison_page(_session(first), _session(second), (first, second))
-    path = _unused(path)
+    path = unused(path)
     write_page(text, path)
     return path
 
@@ -91,12 +92,6 @@ def _session(log: Path) -> Session:
     if not session.frames:
         raise SourceError(f"{log} contains no frame of a log ({session.skipped:,} lines skipped); give a file written with --log")
     return session
-
-
-def _unused(path: Path) -> Path:
-    from fer_live.sinks.disk import unused
-
-    return unused(path)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def write_page(text: str, path: Path) -> None:
     try:
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+        raise OutputError(f"cannot write {path} ({error.strerror}); choose another path") from None
 
 
 def link(video: Path, page: Path) -> str:

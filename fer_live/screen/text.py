@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from fer_live.screen.palette import Color
 from fer_live.types import OutputError
 
-SHIPPED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
-CHARACTERS = SHIPPED.with_suffix(".txt")  # all characters of the font; reading them with fontTools takes 0.2 s
+BUNDLED = Path(__file__).parents[1] / "assets" / "mplus1-bold-subset.otf"
+CHARACTERS = BUNDLED.with_suffix(".txt")  # all characters of the font; reading them with fontTools takes 0.2 s
 # Names tried if fontconfig does not respond: fonts that ship with Windows and macOS.
 NAMES = ("YuGothB.ttc", "meiryob.ttc", "msgothic.ttc", "malgunbd.ttf", "msyhbd.ttc", "arialbd.ttf", "Hiragino Sans GB.ttc",
          "Arial Unicode.ttf", "DejaVuSans-Bold.ttf")
@@ -118,7 +118,7 @@ def _drawable(text: str) -> tuple[str, str]:
     try:
         return font_file(text), text
     except OutputError:
-        files = (str(SHIPPED), *_others("".join(sorted(set(text) - {" "}))))
+        files = (str(BUNDLED), *_others("".join(sorted(set(text) - {" "}))))
     file = min(files, key=lambda file: len(_absent(file, text)))
     spare = next((c for c in REPLACEMENTS if not _absent(file, c)), "")
     absent = _absent(file, text)
@@ -128,9 +128,9 @@ def _drawable(text: str) -> tuple[str, str]:
 @lru_cache(KEPT)
 def font_file(text: str) -> str:
     """Return the font for `text`. Raises OutputError if there is none."""
-    absent = _absent(str(SHIPPED), text)
+    absent = _absent(str(BUNDLED), text)
     if not absent:
-        return str(SHIPPED)
+        return str(BUNDLED)
     for file in _others("".join(sorted(set(text) - {" "}))):
         if not _absent(file, text):
             return file
@@ -166,7 +166,7 @@ def _absent(file: str, text: str) -> frozenset[str]:
 @lru_cache(8)
 def _characters(file: str) -> frozenset[str]:
     """Return all characters of a font; none if it cannot be read. file: a path, or one of NAMES."""
-    if file == str(SHIPPED):
+    if file == str(BUNDLED):
         return frozenset(CHARACTERS.read_text(encoding="utf-8").strip())
     from fontTools.ttLib import TTFont  # imported only when needed: see CHARACTERS
 

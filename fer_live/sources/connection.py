@@ -16,7 +16,7 @@ from fer_live.types import Frame, SourceError
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Timeouts for cameras and streams, in seconds."""
 
     silent_s: float = 4.0  # until the next image
@@ -28,7 +28,7 @@ class Patience:
     slate_s: float = 1.0  # between slates, which cost CPU time to draw and record
 
     @classmethod
-    def of(cls, silent_s: float = 4.0, frozen_s: float | None = None) -> Patience:
+    def of(cls, silent_s: float = 4.0, frozen_s: float | None = None) -> Timeouts:
         """Derive all timeouts from `silent_s`. frozen_s: None uses at least `silent_s`, since a slow snapshot camera repeats its
         last image until it has a new one."""
         return cls(silent_s, max(4.0, silent_s) if frozen_s is None else frozen_s, open_s=max(15.0, 3 * silent_s + 3.0))
@@ -127,32 +127,32 @@ class Connection:
         """Whether the connection is working; a video file counts as working once it is open."""
         return self.has_image or self.ends
 
-    def _is_frozen(self, patience: Patience) -> bool:
+    def _is_frozen(self, timeouts: Timeouts) -> bool:
         """Whether images kept arriving but stayed the same for `frozen_s`."""
-        return patience.frozen_s > 0 and self.seen_s - self.changed_s >= patience.frozen_s
+        return timeouts.frozen_s > 0 and self.seen_s - self.changed_s >= timeouts.frozen_s
 
-    def frozen_at(self, patience: Patience) -> int | None:
+    def frozen_at(self, timeouts: Timeouts) -> int | None:
         """Return the digest of the current image if the camera is frozen."""
-        return self.digest if self._is_frozen(patience) else None
+        return self.digest if self._is_frozen(timeouts) else None
 
-    def due_s(self, patience: Patience) -> float:
+    def due_s(self, timeouts: Timeouts) -> float:
         """Return the time at which the camera counts as lost unless a new image arrives."""
         if self.ends:
             return float("inf")
-        return self.seen_s if self._is_frozen(patience) else self.seen_s + patience.silent_s
+        return self.seen_s if self._is_frozen(timeouts) else self.seen_s + timeouts.silent_s
 
-    def fault(self, patience: Patience) -> str | None:
+    def fault(self, timeouts: Timeouts) -> str | None:
         """Return the reason why the camera is lost, or None. Raises errors other than a lost camera."""
         if self.error is not None and (self.ends or not isinstance(self.error, SourceError)):
             raise self.error
         if self.error is not None:
             return str(self.error)
         now_s = time.monotonic()
-        if now_s < self.due_s(patience):
+        if now_s < self.due_s(timeouts):
             return None
-        if now_s >= self.seen_s + patience.silent_s:
-            return f"no image for {patience.silent_s:g} s"
-        return f"the same image for {patience.frozen_s:g} s"
+        if now_s >= self.seen_s + timeouts.silent_s:
+            return f"no image for {timeouts.silent_s:g} s"
+        return f"the same image for {timeouts.frozen_s:g} s"
 
     def leave(self) -> None:
         """Abandon the connection; the thread closes the source as soon as its current call returns."""

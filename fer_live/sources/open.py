@@ -12,7 +12,7 @@ from fer_live.model.paths import one_line, status_of
 from fer_live.model.suggest import did_you_mean
 from fer_live.protocols import Source
 from fer_live.sources.camera import Camera
-from fer_live.sources.connection import Patience
+from fer_live.sources.connection import Timeouts
 from fer_live.sources.devices import camera_named, camera_number
 from fer_live.sources.images import MAGIC, ImageFiles, globbed, is_image
 from fer_live.sources.kinds import is_webp
@@ -28,8 +28,8 @@ TOOLS = ("bench", "doctor", "kiosk", "report")  # modules with commands of their
 LISTED = 10_000  # names of a folder to compare with
 
 
-def open_source(source: str | int | Path, patience: Patience = Patience()) -> Source:  # noqa: B008 (frozen)
-    """Return the source for a name; it is validated here and opened on entering. patience: timeouts.
+def open_source(source: str | int | Path, timeouts: Timeouts = Timeouts()) -> Source:  # noqa: B008 (frozen)
+    """Return the source for a name; it is validated here and opened on entering. timeouts: for cameras and streams.
 
     source: "demo"; a camera number, name or /dev path; an rtsp:// or http(s):// URL; a video file; an image, or a folder or
     glob of images. An int is a camera number; a Path is a file, folder, glob or device. Raises SourceError, TypeError for
@@ -46,29 +46,29 @@ def open_source(source: str | int | Path, patience: Patience = Patience()) -> So
     if not text.strip():
         raise SourceError(f"the source {text!r} is empty; give {CHOICES}")
     try:
-        return _source(text, patience)
+        return _source(text, timeouts)
     except OSError as error:  # no permission, or the name is too long
         raise SourceError(one_line(error)) from None
 
 
-def _source(text: str, patience: Patience) -> Source:
+def _source(text: str, timeouts: Timeouts) -> Source:
     if text == "demo":
         from fer_live.sources.demo import Demo
 
         return Demo()
     if ADDRESS.match(text):
         scheme, rest = text.split(":", 1)
-        return Stream(f"{scheme.lower()}:{rest}", patience.answer_s, patience.read_s)  # FFmpeg rejects uppercase schemes such as RTSP://
+        return Stream(f"{scheme.lower()}:{rest}", timeouts.answer_s, timeouts.read_s)  # FFmpeg rejects uppercase schemes such as RTSP://
     number, path = camera_number(text), Path(text)
     if number is not None:
-        return Camera(number, read_s=patience.read_s)
+        return Camera(number, read_s=timeouts.read_s)
     status = status_of(path)
     if text.startswith("/dev/") and (status is None or stat.S_ISCHR(status.st_mode)):
-        return Camera(text, read_s=patience.read_s)
+        return Camera(text, read_s=timeouts.read_s)
     if status is None and any(c in text for c in MAGIC):
         return ImageFiles(globbed(text), text)
     if status is None and (camera := camera_named(text)):
-        return Camera(camera, read_s=patience.read_s)
+        return Camera(camera, read_s=timeouts.read_s)
     if status is not None and stat.S_ISDIR(status.st_mode):
         return ImageFiles(sorted(path.iterdir()), text)
     if status is None or not stat.S_ISREG(status.st_mode):

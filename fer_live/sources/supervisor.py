@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_live.protocols import LiveSource
 from fer_live.redact import redact
-from fer_live.sources.connection import Connection, Patience
+from fer_live.sources.connection import Connection, Timeouts
 from fer_live.types import Frame, SourceError
 
 logger = logging.getLogger("fer_live")
@@ -31,25 +31,25 @@ class Supervised:
     is_live = True
 
     def __init__(self, name: str, connect: Callable[[], LiveSource], draw_slate: Callable[[tuple[int, int], str], np.ndarray],
-                 tell: Callable[[str, str], None] | None = None, patience: Patience | None = None, wait: bool = False):
+                 tell: Callable[[str, str], None] | None = None, timeouts: Timeouts | None = None, wait: bool = False):
         self.name, self.connect, self.draw_slate, self.tell, self.wait = name, connect, draw_slate, tell, wait
-        self.patience = patience or Patience()
+        self.timeouts = timeouts or Timeouts()
         self.fps, self.size_hw = 30.0, (720, 1280)
         self.faults, self.is_lost = 0, False
         self._changed = threading.Condition()
         self._closed = False
         self._hung: list[Connection] = []
-        self._slate_due_s, self._wait_s, self._reason = 0.0, self.patience.shortest_s, ""
+        self._slate_due_s, self._wait_s, self._reason = 0.0, self.timeouts.shortest_s, ""
         self._fault: str | None = None
 
     def __enter__(self) -> Supervised:
         connection = self._open(None)
         with self._changed:
-            self._changed.wait_for(lambda: connection.is_done or connection.is_up, self.patience.open_s)
+            self._changed.wait_for(lambda: connection.is_done or connection.is_up, self.timeouts.open_s)
         self.fps = connection.source.fps if connection.source else self.fps
         if not connection.is_up:
             connection.leave()
-            self._fault = f"{self.name} sent no image within {self.patience.open_s:g} s; check that the camera is streaming"
+            self._fault = f"{self.name} sent no image within {self.timeouts.open_s:g} s; check that the camera is streaming"
             if not self.wait or not isinstance(connection.error, SourceError | None):
                 raise connection.error or SourceError(self._fault)
             self._fault = str(connection.error or self._fault)
@@ -79,23 +79,23 @@ class Supervised:
                 fault = yield from self._live()
             if fault is None:
                 return
-            if time.monotonic() - began_s >= self.patience.steady_s:
-                self._wait_s = self.patience.shortest_s
+            if time.monotonic() - began_s >= self.timeouts.steady_s:
+                self._wait_s = self.timeouts.shortest_s
             yield from self._lost(fault)
             fault, began_s = None, time.monotonic()
 
     def _live(self) -> Generator[Frame, None, str | None]:
         """Yield the camera's frames; returns the reason of a loss, or None if the source was closed or a video ended."""
-        connection, patience = self._connection, self.patience
+        connection, timeouts = self._connection, self.timeouts
         connection.wanted.set()
         while not self._closed:
             with self._changed:
-                self._wait(lambda: connection.has_frame or connection.is_done, connection.due_s(patience))
+                self._wait(lambda: connection.has_frame or connection.is_done, connection.due_s(timeouts))
                 frame = connection.take()
                 is_over = connection.is_done and frame is None
             if is_over and connection.error is None:
                 return None
-            fault = connection.fault(patience) if is_over or not connection.is_done else None
+            fault = connection.fault(timeouts) if is_over or not connection.is_done else None
             if fault is not None:
                 return fault
             if frame is not None:
@@ -105,23 +105,23 @@ class Supervised:
 
     def _lost(self, fault: str) -> Iterator[Frame]:
         """Yield slates and reconnect until the camera sends an image."""
-        lost_s, frozen_at = time.monotonic(), self._connection.frozen_at(self.patience)
+        lost_s, frozen_at = time.monotonic(), self._connection.frozen_at(self.timeouts)
         self.faults, self.is_lost, self._slate_due_s = self.faults + 1, True, 0.0
         self._say("lost", fault)
         self._give_up(self._connection)
         while not self._closed:
             yield from self._slates(lost_s, time.monotonic() + self._wait_s)
-            self._wait_s = min(2 * self._wait_s, self.patience.longest_s)
+            self._wait_s = min(2 * self._wait_s, self.timeouts.longest_s)
             if self._closed or self.hung >= MAX_HUNG:
                 continue
             connection = self._open(frozen_at)
             connection.wanted.set()
-            yield from self._slates(lost_s, time.monotonic() + self.patience.open_s, connection)
+            yield from self._slates(lost_s, time.monotonic() + self.timeouts.open_s, connection)
             if connection.has_image:
                 self.is_lost = False
                 self._say("found", f"after {time.monotonic() - lost_s:.1f} s")
                 return
-            self._say("", str(connection.fault(self.patience) or "it sends no new image"))
+            self._say("", str(connection.fault(self.timeouts) or "it sends no new image"))
             self._give_up(connection)
 
     def _slates(self, lost_s: float, until_s: float, connection: Connection | None = None) -> Iterator[Frame]:
@@ -132,7 +132,7 @@ class Supervised:
         while not self._closed and not is_settled() and time.monotonic() < until_s:
             now_s = time.monotonic()
             if now_s >= self._slate_due_s:
-                self._slate_due_s = now_s + self.patience.slate_s
+                self._slate_due_s = now_s + self.timeouts.slate_s
                 yield Frame(self.draw_slate(self.size_hw, f"{now_s - lost_s:.0f} s"), 0, now_s, is_slate=True)
             with self._changed:
                 self._wait(is_settled, min(self._slate_due_s, until_s))
@@ -143,7 +143,7 @@ class Supervised:
         self._changed.wait_for(lambda: condition() or self._closed, None if wait_s == float("inf") else wait_s)
 
     def _open(self, frozen_at: int | None) -> Connection:
-        self._connection = Connection(self.connect, self._changed, frozen_at, self.patience.frozen_s > 0)
+        self._connection = Connection(self.connect, self._changed, frozen_at, self.timeouts.frozen_s > 0)
         return self._connection
 
     def _give_up(self, connection: Connection) -> None:

@@ -13,38 +13,38 @@ import numpy as np
 
 from fer_live.screen.steady import Steadier
 from fer_live.types import Analysis
+from fer_live.web.endpoint import Endpoint, bind_endpoint
 from fer_live.web.feed import Feed
 from fer_live.web.guard import Guard, Limits
 from fer_live.web.history import History
 from fer_live.web.pages import PageConfig, Pages
-from fer_live.web.place import Place, take_place
 
 if TYPE_CHECKING:
     from fer_live.web.commands import Controls  # needs aiohttp
 
-__all__ = ["PageConfig", "Place", "WebView", "take_place"]
+__all__ = ["Endpoint", "PageConfig", "WebView", "bind_endpoint"]
 
 
 class WebView:
     """A sink that serves the newest image, its results and the state of the run to clients that pass the guard.
 
-    place: from `take_place`. steadier: smooths what is shown of each face, and has the labels. page: language and features of the
-    pages. camera_is_up: whether frames come from the camera itself, for a source that substitutes a slate for a lost camera.
-    stale_s: seconds without a frame after which the camera counts as lost, if more than `feed.STALE_S`. forget_s: seconds without
-    a face after which the history of the last three minutes is deleted; None: never. more_metrics: further text for /metrics, in
-    the Prometheus format. is_recording: whether a recording is running. controls: commands available to viewers; requires a place
-    with a token.
+    endpoint: from `bind_endpoint`. steadier: smooths what is shown of each face, and has the labels. page: language and features
+    of the pages. camera_is_up: whether frames come from the camera itself, for a source that substitutes a slate for a lost
+    camera. stale_s: seconds without a frame after which the camera counts as lost, if more than `feed.STALE_S`. forget_s: seconds
+    without a face after which the history of the last three minutes is deleted; None: never. more_metrics: further text for
+    /metrics, in the Prometheus format. is_recording: whether a recording is running. controls: commands available to viewers;
+    they require a token.
     """
 
-    def __init__(self, place: Place, steadier: Steadier, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
+    def __init__(self, endpoint: Endpoint, steadier: Steadier, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
                  stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
                  is_recording: Callable[[], bool] = lambda: False, controls: Controls | None = None):
-        if controls is not None and place.token is None:
-            raise ValueError("controls require a place with a token")
-        self.place, self.limits, self.more_metrics, self.controls = place, limits, more_metrics, controls
-        self.guard = Guard(place.bound[0], place.host, place.token, limits)
-        self.pages = Pages(page, place)
+        if controls is not None and endpoint.token is None:
+            raise ValueError("controls require a token")
+        self.endpoint, self.limits, self.more_metrics, self.controls = endpoint, limits, more_metrics, controls
+        self.guard = Guard(endpoint.bound[0], endpoint.host, endpoint.token, limits)
+        self.pages = Pages(page, endpoint)
         self.feed = Feed(steadier, camera_is_up, stale_s, History(steadier.labels, forget_s), is_recording)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
@@ -54,11 +54,11 @@ class WebView:
         self._thread.start()
         self._ready.wait()
         self._raise()
-        if self.place.is_token_made:  # the link contains the token: keep it out of logs, and print it even if messages are off
-            print(f"web view: {self.place.link()}", file=sys.stderr)
+        if self.endpoint.is_token_made:  # the link contains the token: keep it out of logs, and print it even if messages are off
+            print(f"web view: {self.endpoint.link()}", file=sys.stderr)
         else:
-            needs = "" if self.place.token is None else " (with ?token= and the token you gave)"
-            logging.getLogger("fer_live").info(f"web view: {self.place.link()}{needs}")
+            needs = "" if self.endpoint.token is None else " (with ?token= and the token you gave)"
+            logging.getLogger("fer_live").info(f"web view: {self.endpoint.link()}{needs}")
         return self
 
     def __exit__(self, *exception) -> None:
@@ -100,7 +100,7 @@ class WebView:
 
         loop = asyncio.get_running_loop()
         connections = Connections(self.limits)
-        routes = Routes(self.feed, self.guard, connections, self.pages, self.place, self.controls, self.more_metrics)
+        routes = Routes(self.feed, self.guard, connections, self.pages, self.endpoint, self.controls, self.more_metrics)
         loop.set_exception_handler(lambda _loop, context: _report(routes, context))
         runner = AppRunner(routes.app, handle_signals=False, access_log=None, logger=_silent(), handler_cancellation=True,
                            lingering_time=0.0, max_line_size=4096, max_field_size=4096, max_headers=64)
@@ -108,7 +108,7 @@ class WebView:
         serve = runner.server
         assert serve is not None  # set by setup()
         server = await loop.create_server(lambda: cast(asyncio.BaseProtocol, Connection(serve(), connections)),
-                                          sock=self.place.socket)
+                                          sock=self.endpoint.socket)
         self.feed.loop = loop
         self._ready.set()
         tasks = [loop.create_task(task) for task in (self.feed.encode(), connections.sweep(), self._stop.wait())]

@@ -70,8 +70,8 @@ class Commands:
             return _text(500, f"the log cannot be read ({error.strerror})")
         with file:
             kind = "text/csv" if path.suffix.lower() == ".csv" else "application/jsonl"
-            place = f"attachment; filename*=UTF-8''{quote(path.name)}"
-            answer = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": place})
+            disposition = f"attachment; filename*=UTF-8''{quote(path.name)}"
+            answer = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": disposition})
             await answer.prepare(request)
             async for chunk in _chunks(file):
                 await answer.write(chunk)

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fer_live.screen.palette import COLORS, COLORS_ON_LIGHT, as_hex
-from fer_live.web.place import TOKEN_VARIABLE, Place
+from fer_live.web.endpoint import TOKEN_VARIABLE, Endpoint
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -38,13 +38,14 @@ class Pages:
     files: name -> content and MIME type. `api` is the page for developers, whose examples contain the server's URL.
     """
 
-    def __init__(self, config: PageConfig, place: Place):
+    def __init__(self, config: PageConfig, endpoint: Endpoint):
         self._environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined,
                                         trim_blocks=True, lstrip_blocks=True)
         texts = json.loads((ASSETS / "languages.json").read_text(encoding="utf-8"))[config.language]
         self._shown = {
             "language": config.language, "text": texts, "has_controls": config.has_controls, "has_log": config.has_log,
-            "is_local": place.is_local, "address": place.address, "port": place.bound[1], "needs_token": place.token is not None,
+            "is_local": endpoint.is_local, "address": endpoint.address, "port": endpoint.bound[1],
+            "needs_token": endpoint.token is not None,
             "token_variable": TOKEN_VARIABLE,
         }
         self.files = {path.name: self._file(path) for path in ASSETS.iterdir() if path.name not in NOT_SERVED}

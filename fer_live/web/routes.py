@@ -14,10 +14,10 @@ from aiohttp import web
 from fer_live.screen.qr_code import qr_code
 from fer_live.web.commands import COMMANDS, Commands, Controls
 from fer_live.web.connections import Connections
+from fer_live.web.endpoint import Endpoint
 from fer_live.web.feed import Feed, metrics_text
 from fer_live.web.guard import Guard
 from fer_live.web.pages import File, Pages
-from fer_live.web.place import Place
 from fer_live.web.streams import Streams
 
 logger = logging.getLogger("fer_live")
@@ -38,10 +38,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Routes:
     """Maps URLs to handlers. `app` is the aiohttp application. controls, more_metrics: as in `WebView`."""
 
-    def __init__(self, feed: Feed, guard: Guard, connections: Connections, pages: Pages, place: Place,
+    def __init__(self, feed: Feed, guard: Guard, connections: Connections, pages: Pages, endpoint: Endpoint,
                  controls: Controls | None = None, more_metrics: Callable[[], str] = str):
         self.feed, self.guard, self.connections, self.more_metrics = feed, guard, connections, more_metrics
-        self.pages, self.place, self.files = pages, place, pages.files
+        self.pages, self.endpoint, self.files = pages, endpoint, pages.files
         commands, streams = Commands(controls, connections, feed.is_recording), Streams(feed, connections)
         self.reported: set[str] = set()
         self.app = web.Application(middlewares=[self.check], client_max_size=1)
@@ -110,8 +110,8 @@ class Routes:
         name = self.cookie_name(request)
         given, cookie, bearer = request.query.get("token"), request.cookies.get(name), request.headers.get("Authorization")
         if given is not None and self.guard.opens(given):
-            place = str(request.rel_url.without_query_params("token")) if request.path in self.places else "/"
-            answer = web.Response(status=303, headers={"Location": place})
+            target = str(request.rel_url.without_query_params("token")) if request.path in self.places else "/"
+            answer = web.Response(status=303, headers={"Location": target})
             answer.set_cookie(name, self.guard.session, httponly=True, samesite="Strict", path="/", max_age=30 * 24 * 3600)
             return answer
         if given is None and self.guard.knows(cookie, bearer):
@@ -135,8 +135,8 @@ class Routes:
 
     def report(self, error: BaseException) -> None:
         """Log an error of the program, once per code location, without its text, which can contain parts of the request."""
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        line = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
+        origin = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{type(error).__name__} in {Path(origin.filename).name}:{origin.lineno}"
         if line not in self.reported:
             self.reported.add(line)
             logger.error(f"web view: {line}; one request was not answered")
@@ -153,10 +153,10 @@ class Routes:
 
     async def phone(self, request: web.Request) -> web.Response:
         """Serve the page's URL as a QR code, with a temporary token."""
-        if self.place.is_local:
+        if self.endpoint.is_local:
             return _text(404, "only this computer can open the page; start with --serve 0.0.0.0:PORT")
         host = request.headers["Host"]
-        base = self.place.address if self.guard.is_own_loopback(host) else f"http://{host}/"
+        base = self.endpoint.address if self.guard.is_own_loopback(host) else f"http://{host}/"
         code = qr_code(f"{base}?token={self.guard.ticket()}")
         large = cv2.resize(code, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
         return web.Response(body=cv2.imencode(".png", large)[1].tobytes(), content_type="image/png")

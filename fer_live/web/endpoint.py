@@ -10,11 +10,11 @@ from fer_live.types import OutputError
 from fer_live.web.guard import choose_token, is_loopback
 
 TOKEN_VARIABLE = "FER_LIVE_TOKEN"  # other users of the machine can read command lines, but not this
-NEEDS = "--serve needs the package aiohttp: pip install aiohttp==3.14.5"
+NEEDS = "--serve needs the package aiohttp: pip install aiohttp"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """A bound socket and its access settings."""
 
     socket: socket.socket
@@ -46,7 +46,7 @@ class Place:
         return self.address + (f"?token={self.token}" if self.is_token_made else "")
 
 
-def take_place(host: str, port: int, token: str | None = None, needs_token: bool = False) -> Place:
+def bind_endpoint(host: str, port: int, token: str | None = None, needs_token: bool = False) -> Endpoint:
     """Bind the port, before a model is loaded. port: 0 selects a free one. needs_token: require a token also on 127.0.0.1.
 
     Raises OutputError.
@@ -70,7 +70,7 @@ def take_place(host: str, port: int, token: str | None = None, needs_token: bool
         if listening is not None:
             listening.close()
         raise
-    return Place(listening, host, *chosen)
+    return Endpoint(listening, host, *chosen)
 
 
 def _own_address() -> str | None:
