@@ -46,7 +46,7 @@ def check_server(port, portrait):
         answers = list(clients.map(lambda n: posted(port, bodies[n % 3]), range(12)))
     assert answers == [(200, expected[n % 3]) for n in range(12)]
     status, answer = posted(port, b"not an image")
-    assert status == 400 and "cannot read an image of 13 bytes: damaged" in json.dumps(answer)
+    assert status == 400 and "cannot read an image of 12 bytes: damaged" in json.dumps(answer)
 
 
 def test_flask_example_works(portrait):
