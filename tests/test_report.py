@@ -234,7 +234,7 @@ def test_log_of_a_camera_that_never_connected(tmp_path):
     for count in (1, 5):
         write(tmp_path / "a.jsonl", lost(0.0, count))
         text = Tags(make_report(tmp_path / "a.jsonl").read_text()).text
-        assert "the camera was lost" in text and "images" not in text
+        assert "the camera was lost" in text and "The log is of images" not in text
 
 
 def test_damaged_entries_are_skipped_and_counted():
@@ -354,14 +354,14 @@ def test_thumbnails_show_the_clearest_moment_and_need_a_video(tmp_path, make_cli
     assert summarize(entries).people[0].best[1] == pytest.approx(39 * 1001 / 30000, abs=1e-5)
     images = re.findall(r'alt="Person (\d)" src="data:image/jpeg;base64,([^"]+)"', make_report(log, clip).read_text())
     assert [name for name, _ in images] == ["1"], "no thumbnail outside the image or after the end"
-    image = cv2.imdecode(np.frombuffer(base64.b64decode(images[0][1]), np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (128, 128, 3)
+    thumbnail = cv2.imdecode(np.frombuffer(base64.b64decode(images[0][1]), np.uint8), cv2.IMREAD_COLOR)
+    assert thumbnail.shape == (128, 128, 3)
     import av
 
     with av.open(str(clip)) as container:
         image = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)][39]
     wanted = cv2.resize(image[33 - 9 : 78 + 9, 83 + 78 - 9 : 128 + 78 + 9], (128, 128), interpolation=cv2.INTER_CUBIC)
-    assert np.abs(image.astype(int) - wanted).mean() < 6
+    assert np.abs(thumbnail.astype(int) - wanted).mean() < 6
 
 
 def test_rejects_video_above_8k(tmp_path):

@@ -27,7 +27,7 @@ class Cascade:
         folder = Path(cv2.data.haarcascades)  # type: ignore[attr-defined]  # missing in the stubs
         self._loaded = cv2.CascadeClassifier(str(folder / self.name))
         if self._loaded.empty():
-            raise RuntimeError(f"OpenCV {cv2.__version__} has no {self.name}; install opencv-contrib-python 4.10 or later")
+            raise RuntimeError(f"OpenCV {cv2.__version__} has no {self.name}; install opencv-contrib-python 4 (4.10 or later)")
 
     def ready_for(self, gray: np.ndarray) -> cv2.CascadeClassifier:
         """Return the cascade, ready to search this image (H, W) uint8."""
