@@ -241,7 +241,7 @@ def test_command_prints_tables_and_writes_json(tmp_path, untrained, capsys, make
     assert [size["frames"] for size in sizes] == [20, 60] and all(50 < size["resident_mb"] < 5000 for size in sizes)
     for words in ("live: size", "file: size", "faces per s", "memory: resident after", "0.65 of the floor:", "flat:"):
         assert words in out
-    assert "exists already" in refused(capsys, "--quick", "--json", result)
+    assert "already exists" in refused(capsys, "--quick", "--json", result)
 
 
 @pytest.mark.cuda
@@ -264,7 +264,7 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert "--clip FILE" in refused(capsys, "--only", "clip")
     assert "add clip to it" in refused(capsys, "--only", "live,start", "--clip", tmp_path / "a.mp4")
     assert "a.mp4" in refused(capsys, "--clip", tmp_path / "a.mp4")
-    assert "is no program" in refused(capsys, "--peer-python", tmp_path / "python")
+    assert "is not a program" in refused(capsys, "--peer-python", tmp_path / "python")
     assert "no model file" in refused(capsys, "--model", tmp_path / "no.pt")
     assert "no model file" in refused(capsys, "--onnx", tmp_path / "no.onnx")
     assert "auto, cpu" in refused(capsys, "--device", "gpu")

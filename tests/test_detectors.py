@@ -282,7 +282,7 @@ def test_program_and_library_have_the_same_default():
 
 
 def test_rejects_unknown_detectors(capsys):
-    with pytest.raises(ValueError, match=r"no detector is called 'crystal'; there are: haar, yunet, both"):
+    with pytest.raises(ValueError, match=r"unknown detector 'crystal'; choose from: haar, yunet, both"):
         Analyzer.from_checkpoint(device="cpu", detector="crystal")
     with pytest.raises(SystemExit, match="2"):
         main(["--source", "demo", "--detector", "crystal"])

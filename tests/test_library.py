@@ -500,7 +500,7 @@ def test_pickled_recognizer_finds_a_custom_model_from_another_folder(untrained, 
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"detector": "dlib"}, "no detector is called 'dlib'; there are: haar, yunet, both"),
+    ({"detector": "dlib"}, "unknown detector 'dlib'; choose from: haar, yunet, both"),
     ({"device": "gpu"}, "unknown device 'gpu'"),
     ({"head": "x"}, "'x'"), ({"model": "nowhere.pt"}, "no model file at nowhere.pt"), ({"min_face": 0}, "min_face"),
     ({"runtime": "x"}, "'x'"),

@@ -237,7 +237,7 @@ def test_rejects_two_threads_in_one_stream(untrained, portrait):
         try:
             assert inside.wait(10)
             for use in (lambda: stream(frame), stream.forget, lambda: list(stream.analyze_all([frame] * 4))):
-                with pytest.raises(RuntimeError, match=r"each its own, made by new_stream\(\)") as caught:
+                with pytest.raises(RuntimeError, match=r"make an analyzer for each with new_stream\(\)") as caught:
                     use()
                 assert "\n" not in str(caught.value)
         finally:

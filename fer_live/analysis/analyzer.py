@@ -83,7 +83,7 @@ class Analyzer:
         cls, path: str | Path | None = None, device: str = "auto", head: str | None = None, min_face: float | None = None,
         runtime: str = "auto", search_every: int = EVERY, detector: str = DEFAULT_DETECTOR, label_set: str = "full",
     ) -> Analyzer:
-        """Load the shipped model, or the one at `path`, with a face detector. Raises CheckpointError, DeviceError.
+        """Load the released model, or the one at `path`, with a face detector. Raises CheckpointError, DeviceError.
 
         min_face: side of the smallest face, in pixels or, below 1, as a fraction of the shorter side of the frame or of its
         smallest tile.
@@ -146,8 +146,8 @@ class Analyzer:
     def _alone(self) -> Iterator[None]:
         """Raise RuntimeError if the analyzer is already in use, since the faces of two videos would be mixed up."""
         if not self._busy.acquire(blocking=False):
-            raise RuntimeError("this analyzer is at work on another frame or video; for a second one at the same time give "
-                               "each its own, made by new_stream()")
+            raise RuntimeError("this analyzer is busy with another frame or video; to analyze two at the same time, "
+                               "make an analyzer for each with new_stream()")
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ import numpy as np
 from fer_live.analysis.label_sets import LABEL_SETS
 from fer_live.types import Frame
 
-IMAGE = "an image is a numpy array (H, W, 3) uint8, BGR, as cv2.imread gives it"
+IMAGE = "an image is a numpy array (H, W, 3) uint8, BGR, as cv2.imread returns it"
 
 
 def check_image(image: Any) -> np.ndarray:
@@ -23,15 +23,15 @@ def check_image(image: Any) -> np.ndarray:
         return image
     advice = ""
     if image.dtype != np.uint8:
-        advice = "; convert it with astype(numpy.uint8), times 255 first where values go from 0 to 1"
+        advice = "; convert it with astype(numpy.uint8), after multiplying by 255 if the values are 0 to 1"
     elif not image.size:
-        advice = "; it holds no pixels"
+        advice = "; it has no pixels"
     elif image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         advice = "; convert gray with cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
     elif image.ndim == 3 and image.shape[2] == 4:
         advice = "; convert it with cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)"
     elif image.ndim == 3 and image.shape[0] == 3:
-        advice = "; bring its channels to the end with image.transpose(1, 2, 0)"
+        advice = "; move its channels to the end with image.transpose(1, 2, 0)"
     elif image.ndim == 4:
         advice = "; give one image at a time"
     raise ValueError(f"{IMAGE}; got {described(image)}{advice}")
@@ -59,9 +59,9 @@ def _check_tiles(frame: Frame) -> None:
     height, width = frame.image.shape[:2]
     for box in frame.tiles:
         if not (isinstance(box, tuple) and len(box) == 4 and all(is_number(side) for side in box)):
-            raise TypeError(f"{what} {described(box)} among them")
+            raise TypeError(f"{what} {described(box)} in it")
         if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
-            raise ValueError(f"{what} {box} in one of {width}x{height}")
+            raise ValueError(f"{what} {box} in an image of {width}x{height}")
 
 
 def check_frames(frames: Any) -> Iterable[Frame]:
@@ -79,26 +79,26 @@ def check_frames(frames: Any) -> Iterable[Frame]:
 def check_parts(classifier: object, *detectors: object) -> None:
     """Check the parts of an Analyzer. Raises TypeError."""
     if not (callable(classifier) and hasattr(classifier, "spec")):
-        raise TypeError("an Analyzer's classifier is an EmotionClassifier, or what is called like one and has its `spec`; got "
-                        f"{described(classifier)}; Analyzer.from_checkpoint(path) makes all of it")
+        raise TypeError("an Analyzer's classifier is an EmotionClassifier, or a callable like it that has a `spec`; got "
+                        f"{described(classifier)}; Analyzer.from_checkpoint(path) makes all parts")
     for detector in detectors:
         if not callable(getattr(detector, "detect", None)):
             raise TypeError(f"an Analyzer's detectors have detect(image); got {described(detector)}; "
-                            "Analyzer.from_checkpoint(path) makes all of it")
+                            "Analyzer.from_checkpoint(path) makes all parts")
 
 
 def check_search(min_face: Any, search_every: Any) -> None:
     """Check from_checkpoint's detection arguments. Raises TypeError, ValueError."""
     if min_face is not None:
-        what = "min_face is a size in pixels, or below 1 a share of the frame's shorter side, or None"
+        what = "min_face is a size in pixels, or below 1 a fraction of the frame's shorter side, or None"
         if not is_number(min_face):
             raise TypeError(f"{what}; got {described(min_face)}")
         if not 0 < min_face < math.inf:
             raise ValueError(f"{what}; got {min_face}")
     if not isinstance(search_every, int | np.integer) or isinstance(search_every, bool):
-        raise TypeError(f"search_every is an int, the number of frames from search to search; got {described(search_every)}")
+        raise TypeError(f"search_every is an int, the number of frames between searches; got {described(search_every)}")
     if search_every < 1:
-        raise ValueError(f"search_every is 1 or more, the number of frames from search to search; got {search_every}")
+        raise ValueError(f"search_every is 1 or more, the number of frames between searches; got {search_every}")
 
 
 def check_label_set(name: Any) -> None:
@@ -127,9 +127,9 @@ def is_number(value: Any) -> bool:
 def _advice(value: Any) -> str:
     """Return how to convert `value` to an image, or an empty string."""
     if value is None:
-        return ", which is what cv2.imread gives for a file that it cannot read"
+        return ", which is what cv2.imread returns for a file that it cannot read"
     if isinstance(value, str | os.PathLike):
-        return "; read an image's file with cv2.imread, and a video's with fer_live.open_source"
+        return "; read an image file with cv2.imread, a video with fer_live.open_source"
     if hasattr(value, "getbands"):  # Pillow's
         return "; convert it with numpy.asarray(image.convert('RGB'))[:, :, ::-1]"
     return ""

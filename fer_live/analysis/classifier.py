@@ -43,7 +43,7 @@ class EmotionClassifier:
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
         probs = self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
         if probs.shape != (1, len(self.spec.labels)) or not np.isfinite(probs).all():
-            raise CheckpointError(f"{path}: the network does not answer with probabilities of {len(self.spec.labels)} classes; "
+            raise CheckpointError(f"{path}: the network does not return probabilities of {len(self.spec.labels)} classes; "
                                   "its weights are damaged: train, export or download it again")
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     """
     check_device_name(device)
     if runtime not in RUNTIMES:
-        raise CheckpointError(f"no runtime is called {runtime!r}; there are: {', '.join(RUNTIMES)}")
+        raise CheckpointError(f"unknown runtime {runtime!r}; choose from: {', '.join(RUNTIMES)}")
     cores = os.cpu_count() or 2
     is_export = path.suffix.lower() == ".onnx"
     if device.startswith("cuda") and (is_export or runtime in PACKAGES):

@@ -50,23 +50,23 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the options; an invalid one exits with status 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m fer_live.bench", description="Measures the program on this machine; without options, for about half an "
-        "hour on two slow cores. Needs no camera, network or data.", epilog="Close other programs first: all figures but the "
-        "ratios depend on them.")
+        prog="python -m fer_live.bench", description="Measures the program on this machine; without options, this takes "
+        "about half an hour on two slow cores. Needs no camera, network or data.",
+        epilog="Close other programs first: they affect all figures except the ratios.")
     from fer_live.model.paths import named_path
 
     parser.register("type", Path, named_path)
     add = parser.add_argument
-    add("--only", type=_kinds, metavar="A,B", help=f"of {', '.join(KINDS)} (default: all)")
-    add("--quick", action="store_true", help="a few seconds of each, to see that it works: its figures are no result")
-    add("--json", type=Path, metavar="FILE", help="write the figures there; must not exist yet")
-    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the shipped one)")
+    add("--only", type=_kinds, metavar="A,B", help=f"the benchmarks to run: {', '.join(KINDS)} (default: all)")
+    add("--quick", action="store_true", help="a few seconds of each, to check that it works; the figures mean nothing")
+    add("--json", type=Path, metavar="FILE", help="write the figures to FILE, which must not exist yet")
+    add("--model", type=Path, metavar="FILE", help="a best_model.pt (default: the released model)")
     add("--onnx", type=Path, metavar="FILE", help="its export, for ONNX Runtime (default: the .onnx beside the model, if any)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N, for all but the classifier's table (default: auto)")
-    add("--peer-python", metavar="PATH", help="a python in whose environment `fer` 25.10.3 is installed, to compare with; "
-        "it needs setuptools below 81")
-    add("--clip", type=Path, metavar="FILE", help="a video of your own, to be measured as well: repeated, to a log alone, with "
-        "each detector")
+    add("--peer-python", metavar="PATH", help="the python of an environment with the package fer 25.10.3 and setuptools below "
+        "81, to compare with")
+    add("--clip", type=Path, metavar="FILE", help="also measure this video, repeated, written only to a log, with each "
+        "detector")
     args = redact_errors(suggest_names(parser)).parse_args(arguments)
     if args.only and "peer" in args.only and not args.peer_python:
         parser.error("--only peer needs --peer-python PATH")
@@ -74,7 +74,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--only clip needs --clip FILE")
     for kind, option, value in (("peer", "--peer-python", args.peer_python), ("clip", "--clip", args.clip)):
         if value and args.only and kind not in args.only:
-            parser.error(f"--only {','.join(args.only)} leaves out what {option} asks for; add {kind} to it")
+            parser.error(f"--only {','.join(args.only)} does not include {kind}, which {option} needs; add it")
     return args
 
 
@@ -82,7 +82,7 @@ def _kinds(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or set(names) - set(KINDS):
         hints = "".join(did_you_mean(name, KINDS) for name in names if name not in KINDS)
-        raise argparse.ArgumentTypeError(f"{text!r}{hints}: there are {', '.join(KINDS)}")
+        raise argparse.ArgumentTypeError(f"{text!r}{hints}; choose from: {', '.join(KINDS)}")
     return [kind for kind in KINDS if kind in names]
 
 
@@ -98,7 +98,7 @@ def check(args: argparse.Namespace) -> None:
     for path in filter(None, (args.model, args.onnx)):
         check_model_file(path)
     if args.json and exists(args.json):
-        raise OutputError(f"--json {args.json} exists already; choose another name, for earlier figures are not overwritten")
+        raise OutputError(f"--json {args.json} already exists; choose another name: earlier figures are not overwritten")
     if args.json and not is_folder(args.json.resolve().parent):
         raise OutputError(f"cannot write {args.json}: its folder does not exist")
     if args.clip:
@@ -107,11 +107,11 @@ def check(args: argparse.Namespace) -> None:
         with VideoFile(args.clip):  # fail early if it is not a video
             pass
     if args.peer_python and not (found := shutil.which(args.peer_python)):
-        raise SourceError(f"--peer-python {args.peer_python} is no program; give the python of an environment with fer in it")
+        raise SourceError(f"--peer-python {args.peer_python} is not a program; give the python of an environment with fer")
     if args.peer_python:
         args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python must remain a symlink
     if importlib.util.find_spec("psutil") is None:
-        raise SourceError("psutil is not installed, which reads memory and processor; pip install -r requirements.txt")
+        raise SourceError("psutil, which measures memory and processor, is not installed; pip install -r requirements.txt")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:

@@ -26,8 +26,8 @@ def machine(found: dict) -> str:
 
 def live(rows: list[dict]) -> str:
     """Format the live results. Latency is measured from capture to annotated image; CPU is in percent of one thread."""
-    head = ("live: size|detector|per s|faces|found|analyzed per s|dropped|p50|p95|p99 ms|CPU ms a frame|CPU|others' CPU|"
-            "stages, ms a frame and share|targets")
+    head = ("live: size|detector|per s|faces|found|analyzed per s|dropped|p50|p95|p99 ms|CPU ms per frame|CPU|others' CPU|"
+            "stages, ms per frame and share|targets")
     return table(head, [[
         _size(row), row["detector"], str(row["fps"]), str(row["faces"]), f"{row['faces_found']:.1f}",
         f"{row['analyzed_per_s']:.1f}",
@@ -50,14 +50,14 @@ def file(rows: list[dict]) -> str:
 
 def clip(rows: list[dict]) -> str:
     """Format the frames per second and CPU time per frame of log-only runs."""
-    return table("clip, log only: file|size|frames|detector|per s|CPU ms a frame|faces a frame|targets", [[
+    return table("clip, log only: file|size|frames|detector|per s|CPU ms per frame|faces per frame|targets", [[
         row["clip"], _size(row), f"{row['frames']:,}", row["detector"], f"{row['log_only_per_s']:.0f}", f"{row['cpu_ms']:.2f}",
         f"{row['faces_found']:.2f}", words(row)] for row in rows])
 
 
 def classifier(rows: list[dict]) -> str:
     """Format the classifier results, from crops to probabilities in memory, relative to the fastest plain run on that device."""
-    return table("classifier|batch|faces per s|p50|p95|p99 ms a batch|of plain's speed|targets", [[
+    return table("classifier|batch|faces per s|p50|p95|p99 ms per batch|of plain's speed|targets", [[
         row["runtime"], str(row["batch"]), f"{row['faces_per_s']:.0f}", f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}",
         f"{row['p99_ms']:.2f}", f"{row['times_plain']:.2f}", words(row)] for row in rows])
 

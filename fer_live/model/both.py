@@ -95,7 +95,7 @@ def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tu
     Raises ValueError for an unknown name, CheckpointError if YuNet's file is missing or damaged.
     """
     if name not in DETECTORS:
-        raise ValueError(f"no detector is called {name!r}; there are: {', '.join(DETECTORS)}")
+        raise ValueError(f"unknown detector {name!r}; choose from: {', '.join(DETECTORS)}")
     haar: list[HaarFaceDetector] = []  # for video, for single images
     yunet: list[YuNetFaceDetector] = []
     if name != "yunet":  # smaller steps find each face more often

@@ -71,8 +71,8 @@ def _note(path: Path) -> dict:
     try:
         missing = next((there for there in (path, beside) if not is_file(there)), None)
         if missing is not None:
-            raise CheckpointError(f"no file at {missing}; an exported network is x.onnx with x.onnx.json beside it, "
-                                  "by python -m training.export")
+            raise CheckpointError(f"no file at {missing}; an exported network is x.onnx and, beside it, x.onnx.json; "
+                                  "export it with python -m training.export")
         note = json.loads(beside.read_text(encoding="utf-8"))
         return {"spec": note["spec"], "source_sha256": note["source_sha256"], "source_head": note.get("source_head"),
                 "export_sha256": note.get("export_sha256")}
@@ -81,4 +81,4 @@ def _note(path: Path) -> dict:
     except CheckpointError:  # is a ValueError too
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise CheckpointError(f"{beside} is no note of an exported network; export it again") from None
+        raise CheckpointError(f"{beside} does not describe an exported network; export it again") from None
