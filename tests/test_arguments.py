@@ -44,9 +44,9 @@ FRAMES = {  # the same for other fields of a frame
     "endless": ({"time_s": math.inf}, ValueError, "got inf"),
     "tiles as text": ({"tiles": "abc"}, TypeError, "boxes .* as a tuple; got str"),
     "no tiles": ({"tiles": None}, TypeError, "got None"),
-    "tile of three": ({"tiles": ((0, 0, 9),)}, TypeError, "got tuple among them"),
-    "tile outside": ({"tiles": ((0, 0, 9999, 9),)}, ValueError, "9999, 9. in one of"),
-    "empty tile": ({"tiles": ((5, 5, 5, 9),)}, ValueError, "5, 9. in one of"),
+    "tile of three": ({"tiles": ((0, 0, 9),)}, TypeError, "got tuple as one of them"),
+    "tile outside": ({"tiles": ((0, 0, 9999, 9),)}, ValueError, "9999, 9. in an image of"),
+    "empty tile": ({"tiles": ((5, 5, 5, 9),)}, ValueError, "5, 9. in an image of"),
 }
 SETTINGS = {  # the same for from_checkpoint
     "runtime": ({"runtime": "foo"}, ValueError, "'foo'; choose from: auto, torch, onnx, openvino"),

@@ -59,7 +59,7 @@ def _check_tiles(frame: Frame) -> None:
     height, width = frame.image.shape[:2]
     for box in frame.tiles:
         if not (isinstance(box, tuple) and len(box) == 4 and all(is_number(side) for side in box)):
-            raise TypeError(f"{what} {described(box)} in it")
+            raise TypeError(f"{what} {described(box)} as one of them")
         if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
             raise ValueError(f"{what} {box} in an image of {width}x{height}")
 
