@@ -74,7 +74,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--only clip needs --clip FILE")
     for kind, option, value in (("peer", "--peer-python", args.peer_python), ("clip", "--clip", args.clip)):
         if value and args.only and kind not in args.only:
-            parser.error(f"--only {','.join(args.only)} does not include {kind}, which {option} needs; add it")
+            parser.error(f"--only {','.join(args.only)} does not include {kind}, which {option} needs; add {kind} to it")
     return args
 
 
