@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
@@ -129,15 +127,16 @@ class LatestItem(Generic[T]):
 class Prefetch(Generic[T]):
     """A thread that reads a stream in order, up to `depth` items ahead of the reader.
 
+    depth: a number, or a function that returns it for the first item. Items change threads in groups of up to half of it, since a
+    thread that waits for every item costs more than many a stage. A waiting reader gets each item at once.
     An error in the stream is raised again in the reader, after the items before it. Leaving the context ends the thread.
     """
 
-    END = object()
-
-    def __init__(self, stream: Iterable[T], depth: int = 4):
-        self.stream = stream
-        self._items: queue.Queue = queue.Queue(depth)
-        self._stop = threading.Event()
+    def __init__(self, stream: Iterable[T], depth: int | Callable[[T], int] = 4):
+        self.stream, self._depth = stream, depth
+        self._items: list[T] = []
+        self._changed = threading.Condition()
+        self._is_left = self._has_ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._draw, daemon=True)
 
@@ -146,32 +145,47 @@ class Prefetch(Generic[T]):
         return self
 
     def __exit__(self, *exception) -> None:
-        self._stop.set()
-        while self._thread.is_alive():  # make room if the thread is blocked in put
-            with contextlib.suppress(queue.Empty):
-                self._items.get(timeout=0.05)
+        with self._changed:
+            self._is_left = True
+            self._changed.notify_all()
         self._thread.join()
-        with contextlib.suppress(queue.Full):  # unblock a reader in another thread
-            self._items.put_nowait(self.END)
 
     def _draw(self) -> None:
+        room = 0
         try:
             for item in self.stream:
-                self._items.put(item)
-                if self._stop.is_set():
-                    break
+                if not room:
+                    room = max(1, (self._depth(item) if callable(self._depth) else self._depth) // 2)
+                with self._changed:
+                    while len(self._items) >= room and not self._is_left:
+                        self._changed.wait()
+                    if self._is_left:
+                        break
+                    self._items.append(item)
+                    self._changed.notify()
         except BaseException as caught:  # raised in the reader
             self._error = caught
         finally:
             if isinstance(self.stream, Generator):
                 self.stream.close()  # in this thread, since the stream may have its own threads to end
-            self._items.put(self.END)
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        while (item := self._items.get()) is not self.END:
-            yield item
+        while group := self._take():
+            yield from group
         if self._error is not None:
             raise self._error
+
+    def _take(self) -> list[T]:
+        """Return all waiting items, or none at the end of the stream."""
+        with self._changed:
+            while not (self._items or self._has_ended):
+                self._changed.wait()
+            group, self._items = self._items, []
+            self._changed.notify()
+            return group
 
 
 def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import takewhile
 from typing import cast
@@ -20,6 +22,11 @@ from fer_live.protocols import Draw, FileScreen, Recorder, Screen, Sink
 from fer_live.types import NO_IMAGE, Analysis, Frame, OutputError, Rates, View
 
 logger = logging.getLogger("fer_live")
+
+
+FEWEST_AHEAD, MOST_AHEAD = 4, 16  # frames between two threads of a run over a file
+STAGES = 3  # threads of a run over a file: decoding, analysis, and drawing with encoding
+AHEAD_BYTES = 16 << 20  # bytes of their images, if that is not below the fewest
 
 
 class RateMeter:
@@ -96,7 +103,7 @@ def _write(
 def run_file(
     frames: Iterable[Frame], analyze_all: Callable[[Iterable[Frame]], Iterable[Analysis]], draw: Callable[[Analysis], np.ndarray],
     sinks: list[Sink], stop: threading.Event, total: int = 0, max_seconds: float | None = None, screen: FileScreen | None = None,
-    pace: float = 0.0, ahead: int = 4, progress: bool = True,
+    pace: float = 0.0, ahead: int | None = None, progress: bool = True,
 ) -> int:
     """Analyze every frame in order. Return the number of frames. A damaged source raises SourceError after its readable frames.
 
@@ -104,7 +111,7 @@ def run_file(
     total: expected number of frames for the progress bar; 0 if unknown. progress: whether to show the bar.
     screen: a window to display the frames, or None.
     pace: 1.0 plays a video at its own speed, infinity waits for a key at each image, 0 runs as fast as possible.
-    ahead: queue size in frames between two threads; large frames take memory.
+    ahead: queue size in frames between two threads; None: by the size of the first frame, since large frames take memory.
     max_seconds: in the video's own time; for images, which have none, it counts from the first result.
     """
     from tqdm import tqdm  # live runs do not need it
@@ -113,7 +120,12 @@ def run_file(
     takers: list[Sink | Screen] = [*sinks, *([screen] if screen else [])]
     wanted = takewhile(lambda frame: not (stop.is_set() or (max_seconds and frame.time_s >= max_seconds)), frames)
     bar = tqdm(total=total or None, unit=" frames", file=sys.stderr, mininterval=0.5, disable=not progress)
-    with bar, Prefetch(wanted, ahead) as decoded, Prefetch(analyze_all(decoded), ahead) as analyzed:
+
+    def depth(frame: Frame) -> int:
+        return ahead or max(FEWEST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // max(1, frame.image.nbytes)))
+
+    with bar, fewer_opencv_threads(), Prefetch(wanted, depth) as decoded, \
+            Prefetch(analyze_all(decoded), lambda analysis: depth(analysis.frame)) as analyzed:
         for analysis in analyzed:
             if analysis.frame.name and max_seconds and end_s == float("inf"):
                 end_s = time.monotonic() + max_seconds
@@ -128,6 +140,17 @@ def run_file(
             done += 1
             bar.update()
     return done
+
+
+@contextmanager
+def fewer_opencv_threads() -> Iterator[None]:
+    """Leave each of the STAGES its share of the processor: OpenCV's own threads wait actively, and take time from the others."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(max(1, min(before, (os.cpu_count() or 1) // STAGES)))
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def mirrored(frames: Iterable[Frame], view: View) -> Iterator[Frame]:

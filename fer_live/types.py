@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer_live.redact import redact
+
+if TYPE_CHECKING:
+    import av
 
 MOST_PIXELS = 36_000_000  # 8K; bounds memory for damaged headers, with about ten frames in flight
 NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # placeholder for an image that nobody needs, so none was drawn
@@ -44,6 +48,16 @@ class OutputError(Exception):
         super().__init__(redact(text))  # the message can contain a URL with a password
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The decoded frame from which an image was made, so that a recording can keep it where nothing is drawn."""
+
+    image: np.ndarray  # (H, W, 3) uint8 BGR; a Frame with another image, such as a masked copy, does not show it
+    frame: av.VideoFrame  # 4:2:0 with 8 bits, H x W
+    matrix: int  # that the image was made with: 1 is BT.709, 5 and 6 are BT.601
+    is_full_range: bool  # 0..255 instead of 16..235
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One captured image.
@@ -61,6 +75,7 @@ class Frame:
     segment: int = 0  # videos only: changes where timestamps jump
     tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of each camera's image in a grid; empty: a single image
     lost_tiles: tuple[tuple[int, int, int, int], ...] = ()  # those of `tiles` whose camera is lost; not analyzed
+    decoded: Decoded | None = None  # videos only; see VideoFile.keep_decoded
 
     @property
     def smallest_side(self) -> int:

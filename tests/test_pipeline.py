@@ -1,6 +1,7 @@
 """The order of the stages, and the handoff between threads."""
 
 import itertools
+import os
 import threading
 import time
 from functools import partial
@@ -286,6 +287,29 @@ def test_prefetch_keeps_order_and_is_bounded():
         time.sleep(0.1)
         assert len(drawn) <= 5 + 3 + 1
         assert list(reader) == list(range(5, 100))
+
+
+def test_prefetch_hands_over_groups_but_lets_no_item_wait(monkeypatch):
+    taken, take = [], Prefetch._take
+    monkeypatch.setattr(Prefetch, "_take", lambda self: (taken.append(take(self)), taken[-1])[1])
+    with Prefetch(range(160), depth=lambda first: 16 + first) as ahead:
+        assert [(time.sleep(0.001), item)[1] for item in ahead] == list(range(160))
+    assert len(taken) <= 160 // 8 + 3 and max(map(len, taken)) == 8
+    room = threading.Semaphore(0)
+    with Prefetch((room.acquire(timeout=5) and i for i in range(3)), depth=16) as ahead:
+        room.release()
+        assert next(iter(ahead)) == 0, "before there is a second item"
+        room.release(2)
+
+
+def test_opencv_leaves_each_stage_its_share_of_the_processor():
+    before, seen = cv2.getNumThreads(), []
+    looks = partial(map, lambda frame: (seen.append(cv2.getNumThreads()), plain(frame))[1])
+    run_file(paced(2, 1000), looks, draw, [], threading.Event())
+    assert seen == [max(1, min(before, os.cpu_count() // 3))] * 2 and cv2.getNumThreads() == before
+    with pytest.raises(OSError, match="disk full"):
+        run_file(paced(2, 1000), looks, draw, [Recorded(fail_at=0)], threading.Event())
+    assert cv2.getNumThreads() == before
 
 
 def test_prefetch_raises_errors_in_order_and_ends_its_thread():

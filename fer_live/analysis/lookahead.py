@@ -34,8 +34,8 @@ def analyze_all(
         return
     size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
     located = locate_all(chain(first, chain.from_iterable(groups)))
-    with Prefetch(with_beginnings(located, classify.spec, size), 2 * size) as ahead:
-        for group in grouped(ahead, size):
+    with Prefetch(grouped(with_beginnings(located, classify.spec, size), size), 2) as batches:
+        for group in batches:
             probs = classify(np.concatenate([one.crops for one in group]))  # (M of all frames, 7)
             ends = np.cumsum([len(one.crops) for one in group])[:-1]
             for one, own in zip(group, np.split(probs, ends), strict=True):

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ class FaceTracker:
         """Drop tracks that are too old to match at `time_s`."""
         self.begins_anew(time_s, self.segment)
         # the first interval sets the rate; before that, no interval is too long
-        usual_s = USUAL * float(np.median(self.intervals)) if self.intervals else math.inf
+        usual_s = USUAL * median(self.intervals) if self.intervals else math.inf
         self._keep(lambda track: time_s - track.seen_s <= max(self._memory_s(track), usual_s))
         if self.last_s is not None:
             self.intervals.append(time_s - self.last_s)

@@ -45,11 +45,12 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
     analyzer = open_analyzer(config.analysis, kind, load)
     view = make_view(config.screen, config.screen.mirror is True, "")
     outputs = stack.enter_context(Outputs(view, words=words))
-    sinks = file_sinks(config.output, source, analyzer.labels, stills)
     calibrate = None if stills else partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S)
     keys = make_keys(outputs, stop.set, calibrate, config.output.can_write)
     steadier = Steadier(analyzer.labels, words)
     overlay = Overlay(analyzer.labels, view, words, steadier)
+    drawn_on = None if analyzer.steps else overlay.drawn_on  # steps change the image itself
+    sinks = file_sinks(config.output, source, analyzer.labels, stills, drawn_on)
     named = {*keys, "f", *(["space"] if stills and source.frames > 1 else [])}
     canvas = Canvas(analyzer.labels, view, words, named, steadier, view.mirror if stills else None)
     outputs.draw = lambda analysis: overlay.draw(canvas.seen(analysis))
@@ -60,7 +61,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
         pace = 0.0 if sinks else float("inf") if stills else 1.0
         frames = mirrored(source, replace(view) if stills else view)  # images are read ahead: the key mirrors only the display
         run_file(frames, analyze_all, overlay.draw, outputs.sinks, stop, source.frames, config.source.max_seconds, screen, pace,
-                 1 if stills else 4, progress=config.log_level <= logging.INFO)
+                 1 if stills else None, progress=config.log_level <= logging.INFO)
     if config.analysis.calibrate_s and not analyzer.state.baseline.learned:
         logger.warning(f"no face was calibrated: none was seen long enough in the first {config.analysis.calibrate_s:g} s")
     written = [summary for sink in sinks if (summary := sink.summary)]

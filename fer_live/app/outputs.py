@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from fer_live.screen.words import phrase
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
+from fer_live.sinks.planes import Box
 from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
@@ -195,15 +196,18 @@ def make_recorder(config: OutputConfig, path: Path, fps: float, microphone: Micr
     return SegmentedRecorder(path, open_file, segment_minutes * 60, quota.clear_soon if is_limited else None)
 
 
-def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tuple[str, ...], is_still: bool) -> list[FileSink]:
-    """Return the sinks for a file's results. is_still: write images, not a video."""
+def file_sinks(config: OutputConfig, source: VideoFile | ImageFiles, labels: tuple[str, ...], is_still: bool,
+               drawn_on: Callable[[np.ndarray], Sequence[Box] | None] | None = None) -> list[FileSink]:
+    """Return the sinks for a file's results. is_still: write images, not a video. drawn_on: as for VideoRecorder."""
     sinks: list[FileSink] = []
     if config.path and is_still:
         sinks.append(ImageWriter(config.path, writes_folder(config, source.frames)))
     elif config.path and not isinstance(source, ImageFiles):
+        if drawn_on:
+            source.keep_decoded()
         sinks.append(VideoRecorder(unused(config.path), source.fps, source.time_base,
                                    sound_from=source.path if source.has_audio else None,
-                                   segments=source.timeline.segments, shown=source.track.index))
+                                   segments=source.timeline.segments, shown=source.track.index, drawn_on=drawn_on))
     if config.log:
         sinks.append(Log(unused(config.log), labels))
     return sinks

@@ -195,14 +195,16 @@ class Recognizer:
         with ExitStack() as stack:
             stack.enter_context(source)
             sinks: list = [collected]
+            overlay = Overlay(self.labels, View())
             if target:
                 sound = source.path if source.has_audio else None
+                if not stream.steps:  # steps change the image itself
+                    source.keep_decoded()
                 recorder = VideoRecorder(target, source.fps, source.time_base, sound_from=sound,
-                                         segments=source.timeline.segments)
+                                         segments=source.timeline.segments, drawn_on=overlay.drawn_on)
                 sinks.append(stack.enter_context(recorder))
             try:
-                draw = Overlay(self.labels, View()).draw
-                run_file(source, stream.analyze_all, draw, sinks, Event(), source.frames, progress=progress)
+                run_file(source, stream.analyze_all, overlay.draw, sinks, Event(), source.frames, progress=progress)
             except SourceError as error:
                 if not collected.analyses:
                     raise

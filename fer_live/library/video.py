@@ -31,7 +31,7 @@ class Collected:
         self.analyses: list[Analysis] = []
 
     def write(self, image: np.ndarray, analysis: Analysis) -> None:
-        self.analyses.append(Analysis(replace(analysis.frame, image=NO_IMAGE), analysis.faces))
+        self.analyses.append(Analysis(replace(analysis.frame, image=NO_IMAGE, decoded=None), analysis.faces))
 
 
 class VideoResult:

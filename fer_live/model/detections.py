@@ -57,6 +57,8 @@ class Detections:
     @property
     def rolls(self) -> np.ndarray:
         """(N,) float32: clockwise rotation of each face in the image plane, in degrees; NaN without landmarks."""
+        if np.isnan(self.landmarks).all():
+            return np.full(len(self), np.nan, np.float32)  # the usual case, in every frame
         eyes = self.landmarks[:, 1] - self.landmarks[:, 0]
         up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
         # in profile the eyes nearly coincide, so the direction from mouth to eyes counts too
@@ -71,6 +73,8 @@ class Detections:
         distance, shifts with sin t. On 39 rendered images of 13 heads per angle, the median is 21 degrees at 20, 51 at 40 and
         62 at 60. Beyond that, YuNet's landmarks carry no more information: 60 at 75 and 58 at 90.
         """
+        if np.isnan(self.landmarks).all():
+            return np.full(len(self), np.nan, np.float32)
         up = self.landmarks[:, :2].mean(1) - self.landmarks[:, 3:].mean(1)
         across = np.stack([-up[:, 1], up[:, 0]], axis=1) / np.maximum(1e-6, np.linalg.norm(up, axis=1))[:, None]
         eyes = ((self.landmarks[:, 1] - self.landmarks[:, 0]) * across).sum(1)

@@ -28,19 +28,22 @@ class Faces:
 
     def __init__(self) -> None:
         self.spots: dict[int, int] = {}
+        self.drawn: list[Box] = []  # rectangles that contain all that was drawn on the last image
 
     def draw(self, image: np.ndarray, shown: Sequence[Shown], scale: float, with_numbers: bool) -> list[Box]:
         """Draw on (H, W, 3) uint8 BGR, which is the frame scaled by `scale`. Returns the covered rectangles: boxes and chips."""
         boxes = [tuple(scale * v for v in face.box) for face in shown]
         taken = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in boxes]
+        self.drawn = []
         for face, box in zip(shown, boxes, strict=True):
-            _corners(image, box, COLORS.get(face.label, WHITE), _pen(image, box).line)
+            self.drawn += _corners(image, box, COLORS.get(face.label, WHITE), _pen(image, box).line)
         spots = {}
         for face, box in zip(shown, boxes, strict=True):
             sprite = _chip(image, face, box, with_numbers)
             at, spots[face.track_id] = self._spot(image, face.track_id, box, sprite, taken)
             sprite.lay(image, at[0], at[1])
             taken.append(at)
+            self.drawn.append(at)
         self.spots = spots
         return taken
 
@@ -70,9 +73,13 @@ def _pen(image: np.ndarray, box: tuple[float, ...]) -> Pen:
     return Pen((width, height), min(1.0, max(SMALLEST_SHARE, share)))
 
 
-def _corners(image: np.ndarray, box: tuple[float, ...], color: Color, line: int) -> None:
+def _corners(image: np.ndarray, box: tuple[float, ...], color: Color, line: int) -> list[Box]:
+    """Draw the corners of a box, and return the rectangles that contain them."""
     x1, y1, x2, y2 = box
     ends = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]])[:, None]
-    points = list(((ends + min(x2 - x1, y2 - y1) * CORNERS) * (1 << SHIFT)).clip(-FAR, FAR).astype(np.int32))
+    corners = ((ends + min(x2 - x1, y2 - y1) * CORNERS) * (1 << SHIFT)).clip(-FAR, FAR).astype(np.int32)
+    points, edge = list(corners), 2 * line + 2  # half of the line's width, and its soft border
     cv2.polylines(image, points, False, PLATE, 3 * line, cv2.LINE_AA, SHIFT)
     cv2.polylines(image, points, False, color, line + 1, cv2.LINE_AA, SHIFT)
+    least, most = corners.min(1) >> SHIFT, corners.max(1) >> SHIFT
+    return [tuple(sides) for sides in np.hstack([least - edge, most + edge]).tolist()]

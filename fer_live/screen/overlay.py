@@ -11,7 +11,7 @@ from fer_live.screen import text
 from fer_live.screen.faces import Faces
 from fer_live.screen.palette import PLATE, WHITE
 from fer_live.screen.panel import Inset
-from fer_live.screen.pen import Pen, Sprite, chip, place
+from fer_live.screen.pen import Box, Pen, Sprite, chip, place
 from fer_live.screen.steady import Steadier
 from fer_live.types import Analysis, Rates, View
 
@@ -30,6 +30,7 @@ class Overlay:
         self.view = view
         self.steadier = steadier or Steadier(labels, words or {})
         self.faces, self.inset = Faces(), Inset(labels, words or {})
+        self._last: tuple[np.ndarray | None, list[Box] | None] = None, None
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
         """Return a new image (H, W, 3) uint8 BGR: the frame with its faces and, if `rates` is given and enabled, the fps."""
@@ -39,7 +40,18 @@ class Overlay:
         if self.view.bars:
             self.inset.draw(image, shown, taken, analysis.frame.time_s)
         draw_marks(image, self.view, rates)
+        self._last = image, None if self.view.bars or has_marks(self.view, rates) else self.faces.drawn
         return image
+
+    def drawn_on(self, image: np.ndarray) -> list[Box] | None:
+        """Return boxes that contain all that was drawn on an image, or None if it is not the last one or they are unknown."""
+        last, boxes = self._last
+        return boxes if image is last else None
+
+
+def has_marks(view: View, rates: Rates | None) -> bool:
+    """Whether `draw_marks` draws anything."""
+    return bool(view.badge or view.recording or view.notice or (rates is not None and view.fps))
 
 
 def draw_marks(image: np.ndarray, view: View, rates: Rates | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,13 +16,14 @@ import cv2  # before av: otherwise its bundled libxcb makes OpenCV windows hang 
 import av
 import numpy as np
 from av.video.frame import PictureType
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from fer_live.model.paths import why
 from fer_live.protocols import Microphone
 from fer_live.sinks.disk import RecordingFile, make_new
+from fer_live.sinks.planes import Box, Planes
 from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
-from fer_live.types import Analysis, OutputError, Segment
+from fer_live.types import Analysis, Decoded, Frame, OutputError, Segment
 
 CLOCK = Fraction(1, 90_000)  # seconds; time base of live recordings, as in MPEG
 KEY_S = 1.0  # seconds between key frames
@@ -47,19 +48,20 @@ class VideoRecorder:
     sources.timeline. shown: index of the video track that the frames come from; None: the first one.
     microphone: a Microphone to record.
     comment: goes into the file's metadata.
+    drawn_on: returns the boxes inside which an image differs from its frame's, or None if unknown. With it, decoded frames are
+    kept everywhere else.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,
                  microphone: Microphone | None = None, comment: str = "", segments: Sequence[Segment] | None = None,
-                 shown: int | None = None):
+                 shown: int | None = None, drawn_on: Callable[[np.ndarray], Sequence[Box] | None] | None = None):
         self.path, self.fps, self.time_base, self.live = path, fps, time_base, live
         self.sound_from, self.microphone, self.comment, self.segments = sound_from, microphone, comment, segments
-        self.shown = shown
+        self.shown, self.drawn_on = shown, drawn_on
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
         self.sound: SoundCopy | MicrophoneTrack | None = None
         self.end_s: float | None = None  # end time of a live recording; None: when it is closed
-        self.reformatter = VideoReformatter()
         self.has_file = False  # whether the file was created; it may be closed by now
         self.is_broken = False  # whether writing failed; finishing the file would fail again
 
@@ -76,14 +78,15 @@ class VideoRecorder:
         time_s = analysis.frame.time_s
         try:
             if self.container is None:
-                self._open(image, time_s)
-            self._encode(image, time_s, round(1 / self.fps / self.time_base))
+                self._open(image, analysis.frame)
+            self._encode(image, time_s, round(1 / self.fps / self.time_base), self._converted(image, analysis.frame))
         except (av.FFmpegError, OSError) as error:
             self.is_broken = True
             raise OutputError(f"cannot write to {self.path} ({error.strerror}); the recording up to here is kept") from None
 
-    def _open(self, image: np.ndarray, time_s: float) -> None:
-        height, width = image.shape[:2]
+    def _open(self, image: np.ndarray, frame: Frame) -> None:
+        (height, width), time_s = image.shape[:2], frame.time_s
+        self.planes = Planes(self._decoded(image, frame))
         self.size_hw = height + height % 2, width + width % 2  # yuv420p halves the color planes: sides must be even
         self.start_s, self.last_pts = (time_s if self.live else 0.0), -1
         self.next_key_s = time_s + FIRST_KEY_S
@@ -98,7 +101,7 @@ class VideoRecorder:
         context = self.stream.codec_context
         context.time_base = self.time_base
         # tagged explicitly: players guess the matrix of untagged video by its size, and colors shift
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.colorspace, context.color_range = self.planes.matrix, self.planes.range
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self.stream.options = {**H264}
         if self.sound_from:
@@ -106,14 +109,22 @@ class VideoRecorder:
         elif self.microphone:
             self.sound = MicrophoneTrack(self.microphone, self.container, time_s)
 
-    def _encode(self, image: np.ndarray, time_s: float, lasting: int) -> None:
-        """Encode one image. lasting: its duration if it is the last one, in units of `time_base`."""
+    def _decoded(self, image: np.ndarray, frame: Frame) -> Decoded | None:
+        """Return the decoded frame that `image` was drawn on, if it is known and has the image's size."""
+        decoded = frame.decoded if self.drawn_on else None
+        return decoded if decoded and decoded.image is frame.image and image.shape == frame.image.shape else None
+
+    def _converted(self, image: np.ndarray, frame: Frame) -> av.VideoFrame:
+        decoded = self._decoded(image, frame) if image.shape[:2] == self.size_hw else None
+        boxes = self.drawn_on(image) if self.drawn_on and decoded else None
+        if decoded is None or boxes is None:
+            return self.planes.whole(self._fit(image))
+        return self.planes.drawn(image, decoded, boxes)
+
+    def _encode(self, image: np.ndarray, time_s: float, lasting: int, frame: av.VideoFrame) -> None:
+        """Encode one image, converted to `frame`. lasting: its duration if it is the last one, in units of `time_base`."""
         assert self.container is not None and self.file is not None
         self.last_image, self.last_time_s = image, time_s
-        # from_ndarray would copy the image row by row
-        drawn = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(self._fit(image)), format="bgr24")
-        frame = self.reformatter.reformat(drawn, format="yuv420p", dst_colorspace=Colorspace.ITU709,
-                                          dst_color_range=ColorRange.MPEG, threads=1)
         pts = round((time_s - self.start_s) / self.time_base)
         self.last_pts = frame.pts = max(pts, self.last_pts + 1)  # equal timestamps would be rejected
         frame.time_base = self.time_base
@@ -161,7 +172,7 @@ class VideoRecorder:
         assert self.container is not None
         if self.live:  # the file lasts as long as the recording took
             end_s = time.monotonic() if self.end_s is None else self.end_s
-            self._encode(self.last_image, max(end_s, self.last_time_s), lasting=1)
+            self._encode(self.last_image, max(end_s, self.last_time_s), 1, self.planes.whole(self._fit(self.last_image)))
         for packet in self.stream.encode(None):
             self.container.mux(packet)
         if self.sound:

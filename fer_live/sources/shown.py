@@ -16,10 +16,11 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from fer_live.types import MOST_PIXELS
+from fer_live.types import MOST_PIXELS, Decoded
 
 MAX_ASPECT = 10  # pixel aspect ratio; higher values mean a damaged header
 HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}  # PQ (HDR10) and HLG
+PLANAR = "yuv420p", "yuvj420p"
 MATRICES = {Colorspace.BT2020: "bt2020nc", Colorspace.ITU709: "bt709", 10: "bt2020c"}
 
 
@@ -53,8 +54,18 @@ class Shown:
             image = self._toned(frame)
         else:
             # one thread: the others decode and encode at the same time
-            image = self.reformatter.reformat(frame, format="bgr24", src_colorspace=_matrix(frame), threads=1).to_ndarray()
+            image = _array(self.reformatter.reformat(frame, format="bgr24", src_colorspace=_matrix(frame), threads=1))
         return upright(_square(image, self._aspect()), matrix_of(frame))
+
+    def decoded(self, frame: av.VideoFrame, image: np.ndarray) -> Decoded | None:
+        """Return the decoded frame of `image`, or None if it differs in more than its color format."""
+        is_toned = frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020
+        is_same = (frame.height, frame.width) == image.shape[:2] and matrix_of(frame) is None and not is_toned
+        matrix, is_even = _matrix(frame), frame.width % 2 == frame.height % 2 == 0
+        if not (is_same and is_even and frame.format.name in PLANAR and matrix in (1, 5, 6)):
+            return None
+        is_full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
+        return Decoded(image, frame, matrix, is_full)
 
     def _aspect(self) -> float:
         """Return pixel width / height: the container's value, or else the track's, which can change midway."""
@@ -83,6 +94,13 @@ def _tone_mapper(width: int, height: int, pixels: str, colorspace: int, color_ra
         before.link_to(after)
     graph.configure()
     return graph
+
+
+def _array(frame: av.VideoFrame) -> np.ndarray:
+    """Return the pixels of a BGR frame (H, W, 3); a copy only if its rows are padded."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8)[: frame.height * plane.line_size].reshape(frame.height, plane.line_size)
+    return np.ascontiguousarray(rows[:, : 3 * frame.width]).reshape(frame.height, frame.width, 3)
 
 
 def _matrix(frame: av.VideoFrame) -> int:

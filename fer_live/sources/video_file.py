@@ -11,7 +11,6 @@ import cv2  # noqa: F401  before av: otherwise its bundled libxcb makes OpenCV w
 
 # isort: split
 import av
-import numpy as np
 
 from fer_live.sources.container import declared_frames, frame_rate, open_video, packets_of, playable_tracks, reason
 from fer_live.sources.names import not_open
@@ -37,6 +36,7 @@ class VideoFile:
         self.fps, self.time_base, self.has_audio = 30.0, Fraction(1, 90_000), False
         self.declared = self.frames = 0  # frames declared by the file, and frames expected; 0: unknown
         self.timeline = Timeline(self.fps, may_jump=False)
+        self._keeps_decoded = False
         self._is_jump_logged = False
         self._packets, self._reached_s = 0, 0.0  # packets read, and the time reached
 
@@ -52,6 +52,10 @@ class VideoFile:
         self.has_audio = bool(self.container.streams.audio)
         self._log_tracks()
         return self
+
+    def keep_decoded(self) -> None:
+        """Let frames carry the decoded frames, for a VideoRecorder; they take half as much memory as the images."""
+        self._keeps_decoded = True
 
     def _log_tracks(self) -> None:
         """Log which of several video tracks is shown. The still image of an animated AVIF does not count."""
@@ -69,8 +73,10 @@ class VideoFile:
     def __iter__(self) -> Iterator[Frame]:
         count, time_s = 0, 0.0
         try:
-            for image, time_s, segment in self._decode():
-                yield Frame(image, count, time_s, segment=segment)
+            for stored, time_s, segment in self._decode():
+                image = self.shown(stored)
+                decoded = self.shown.decoded(stored, image) if self._keeps_decoded else None
+                yield Frame(image, count, time_s, segment=segment, decoded=decoded)
                 count += 1
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self.name} is damaged after {time_s:.1f} s ({reason(error)}); {_kept(count)}") from None
@@ -115,15 +121,15 @@ class VideoFile:
         end = stamp + (packet.duration or 0) - (stream.start_time or 0)
         self._reached_s = max(self._reached_s, float(end * packet.time_base))
 
-    def _decode(self) -> Iterator[tuple[np.ndarray, float, int]]:
-        """Yield images (H, W, 3) uint8 BGR as players show them, with time in seconds and segment number."""
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, float, int]]:
+        """Yield decoded frames with time in seconds and segment number."""
         for frame in self._frames():
             time_s, segment = self.timeline.place(frame)
             if segment and not self._is_jump_logged:
                 self._is_jump_logged = True
                 logger.warning(f"{self.name}: timestamps jump at {time_s:.1f} s; time continues from there, and faces get "
                                "new ids")
-            yield self.shown(frame), time_s, segment
+            yield frame, time_s, segment
 
 
 def _kept(count: int) -> str:
