@@ -202,8 +202,8 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: Video
         tracker.drop_all()
         crops = crop_faces(frame.image, np.empty((0, 4)), spec)
         return Located(frame, (), crops, Detections.joined([]), ended=endings(tracker.take_gone(), frame))
-    is_anew = tracker.begins_anew(frame.time_s, frame.segment)
-    found = find(frame, is_anew)
+    is_new_video = tracker.restart_if_new(frame.time_s, frame.segment)
+    found = find(frame, is_new_video)
     if frame.lost_tiles:
         tracker.drop_in(frame.lost_tiles)
         found = found[[i for i, box in enumerate(found.boxes) if area_of(box, frame.lost_tiles) is None]]
@@ -220,9 +220,9 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: Video
     views = see_all(crops, boxes, found[[track.row for track in read]])
     read_ids = {track.track_id for track in read}
     places = tuple((track.track_id, _whole(track.box), track.track_id in read_ids) for track in tracks)
-    ended = endings(tracker.take_gone(), frame, is_anew)
+    ended = endings(tracker.take_gone(), frame, is_new_video)
     fresh_ids = frozenset(track.track_id for track in fresh)
-    return Located(frame, places, crops, found, views, begun, seen, is_anew, ended, fresh_ids)
+    return Located(frame, places, crops, found, views, begun, seen, is_new_video, ended, fresh_ids)
 
 
 def _whole(box: np.ndarray) -> Box:
@@ -233,7 +233,7 @@ def _whole(box: np.ndarray) -> Box:
 def name(located: Located, probs: np.ndarray, state: VideoState, steps: Sequence[Step] = ()) -> Analysis:
     """Assign labels in the requested classes. probs: (M, 7), one row per crop."""
     time_s, found, faces = located.frame.time_s, zip(probs, located.views, strict=True), []
-    if located.is_anew:
+    if located.is_new_video:
         state.begin_video()
     baseline, readability = state.baseline, state.readability
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)

@@ -150,9 +150,9 @@ def for_new_video(detector: FaceDetector) -> FaceDetector:
     return detector.for_new_video() if isinstance(detector, ScheduledDetector) else detector
 
 
-def detect(detector: FaceDetector, frame: Frame, is_anew: bool) -> Detections:
-    """Return the faces in one frame. is_anew: the frame starts a new video or segment."""
-    if is_anew and isinstance(detector, ScheduledDetector):
+def detect(detector: FaceDetector, frame: Frame, is_new_video: bool) -> Detections:
+    """Return the faces in one frame. is_new_video: the frame starts a new video or segment."""
+    if is_new_video and isinstance(detector, ScheduledDetector):
         detector.forget()
     return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
                          detector.detect(frame.image))

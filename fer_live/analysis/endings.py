@@ -13,14 +13,14 @@ LEFT, LOST, CAMERA_LOST, NEW_VIDEO = "left", "lost", "camera lost", "new video"
 EDGE = 0.3  # fraction of the box's side; faces are found only while completely in the image, and move between frames
 
 
-def endings(tracks: Iterable[Track], frame: Frame, is_anew: bool = False) -> tuple[Ended, ...]:
+def endings(tracks: Iterable[Track], frame: Frame, is_new_video: bool = False) -> tuple[Ended, ...]:
     """Return why tracks ended with `frame`.
 
     camera lost: the frame, or the tile of the face, is a slate. new video: timestamps go back, or a new segment begins.
     left: the face was last found at the edge of its camera's image. lost: anywhere else, e.g. it turned away, was covered, or
     the video was cut.
     """
-    because = CAMERA_LOST if frame.is_slate else NEW_VIDEO if is_anew else ""
+    because = CAMERA_LOST if frame.is_slate else NEW_VIDEO if is_new_video else ""
     return tuple(Ended(track.track_id, because or _because(track.box, frame), track.seen_s) for track in tracks)
 
 

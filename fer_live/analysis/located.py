@@ -24,6 +24,6 @@ class Located:
     views: tuple[Visibility, ...] = ()  # visibility of each crop
     begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames
     seen: tuple[Box, ...] = ()  # candidate boxes: detections, tentative tracks and coasting tracks
-    is_anew: bool = False  # a clip or segment begins, so earlier state does not apply
+    is_new_video: bool = False  # or a new segment; earlier state does not apply
     ended: tuple[Ended, ...] = ()  # tracks that ended
     fresh: frozenset[int] = frozenset()  # track ids of the faces detected in this frame; the others are coasting

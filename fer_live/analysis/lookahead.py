@@ -47,7 +47,7 @@ def with_beginnings(stream: Iterable[Located], spec: ModelSpec, most: int) -> It
     held: deque[Located] = deque()
     located = HeldError(stream)
     for one in located:
-        if one.is_anew:  # new timestamps could equal those of held frames
+        if one.is_new_video:  # new timestamps could equal those of held frames
             yield from held
             held.clear()
         for i, old in enumerate(held):

@@ -64,8 +64,8 @@ class FaceTracker:
         self.intervals.clear()
         self.last_s = None
 
-    def begins_anew(self, time_s: float, segment: int = 0) -> bool:
-        """Whether a frame with this time and segment starts a new video; if so, forget all tracks."""
+    def restart_if_new(self, time_s: float, segment: int = 0) -> bool:
+        """Forget all tracks if a frame with this time and segment starts a new video; return whether it does."""
         is_new = segment != self.segment or (self.last_s is not None and time_s < self.last_s)
         if is_new:
             self.drop_all()
@@ -105,7 +105,7 @@ class FaceTracker:
 
     def _expire(self, time_s: float) -> None:
         """Drop tracks that are too old to match at `time_s`."""
-        self.begins_anew(time_s, self.segment)
+        self.restart_if_new(time_s, self.segment)
         # the first interval sets the rate; before that, no interval is too long
         usual_s = USUAL * median(self.intervals) if self.intervals else math.inf
         self._keep(lambda track: time_s - track.seen_s <= max(self._memory_s(track), usual_s))
