@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
@@ -115,15 +114,11 @@ def facts(config: Config, kiosk: KioskConfig) -> Facts:
     video = "consent" if kiosk.record_on_consent else "video" if output.path else ""
     sound = "sound" if video and output.audio is not None else ""
     stored = tuple(what for what in ("values" if output.log else "", video, sound) if what)
-    is_sent = config.web is not None and not is_loopback(config.web.host)
+    is_sent = False
+    if config.web is not None:
+        from fer_live.web.guard import is_loopback
+
+        is_sent = not is_loopback(config.web.host)
     images, results = sends(config.outgoing)
     shared = "image" if images else "results" if results else ""
     return Facts(stored, bool(config.analysis.mask), kiosk.operator, kiosk.policy_url, is_sent, shared)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is reachable only from this device. Host names other than localhost do not count."""
-    try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"

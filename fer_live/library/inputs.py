@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from fer_live.analysis.checks import described
-from fer_live.model.images import MOST_PIXELS, ImageError, decode_image, load_image
+from fer_live.model.images import MOST_IMAGE_PIXELS, ImageError, decode_image, load_image
 from fer_live.model.paths import exists, is_folder, shortened
 from fer_live.sources.kinds import kind_of
 from fer_live.types import SourceError
@@ -125,7 +125,7 @@ def _from_bytes(content: bytes) -> np.ndarray:
 def _from_pil(given: Any) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    if given.width * given.height > MOST_PIXELS:
+    if given.width * given.height > MOST_IMAGE_PIXELS:
         raise SourceError("the PIL image has more than 64 megapixels; resize it first")
     try:
         upright = ImageOps.exif_transpose(given)

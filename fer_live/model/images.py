@@ -12,7 +12,7 @@ import numpy as np
 
 # OpenCV rejects images above OPENCV_IO_MAX_IMAGE_PIXELS before decoding; see the packages' __init__.py.
 MOST_BYTES = 400_000_000  # per file; 64 megapixels at 48 bits need less
-MOST_PIXELS = 64_000_000
+MOST_IMAGE_PIXELS = 64_000_000
 # Formats that Pillow tries. TGA is last: it has no signature, so any file can match it.
 PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM", "ICO", "ICNS", "AVIF", "QOI", "PCX", "SGI",
           "DDS", "PSD", "TGA")
@@ -97,7 +97,7 @@ def _decode_with_pillow(content: np.ndarray, gray: bool) -> np.ndarray | None:
 
     try:
         with Image.open(BytesIO(content.data), formats=PILLOW) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
+            if opened.width * opened.height > MOST_IMAGE_PIXELS:
                 return None
             opened.load()
             upright = ImageOps.exif_transpose(opened)
@@ -128,7 +128,7 @@ def _why(content: np.ndarray) -> str:
         megapixels = float("inf")
     except Exception:  # decoders raise anything for damaged files
         megapixels = 0.0
-    limit = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", MOST_PIXELS))
+    limit = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", MOST_IMAGE_PIXELS))
     return "more than 64 megapixels" if megapixels * 1e6 > limit else "damaged, or an unknown format"
 
 

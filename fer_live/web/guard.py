@@ -72,9 +72,12 @@ def network(address: str) -> str:
         return address
 
 
-def is_loopback(address: str) -> bool:
-    """Whether a server on this IP address can be reached from this computer only."""
-    return ipaddress.ip_address(address.split("%")[0]).is_loopback
+def is_loopback(host: str) -> bool:
+    """Whether a server on this IP address or host name can be reached from this computer only; of names, only localhost."""
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 def choose_token(given: str | None, is_needed: bool) -> tuple[str | None, bool]:
@@ -116,11 +119,7 @@ class Guard:
 
     def is_own_loopback(self, host: str) -> bool:
         """Whether this Host header, already accepted by `allows_host`, is reachable from this computer only."""
-        name = _hostname(host) or ""
-        try:
-            return is_loopback(name)
-        except ValueError:
-            return name == "localhost"
+        return is_loopback(_hostname(host) or "")
 
     def allows_origin(self, headers, host: str) -> bool:
         """Whether the request comes from our own page, from a user or from a program other than a browser."""
