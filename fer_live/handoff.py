@@ -127,8 +127,8 @@ class LatestItem(Generic[T]):
 class Prefetch(Generic[T]):
     """A thread that reads a stream in order, up to `depth` items ahead of the reader.
 
-    depth: a number, or a function that returns it for the first item. Items change threads in groups of up to half of it, since a
-    thread that waits for every item costs more than many a stage. A waiting reader gets each item at once.
+    depth: a number, or a function that returns it for the first item. Items are passed on in groups of up to half of it, since
+    waking a thread for every item can cost more than processing it. A waiting reader gets each item at once.
     An error in the stream is raised again in the reader, after the items before it. Leaving the context ends the thread.
     """
 

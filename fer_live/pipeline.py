@@ -25,8 +25,8 @@ logger = logging.getLogger("fer_live")
 
 
 FEWEST_AHEAD, MOST_AHEAD = 4, 16  # frames between two threads of a run over a file
+AHEAD_BYTES = 16 << 20  # maximum bytes of their images, unless these are FEWEST_AHEAD
 STAGES = 3  # threads of a run over a file: decoding, analysis, and drawing with encoding
-AHEAD_BYTES = 16 << 20  # bytes of their images, if that is not below the fewest
 
 
 class RateMeter:
@@ -144,7 +144,7 @@ def run_file(
 
 @contextmanager
 def fewer_opencv_threads() -> Iterator[None]:
-    """Leave each of the STAGES its share of the processor: OpenCV's own threads wait actively, and take time from the others."""
+    """Leave each of the STAGES its share of the processor: OpenCV's own threads busy-wait, which slows down the other stages."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(max(1, min(before, (os.cpu_count() or 1) // STAGES)))
     try:

@@ -52,9 +52,9 @@ class OutputError(Exception):
 class Decoded:
     """The decoded frame from which an image was made, so that a recording can keep it where nothing is drawn."""
 
-    image: np.ndarray  # (H, W, 3) uint8 BGR; a Frame with another image, such as a masked copy, does not show it
+    image: np.ndarray  # (H, W, 3) uint8 BGR; a Frame with another image, such as a masked copy, must not use `frame`
     frame: av.VideoFrame  # 4:2:0 with 8 bits, H x W
-    matrix: int  # that the image was made with: 1 is BT.709, 5 and 6 are BT.601
+    matrix: int  # color matrix with which the image was converted: 1 is BT.709, 5 and 6 are BT.601
     is_full_range: bool  # 0..255 instead of 16..235
 
 

@@ -128,10 +128,10 @@ def test_window_opens_centered_at_seventy_percent_of_the_screen(locked, size_wh)
     code = f"""if True:
         import cv2, numpy as np
         from fer_live.screen.canvas import Canvas
-        from fer_live.screen.steady import Steadier
+        from fer_live.screen.smoothing import DisplaySmoother
         from fer_live.screen.window import TITLE, Window
         from fer_live.types import NO_IMAGE, Analysis, Frame, Rates, View
-        canvas = Canvas((), View(), {{}}, "", Steadier((), {{}}))
+        canvas = Canvas((), View(), {{}}, "", DisplaySmoother((), {{}}))
         with Window({{}}, print, canvas) as w:
             for i in range(5):
                 w.show(NO_IMAGE, Analysis(Frame(np.zeros(({size_wh[1]}, {size_wh[0]}, 3), np.uint8), i, i), ()), Rates())

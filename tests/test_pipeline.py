@@ -316,7 +316,7 @@ def test_prefetch_raises_errors_in_order_and_ends_its_thread():
     def stream():
         yield 1
         yield 2
-        raise ValueError("film torn")
+        raise ValueError("damaged video")
 
     got = []
     with pytest.raises(ValueError, match="torn"), Prefetch(stream()) as ahead:
@@ -333,7 +333,7 @@ def test_partial_group_precedes_an_error():
 
     def torn():
         yield from range(4)
-        raise ValueError("film torn")
+        raise ValueError("damaged video")
 
     got = []
     with pytest.raises(ValueError, match="torn"):
@@ -357,7 +357,7 @@ def test_batched_analysis_matches_single_frames(untrained, portrait):
     assert begins == 2 and all(len(analysis.faces) == 1 for analysis in together[:2]), "shown from its first frame on"
     both = [(a.faces[0], b.faces[0]) for a, b in zip(singly, together, strict=True) if a.faces and b.faces]
     assert len(both) >= 8 and sum(bool(one.faces) for one in together) >= sum(bool(one.faces) for one in singly)
-    for f, g in both:  # every third frame is searched: boxes are a little steadier
+    for f, g in both:  # every third frame is searched: boxes are a little smoother
         assert (f.track_id, f.label) == (g.track_id, g.label) and np.abs(np.subtract(f.box, g.box)).max() <= 6
         assert np.allclose(f.probs, g.probs, atol=0.05)
     assert not together[5].faces, "no face is added"
@@ -367,7 +367,7 @@ def test_held_frames_precede_an_error(untrained, portrait):
     def torn():
         for i in range(5):
             yield Frame(portrait, i, i / 30)
-        raise ValueError("film torn")
+        raise ValueError("damaged video")
 
     got = []
     with pytest.raises(ValueError, match="torn"):

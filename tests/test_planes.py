@@ -21,7 +21,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 RAMP = np.dstack([cv2.resize(np.array([[30, 220]] if i % 2 else [[60], [200]], np.uint8), (320, 240)) for i in range(3)])
 
 
-def film(path, images, matrix=2, color_range=0, pixels="yuv420p"):
+def write_video(path, images, matrix=2, color_range=0, pixels="yuv420p"):
     """Write images BGR with tags: matrix 1 is BT.709, 5 BT.601, 2 untagged; range 1 is 16..235, 2 is 0..255."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "4"})
@@ -47,10 +47,10 @@ def face(track_id, box, label="happy"):
 
 
 @pytest.mark.parametrize("tags", [(2, 0), (1, 1), (5, 1), (5, 2), (1, 2)])
-def test_colors_of_an_annotated_film_do_not_shift(tmp_path, untrained, portrait, tags):
+def test_colors_of_an_annotated_video_do_not_shift(tmp_path, untrained, portrait, tags):
     scene = RAMP.copy()
     scene[20:200, 60:240] = cv2.resize(portrait[20:300, 80:360], (180, 180))
-    clip = film(tmp_path / "a.mp4", [np.roll(scene, i, axis=1) for i in range(8)], *tags)
+    clip = write_video(tmp_path / "a.mp4", [np.roll(scene, i, axis=1) for i in range(8)], *tags)
     assert main(["--source", str(clip), "--no-window", "--model", str(untrained), "--output", str(tmp_path / "o.mp4")]) == 0
     drawn = 0
     for before, after in zip(images_of(clip), images_of(tmp_path / "o.mp4"), strict=True):
@@ -62,7 +62,7 @@ def test_colors_of_an_annotated_film_do_not_shift(tmp_path, untrained, portrait,
 
 def test_only_what_was_drawn_is_converted(tmp_path):
     """The encoded frame is the decoded one outside the boxes, and the drawn image inside."""
-    clip = film(tmp_path / "a.mp4", [RAMP] * 3, 1, 1)
+    clip = write_video(tmp_path / "a.mp4", [RAMP] * 3, 1, 1)
     with VideoFile(clip) as source:
         source.keep_decoded()
         frame = next(iter(source))
@@ -81,7 +81,7 @@ def test_only_what_was_drawn_is_converted(tmp_path):
 
 def test_a_replaced_image_is_recorded_and_not_the_decoded_one(tmp_path):
     """A masked face must not come back through the decoded frame."""
-    clip = film(tmp_path / "a.mp4", [RAMP] * 4)
+    clip = write_video(tmp_path / "a.mp4", [RAMP] * 4)
     with VideoFile(clip) as source, VideoRecorder(tmp_path / "o.mp4", 10, drawn_on=lambda image: []) as recorder:
         source.keep_decoded()
         for frame in source:
@@ -93,13 +93,13 @@ def test_a_replaced_image_is_recorded_and_not_the_decoded_one(tmp_path):
 @pytest.mark.parametrize(("size_hw", "pixels"), [((120, 161), "yuv444p"), ((121, 160), "yuv444p"), ((120, 160), "yuv422p")])
 def test_other_formats_have_no_decoded_frame(tmp_path, size_hw, pixels):
     image = cv2.resize(RAMP, size_hw[::-1])
-    with VideoFile(film(tmp_path / "a.mp4", [image] * 2, pixels=pixels)) as source:
+    with VideoFile(write_video(tmp_path / "a.mp4", [image] * 2, pixels=pixels)) as source:
         source.keep_decoded()
         assert [frame.decoded for frame in source] == [None, None]
 
 
 def test_frames_carry_decoded_frames_only_on_request(tmp_path):
-    with VideoFile(film(tmp_path / "a.mp4", [RAMP] * 2)) as source:
+    with VideoFile(write_video(tmp_path / "a.mp4", [RAMP] * 2)) as source:
         assert [frame.decoded for frame in source] == [None, None]
 
 

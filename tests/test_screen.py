@@ -15,7 +15,7 @@ from fer_live.screen.faces import Faces
 from fer_live.screen.overlay import Overlay
 from fer_live.screen.panel import Inset
 from fer_live.screen.pen import overlap
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.screen.words import ASSET, LANGUAGES, read_words
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, Frame, Rates, View
 
@@ -38,8 +38,8 @@ def analysis(time_s, *faces, image=EMPTY, name=""):
 
 def follow(boxes, fps=30):
     """The displayed boxes, (N, 4), rounded to pixels."""
-    steadier = Steadier(EMOTIONS, {})
-    shown = [steadier(analysis(i / fps, face(box)))[0].box for i, box in enumerate(boxes)]
+    smoother = DisplaySmoother(EMOTIONS, {})
+    shown = [smoother(analysis(i / fps, face(box)))[0].box for i, box in enumerate(boxes)]
     return np.rint(shown).astype(int)
 
 
@@ -78,17 +78,17 @@ def test_jump_to_another_place_is_not_smoothed():
 
 def test_smoothing_does_not_change_measured_boxes():
     item = analysis(0.0, face((10, 10, 90, 90)))
-    steadier = Steadier(EMOTIONS, {})
-    steadier(item)
+    smoother = DisplaySmoother(EMOTIONS, {})
+    smoother(item)
     later = analysis(0.033, face((14, 10, 94, 90)))
-    steadier(later)
+    smoother(later)
     assert later.faces[0].box == (14, 10, 94, 90) and item.faces[0].box == (10, 10, 90, 90)
 
 
 def test_independent_images_are_not_smoothed():
-    steadier = Steadier(EMOTIONS, {})
-    steadier(analysis(0.0, face((0, 0, 100, 100)), name="a.jpg"))
-    shown = steadier(analysis(0.0, face((4, 0, 104, 100), answer=probs(happy=0.5)), name="b.jpg"))[0]
+    smoother = DisplaySmoother(EMOTIONS, {})
+    smoother(analysis(0.0, face((0, 0, 100, 100)), name="a.jpg"))
+    shown = smoother(analysis(0.0, face((4, 0, 104, 100), answer=probs(happy=0.5)), name="b.jpg"))[0]
     assert shown.box == (4, 0, 104, 100) and shown.figure == "57%"
 
 
@@ -96,35 +96,35 @@ def test_independent_images_are_not_smoothed():
 
 
 def test_percentage_changes_at_most_three_times_a_second():
-    rng, steadier = np.random.default_rng(0), Steadier(EMOTIONS, {})
+    rng, smoother = np.random.default_rng(0), DisplaySmoother(EMOTIONS, {})
     figures = []
     for i in range(300):
         answer = probs(happy=0.5 + 0.3 * rng.random())
-        figures.append(steadier(analysis(i / 30, face((0, 0, 99, 99), answer=answer)))[0].figure)
+        figures.append(smoother(analysis(i / 30, face((0, 0, 99, 99), answer=answer)))[0].figure)
     changes = [i for i, (a, b) in enumerate(itertools.pairwise(figures)) if a != b]
     assert 15 < len(changes) <= 30 and min(np.diff(changes)) >= 10, "in ten seconds at 30 frames per second"
 
 
 def test_new_label_shows_its_percentage_at_once():
-    steadier = Steadier(EMOTIONS, {})
-    steadier(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.9))))
-    shown = steadier(analysis(0.033, face((0, 0, 99, 99), label="sad", answer=probs(sad=0.6))))[0]
+    smoother = DisplaySmoother(EMOTIONS, {})
+    smoother(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.9))))
+    shown = smoother(analysis(0.033, face((0, 0, 99, 99), label="sad", answer=probs(sad=0.6))))[0]
     assert (shown.label, shown.figure) == ("sad", f"{round(100 * float(probs(sad=0.6).max()))}%")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_unsure_names_the_candidates_or_the_reason(language):
     words = read_words(language)
-    steadier = Steadier(EMOTIONS, words)
+    smoother = DisplaySmoother(EMOTIONS, words)
 
     def word(because, time_s):
         doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(happy=0.35, neutral=0.3), unsure_because=because)
-        return steadier(analysis(time_s, doubtful))[0].word
+        return smoother(analysis(time_s, doubtful))[0].word
 
     output = word(UNCLEAR, 0.0)
     assert words["happy"] in output and words["neutral"] in output and "{" not in output
     unreadable = face((0, 0, 99, 99), label=UNSURE, unsure_because=REASONS[0])
-    assert not Steadier(EMOTIONS, words)(analysis(0.0, unreadable))[0].bars
+    assert not DisplaySmoother(EMOTIONS, words)(analysis(0.0, unreadable))[0].bars
     reasons = {word(because, 0.1) for because in REASONS}
     assert len(reasons) == len(REASONS) and words["unsure"] not in reasons
     if language != "en":
@@ -132,19 +132,19 @@ def test_unsure_names_the_candidates_or_the_reason(language):
 
 
 def test_newly_unsure_face_names_its_current_candidates():
-    steadier = Steadier(EMOTIONS, read_words("en"))
-    steadier(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.6, sad=0.3))))
+    smoother = DisplaySmoother(EMOTIONS, read_words("en"))
+    smoother(analysis(0.0, face((0, 0, 99, 99), answer=probs(happy=0.6, sad=0.3))))
     doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(fear=0.3, angry=0.25), unsure_because=UNCLEAR)
-    shown = steadier(analysis(0.1, doubtful))[0]
+    shown = smoother(analysis(0.1, doubtful))[0]
     assert shown.word == "hard to say: afraid or angry" and shown.short == "unsure"
 
 
 def test_unsure_text_does_not_flicker():
-    steadier, output = Steadier(EMOTIONS, read_words("en")), []
+    smoother, output = DisplaySmoother(EMOTIONS, read_words("en")), []
     for i in range(90):
         second = {"sad": 0.26, "neutral": 0.24} if i % 2 else {"sad": 0.24, "neutral": 0.26}
         doubtful = face((0, 0, 99, 99), label=UNSURE, answer=probs(happy=0.35, **second), unsure_because=UNCLEAR)
-        output.append(steadier(analysis(i / 30, doubtful))[0].word)
+        output.append(smoother(analysis(i / 30, doubtful))[0].word)
     assert sum(a != b for a, b in itertools.pairwise(output)) <= 3
 
 
@@ -155,11 +155,11 @@ def test_all_languages_have_all_phrases():
 
 
 def test_bars_are_animated_and_keep_their_order_in_a_tie():
-    steadier, lengths, orders = Steadier(EMOTIONS, {}), [], set()
+    smoother, lengths, orders = DisplaySmoother(EMOTIONS, {}), [], set()
     for i in range(60):
         wobble = 0.01 * (-1) ** i
         answer = probs(happy=0.4, sad=0.3 + wobble, neutral=0.3 - wobble) if i < 30 else probs(happy=0.9)
-        bars = steadier(analysis(i / 30, face((0, 0, 99, 99), answer=answer)))[0].bars
+        bars = smoother(analysis(i / 30, face((0, 0, 99, 99), answer=answer)))[0].bars
         lengths.append(bars[0][1])
         orders |= {tuple(name for name, _, _ in bars)} if i < 30 else set()
     assert len(bars) == 3 and len(orders) == 1
@@ -170,10 +170,10 @@ def test_bars_are_animated_and_keep_their_order_in_a_tie():
 
 
 def drawn_boxes(faces, size_wh=(640, 360), repeat=1):
-    steadier, painter = Steadier(EMOTIONS, read_words("en")), Faces()
+    smoother, painter = DisplaySmoother(EMOTIONS, read_words("en")), Faces()
     image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     for i in range(repeat):
-        taken = painter.draw(image, steadier(analysis(i / 30, *faces)), 1.0, True)
+        taken = painter.draw(image, smoother(analysis(i / 30, *faces)), 1.0, True)
     return taken[: len(faces)], taken[len(faces) :]
 
 
@@ -188,11 +188,11 @@ def test_chips_cover_no_face_if_there_is_room():
 
 def test_chips_keep_their_position():
     """A face at a height where its chip barely fits above it, or barely does not."""
-    steadier, painter = Steadier(EMOTIONS, {}), Faces()
+    smoother, painter = DisplaySmoother(EMOTIONS, {}), Faces()
     tops = []
     for i in range(60):
         y = 34 + 3 * (i % 2)
-        taken = painter.draw(EMPTY.copy(), steadier(analysis(i / 30, face((300, y, 400, y + 100)))), 1.0, False)
+        taken = painter.draw(EMPTY.copy(), smoother(analysis(i / 30, face((300, y, 400, y + 100)))), 1.0, False)
         tops.append(taken[1][1] < y)
     assert sum(a != b for a, b in itertools.pairwise(tops)) <= 1
 
@@ -204,9 +204,9 @@ def crowd(time_s):
 
 
 def test_recorded_bars_keep_their_side_and_cover_no_face():
-    steadier, painter, inset, sides = Steadier(EMOTIONS, {}), Faces(), Inset(EMOTIONS, {}), []
+    smoother, painter, inset, sides = DisplaySmoother(EMOTIONS, {}), Faces(), Inset(EMOTIONS, {}), []
     for i in range(7 * 30):
-        shown = steadier(analysis(i / 30, *crowd(i / 30)))
+        shown = smoother(analysis(i / 30, *crowd(i / 30)))
         taken = painter.draw(EMPTY.copy(), shown, 1.0, True)
         image = np.full_like(EMPTY, 255)
         inset.draw(image, shown, taken, i / 30)
@@ -228,7 +228,7 @@ def test_recorded_bars_appear_if_there_is_room():
 
 def canvas(mirrored=None, words=None, keys="qrsnbmfh", **view):
     words = words or {}
-    return Canvas(EMOTIONS, View(**view), words, keys, Steadier(EMOTIONS, words), mirrored)
+    return Canvas(EMOTIONS, View(**view), words, keys, DisplaySmoother(EMOTIONS, words), mirrored)
 
 
 def late(one):

@@ -15,7 +15,7 @@ from fer_live.__main__ import main
 from fer_live.app.open_source import make_source, timeouts
 from fer_live.app.options import parse
 from fer_live.kiosk.__main__ import unit
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.sources.camera import Camera
 from fer_live.sources.connection import Timeouts
 from fer_live.sources.slate import draw_slate
@@ -110,7 +110,7 @@ def test_web_view_uses_the_same_timeout(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("fer_live.web.feed.time.monotonic", lambda: now[0])
     image = np.zeros((8, 8, 3), np.uint8)
-    quick, slow = (Feed(Steadier((), {}), stale_s=stale_s) for stale_s in (0.0, 11.0))
+    quick, slow = (Feed(DisplaySmoother((), {}), stale_s=stale_s) for stale_s in (0.0, 11.0))
     for feed in (quick, slow):
         feed.put(image, Analysis(Frame(image, 0, 100.0), ()))
     now[0] = 110.0

@@ -19,7 +19,7 @@ import pytest
 from fer_live.app.config import WebConfig
 from fer_live.app.options import parse
 from fer_live.model.spec import EMOTIONS
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, Face, Frame, OutputError
 from fer_live.web import PageConfig, WebView, bind_endpoint
@@ -68,7 +68,7 @@ class Camera:
 def served(host="127.0.0.1", token=None, limits=LOOSE, sinks=(), size_wh=(640, 360), faces=(FACE,), **options):
     """A view on a free port with a camera; yields the port and the camera."""
     endpoint = bind_endpoint(host, 0, token)
-    with (WebView(endpoint, Steadier(EMOTIONS, options.get("page", PageConfig()).words), limits=limits, **options) as view,
+    with (WebView(endpoint, DisplaySmoother(EMOTIONS, options.get("page", PageConfig()).words), limits=limits, **options) as view,
           Camera(view, size_wh=size_wh, sinks=sinks, faces=faces) as camera):
         yield endpoint.bound[1], camera
 
@@ -208,7 +208,7 @@ def test_stalled_camera_is_reported_and_recovers(monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 0.4)
     monkeypatch.setattr("fer_live.web.routes.SNAPSHOT_S", 0.3)
     endpoint = bind_endpoint("127.0.0.1", 0)
-    with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view:
+    with WebView(endpoint, DisplaySmoother(EMOTIONS, {}), limits=LOOSE) as view:
         port = endpoint.bound[1]
         assert get(port, "/healthz")[0] == 503 and b"starting" in get(port, "/healthz")[2]
         with Camera(view) as camera:
@@ -613,7 +613,7 @@ async def _watch_in_browser(folder):
         output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not output, "no error in the page, nothing against its policy"
         endpoint = bind_endpoint("0.0.0.0", port, TOKEN)
-        with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
+        with WebView(endpoint, DisplaySmoother(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(LIVE)  # automatically, and the cookie is still valid
 
 
@@ -657,7 +657,7 @@ async def _watch_overlay(folder):
             await loop.run_in_executor(None, first.close)
         await page.until("document.querySelectorAll('.chip').length === 0")
         endpoint = bind_endpoint("0.0.0.0", port, TOKEN)
-        with WebView(endpoint, Steadier(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
+        with WebView(endpoint, DisplaySmoother(EMOTIONS, {}), limits=LOOSE) as view, Camera(view):
             await page.until(f"{chips} === 'happy 60%'")
         output = [one for one in page.said if "exceptionDetails" in one or one["entry"]["source"] == "security"]
         assert not output

@@ -19,7 +19,7 @@ from fer_live.app.outputs import Outputs
 from fer_live.app.web_view import Remote
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.screen.words import LANGUAGES, read_words
 from fer_live.sinks.log import Log
 from fer_live.sinks.recorder import VideoRecorder
@@ -105,7 +105,7 @@ def test_command_without_an_image_is_not_deferred(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.commands.ANSWER_S", 0.3)
     remote = Remote(Outputs(View()))
     monkeypatch.chdir(tmp_path)
-    with WebView(bind_endpoint("127.0.0.1", 0, TOKEN), Steadier(EMOTIONS, {}), limits=LOOSE, controls=remote) as view:
+    with WebView(bind_endpoint("127.0.0.1", 0, TOKEN), DisplaySmoother(EMOTIONS, {}), limits=LOOSE, controls=remote) as view:
         assert post(view.endpoint.bound[1], "snapshot")[0] == 503
         image = np.zeros((8, 8, 3), np.uint8)
         remote.outputs.last = image, Analysis(Frame(image, 0, 0.0), ())
@@ -166,7 +166,7 @@ def test_commands_are_off_by_default(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="token"):
         endpoint = bind_endpoint("127.0.0.1", 0)
         with endpoint.socket:
-            WebView(endpoint, Steadier(EMOTIONS, {}), controls=Remote(Outputs(View())))
+            WebView(endpoint, DisplaySmoother(EMOTIONS, {}), controls=Remote(Outputs(View())))
 
 
 def test_web_controls_need_a_token_and_reject_conflicting_options(capsys):

@@ -21,7 +21,7 @@ from fer_live.model.suffixes import IMAGES_WRITTEN
 from fer_live.pipeline import mirrored, run_file
 from fer_live.screen.canvas import Canvas
 from fer_live.screen.overlay import Overlay
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.screen.window import Window
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
@@ -47,12 +47,12 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
     outputs = stack.enter_context(Outputs(view, words=words))
     calibrate = None if stills else partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S)
     keys = make_keys(outputs, stop.set, calibrate, config.output.can_write)
-    steadier = Steadier(analyzer.labels, words)
-    overlay = Overlay(analyzer.labels, view, words, steadier)
+    smoother = DisplaySmoother(analyzer.labels, words)
+    overlay = Overlay(analyzer.labels, view, words, smoother)
     drawn_on = None if analyzer.steps else overlay.drawn_on  # steps change the image itself
     sinks = file_sinks(config.output, source, analyzer.labels, stills, drawn_on)
     named = {*keys, "f", *(["space"] if stills and source.frames > 1 else [])}
-    canvas = Canvas(analyzer.labels, view, words, named, steadier, view.mirror if stills else None)
+    canvas = Canvas(analyzer.labels, view, words, named, smoother, view.mirror if stills else None)
     outputs.draw = lambda analysis: overlay.draw(canvas.seen(analysis))
     analyze_all = partial(map, analyzer.analyze_still) if stills else analyzer.analyze_all
     with ExitStack() as opened:

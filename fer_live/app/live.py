@@ -24,7 +24,7 @@ from fer_live.pipeline import mirrored, run_live
 from fer_live.protocols import Draw, Screen, Source
 from fer_live.screen.canvas import Canvas
 from fer_live.screen.overlay import Overlay
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.screen.window import StatusLines, Window
 from fer_live.sinks.microphone import Microphone
 from fer_live.sources.grid import Grid
@@ -50,9 +50,9 @@ def run_live_source(config: Config, source: Source, is_demo: bool, load: Classif
     if microphone is not None:
         microphone.lost = lambda text: outputs.tell("microphone lost", text)
     outgoing = add_sinks(config, source, outputs, analyzer.labels, stack)
-    steadier = Steadier(analyzer.labels, words)
+    smoother = DisplaySmoother(analyzer.labels, words)
     if endpoint:
-        add_web_view(config, endpoint, source, outputs, steadier, outgoing, stack)
+        add_web_view(config, endpoint, source, outputs, smoother, outgoing, stack)
     analyze, presented = governed(analyzer, config.analysis.target_fps, view)
     draw: Draw
     screen: Screen
@@ -61,10 +61,10 @@ def run_live_source(config: Config, source: Source, is_demo: bool, load: Classif
 
         analyze, draw, screen = set_up_kiosk(config, config.kiosk, analyzer, analyze, words, outputs, stop, stack)
     else:
-        draw = outputs.draw = Overlay(analyzer.labels, view, words, steadier).draw
+        draw = outputs.draw = Overlay(analyzer.labels, view, words, smoother).draw
         keys = make_keys(outputs, stop.set, partial(analyzer.calibrate, config.analysis.calibrate_s or DEFAULT_S),
                          config.output.can_write)
-        canvas = Canvas(analyzer.labels, view, words, {*keys, "f"}, steadier)
+        canvas = Canvas(analyzer.labels, view, words, {*keys, "f"}, smoother)
         quiet = config.log_level > logging.INFO
         screen = stack.enter_context(Window(keys, stop.set, canvas)) if has_window else StatusLines(quiet)
     each, started_s, max_seconds = partial(mirrored, view=view), time.monotonic(), config.source.max_seconds

@@ -16,7 +16,7 @@ from fer_live.app.open_source import timeouts
 from fer_live.app.outputs import Outputs
 from fer_live.outgoing.sink import Outgoing
 from fer_live.protocols import Source
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.sinks.log import Log
 from fer_live.types import Analysis, OutputError
 from fer_live.web import Endpoint, PageConfig, WebView, bind_endpoint
@@ -74,12 +74,12 @@ def open_port(config: WebConfig, stack: ExitStack) -> Endpoint:
     return endpoint
 
 
-def add_web_view(config: Config, endpoint: Endpoint, source: Source, outputs: Outputs, steadier: Steadier,
+def add_web_view(config: Config, endpoint: Endpoint, source: Source, outputs: Outputs, smoother: DisplaySmoother,
                  outgoing: Outgoing | None, stack: ExitStack) -> None:
-    """Append the web view to the sinks, after the sink that runs its commands. steadier: the display values of each face."""
+    """Append the web view to the sinks, after the sink that runs its commands. smoother: the display values of each face."""
     controls = stack.enter_context(Remote(outputs)) if config.web and config.web.has_controls else None
-    page = PageConfig(config.screen.languages[0], steadier.words, controls is not None, config.output.log is not None)
-    view = WebView(endpoint, steadier, page, lambda: not getattr(source, "is_lost", False),
+    page = PageConfig(config.screen.languages[0], smoother.words, controls is not None, config.output.log is not None)
+    view = WebView(endpoint, smoother, page, lambda: not getattr(source, "is_lost", False),
                    stale_s=timeouts(config.source).read_s, forget_s=config.kiosk.idle_s if config.kiosk else None,
                    more_metrics=outgoing.metrics_text if outgoing else str, is_recording=lambda: outputs.view.recording,
                    controls=controls)

@@ -10,7 +10,7 @@ import numpy as np
 from fer_live.kiosk.canvas import BLACK, GRAY, Box, Canvas, ink_on
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
-from fer_live.screen.steady import LOOK_NEUTRAL
+from fer_live.screen.smoothing import LOOK_NEUTRAL
 from fer_live.types import UNSURE, Face
 
 ROWS = 3  # classes on a card

@@ -14,7 +14,7 @@ from fer_live.screen.overlay import draw_marks
 from fer_live.screen.palette import WHITE, Color
 from fer_live.screen.panel import MOST_WIDE, Panel
 from fer_live.screen.pen import FIGURE, SMALLEST, Pen, Sprite, chip, plate
-from fer_live.screen.steady import LOOK_NEUTRAL, Shown, Steadier
+from fer_live.screen.smoothing import LOOK_NEUTRAL, DisplayedFace, DisplaySmoother
 from fer_live.screen.words import phrase
 from fer_live.types import Analysis, Rates, View
 
@@ -28,13 +28,13 @@ KEYS = {"q": "key_quit", "r": "key_record", "s": "key_photo", "n": "key_calibrat
 class Canvas:
     """Renders a window of any size.
 
-    keys: the KEYS that are active in this run. steadier: see Overlay. mirrored: whether the frames are already mirrored, if that
+    keys: the KEYS that are active in this run. smoother: see Overlay. mirrored: whether the frames are already mirrored, if that
     is independent of the view. Image files are read ahead, so the mirror key flips them only when they are shown.
     """
 
-    def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str], keys: Iterable[str], steadier: Steadier,
+    def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str], keys: Iterable[str], smoother: DisplaySmoother,
                  mirrored: bool | None = None):
-        self.labels, self.view, self.words, self.steadier, self.mirrored = labels, view, words, steadier, mirrored
+        self.labels, self.view, self.words, self.smoother, self.mirrored = labels, view, words, smoother, mirrored
         self.keys = [(key, phrase(words, name)) for key, name in KEYS.items() if key in keys]
         self.faces, self.panel = Faces(), Panel(labels, words, 11)
         self.flipped: tuple[Analysis, Analysis] | None = None
@@ -59,7 +59,7 @@ class Canvas:
         pen = Pen(size_wh)
         panel_w = self._fit_panel(size_wh, pen) if self.view.bars else 0
         part, scale = self._draw_frame(analysis.frame.image, wide - panel_w)
-        shown = self.steadier(analysis)
+        shown = self.smoother(analysis)
         self.faces.draw(part, shown, scale, self.view.bars)
         if panel_w:
             self._panel(shown, wide - panel_w, pen.gap)
@@ -99,7 +99,7 @@ class Canvas:
             cv2.resize(image, (w, h), dst=part, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
         return part, scale
 
-    def _panel(self, shown: list[Shown], x: int, gap: int) -> None:
+    def _panel(self, shown: list[DisplayedFace], x: int, gap: int) -> None:
         panel, high = self.panel, self.image.shape[0]
         wide = self.image.shape[1] - x - 2 * panel.gap
         cv2.rectangle(self.image, (x, 0), (self.image.shape[1], high), GROUND, cv2.FILLED)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 from fer_live.screen.pen import Box, Pen, Sprite, chip, overlap, place
-from fer_live.screen.steady import Shown
+from fer_live.screen.smoothing import DisplayedFace
 
 ARM, ROUND = 0.2, 0.07  # length of a corner's arms and radius of its bend, relative to the side of the box
 USUAL = 0.23  # chips have full size for faces of at least this side, relative to the image's shorter side
@@ -30,7 +30,7 @@ class Faces:
         self.spots: dict[int, int] = {}
         self.drawn: list[Box] = []  # rectangles that contain all that was drawn on the last image
 
-    def draw(self, image: np.ndarray, shown: Sequence[Shown], scale: float, with_numbers: bool) -> list[Box]:
+    def draw(self, image: np.ndarray, shown: Sequence[DisplayedFace], scale: float, with_numbers: bool) -> list[Box]:
         """Draw on (H, W, 3) uint8 BGR, which is the frame scaled by `scale`. Returns the covered rectangles: boxes and chips."""
         boxes = [tuple(scale * v for v in face.box) for face in shown]
         taken = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in boxes]
@@ -63,7 +63,7 @@ class Faces:
         return places[best], best
 
 
-def _chip(image: np.ndarray, face: Shown, box: tuple[float, ...], with_numbers: bool) -> Sprite:
+def _chip(image: np.ndarray, face: DisplayedFace, box: tuple[float, ...], with_numbers: bool) -> Sprite:
     return chip(face.word, _pen(image, box).px, face.label or None, face.figure, face.number if with_numbers else 0)
 
 

@@ -12,7 +12,7 @@ from fer_live.screen.faces import Faces
 from fer_live.screen.palette import PLATE, WHITE
 from fer_live.screen.panel import Inset
 from fer_live.screen.pen import Box, Pen, Sprite, chip, place
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.types import Analysis, Rates, View
 
 RED = (40, 40, 230)
@@ -22,20 +22,20 @@ class Overlay:
     """Draws what the view enables.
 
     labels: class names in the order of the probabilities. words: display names of the classes; missing ones keep their class
-    name. steadier: smooths what is shown; can be shared with others that show the same frames.
+    name. smoother: smooths what is shown; can be shared with others that show the same frames.
     """
 
     def __init__(self, labels: tuple[str, ...], view: View, words: dict[str, str] | None = None,
-                 steadier: Steadier | None = None):
+                 smoother: DisplaySmoother | None = None):
         self.view = view
-        self.steadier = steadier or Steadier(labels, words or {})
+        self.smoother = smoother or DisplaySmoother(labels, words or {})
         self.faces, self.inset = Faces(), Inset(labels, words or {})
         self._last: tuple[np.ndarray | None, list[Box] | None] = None, None
 
     def draw(self, analysis: Analysis, rates: Rates | None = None) -> np.ndarray:
         """Return a new image (H, W, 3) uint8 BGR: the frame with its faces and, if `rates` is given and enabled, the fps."""
         image = analysis.frame.image.copy()
-        shown = self.steadier(analysis)
+        shown = self.smoother(analysis)
         taken = self.faces.draw(image, shown, 1.0, self.view.bars or self.view.numbers)
         if self.view.bars:
             self.inset.draw(image, shown, taken, analysis.frame.time_s)

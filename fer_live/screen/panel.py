@@ -11,7 +11,7 @@ import numpy as np
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, LIGHTEST_DARK, PLATE, WHITE, Color
 from fer_live.screen.pen import FIGURE, KEPT, Box, Pen, Sprite, chip, overlap, plate
-from fer_live.screen.steady import TOP, Shown
+from fer_live.screen.smoothing import TOP, DisplayedFace
 
 SETTLED_S = 1.0  # seconds; a border must be free of faces this long before cards appear there
 VISIBLE = 0.005  # minimum length of a bar that is drawn
@@ -43,12 +43,12 @@ class Panel:
         """Return the upper left corners of cards in a row."""
         return [(x + i * (self.wide + self.gap), y) for i in range(count)]
 
-    def draw(self, image: np.ndarray, corners: Sequence[tuple[int, int]], shown: Sequence[Shown], wide: int = 0) -> None:
+    def draw(self, image: np.ndarray, corners: Sequence[tuple[int, int]], shown: Sequence[DisplayedFace], wide: int = 0) -> None:
         """Draw a card for each face on (H, W, 3) uint8 BGR. wide: width of a card in pixels; 0 selects the default."""
         for (x, y), face in zip(corners, shown, strict=True):
             self._card(image, x, y, wide or self.wide, face)
 
-    def _card(self, image: np.ndarray, x: int, y: int, wide: int, face: Shown) -> None:
+    def _card(self, image: np.ndarray, x: int, y: int, wide: int, face: DisplayedFace) -> None:
         plate(wide, self.high, self.gap).lay(image, x, y)
         chip(face.short, self.px, face.label or None, face.figure, face.number, wide).lay(image, x, y)
         names = min(self.names, round(0.45 * wide))
@@ -96,7 +96,7 @@ class Inset:
         self.busy_s: dict[str, float] = {}  # border -> time at which a face was last there
         self.side, self.panel = "", Panel(labels, words, 11)
 
-    def draw(self, image: np.ndarray, shown: Sequence[Shown], taken: Sequence[Box], time_s: float) -> None:
+    def draw(self, image: np.ndarray, shown: Sequence[DisplayedFace], taken: Sequence[Box], time_s: float) -> None:
         """Draw on (H, W, 3) uint8 BGR. taken: boxes and chips. time_s: frame time; if time goes back, the state is reset."""
         pen = Pen((image.shape[1], image.shape[0]), 0.75)
         if pen.px != self.panel.px:

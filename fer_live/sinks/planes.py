@@ -16,11 +16,11 @@ from fer_live.types import Decoded
 
 Box = tuple[int, int, int, int]  # xyxy
 AROUND = 4  # pixels converted around a drawn part, so that its border mixes colors with its true neighbors
-MOST = 0.4  # drawn share of the image from which it is converted as a whole
+MOST = 0.4  # drawn share of the image above which it is converted as a whole
 
 
 class Planes:
-    """Makes frames for the encoder of one matrix and range: those of the first image's decoded frame, or BT.709.
+    """Makes the encoder's frames, all with one color matrix and range: those of the first decoded frame, or else BT.709, 16..235.
 
     Keeping the decoded frame is faster than converting an image to BGR and back, and leaves its colors as they were.
     """
@@ -63,8 +63,8 @@ class Planes:
             scale = 1 if number == 0 else 2
             for top, outer, inner in zip(tops, around, parts, strict=False):
                 x1, y1, x2, y2 = (side // scale for side in inner)
-                left, top_ = x1 - outer[0] // scale, top // scale + y1 - outer[1] // scale
-                plane[y1:y2, x1:x2] = converted[top_ : top_ + y2 - y1, left : left + x2 - x1]
+                column, row = x1 - outer[0] // scale, top // scale + y1 - outer[1] // scale
+                plane[y1:y2, x1:x2] = converted[row : row + y2 - y1, column : column + x2 - x1]
 
 
 def _arrays(frame: av.VideoFrame) -> list[np.ndarray]:

@@ -48,8 +48,8 @@ class VideoRecorder:
     sources.timeline. shown: index of the video track that the frames come from; None: the first one.
     microphone: a Microphone to record.
     comment: goes into the file's metadata.
-    drawn_on: returns the boxes inside which an image differs from its frame's, or None if unknown. With it, decoded frames are
-    kept everywhere else.
+    drawn_on: returns boxes that contain all differences between an image and its frame's image, or None if unknown. Outside them,
+    decoded frames are written as they are.
     """
 
     def __init__(self, path: Path, fps: float, time_base: Fraction = CLOCK, live: bool = False, sound_from: Path | None = None,

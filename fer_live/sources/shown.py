@@ -44,7 +44,7 @@ class Shown:
     def __init__(self, stream: av.VideoStream):
         self.stream = stream
         self.stored, self.coded = stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio
-        self.reformatter = VideoReformatter()  # one for all frames: to set one up costs a third of a conversion
+        self.reformatter = VideoReformatter()  # one for all frames: creating one costs a third of a conversion
         self.graph: Graph | None = None
         self.layout: tuple = ()
 
@@ -53,7 +53,7 @@ class Shown:
         if frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020:
             image = self._toned(frame)
         else:
-            # one thread: the others decode and encode at the same time
+            # one thread: other threads decode and encode at the same time
             image = _array(self.reformatter.reformat(frame, format="bgr24", src_colorspace=_matrix(frame), threads=1))
         return upright(_square(image, self._aspect()), matrix_of(frame))
 

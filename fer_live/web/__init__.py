@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from fer_live.screen.steady import Steadier
+from fer_live.screen.smoothing import DisplaySmoother
 from fer_live.types import Analysis
 from fer_live.web.endpoint import Endpoint, bind_endpoint
 from fer_live.web.feed import Feed
@@ -28,7 +28,7 @@ __all__ = ["Endpoint", "PageConfig", "WebView", "bind_endpoint"]
 class WebView:
     """A sink that serves the newest image, its results and the state of the run to clients that pass the guard.
 
-    endpoint: from `bind_endpoint`. steadier: smooths what is shown of each face, and has the labels. page: language and features
+    endpoint: from `bind_endpoint`. smoother: smooths what is shown of each face, and has the labels. page: language and features
     of the pages. camera_is_up: whether frames come from the camera itself, for a source that substitutes a slate for a lost
     camera. stale_s: seconds without a frame after which the camera counts as lost, if more than `feed.STALE_S`. forget_s: seconds
     without a face after which the history of the last three minutes is deleted; None: never. more_metrics: further text for
@@ -36,7 +36,7 @@ class WebView:
     they require a token.
     """
 
-    def __init__(self, endpoint: Endpoint, steadier: Steadier, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
+    def __init__(self, endpoint: Endpoint, smoother: DisplaySmoother, page: PageConfig = PageConfig(),  # noqa: B008 (frozen)
                  camera_is_up: Callable[[], bool] = lambda: True, limits: Limits = Limits(),  # noqa: B008 (frozen)
                  stale_s: float = 0.0, forget_s: float | None = None, more_metrics: Callable[[], str] = str,
                  is_recording: Callable[[], bool] = lambda: False, controls: Controls | None = None):
@@ -45,7 +45,7 @@ class WebView:
         self.endpoint, self.limits, self.more_metrics, self.controls = endpoint, limits, more_metrics, controls
         self.guard = Guard(endpoint.bound[0], endpoint.host, endpoint.token, limits)
         self.pages = Pages(page, endpoint)
-        self.feed = Feed(steadier, camera_is_up, stale_s, History(steadier.labels, forget_s), is_recording)
+        self.feed = Feed(smoother, camera_is_up, stale_s, History(smoother.labels, forget_s), is_recording)
         self._error: BaseException | None = None
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from fer_live.pipeline import RateMeter
-from fer_live.screen.steady import Shown, Steadier
+from fer_live.screen.smoothing import DisplayedFace, DisplaySmoother
 from fer_live.sinks.log import entry
 from fer_live.types import Analysis
 from fer_live.web.history import History
@@ -62,17 +62,17 @@ class Channel:
 class Feed:
     """Shares the newest frame with all viewers.
 
-    steadier, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording is running.
+    smoother, camera_is_up, stale_s: as in `WebView`. is_recording: whether a recording is running.
     """
 
-    def __init__(self, steadier: Steadier, camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
+    def __init__(self, smoother: DisplaySmoother, camera_is_up: Callable[[], bool] = lambda: True, stale_s: float = 0.0,
                  history: History | None = None, is_recording: Callable[[], bool] = lambda: False):
-        self.steadier, self.camera_is_up, self.stale_s, self.is_recording = steadier, camera_is_up, stale_s, is_recording
-        self.history = history or History(steadier.labels)
+        self.smoother, self.camera_is_up, self.stale_s, self.is_recording = smoother, camera_is_up, stale_s, is_recording
+        self.history = history or History(smoother.labels)
         self.meter = RateMeter()
         self.figures = Figures()
         self.newest: tuple[np.ndarray, Analysis] | None = None
-        self.said: tuple[Analysis, list[Shown]] | None = None  # for the readers of events
+        self.said: tuple[Analysis, list[DisplayedFace]] | None = None  # for the readers of events
         self.start_s, self.index = 0.0, -1
         self.loop: asyncio.AbstractEventLoop | None = None
         self.images, self.entries = Channel(), Channel()
@@ -92,7 +92,7 @@ class Feed:
         self.newest = image, analysis
         self.history.add(analysis, frame.time_s - self.start_s)
         if self.entries.readers:
-            self.said = analysis, self.steadier(analysis)
+            self.said = analysis, self.smoother(analysis)
         if self.loop is not None and self.is_watched and not self._is_called:
             self._is_called = True
             self.loop.call_soon_threadsafe(self._take)
@@ -111,7 +111,7 @@ class Feed:
         self._is_called = False
         if self.said is not None:
             analysis, faces = self.said
-            logged = json.dumps(entry(analysis, self.steadier.labels, self.start_s))
+            logged = json.dumps(entry(analysis, self.smoother.labels, self.start_s))
             shown = json.dumps([{name: getattr(face, name) for name in SHOWN} for face in faces])
             self.entries.publish(f"data: {logged}\n\nevent: shown\ndata: {shown}\n\n".encode())
             self.said = None
@@ -152,7 +152,7 @@ class Feed:
     def past(self) -> dict:
         """Return the last three minutes by second, as a dict; see `History.seconds`."""
         now_s = self.now_s()
-        return {"now_s": round(now_s, 3), "labels": list(self.steadier.labels), "seconds": self.history.seconds(now_s)}
+        return {"now_s": round(now_s, 3), "labels": list(self.smoother.labels), "seconds": self.history.seconds(now_s)}
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

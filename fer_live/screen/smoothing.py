@@ -29,7 +29,7 @@ JUMP = 0.5  # box sides between two frames; a larger step is a new position, not
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DisplayedFace:
     """One face as it is displayed."""
 
     track_id: int
@@ -43,7 +43,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class Calm:
+class SmoothedFace:
     """Smoothing state of one face."""
 
     number: int
@@ -60,77 +60,77 @@ class Calm:
     doubt_s: float = field(default=-math.inf)
 
 
-class Steadier:
+class DisplaySmoother:
     """Converts analyses to displayed faces. labels: class names in the order of the probabilities. words: texts of the screen."""
 
     def __init__(self, labels: tuple[str, ...], words: dict[str, str]):
         self.labels, self.words = labels, words
-        self.faces: dict[int, Calm] = {}
-        self.last: tuple[Analysis, list[Shown]] | None = None
+        self.faces: dict[int, SmoothedFace] = {}
+        self.last: tuple[Analysis, list[DisplayedFace]] | None = None
 
-    def __call__(self, analysis: Analysis) -> list[Shown]:
+    def __call__(self, analysis: Analysis) -> list[DisplayedFace]:
         """Return the faces of `analysis`. Frames must come in order; repeated calls with one analysis return the same result."""
         if self.last is None or self.last[0] is not analysis:
             time_s = analysis.frame.time_s
             if analysis.frame.name:  # an image file is unrelated to the previous ones
                 self.faces.clear()
-            gone = [key for key, calm in self.faces.items() if not 0 <= time_s - calm.time_s <= FORGET_S]
+            gone = [key for key, state in self.faces.items() if not 0 <= time_s - state.time_s <= FORGET_S]
             for key in gone:
                 del self.faces[key]
             self.last = analysis, [self._show(face, time_s) for face in analysis.faces]
         return self.last[1]
 
-    def _show(self, face: Face, time_s: float) -> Shown:
-        calm = self.faces.get(face.track_id)
-        if calm is None:
-            calm = self.faces[face.track_id] = self._begin(face, time_s)
+    def _show(self, face: Face, time_s: float) -> DisplayedFace:
+        state = self.faces.get(face.track_id)
+        if state is None:
+            state = self.faces[face.track_id] = self._begin(face, time_s)
         else:
-            self._follow(calm, face, time_s)
-        x, y, w, h = calm.still.tolist()
-        bars = tuple((self.labels[i], float(calm.bars[i]), int(calm.figures[i])) for i in calm.order[:TOP])
+            self._follow(state, face, time_s)
+        x, y, w, h = state.still.tolist()
+        bars = tuple((self.labels[i], float(state.bars[i]), int(state.figures[i])) for i in state.order[:TOP])
         label = "" if face.calibration_s else face.label
-        figure = f"{calm.figures[self.labels.index(label)]}%" if label in self.labels else ""
-        box, word = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), self._word(face, calm)
+        figure = f"{state.figures[self.labels.index(label)]}%" if label in self.labels else ""
+        box, word = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), self._word(face, state)
         hesitates = face.unsure_because in HESITATES
         short = self.words.get(UNSURE, UNSURE) if label == UNSURE and hesitates else word
         if label == UNSURE and not hesitates:  # an unreadable face has no bars, since they would suggest a reading
             bars = ()
-        return Shown(face.track_id, calm.number, box, label, word, short, figure, bars)
+        return DisplayedFace(face.track_id, state.number, box, label, word, short, figure, bars)
 
-    def _word(self, face: Face, calm: Calm) -> str:
+    def _word(self, face: Face, state: SmoothedFace) -> str:
         if face.calibration_s:
             return f"{phrase(self.words, LOOK_NEUTRAL)} {math.ceil(face.calibration_s)}"
         if face.label != UNSURE:
             return self.words.get(face.label, face.label)
         if face.unsure_because in HESITATES:
-            first, second = (self.words.get(self.labels[i], self.labels[i]) for i in calm.doubt)
+            first, second = (self.words.get(self.labels[i], self.labels[i]) for i in state.doubt)
             return phrase(self.words, "hard_to_say").replace("{first}", first).replace("{second}", second)
         return phrase(self.words, f"unsure_{face.unsure_because}")
 
-    def _begin(self, face: Face, time_s: float) -> Calm:
-        taken = {calm.number for calm in self.faces.values()}
+    def _begin(self, face: Face, time_s: float) -> SmoothedFace:
+        taken = {state.number for state in self.faces.values()}
         number = next(n for n in range(1, len(taken) + 2) if n not in taken)
         measured, order = _measured(face), np.argsort(-face.probs, kind="stable").tolist()
-        return Calm(number, time_s, measured, np.zeros(4), measured.copy(), face.probs.astype(float), order, _percent(face.probs),
-                    time_s, face.label, (order[0], order[1]), time_s)
+        return SmoothedFace(number, time_s, measured, np.zeros(4), measured.copy(), face.probs.astype(float), order,
+                            _percent(face.probs), time_s, face.label, (order[0], order[1]), time_s)
 
-    def _follow(self, calm: Calm, face: Face, time_s: float) -> None:
-        elapsed_s = time_s - calm.time_s
-        calm.time_s = time_s
-        _follow_box(calm, _measured(face), elapsed_s)
-        calm.bars += (1 - math.exp(-elapsed_s / EASE_S)) * (face.probs - calm.bars)
-        if time_s - calm.figures_s >= FIGURE_S or calm.label != face.label:
+    def _follow(self, state: SmoothedFace, face: Face, time_s: float) -> None:
+        elapsed_s = time_s - state.time_s
+        state.time_s = time_s
+        _follow_box(state, _measured(face), elapsed_s)
+        state.bars += (1 - math.exp(-elapsed_s / EASE_S)) * (face.probs - state.bars)
+        if time_s - state.figures_s >= FIGURE_S or state.label != face.label:
             figures = _percent(face.probs)
-            if (figures != calm.figures).any():
-                calm.figures, calm.figures_s = figures, time_s
+            if (figures != state.figures).any():
+                state.figures, state.figures_s = figures, time_s
         first, second = np.argsort(-face.probs, kind="stable")[:2].tolist()
-        if {first, second} != set(calm.doubt) and (time_s - calm.doubt_s >= DOUBT_S or calm.label != face.label):
-            calm.doubt, calm.doubt_s = (first, second), time_s
-        calm.label = face.label
-        for a in range(len(calm.order) - 1, 0, -1):  # one pass from below: the strongest rises at once, others one place a frame
-            below, above = calm.order[a], calm.order[a - 1]
+        if {first, second} != set(state.doubt) and (time_s - state.doubt_s >= DOUBT_S or state.label != face.label):
+            state.doubt, state.doubt_s = (first, second), time_s
+        state.label = face.label
+        for a in range(len(state.order) - 1, 0, -1):  # one pass from below: the strongest rises at once, others one place a frame
+            below, above = state.order[a], state.order[a - 1]
             if face.probs[below] > face.probs[above] + LEAD:
-                calm.order[a - 1 : a + 1] = below, above
+                state.order[a - 1 : a + 1] = below, above
 
 
 def _measured(face: Face) -> np.ndarray:
@@ -142,17 +142,17 @@ def _percent(probs: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(100 * probs), int)
 
 
-def _follow_box(calm: Calm, measured: np.ndarray, elapsed_s: float) -> None:
+def _follow_box(state: SmoothedFace, measured: np.ndarray, elapsed_s: float) -> None:
     """Move the displayed box: filter it, and follow only where it leaves the dead zone."""
-    side = max(1.0, float(calm.filtered[2:].mean()))
-    step = (measured - calm.filtered) / side
+    side = max(1.0, float(state.filtered[2:].mean()))
+    step = (measured - state.filtered) / side
     if elapsed_s <= 0 or np.abs(step[:2]).max() > JUMP:
-        calm.filtered, calm.still, calm.speed = measured, measured.copy(), np.zeros(4)
+        state.filtered, state.still, state.speed = measured, measured.copy(), np.zeros(4)
         return
-    calm.speed += _share(SPEED_CUTOFF_HZ, elapsed_s) * (step / elapsed_s - calm.speed)
-    calm.filtered = calm.filtered + side * step * _share(MIN_CUTOFF_HZ + BETA * np.abs(calm.speed), elapsed_s)
-    off, slack = calm.filtered - calm.still, SLACK * side
-    calm.still = calm.still + np.sign(off) * np.maximum(0.0, np.abs(off) - slack)
+    state.speed += _share(SPEED_CUTOFF_HZ, elapsed_s) * (step / elapsed_s - state.speed)
+    state.filtered = state.filtered + side * step * _share(MIN_CUTOFF_HZ + BETA * np.abs(state.speed), elapsed_s)
+    off, slack = state.filtered - state.still, SLACK * side
+    state.still = state.still + np.sign(off) * np.maximum(0.0, np.abs(off) - slack)
 
 
 def _share(cutoff_hz, elapsed_s: float):
