@@ -15,6 +15,7 @@ LOOK = 16  # pixels; side of the thumbnails for comparing a coasting track's pla
 ALIKE = 0.5  # correlation below which the place shows something else
 FLAT, FLAT_ALIKE = 12.0, 0.7  # gray levels; contrast below which patches correlate by chance; the correlation they need
 CONTRASTS = 1.6  # maximum ratio of two contrasts; a face's changes by 1.07 from frame to frame
+FARTHEST = 0.7  # maximum distance of a track and its next box, as by `_distances`
 CONFIRM_HITS = 3  # detections before a face is shown
 USUAL = 3.0  # factor on the usual frame interval; longer intervals are pauses that end all tracks
 
@@ -146,18 +147,14 @@ class FaceTracker:
 
     def _pairs(self, boxes: np.ndarray) -> list[tuple[Track, int]]:
         """Match tracks and boxes one to one, greedily by the smallest distance relative to size."""
-        costs: list[tuple[float, int, Track, int]] = []
-        for track in self.tracks:
-            for i, box in enumerate(boxes):
-                cost = _distance(track.box, box)
-                if cost < 0.7:
-                    costs.append((cost, len(costs), track, i))
-        pairs, used = [], set()
-        for _, _, track, i in sorted(costs, key=lambda entry: entry[:2]):
-            if id(track) not in used and i not in used:
-                used |= {id(track), i}
-                pairs.append((track, i))
-        return pairs
+        costs = _distances(np.array([track.box for track in self.tracks]).reshape(-1, 4), boxes.reshape(-1, 4))
+        numbers, columns = np.nonzero(costs < FARTHEST)
+        pairs: dict[int, int] = {}  # number of the track -> index of its box
+        for at in np.argsort(costs[numbers, columns], kind="stable"):
+            number, i = int(numbers[at]), int(columns[at])
+            if number not in pairs and i not in pairs.values():
+                pairs[number] = i
+        return [(self.tracks[number], i) for number, i in pairs.items()]
 
 
 def area_of(box: Iterable[float], areas: Iterable[tuple[int, int, int, int]]) -> tuple[int, int, int, int] | None:
@@ -188,8 +185,11 @@ def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return high / low < CONTRASTS and float((a * b).mean()) / (low * high) >= (FLAT_ALIKE if low < FLAT else ALIKE)
 
 
-def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the distance between two box centers in mean sides, plus the logarithm of their size ratio."""
-    side_a, side_b = max(1.0, a[2] - a[0]), max(1.0, b[2] - b[0])
-    way = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
-    return way / (0.5 * (side_a + side_b)) + abs(math.log(side_a / side_b))
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the distance (N, M) between the centers of boxes a (N, 4) and b (M, 4) in mean sides, plus the logarithm of their
+    size ratio."""
+    a, b = a[:, None].astype(float), b[None].astype(float)
+    side_a, side_b = (np.maximum(1.0, box[..., 2] - box[..., 0]) for box in (a, b))
+    x, y = np.moveaxis(a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:], -1, 0)
+    distances: np.ndarray = np.hypot(x, y) / (side_a + side_b) + np.abs(np.log(side_a / side_b))
+    return distances

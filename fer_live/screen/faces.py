@@ -56,7 +56,10 @@ class Faces:
         corners = [(middle, above), (middle, below), (round(x1), above), (round(x2) - sprite.w, above), (round(x1), below),
                    (round(x2) - sprite.w, below)]
         places = [place(size_wh, x, y, sprite.w, sprite.h) for x, y in corners]
-        costs = [sum(overlap(spot, other) for other in taken) for spot in places]
+        left, top, right, bottom = zip(*places, strict=True)
+        reach = min(left), min(top), max(right), max(bottom)
+        near = [other for other in taken if overlap(reach, other)]  # of many faces, few are close enough to matter
+        costs = [sum(overlap(spot, other) for other in near) for spot in places]
         best, last = int(np.argmin(costs)), self.spots.get(track_id)
         if last is not None and costs[last] <= costs[best] + BETTER * sprite.w * sprite.h:
             best = last
