@@ -17,6 +17,7 @@ from fer_live.bench.measure import Stages, median_of, percentiles_ms, processor_
 from fer_live.bench.scenes import Loop, Scene, SyntheticCamera, count_true, write_clip
 from fer_live.bench.settings import HD, KINDS, QUICK, SMALL, Settings
 from fer_live.bench.start import first_line_s
+from fer_live.model.detections import DEFAULT_DETECTOR
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.sources.video_file import VideoFile
 
@@ -176,14 +177,14 @@ def test_log_is_scored_against_the_truth(tmp_path, loop):
 
 
 def test_targets_report_met_or_missed():
-    row = {"size_wh": [1280, 720], "fps": 30, "faces": 1, "detector": "haar", "dropped_share": 0.0, "p95_ms": 33.1,
+    row = {"size_wh": [1280, 720], "fps": 30, "faces": 1, "detector": DEFAULT_DETECTOR, "dropped_share": 0.0, "p95_ms": 33.1,
            "cpu_ms": 6.0}
     slow = {**row, "size_wh": [640, 360]}
     targets.judge("live", [row, slow])
     assert [t["met"] for t in row["targets"]] == [True, False, True] and slow["targets"] == []
     assert targets.words(row) == "no frame dropped: met, p95 33 ms: MISSED, 6 ms of CPU: met"
-    files = [{"size_wh": size, "detector": "haar", "ratio_to_floor": 0.7} for size in ([640, 360], [1280, 720])]
-    clips = [{"detector": name, "cpu_ms": 3.6} for name in ("haar", "yunet")]
+    files = [{"size_wh": size, "detector": DEFAULT_DETECTOR, "ratio_to_floor": 0.7} for size in ([640, 360], [1280, 720])]
+    clips = [{"detector": name, "cpu_ms": 3.6} for name in (DEFAULT_DETECTOR, "yunet")]
     targets.judge("file", files)
     targets.judge("clip", clips)
     assert [[t["met"] for t in one["targets"]] for one in (*files, *clips)] == [[True], [False], [False], []]

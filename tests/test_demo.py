@@ -51,9 +51,12 @@ def test_one_face_turns_away_and_the_light_goes_out(seen):
     brightness = [one.frame.image.mean() for one in seen]
     dark = [one for one, value in zip(seen, brightness, strict=True) if value < 0.2 * max(brightness)]
     assert 0.5 < len(dark) / 10 < 3
-    turned = [one for one in seen if 12.6 <= one.frame.time_s <= 13.3]
+    turned = [one for one in seen if 12.4 <= one.frame.time_s <= 13.7]
     width = turned[0].frame.image.shape[1]
-    assert all(one.faces and all(face.box[0] > width / 2 for face in one.faces) for one in turned), "only the other face is found"
+    sides = [{face.track_id: face.box[0] > width / 2 for face in one.faces} for one in turned]
+    assert sides[0] == sides[-1] and all(side == sides[0] and set(side.values()) == {False, True} for side in sides)
+    away = [face for one in turned for face in one.faces if face.unsure_because == "turned"]
+    assert len(away) >= 5 and all(face.label == UNSURE and face.box[0] < width / 2 for face in away)
 
 
 def test_clip_loops_seamlessly():

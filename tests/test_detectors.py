@@ -88,6 +88,7 @@ def test_images_without_a_face_have_no_detections(name):
     for detector in face_detectors(name, 0.14, 0.06):
         for image in (np.zeros((480, 640, 3), np.uint8), np.full((10, 10, 3), 90, np.uint8), np.full((1, 1, 3), 90, np.uint8),
                       np.full((4, 900, 3), 90, np.uint8), np.full((900, 4, 3), 90, np.uint8),
+                      np.full((1, 60000, 3), 90, np.uint8), np.full((40000, 20, 3), 90, np.uint8),
                       chance.integers(0, 256, (240, 320, 3), np.uint8)):
             found = Detections.of(detector.detect(image))
             assert found.boxes.shape == (0, 4) and found.landmarks.shape == (0, 5, 2) and found.rolls.shape == (0,)

@@ -156,5 +156,6 @@ def test_rotated_faces_are_found_and_leveled_by_yunet_but_not_by_haar(portrait):
 
     table = detected(face[None], spec, predict, {"shown": np.array([3])}, "both")
     assert list(table) == ["rotation 0", "rotation 10", "rotation 20", "rotation 30", "rotation 45"]
-    assert all(row == {"found": 1.0, "shown": 1.0} for row in table.values()) and min(likeness) > 0.5
+    assert all(row == {"found": 1.0, "shown": 1.0} for row in table.values())
+    assert min(likeness[3:]) > 0.7 and min(likeness[:3]) > 0.4, "what Haar finds, up to 20 degrees, stays as it is"
     assert detected(face[None], spec, predict, {"shown": np.array([3])}, "haar")["rotation 45"] == {"found": 0.0, "shown": 0.0}

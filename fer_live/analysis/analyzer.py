@@ -90,7 +90,7 @@ class Analyzer:
         runtime: CPU runtime: auto, torch, onnx or openvino. search_every: frames between searches of the whole image; in between,
         faces are searched for only near their last positions. 1 searches every frame and classifies every face; otherwise a face
         is classified 15 times a second.
-        detector: haar (upright frontal faces), yunet (also turned, tilted and dim faces) or both. label_set: as for Analyzer;
+        detector: both, haar (upright frontal faces) or yunet (also turned, tilted and dim faces). label_set: as for Analyzer;
         raises OutputError if the model's classes do not match.
         CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
         """

@@ -38,7 +38,7 @@ def load(
     """Load the model and return a Recognizer. Load once and reuse it for all images and videos.
 
     model: a best_model.pt or .onnx file; None uses the bundled model. device: "auto", "cpu", "cuda" or "cuda:1".
-    detector: "haar" (upright frontal faces), "yunet" (also turned, tilted and dim faces) or "both".
+    detector: "both" (default), "haar" (upright frontal faces) or "yunet" (also turned, tilted and dim faces).
     head: "shown" (default), "ferplus" (crowd votes) or "fer2013" (dataset labels).
     min_face: side of the smallest face, in pixels or, below 1, as a fraction of the image's shorter side.
     runtime: CPU inference backend: "auto", "torch", "onnx" or "openvino".

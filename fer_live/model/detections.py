@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DETECTORS = ("haar", "yunet", "both")  # choices of --detector
-DEFAULT_DETECTOR = "haar"
+DEFAULT_DETECTOR = "both"
 NOSE = 0.5  # protrusion of the nose tip, as a fraction of the distance between the eyes; see `Detections.yaws`
 
 

@@ -93,7 +93,8 @@ class YuNetFaceDetector:
             rows.append(self._search(image, scale))
         faces = self._faces(image, np.concatenate(rows), smallest, self.min_score, known)
         if self.thorough or not (len(known) or (np.abs(faces.rolls) < LEVEL).any()):
-            scale = min(1.0, (BASE if self.thorough else TILTED_BASE) / smallest, most / 2, LARGEST / min(height, width))
+            most = MOST_PIXELS**0.5 / (width + height)  # rotated, a long narrow image needs a square
+            scale = min(1.0, (BASE if self.thorough else TILTED_BASE) / smallest, most, LARGEST / min(height, width))
             rows = [self._search(image, scale, degrees) for degrees in tilts]
             faces = Detections.joined([faces, self._faces(image, np.concatenate(rows), smallest, TURNED_SCORE)]).singled()
         return faces
