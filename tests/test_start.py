@@ -1,5 +1,6 @@
 """The start: the classifier loads while the source opens, and its errors are those of the main thread."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ import pytest
 from fer_live.__main__ import main
 from fer_live.analysis import classifier
 from fer_live.app import open_source
+from fer_live.model import DEFAULT_WEIGHTS
+from fer_live.model.spec import CheckpointError
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +34,22 @@ def test_classifier_loads_while_the_source_opens(monkeypatch, untrained, make_cl
     name = str(make_clip(tmp_path / "a.mp4", 6)) if source == "clip" else "demo"
     assert main([name, "--no-window", "--log", str(tmp_path / "o.jsonl"), "--max-seconds", "0.2", "--model", str(untrained)]) == 0
     assert waited == [True]
+
+
+def test_an_export_is_hashed_once_until_it_changes(monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
+    paths = [tmp_path / "best_model.pt", tmp_path / "best_model.onnx", tmp_path / "best_model.onnx.json"]
+    for path in paths:
+        shutil.copy(DEFAULT_WEIGHTS.with_name(path.name), path)
+    read, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), read_bytes(path))[1])
+    classifier.open_network(paths[0], "cpu", None, "onnx")
+    assert sorted(read) == ["best_model.onnx", "best_model.pt"]
+    with open(paths[1], "r+b") as export:  # one byte, so that the size stays
+        export.seek(-1, 2)
+        export.write(b"?")
+    with pytest.raises(CheckpointError, match="is not the file that"):
+        classifier.open_network(paths[0], "cpu", None, "onnx")
 
 
 def ended(*options):

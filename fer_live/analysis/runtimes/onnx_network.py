@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,16 @@ def is_export_of(export: Path, weights: Path) -> bool:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        status = path.stat()
+        return _digest(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise CheckpointError(f"the model {one_line(error)}") from None
+
+
+@lru_cache(4)
+def _digest(path: Path, inode: int, size: int, mtime_ns: int) -> str:
+    """Return the SHA-256 of a file, computed once for each version of it: the start asks twice."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _note(path: Path) -> dict:
