@@ -123,13 +123,14 @@ class DisplaySmoother:
             figures = _percent(face.probs)
             if (figures != state.figures).any():
                 state.figures, state.figures_s = figures, time_s
-        first, second = np.argsort(-face.probs, kind="stable")[:2].tolist()
+        probs = face.probs.tolist()
+        first, second = sorted(range(len(probs)), key=lambda i: -probs[i])[:2]
         if {first, second} != set(state.doubt) and (time_s - state.doubt_s >= DOUBT_S or state.label != face.label):
             state.doubt, state.doubt_s = (first, second), time_s
         state.label = face.label
         for a in range(len(state.order) - 1, 0, -1):  # one pass from below: the strongest rises at once, others one place a frame
             below, above = state.order[a], state.order[a - 1]
-            if face.probs[below] > face.probs[above] + LEAD:
+            if probs[below] > probs[above] + LEAD:
                 state.order[a - 1 : a + 1] = below, above
 
 
@@ -144,9 +145,9 @@ def _percent(probs: np.ndarray) -> np.ndarray:
 
 def _follow_box(state: SmoothedFace, measured: np.ndarray, elapsed_s: float) -> None:
     """Move the displayed box: filter it, and follow only where it leaves the dead zone."""
-    side = max(1.0, float(state.filtered[2:].mean()))
+    side = max(1.0, (state.filtered[2] + state.filtered[3]) / 2)
     step = (measured - state.filtered) / side
-    if elapsed_s <= 0 or np.abs(step[:2]).max() > JUMP:
+    if elapsed_s <= 0 or max(abs(step[0]), abs(step[1])) > JUMP:
         state.filtered, state.still, state.speed = measured, measured.copy(), np.zeros(4)
         return
     state.speed += _share(SPEED_CUTOFF_HZ, elapsed_s) * (step / elapsed_s - state.speed)

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from fer_live.types import Decoded
 
 Box = tuple[int, int, int, int]  # xyxy
-AROUND = 4  # pixels converted around a drawn part, so that its border mixes colors with its true neighbors
+AROUND = 2  # pixels converted around a drawn part, so that its border mixes colors with its true neighbors
 MOST = 0.4  # drawn share of the image above which it is converted as a whole
 
 
@@ -44,27 +44,28 @@ class Planes:
         if not is_same or sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in parts) > MOST * height * width:
             return self.whole(image)
         frame = av.VideoFrame(width, height, "yuv420p")  # a copy, since the decoder still refers to its own
-        for plane, stored in zip(_arrays(frame), _arrays(decoded.frame), strict=True):
+        planes = _arrays(frame)
+        for plane, stored in zip(planes, _arrays(decoded.frame), strict=True):
             plane[:] = stored
         if parts:
-            self._draw(frame, image, parts)
+            self._draw(planes, image, parts)
         return frame
 
-    def _draw(self, frame: av.VideoFrame, image: np.ndarray, parts: Sequence[Box]) -> None:
-        """Convert parts of the image and copy them into the frame. All parts are converted at once, one above the other."""
+    def _draw(self, planes: list[np.ndarray], image: np.ndarray, parts: Sequence[Box]) -> None:
+        """Convert parts of the image and copy them into the planes. All parts are converted at once, one above the other."""
         height, width = image.shape[:2]
         around = [(max(0, x1 - AROUND), max(0, y1 - AROUND), min(width, x2 + AROUND), min(height, y2 + AROUND))
                   for x1, y1, x2, y2 in parts]
         strip = np.zeros((sum(y2 - y1 for _, y1, _, y2 in around), max(x2 - x1 for x1, _, x2, _ in around), 3), np.uint8)
-        tops = np.cumsum([0, *(y2 - y1 for _, y1, _, y2 in around)]).tolist()
-        for top, (x1, y1, x2, y2) in zip(tops, around, strict=False):
+        places, top = [], 0  # of the parts in the strip
+        for (x1, y1, x2, y2), (left, upper, _, _) in zip(around, parts, strict=True):
             strip[top : top + y2 - y1, : x2 - x1] = image[y1:y2, x1:x2]
-        for number, (plane, converted) in enumerate(zip(_arrays(frame), _arrays(self.whole(strip)), strict=True)):
-            scale = 1 if number == 0 else 2
-            for top, outer, inner in zip(tops, around, parts, strict=False):
-                x1, y1, x2, y2 = (side // scale for side in inner)
-                column, row = x1 - outer[0] // scale, top // scale + y1 - outer[1] // scale
-                plane[y1:y2, x1:x2] = converted[row : row + y2 - y1, column : column + x2 - x1]
+            places.append((left - x1, top + upper - y1))
+            top += y2 - y1
+        for plane, converted, scale in zip(planes, _arrays(self.whole(strip)), (1, 2, 2), strict=True):
+            for (x1, y1, x2, y2), (left, upper) in zip(parts, places, strict=True):
+                a, b, w, h = left // scale, upper // scale, (x2 - x1) // scale, (y2 - y1) // scale
+                plane[y1 // scale : y2 // scale, x1 // scale : x2 // scale] = converted[b : b + h, a : a + w]
 
 
 def _arrays(frame: av.VideoFrame) -> list[np.ndarray]:
