@@ -67,7 +67,7 @@ def test_every_runtime_matches_evaluation(untrained, tmp_path):
     assert np.ptp(measured["shown"], axis=0).max() > 0.05, "the images differ"
 
 
-def test_strength_maximizes_recall_within_two_points_of_accuracy():
+def test_strength_maximizes_recall_within_three_points_of_accuracy():
     rng = np.random.default_rng(0)
     truth = rng.choice(7, 6000, p=SHARES / np.sum(SHARES))
     scores = rng.normal(0, 1, (6000, 7)) + 1.6 * np.eye(7)[truth]
@@ -83,7 +83,7 @@ def test_strength_maximizes_recall_within_two_points_of_accuracy():
         return (named == truth).mean(), np.mean([(named[truth == c] == c).mean() for c in range(7)])
 
     (plain, plain_recall), (accuracy, recall) = figures(Decision({"ferplus": 1.0})), figures(decision)
-    assert decision.strength > 0 and plain - 0.02 <= accuracy and recall > plain_recall + 0.05
+    assert decision.strength > 0 and plain - 0.03 <= accuracy and recall > plain_recall + 0.05
     assert decision.weights.get("fer2013", 0) <= 0.1, "the other head is random"
     probs = decide(logits, replace(spec, decision=decision))
     assert probs.max(1).mean() == pytest.approx((probs.argmax(1) == truth).mean(), abs=0.02), "calibrated"

@@ -18,7 +18,7 @@ from training.votes import clear_votes, plurality_votes, vote_targets
 
 FER2013_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # weights of the FER2013 head; the FER+ head gets the rest
 STRENGTHS = tuple(np.arange(0, 1.3, 0.05).round(2).tolist())
-MAX_ACCURACY_LOSS = 0.02  # accepted loss of accuracy on clear votes in exchange for mean recall
+MAX_ACCURACY_LOSS = 0.03  # accepted loss of accuracy on clear votes in exchange for mean recall; see RESULTS.md
 
 
 def calibrate(model: EmotionNet, spec: ModelSpec, data: Dataset) -> ModelSpec:
