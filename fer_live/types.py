@@ -18,6 +18,7 @@ from fer_live.redact import redact
 if TYPE_CHECKING:
     import av
 
+Box = tuple[int, int, int, int]  # xyxy, in pixels
 MOST_PIXELS = 36_000_000  # 8K; bounds memory for damaged headers, with about ten frames in flight
 NO_IMAGE = np.empty((0, 0, 3), np.uint8)  # placeholder for an image that nobody needs, so none was drawn
 UNSURE = "unsure"  # label of a face without a clear class, or that is too hard to see
@@ -73,8 +74,8 @@ class Frame:
     name: str = ""  # image files only: path relative to their common folder, with /
     is_slate: bool = False  # placeholder for a lost camera; not analyzed
     segment: int = 0  # videos only: changes where timestamps jump
-    tiles: tuple[tuple[int, int, int, int], ...] = ()  # xyxy of each camera's image in a grid; empty: a single image
-    lost_tiles: tuple[tuple[int, int, int, int], ...] = ()  # those of `tiles` whose camera is lost; not analyzed
+    tiles: tuple[Box, ...] = ()  # xyxy of each camera's image in a grid; empty: a single image
+    lost_tiles: tuple[Box, ...] = ()  # those of `tiles` whose camera is lost; not analyzed
     decoded: Decoded | None = None  # videos only; see VideoFile.keep_decoded
 
     @property
@@ -114,7 +115,7 @@ class Face:
     ('happy', (7,), 'happy')
     """
 
-    box: tuple[int, int, int, int]  # xyxy, pixels of the frame
+    box: Box  # xyxy, pixels of the frame
     track_id: int
     probs: np.ndarray  # (7,) float32, smoothed, sums to 1
     label: str  # a class name, smoothed over time, or UNSURE
@@ -135,7 +136,7 @@ class Analysis:
 
     frame: Frame
     faces: tuple[Face, ...]
-    seen: tuple[tuple[int, int, int, int], ...] = ()  # xyxy candidate boxes: detections, tentative tracks and coasting tracks
+    seen: tuple[Box, ...] = ()  # xyxy candidate boxes: detections, tentative tracks and coasting tracks
     ended: tuple[Ended, ...] = ()  # displayed tracks that ended with this frame
 
 

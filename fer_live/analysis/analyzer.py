@@ -32,7 +32,7 @@ from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.analysis.checks import check_frame, check_frames, check_image, check_label_set, check_parts, check_search
 from fer_live.analysis.detection import EVERY, ScheduledDetector, detect, for_new_video
 from fer_live.analysis.endings import endings
-from fer_live.analysis.located import Box, Located
+from fer_live.analysis.located import Located
 from fer_live.analysis.tracker import area_of
 from fer_live.analysis.video_state import VideoState
 from fer_live.analysis.visibility import see_all
@@ -43,7 +43,7 @@ from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.protocols import FaceDetector, Step
-from fer_live.types import UNCLEAR, UNSURE, Analysis, Face, Frame
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Box, Face, Frame
 
 STILL_MIN_FACE = 0.06  # fraction of the shorter side; group photos have small faces, and there is time to search for them
 

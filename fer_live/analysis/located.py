@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_live.model.detections import Detections
-from fer_live.types import Ended, Frame, Visibility
+from fer_live.types import Box, Ended, Frame, Visibility
 
 MOST_BYTES = 64 << 20  # bytes; limit for the images that a stage of a file's analysis keeps at once
-Box = tuple[int, int, int, int]  # xyxy, pixels of the frame
 
 
 @dataclass(frozen=True)

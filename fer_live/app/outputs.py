@@ -22,12 +22,11 @@ from fer_live.screen.words import phrase
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
-from fer_live.sinks.planes import Box
 from fer_live.sinks.recorder import ImageWriter, VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile
-from fer_live.types import Analysis, OutputError, View
+from fer_live.types import Analysis, Box, OutputError, View
 
 logger = logging.getLogger("fer_live")
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fer_live.kiosk.canvas import BLACK, SHIFT, Box, Canvas
+from fer_live.kiosk.canvas import BLACK, SHIFT, Canvas
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
+from fer_live.types import Box
 
 EACH_S, CHANGE_S = 2.2, 0.6  # seconds; duration of an expression, and of the transition to it
 

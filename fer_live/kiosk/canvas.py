@@ -10,10 +10,10 @@ import numpy as np
 
 from fer_live.screen import text
 from fer_live.screen.palette import PLATE, WHITE, Color, luminance
+from fer_live.types import Box
 
 BLACK: Color = (0, 0, 0)
 GRAY: Color = (170, 170, 170)
-Box = tuple[int, int, int, int]  # xyxy
 MAIN = 0.025  # minimum font size of essential text, legible from three meters, relative to the screen's height
 SHIFT = 4  # fractional bits of the coordinates passed to OpenCV
 LEADING = 1.25  # line height, relative to the font size

@@ -7,11 +7,11 @@ import math
 import cv2
 import numpy as np
 
-from fer_live.kiosk.canvas import BLACK, GRAY, Box, Canvas, ink_on
+from fer_live.kiosk.canvas import BLACK, GRAY, Canvas, ink_on
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
 from fer_live.screen.smoothing import LOOK_NEUTRAL
-from fer_live.types import UNSURE, Face
+from fer_live.types import UNSURE, Box, Face
 
 ROWS = 3  # classes on a card
 BADGE = 24  # radius of a number, on a screen with a shorter side of 720

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fer_live.protocols import Recorder
-from fer_live.types import Analysis, OutputError, View
+from fer_live.types import Analysis, Box, OutputError, View
 
 logger = logging.getLogger("fer_live")
 
@@ -30,7 +30,6 @@ LOOK, LOOK_S = 16, 1.0  # side in pixels of the thumbnails that identify a face,
 ALIKE = 0.8
 OTHER_S = 0.3  # seconds of different appearance after which a face counts as another person's
 KEPT = 16  # frames whose thumbnails are kept; at most two are in flight between analysis and here
-Box = tuple[int, int, int, int]
 Thumbnails = dict[int, np.ndarray]  # by track id, each (LOOK, LOOK) float32
 
 

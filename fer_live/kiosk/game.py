@@ -23,13 +23,12 @@ from enum import Enum
 
 import numpy as np
 
-from fer_live.types import UNCLEAR, Analysis, Face
+from fer_live.types import UNCLEAR, Analysis, Box, Face
 
 GOALS = {"happy": 0.50, "surprise": 0.40, "sad": 0.40, "disgust": 0.30, "angry": 0.25, "fear": 0.20}  # in the order of the rounds
 ROUNDS = tuple(GOALS)
 MOST = 3  # maximum number of players
 GONE_S = 3.0  # seconds; the game ends after this long without a player
-Box = tuple[int, int, int, int]
 
 
 class Stage(Enum):

@@ -6,12 +6,13 @@ import math
 
 import cv2
 
-from fer_live.kiosk.canvas import BLACK, GRAY, Box, Canvas, ink_on
+from fer_live.kiosk.canvas import BLACK, GRAY, Canvas, ink_on
 from fer_live.kiosk.cards import BADGE, draw_chip
 from fer_live.kiosk.game import LASTS_S, ROUNDS, Game, Player, Stage
 from fer_live.kiosk.mirror import Place
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, PLATE, WHITE
+from fer_live.types import Box
 
 RING, AROUND = 0.72, 0.34  # radius of a ring, and margin around a face, in sides of the face
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from fer_live.model.cascade import Cascade
 from fer_live.model.preprocess import square_part
-from fer_live.types import UNCLEAR, UNSURE, Analysis, Face
+from fer_live.types import UNCLEAR, UNSURE, Analysis, Box, Face
 
 LOWERED = ("sad", "negative")  # labels given to faces that look down; the second is of the three-class set
 SIDE, EYES = 160, (24, 72)  # side in pixels of the searched face, and the rows that contain the eyes
@@ -47,7 +47,7 @@ class OpenEyes:
             return face
         return replace(face, label=UNSURE, unsure_because=UNCLEAR)
 
-    def _sees_eyes(self, image: np.ndarray, box: tuple[int, int, int, int]) -> bool:
+    def _sees_eyes(self, image: np.ndarray, box: Box) -> bool:
         gray = cv2.cvtColor(square_part(image, np.array(box), 0.0), cv2.COLOR_BGR2GRAY)
         shrink = gray.shape[0] > SIDE
         gray = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)

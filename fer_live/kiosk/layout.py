@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fer_live.kiosk.attract import draw_attract
-from fer_live.kiosk.canvas import GRAY, Box, Canvas
+from fer_live.kiosk.canvas import GRAY, Canvas
 from fer_live.kiosk.cards import BADGE, draw_cards, draw_chip, draw_outline, face_color, face_words, meet
 from fer_live.kiosk.game import Game, Stage
 from fer_live.kiosk.game_view import AROUND, draw_game, draw_result
@@ -22,7 +22,7 @@ from fer_live.kiosk.notice import Notice
 from fer_live.kiosk.visitors import Arrivals, Seats
 from fer_live.screen import text
 from fer_live.screen.palette import PLATE, WHITE, Color
-from fer_live.types import Analysis, Face, Rates, View
+from fer_live.types import Analysis, Box, Face, Rates, View
 
 RED: Color = (40, 40, 200)
 FOOTER = 0.12  # height of the footer, relative to the screen's

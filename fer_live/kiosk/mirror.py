@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Box = tuple[int, int, int, int]  # xyxy
+from fer_live.types import Box
+
 STEADY_S = 0.35  # seconds; time constant of following the faces
 BLUR_WH, DIM = (32, 18), 0.4  # background beside the image: the image itself, blurred and darkened
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fer_live.kiosk.canvas import LEADING, Box, fitted
+from fer_live.kiosk.canvas import LEADING, fitted
 from fer_live.screen import text
 from fer_live.screen.qr_code import QUIET, qr_code
-from fer_live.types import OutputError
+from fer_live.types import Box, OutputError
 
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 

@@ -19,7 +19,7 @@ from fer_live.screen.overlay import Overlay
 from fer_live.sinks.disk import unused
 from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, entry
 from fer_live.sinks.recorder import write_image
-from fer_live.types import UNSURE, Analysis, Face, OutputError, View, Visibility
+from fer_live.types import UNSURE, Analysis, Box, Face, OutputError, View, Visibility
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +54,7 @@ class FaceResult:
     label: str
     confidence: float
     emotions: dict[str, float]
-    box: tuple[int, int, int, int]
+    box: Box
     track_id: int
     image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 BGR, the whole image
     visibility: Visibility | None = None

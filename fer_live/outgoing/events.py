@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_live.types import Analysis, Face
+from fer_live.types import Analysis, Box, Face
 
 LEAVE_S = 1.0  # seconds without a detection after which a face counts as gone; the tracker keeps its id for half of that
 ENTER, LEAVE, LABEL, HOLD = "enter", "leave", "label", "hold"
@@ -59,7 +59,7 @@ class Values:
     size_wh: tuple[int, int]
     faces: tuple[Face, ...]
     is_slate: bool
-    tiles: tuple[tuple[int, int, int, int], ...]
+    tiles: tuple[Box, ...]
     image: np.ndarray | None  # (H, W, 3) uint8 BGR, read-only; None for receivers that need no images
 
     @staticmethod

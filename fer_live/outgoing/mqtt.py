@@ -24,7 +24,7 @@ from fer_live.outgoing.events import FACES, RUN, Event, Values
 from fer_live.outgoing.packages import optional
 from fer_live.outgoing.worker import Lost
 from fer_live.redact import redact_address
-from fer_live.types import UNSURE, Face, OutputError
+from fer_live.types import UNSURE, Box, Face, OutputError
 
 PASSWORD_VARIABLE = "FER_LIVE_MQTT_PASSWORD"  # an environment variable, since other users can see command lines
 PORT, TLS_PORT = 1883, 8883
@@ -183,7 +183,7 @@ class Mqtt:
             raise Lost(str(error)) from None
 
 
-def _is_in(face: Face, tile: tuple[int, int, int, int]) -> bool:
+def _is_in(face: Face, tile: Box) -> bool:
     x, y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
     return tile[0] <= x < tile[2] and tile[1] <= y < tile[3]
 

@@ -10,7 +10,7 @@ import numpy as np
 from fer_live.model.cascade import Cascade
 from fer_live.model.yunet import YuNetFaceDetector
 from fer_live.screen.emoji import draw_emoji
-from fer_live.types import Analysis
+from fer_live.types import Analysis, Box
 
 MASKS = ("blur", "pixelate", "emoji")
 PATCHES_WH, SMOOTH_WH = (6, 7), (4, 5)  # mean colors kept of a face; fewer for blur, since interpolation reveals more
@@ -61,7 +61,7 @@ class Mask:
         """Stop masking the places of lost faces."""
         self.lost.clear()
 
-    def _remembered(self, boxes: list[tuple[int, int, int, int]], time_s: float) -> list[tuple[int, int, int, int]]:
+    def _remembered(self, boxes: list[Box], time_s: float) -> list[Box]:
         """Return the boxes of recently lost faces, grown with the time since they were lost, and remember `boxes`."""
         kept = [lost for lost in self.lost if time_s - lost.seen_s < self.memory_s and not any(_near(lost.box, b) for b in boxes)]
         self.lost = kept + [Lost(box, time_s) for box in boxes] if self.memory_s else []
@@ -72,7 +72,7 @@ class Mask:
 class Lost:
     """Where and when a face was last found."""
 
-    box: tuple[int, int, int, int]
+    box: Box
     seen_s: float
 
 
@@ -89,7 +89,7 @@ class SecondLook:
         self.yunet = YuNetFaceDetector(min_score=YUNET_SCORE)
         self.thorough, self.min_face, self.turn = thorough, min_face, 0
 
-    def __call__(self, image: np.ndarray, side: int) -> list[tuple[int, int, int, int]]:
+    def __call__(self, image: np.ndarray, side: int) -> list[Box]:
         """Return xyxy boxes in (H, W, 3) uint8 BGR. side: reference length in pixels for relative face sizes."""
         height, width = image.shape[:2]
         smallest = min(SEARCHED * side, self.min_face if self.min_face >= 1 else self.min_face * side)
@@ -116,27 +116,27 @@ class SecondLook:
         return list(found)
 
 
-def widened(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def widened(box: Box) -> Box:
     """Extend the box of a face to the box of the head."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     return round(x1 - MARGIN * w), round(y1 - ABOVE * h), round(x2 + MARGIN * w), round(y2 + MARGIN * h)
 
 
-def _grown(box: tuple[int, int, int, int], share: float) -> tuple[int, int, int, int]:
+def _grown(box: Box, share: float) -> Box:
     x1, y1, x2, y2 = box
     dx, dy = round(share * (x2 - x1)), round(share * (y2 - y1))
     return x1 - dx, y1 - dy, x2 + dx, y2 + dy
 
 
-def _near(lost: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> bool:
+def _near(lost: Box, box: Box) -> bool:
     """Whether `box` is probably the lost face: its center is inside and it has a similar size."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     is_similar = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
     return is_similar and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
 
 
-def _coarsen(image: np.ndarray, box: tuple[int, int, int, int], smooth: bool) -> None:
+def _coarsen(image: np.ndarray, box: Box, smooth: bool) -> None:
     """Reduce this part of the image to a few mean colors, in place: as patches or, if `smooth`, interpolated."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from fer_live.screen.palette import COLORS, PLATE, WHITE, Color
-from fer_live.screen.pen import Box, Pen, Sprite, chip, overlap, place
+from fer_live.screen.pen import Pen, Sprite, chip, overlap, place
 from fer_live.screen.smoothing import DisplayedFace
+from fer_live.types import Box
 
 ARM, ROUND = 0.2, 0.07  # length of a corner's arms and radius of its bend, relative to the side of the box
 USUAL = 0.23  # chips have full size for faces of at least this side, relative to the image's shorter side

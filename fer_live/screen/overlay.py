@@ -11,9 +11,9 @@ from fer_live.screen import text
 from fer_live.screen.faces import Faces
 from fer_live.screen.palette import PLATE, WHITE
 from fer_live.screen.panel import Inset
-from fer_live.screen.pen import Box, Pen, Sprite, chip, place
+from fer_live.screen.pen import Pen, Sprite, chip, place
 from fer_live.screen.smoothing import DisplaySmoother
-from fer_live.types import Analysis, Rates, View
+from fer_live.types import Analysis, Box, Rates, View
 
 RED = (40, 40, 230)
 

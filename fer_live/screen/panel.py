@@ -10,8 +10,9 @@ import numpy as np
 
 from fer_live.screen import text
 from fer_live.screen.palette import COLORS, LIGHTEST_DARK, PLATE, WHITE, Color
-from fer_live.screen.pen import FIGURE, KEPT, Box, Pen, Sprite, chip, overlap, plate
+from fer_live.screen.pen import FIGURE, KEPT, Pen, Sprite, chip, overlap, plate
 from fer_live.screen.smoothing import TOP, DisplayedFace
+from fer_live.types import Box
 
 SETTLED_S = 1.0  # seconds; a border must be free of faces this long before cards appear there
 VISIBLE = 0.005  # minimum length of a bar that is drawn

@@ -10,8 +10,8 @@ import numpy as np
 from fer_live.screen import text
 from fer_live.screen.emoji import icon
 from fer_live.screen.palette import PLATE, WHITE, Color
+from fer_live.types import Box
 
-Box = tuple[int, int, int, int]  # xyxy
 KEPT = 400  # maximum number of cached sprites; most take about 20 kilobytes
 SMALLEST = 11  # pixels per em
 FIGURE: Color = (205, 205, 205)

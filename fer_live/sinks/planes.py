@@ -12,9 +12,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from fer_live.types import Decoded
+from fer_live.types import Box, Decoded
 
-Box = tuple[int, int, int, int]  # xyxy
 AROUND = 2  # pixels converted around a drawn part, so that its border mixes colors with its true neighbors
 MOST = 0.4  # drawn share of the image above which it is converted as a whole
 

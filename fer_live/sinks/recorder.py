@@ -21,9 +21,9 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from fer_live.model.paths import why
 from fer_live.protocols import Microphone
 from fer_live.sinks.disk import RecordingFile, make_new
-from fer_live.sinks.planes import Box, Planes
+from fer_live.sinks.planes import Planes
 from fer_live.sinks.sound import MicrophoneTrack, SoundCopy, sound_beside
-from fer_live.types import Analysis, Decoded, Frame, OutputError, Segment
+from fer_live.types import Analysis, Box, Decoded, Frame, OutputError, Segment
 
 CLOCK = Fraction(1, 90_000)  # seconds; time base of live recordings, as in MPEG
 KEY_S = 1.0  # seconds between key frames

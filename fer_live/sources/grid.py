@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_live.handoff import LatestItem
 from fer_live.protocols import Source
-from fer_live.types import Frame
+from fer_live.types import Box, Frame
 
 
 class Grid:
@@ -84,7 +84,7 @@ class Grid:
                 self.tile_hw = chosen.image.shape[:2]
         return self.tile_hw is not None
 
-    def _compose(self, frames: list[Frame | None]) -> tuple[np.ndarray, tuple[tuple[int, int, int, int], ...]]:
+    def _compose(self, frames: list[Frame | None]) -> tuple[np.ndarray, tuple[Box, ...]]:
         """Letterbox the images into tiles; returns (H, W, 3) uint8 BGR and the xyxy box of each image."""
         assert self.tile_hw is not None
         height, width = self.tile_hw
