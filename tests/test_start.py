@@ -68,3 +68,21 @@ def test_errors_of_both_are_one_line(tmp_path):
     assert status == 2 and said.startswith("error: no source") and said.count("\n") == 1, "the source is reported first"
     status, said = ended("demo", "--device", "cuda:7x")
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_exit_while_the_classifier_loads():
+    """The interpreter waits for the thread: ending under a runtime that compiles a network aborts the process."""
+    program = """
+import threading
+import time
+from fer_live.analysis import classifier
+from fer_live.app.loader import ClassifierLoader
+from fer_live.app.options import parse
+
+begun = threading.Event()
+classifier.EmotionClassifier = lambda *_: (begun.set(), time.sleep(0.3), print("loaded"))
+ClassifierLoader(parse(["demo"]).analysis)
+assert begun.wait(20)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "loaded\n", "")

@@ -20,8 +20,8 @@ class ClassifierLoader:
         self._loaded: EmotionClassifier | None = None
         self._error: BaseException | None = None
         self.took_s = 0.0  # seconds; valid after the call
-        # a daemon thread, so that the program can exit at once if the source cannot be opened
-        self._thread = threading.Thread(target=self._load, name="load classifier", daemon=True)
+        # no daemon thread: if the interpreter ends under a runtime's compiler, C++ aborts the process (exit status 134)
+        self._thread = threading.Thread(target=self._load, name="load classifier")
         self._thread.start()
 
     def _load(self) -> None:
