@@ -226,11 +226,11 @@ def test_command_prints_tables_and_writes_json(tmp_path, untrained, capsys, make
     live, file = found["live"][0], found["file"][0]
     assert (live["faces"], live["fps"], live["size_wh"]) == (1, 30, [640, 360]) and 0 < live["p50_ms"] <= live["p95_ms"]
     assert 0 < live["analyzed_per_s"] <= 30 and len(live["runs"]) == 1
-    assert [row["detector"] for row in found["live"]] == ["haar", "yunet", "both"], "one case with each detector"
+    assert [row["detector"] for row in found["live"]] == ["both", "haar", "yunet"], "one case with each detector"
     assert all(row["faces_found"] == pytest.approx(1.0) for row in found["live"])
     assert file["ratio_to_floor"] == pytest.approx(file["annotated_per_s"] / file["floor_per_s"]) and file["ratio_to_floor"] < 1.3
     assert file["times_real_time"] == pytest.approx(file["annotated_per_s"] / 30) and 15 <= file["true_faces"] <= 20
-    assert [row["detector"] for row in found["file"]] == ["haar", "yunet", "both"] and file["transcode_per_s"] > 0
+    assert [row["detector"] for row in found["file"]] == ["both", "haar", "yunet"] and file["transcode_per_s"] > 0
     clip = found["clip"][0]
     assert (clip["clip"], clip["frames"], clip["size_wh"]) == ("mine.mp4", 40, [320, 240]) and 0 < clip["cpu_ms"] < 5000
     assert 0.5 <= clip["faces_found"] <= 1 and [row["detector"] for row in found["clip"]] == ["haar", "yunet", "both"]

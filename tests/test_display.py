@@ -46,6 +46,7 @@ def run(*arguments, **environment):
     return process.returncode, process.stdout + process.stderr
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_refused_display_connection_is_reported_without_crashing(locked, tmp_path, untrained):
     status, output = run("-m", "fer_live", "--source", "demo", "--model", untrained, "--max-seconds", 1, "--log",

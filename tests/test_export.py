@@ -229,6 +229,7 @@ def run_folder(folder, weights, spec, model):
     return folder
 
 
+@pytest.mark.slow
 @onnx
 def test_averaged_logits_of_different_networks(tmp_path, face_folders, untrained, capsys):
     """An ensemble weighs its members' logits by their shares, in PyTorch and exported; an ensemble of one adds its members."""

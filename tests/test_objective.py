@@ -232,6 +232,7 @@ def test_freed_memory_is_kept():
 # ------------------------------------------------------------------------------------------------ measuring
 
 
+@pytest.mark.slow
 def test_ablations_are_summarized_and_not_repeated(tmp_path, face_folders, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "quick", replace(QUICK, phases=((1, 48),)))
     votes = write_votes(tmp_path / "votes.csv", ["Training"] * 8 + ["PublicTest"] * 3)

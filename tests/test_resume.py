@@ -142,6 +142,7 @@ def test_resume_rejects_a_changed_teacher_or_recipe(tmp_path, face_folders, untr
     assert resume(out) == 2 and "a file given as --teacher changed" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_run_of_an_older_version_resumes_and_logs_unchecked_fields(finished, capsys):
     run, data = finished
     state = torch.load(run / "last.pt", weights_only=True)

@@ -133,6 +133,7 @@ async def click(page, name):
     await page.call("Runtime.evaluate", expression=f"document.getElementById('{name}').click()", userGesture=True)
 
 
+@pytest.mark.slow
 def test_page_has_one_language_one_message_and_history_after_a_reload(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_live.web.feed.STALE_S", 1.0)
     asyncio.run(_look(tmp_path))
