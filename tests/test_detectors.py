@@ -28,7 +28,7 @@ from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.preprocess import UPRIGHT, crop_faces
 from fer_live.model.spec import CheckpointError, ModelSpec
 from fer_live.model.yunet import YuNetFaceDetector
-from fer_live.model.yunet_network import SHA256, WEIGHTS
+from fer_live.model.yunet_network import SHA256, WEIGHTS, YuNetNetwork
 from fer_live.privacy.masks import Mask
 from fer_live.types import Analysis, Frame
 
@@ -94,6 +94,16 @@ def test_images_without_a_face_have_no_detections(name):
             assert found.boxes.shape == (0, 4) and found.landmarks.shape == (0, 5, 2) and found.rolls.shape == (0,)
             assert detector.detect_near(image, np.array([[0, 0, 1, 1]])) == [None]
             assert detector.detect_near(image, np.empty((0, 4), np.int32)) == []
+
+
+def test_very_long_images_are_searched_reduced(monkeypatch):
+    """In images of 40,000 pixels in a row, OpenCV's network found faces at random."""
+    sides, run = [], YuNetNetwork.run
+    monkeypatch.setattr(YuNetNetwork, "run", lambda self, image: (sides.append(max(image.shape)), run(self, image))[1])
+    for shape in ((20, 40000, 3), (40000, 20, 3), (300, 20000, 3)):
+        for detector in face_detectors("both", 0.14, 0.06):
+            detector.detect(np.full(shape, 90, np.uint8))
+    assert sides and max(sides) <= 8192
 
 
 @pytest.mark.parametrize("name", DETECTORS)
