@@ -124,3 +124,12 @@ def test_unknown_hold_label_gets_a_suggestion():
 
     with pytest.raises(OutputError, match=r"unknown label hapy \(did you mean happy\?\); choose from"):
         make_receivers(parse(["--on", "hapy", "true"]), EMOTIONS)
+
+
+def test_errors_are_one_line(capsys):
+    for command, words in ((["--min-face", "x"], "argument --min-face"), (["--detector", "harr"], "did you mean haar?"),
+                           (["--nothing"], "--nothing")):
+        with pytest.raises(SystemExit) as ended:
+            parse(command)
+        err = capsys.readouterr().err
+        assert ended.value.code == 2 and err.count("\n") == 1 and err.startswith("error: ") and words in err

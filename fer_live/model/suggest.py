@@ -25,8 +25,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def suggest_names(parser: Any) -> Any:
-    """Add suggestions to the error messages of an ArgumentParser; returns the parser."""
-    report, read = parser.error, parser.parse_known_args
+    """Let an ArgumentParser report errors in one line, without its usage, and with a suggestion; returns the parser."""
+    read = parser.parse_known_args
     given: list[str] = []
 
     def remember(args: Any = None, namespace: Any = None) -> Any:
@@ -34,7 +34,7 @@ def suggest_names(parser: Any) -> Any:
         return read(args, namespace)
 
     parser.parse_known_args = remember
-    parser.error = lambda message: report(message + _meant(message, given, parser))
+    parser.error = lambda message: parser.exit(2, f"error: {message}{_meant(message, given, parser) or '; see --help'}\n")
     return parser
 
 
