@@ -164,6 +164,12 @@ def test_rejects_invalid_settings(untrained, case):
         refused(kind, words, lambda: EmotionClassifier(**{"path": untrained, "device": "cpu"} | settings))
 
 
+@pytest.mark.parametrize("setting", [{"min_face": -1}, {"search_every": 0}, {"label_set": "all"}, {"detector": "harr"}])
+def test_invalid_settings_are_rejected_before_the_network_is_loaded(setting):
+    with pytest.raises(ValueError, match=r"^(?!no model file)"):
+        Analyzer.from_checkpoint("missing.pt", **setting)
+
+
 def test_rejects_invalid_analyzer_components(analyzer):
     classifier, detector = analyzer.classifier, analyzer.detector
     refused(TypeError, "classifier is an EmotionClassifier, .* got str; Analyzer.from_checkpoint",

@@ -149,7 +149,7 @@ def test_arrival_clock_uses_the_earliest_arrival_and_follows_gaps():
 
 
 def test_missing_microphone_is_a_one_line_error(tmp_path, capfd):
-    (tmp_path / "text.wav").write_text("this is no sound")
+    (tmp_path / "text.wav").write_text("this is not sound")
     for device in ("no-such-microphone", str(tmp_path / "text.wav")):
         assert main(["--source", "demo", "--no-window", "--audio", device, "--output", str(tmp_path / "o.mp4")]) == 2
         output = capfd.readouterr().err.strip().splitlines()

@@ -156,7 +156,7 @@ def test_missing_source_is_a_one_line_error(text, words):
 
 
 def test_damaged_videos(tmp_path, make_clip):
-    (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
+    (tmp_path / "text.mp4").write_text("this is not a video\n" * 50)
     (tmp_path / "empty.mp4").write_bytes(b"")
     for name in ("text.mp4", "empty.mp4"):
         with pytest.raises(SourceError, match="cannot be opened"), open_source(str(tmp_path / name)):

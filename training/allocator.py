@@ -12,7 +12,7 @@ OLD_THRESHOLD = 2**25  # bytes, the maximum of M_MMAP_THRESHOLD in older version
 def keep_freed_memory() -> bool:
     """Make glibc's malloc keep freed memory. Return whether it did. No effect with other C libraries (macOS, Windows, musl).
 
-    By default, malloc maps each large block anew and unmaps it when it is freed, and the kernel zeroes every new page. A
+    By default, malloc maps each large block again and unmaps it when it is freed, and the kernel zeroes every new page. A
     training step frees and allocates the same hundred blocks of several megabytes. Without this setting, that took a third of
     the time (see mallopt(3); measured in RESULTS.md).
     """

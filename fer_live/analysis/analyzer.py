@@ -94,21 +94,24 @@ class Analyzer:
         raises OutputError if the model's classes do not match.
         CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
         """
-        from fer_live.analysis.classifier import EmotionClassifier
+        def load() -> Classifier:
+            from fer_live.analysis.classifier import EmotionClassifier
 
-        classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
-        return cls.from_classifier(classifier, min_face, search_every, detector, label_set)
+            return EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
+
+        return cls.from_loader(load, min_face, search_every, detector, label_set)
 
     @classmethod
-    def from_classifier(
-        cls, classifier: Classifier, min_face: float | None = None, search_every: int = EVERY, detector: str = DEFAULT_DETECTOR,
-        label_set: str = "full",
+    def from_loader(
+        cls, load: Callable[[], Classifier], min_face: float | None = None, search_every: int = EVERY,
+        detector: str = DEFAULT_DETECTOR, label_set: str = "full",
     ) -> Analyzer:
-        """Combine a classifier with a face detector; the other arguments are those of `from_checkpoint`."""
+        """Combine the classifier that `load` returns with a face detector. `load` is called last, when the other arguments, those
+        of `from_checkpoint`, are known to be valid."""
         check_search(min_face, search_every)
         check_label_set(label_set)
         searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
-        analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still, label_set)
+        analyzer = cls(load(), ScheduledDetector(searcher, search_every), still, label_set)
         if search_every == 1:
             analyzer.state.readings.interval_s = 0.0
         return analyzer

@@ -17,8 +17,7 @@ def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> 
     """Return the analyzer for "live", "video" or "images", and log its device and runtime. Raises CheckpointError or
     DeviceError.
     """
-    classifier = load()
-    analyzer = Analyzer.from_classifier(classifier, config.min_face, detector=config.detector, label_set=config.label_set)
+    analyzer = Analyzer.from_loader(load, config.min_face, detector=config.detector, label_set=config.label_set)
     if config.calibrate_s:
         if kind == "live":
             analyzer.state.baseline.each_s = config.calibrate_s
@@ -26,7 +25,7 @@ def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> 
             analyzer.calibrate(config.calibrate_s)
     if config.mask:
         analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "images"))
-    logger.info(classifier.describe)
+    logger.info(load().describe)
     logger.debug(f"{config.model} loaded in {load.took_s:.1f} s")
     return analyzer
 
