@@ -28,8 +28,9 @@ from fer_live.analysis.classifier import PACKAGES
 from fer_live.model.spec import EMOTIONS
 from fer_live.pipeline import run_file
 from fer_live.screen.overlay import Overlay
+from fer_live.sinks.image_writer import ImageWriter
 from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import ImageWriter, VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source
 from fer_live.sources.video_file import VideoFile

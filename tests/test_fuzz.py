@@ -16,8 +16,9 @@ from fer_live.analysis.classifier import EmotionClassifier
 from fer_live.analysis.runtimes.onnx_network import read_spec
 from fer_live.model.checkpoint import load_checkpoint, read_checkpoint
 from fer_live.model.spec import CheckpointError, parse_spec
+from fer_live.sinks.image_writer import ImageWriter
 from fer_live.sinks.log_reader import read_log
-from fer_live.sinks.recorder import ImageWriter, VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.stream import Stream
 from fer_live.sources.video_file import VideoFile

@@ -17,8 +17,8 @@ import pytest
 from fer_live.app.keys import toggle_record
 from fer_live.app.outputs import Outputs
 from fer_live.sinks.disk import make_new, unused
+from fer_live.sinks.image_writer import ImageWriter
 from fer_live.sinks.log_reader import read_log
-from fer_live.sinks.recorder import ImageWriter
 from fer_live.sources.camera import Camera
 from fer_live.sources.devices import camera_number, stable_path
 from fer_live.sources.images import ImageFiles

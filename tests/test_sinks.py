@@ -14,8 +14,9 @@ import pytest
 
 from fer_live.model.spec import EMOTIONS
 from fer_live.sinks.disk import unused
+from fer_live.sinks.image_writer import ImageWriter
 from fer_live.sinks.log import Log
-from fer_live.sinks.recorder import ImageWriter, VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.types import Analysis, Face, Frame, OutputError
 
 FACE = Face((10, 12, 40, 42), 3, np.array([0.1, 0, 0, 0.6, 0.2, 0.1, 0], np.float32), "happy", 0.6)

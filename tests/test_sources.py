@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_live.model.suffixes import IMAGES_READ, IMAGES_WRITTEN
-from fer_live.sinks.recorder import write_image
+from fer_live.sinks.image_writer import write_image
 from fer_live.sources.camera import Camera
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.open import open_source

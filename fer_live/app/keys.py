@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_live.app.outputs import Outputs
-from fer_live.sinks.recorder import write_image
+from fer_live.sinks.image_writer import write_image
 from fer_live.types import OutputError, View
 
 logger = logging.getLogger("fer_live")

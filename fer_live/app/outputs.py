@@ -20,9 +20,10 @@ from fer_live.protocols import EventLog, FileSink, Recorder, Sink, Source
 from fer_live.redact import redact
 from fer_live.screen.words import phrase
 from fer_live.sinks.disk import unused
+from fer_live.sinks.image_writer import ImageWriter
 from fer_live.sinks.log import Log
 from fer_live.sinks.microphone import Microphone
-from fer_live.sinks.recorder import ImageWriter, VideoRecorder
+from fer_live.sinks.recorder import VideoRecorder
 from fer_live.sinks.segments import OWN, Quota, SegmentedRecorder
 from fer_live.sources.images import ImageFiles
 from fer_live.sources.video_file import VideoFile

@@ -17,8 +17,8 @@ import numpy as np
 from fer_live.model.paths import is_folder, shortened, why
 from fer_live.screen.overlay import Overlay
 from fer_live.sinks.disk import unused
+from fer_live.sinks.image_writer import write_image
 from fer_live.sinks.log import FACE_FIELDS, FILE_FIELD, entry
-from fer_live.sinks.recorder import write_image
 from fer_live.types import UNSURE, Analysis, Box, Face, OutputError, View, Visibility
 
 if TYPE_CHECKING:
