@@ -20,7 +20,7 @@ from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.layout import RED
 from fer_live.kiosk.notify import Heartbeat
 from fer_live.kiosk.visitors import Presence
-from fer_live.screen.window import Chord
+from fer_live.screen.kiosk_window import Chord
 from fer_live.types import Analysis, Face, Frame, OutputError, View
 from tests.conftest import ROOT
 from tests.faulty import FaultyCamera

@@ -179,3 +179,33 @@ def test_keys_redraw_a_still_image(display, tmp_path, untrained, portrait):
     finally:
         process.kill()
     assert process.returncode == 0 and "Traceback" not in output
+
+
+@pytest.mark.parametrize("color, is_black", [(0, True), (0xFFFFFF, False)])
+def test_window_that_stays_black_is_mapped_again(display, monkeypatch, color, is_black):
+    from Xlib import X
+    from Xlib.display import Display
+
+    from fer_live.screen import window as module
+
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setattr(module, "SETTLE_S", 0.0)
+    server = Display(display)
+    try:
+        window = server.screen().root.create_window(0, 0, 300, 200, 0, X.CopyFromParent, background_pixel=color,
+                                                    event_mask=X.StructureNotifyMask)
+        window.set_wm_name(module.TITLE)
+        window.map()
+        server.sync()
+        check = module.PaintCheck()
+        check.drawn(np.zeros((200, 300, 3), np.uint8))
+        assert not check.poll(), "a black image looks the same"
+        check.drawn(np.full((200, 300, 3), 255, np.uint8))
+        assert check.poll() is is_black
+        server.sync()
+        events = [server.next_event().type for _ in range(server.pending_events())]
+        assert events.count(X.MapNotify) == 1 + is_black and events.count(X.UnmapNotify) == is_black
+        window.destroy()
+        server.sync()
+    finally:
+        server.close()

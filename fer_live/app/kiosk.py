@@ -23,7 +23,8 @@ from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.visitors import Presence
 from fer_live.protocols import Draw, Recorder
 from fer_live.screen import text
-from fer_live.screen.window import ENTER, SPACE, TAB, Chord, KioskWindow
+from fer_live.screen.kiosk_window import Chord, KioskWindow
+from fer_live.screen.window import ENTER, SPACE, TAB
 from fer_live.screen.words import read_words
 from fer_live.screen.x11 import ScreenHold
 from fer_live.types import Analysis, Frame, OutputError
@@ -66,7 +67,7 @@ def set_up_kiosk(
 
     keys = {ENTER: partial(act, RECORD), SPACE: partial(act, RECORD), TAB: partial(act, LANGUAGE)}
     screen = KioskWindow(Chord(kiosk.exit_chord, stop.set), keys, press, layout.no_image, max(3.0, kiosk.idle_s), hold.xywh,
-                         hold.is_blank, [hold.poll, consent.poll] if consent else [hold.poll])
+                         [hold.poll, consent.poll] if consent else [hold.poll])
     return lambda frame: presence(analyze(frame)), layout.draw, stack.enter_context(screen)
 
 

@@ -1,4 +1,4 @@
-"""Displays for a live run: a desktop window with keys, a locked kiosk window, or a line of text per second without a display."""
+"""Displays for a live run: a desktop window with keys, or a line of text per second without a display."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from fer_live.screen.canvas import Canvas
 from fer_live.screen.display import settle_qt_platform
-from fer_live.screen.x11 import monitor
+from fer_live.screen.x11 import map_again_if_black, monitor
 from fer_live.types import Analysis, Rates
 
 logger = logging.getLogger("fer_live")
@@ -24,7 +23,32 @@ UNKNOWN_WH = 1280, 720  # assumed screen size if it is unknown
 SHARE = 0.7  # initial size of a window, relative to the screen
 LEAST = 160  # minimum width and height in pixels
 TAB, ENTER, ESCAPE, SPACE = 9, 13, 27, 32
-SETTLE_S, TRIES = 0.7, 20  # seconds until a new kiosk window must be painted, and how often it is reopened if it is not
+SETTLE_S, TRIES = 0.7, 5  # seconds until a new window must be painted, and how often it is mapped again if it is not
+
+
+class PaintCheck:
+    """Maps a new window again if it stays black, for use by the main thread only.
+
+    Without a window manager, OpenCV's Qt never paints about one in forty windows, and one in five that replace a closed one.
+    """
+
+    def __init__(self) -> None:
+        self.tries = TRIES
+        self.due_s: float | None = None  # time of the next check
+
+    def drawn(self, image: np.ndarray) -> None:
+        """Schedule a check, unless the image (H, W, 3) itself is black in the row that is compared."""
+        if self.tries and self.due_s is None and image[len(image) // 2].any():
+            self.due_s = time.monotonic() + SETTLE_S
+
+    def poll(self) -> bool:
+        """Check if it is time to; return whether the window was mapped again."""
+        if self.due_s is None or time.monotonic() < self.due_s:
+            return False
+        self.due_s = None
+        was_black = map_again_if_black(TITLE)
+        self.tries = self.tries - 1 if was_black else 0
+        return was_black
 
 
 class Window:
@@ -41,6 +65,7 @@ class Window:
         self.last: tuple[Analysis, Rates] | None = None  # shown now
         self.drawn: tuple[object, ...] = ()  # state that the last drawing depended on
         self.due_s = float("inf")  # time of the next redraw
+        self.paint_check = PaintCheck()
 
     def __enter__(self) -> Window:
         settle_qt_platform()
@@ -63,7 +88,9 @@ class Window:
     def _draw(self) -> None:
         assert self.last is not None
         now_s, size_wh = time.monotonic(), self._size()
-        cv2.imshow(TITLE, self.canvas.draw(*self.last, size_wh, now_s))
+        image = self.canvas.draw(*self.last, size_wh, now_s)
+        cv2.imshow(TITLE, image)
+        self.paint_check.drawn(image)
         self.drawn, self.due_s = self._state(), self.canvas.changes_s(now_s)
 
     def _size(self) -> tuple[int, int]:
@@ -91,12 +118,13 @@ class Window:
         code = typed(cv2.waitKeyEx(wait_ms) if wait_ms else cv2.pollKey())
         if code is not None:
             self.keys.get("esc" if code == ESCAPE else chr(code).lower(), lambda: None)()
-        is_open = _is_open()
-        if self.was_open and not is_open:
+        is_there = is_open()
+        if self.was_open and not is_there:
             self.quit()
-        self.was_open = is_open
-        if is_open and self.last is not None and (time.monotonic() >= self.due_s or self._state() != self.drawn):
+        self.was_open = is_there
+        if is_there and self.last is not None and (time.monotonic() >= self.due_s or self._state() != self.drawn):
             self._draw()  # keys and resizing take effect at once, also on a still image
+        self.paint_check.poll()
 
     def _skip(self) -> None:
         self.is_skipped = True
@@ -129,101 +157,12 @@ def typed(code: int) -> int | None:
     return ENTER if code == 10 else code if code in (TAB, ENTER, ESCAPE) or 32 <= code < 127 else None
 
 
-def _is_open() -> bool:
+def is_open() -> bool:
+    """Return whether the window exists and is visible."""
     try:
         return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
     except cv2.error:  # OpenCV's Qt ends with its last window
         return False
-
-
-class Chord:
-    """Calls `act` when a sequence of letters and digits is typed within `within_s`, ignoring case."""
-
-    def __init__(self, keys: str, act: Callable[[], None]):
-        self.keys, self.act = keys.lower(), act
-        self.within_s = max(2.0, 0.7 * len(keys))
-        self.typed: deque[tuple[str, float]] = deque(maxlen=len(keys))
-
-    def take(self, key: str, now_s: float) -> None:
-        """Process a key pressed at `now_s` (time.monotonic())."""
-        self.typed.append((key.lower(), now_s))
-        if "".join(k for k, _ in self.typed) == self.keys and now_s - self.typed[0][1] <= self.within_s:
-            self.typed.clear()
-            self.act()
-
-
-class KioskWindow:
-    """A full-screen window that a visitor can neither close nor leave, for use by the main thread only.
-
-    keys: key code -> callback; all other keys except the chord are ignored. press: called with (x, y) in the image on a click or
-    touch. rest: renders the image shown when no frame has arrived for `still_s` seconds. screen_xywh: the monitor to fill, if
-    known. is_blank: whether the window with this title is all black. between: called between images.
-    """
-
-    def __init__(self, chord: Chord, keys: Mapping[int, Callable[[], None]], press: Callable[[int, int], None],
-                 rest: Callable[[], np.ndarray], still_s: float, screen_xywh: tuple[int, int, int, int] | None,
-                 is_blank: Callable[[str], bool], between: list[Callable[[], None]]):
-        self.chord, self.keys, self.press, self.rest = chord, keys, press, rest
-        self.still_s, self.screen_xywh, self.is_blank, self.between = still_s, screen_xywh, is_blank, between
-        self.tries, self.look_s = 0, 0.0
-        self.due_s = time.monotonic() + still_s
-
-    def __enter__(self) -> KioskWindow:
-        settle_qt_platform()
-        self._open()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        cv2.destroyAllWindows()
-
-    def _open(self) -> None:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        if self.screen_xywh:  # an X server without a window manager does not support full screen
-            x, y, w, h = self.screen_xywh
-            cv2.moveWindow(TITLE, x, y)
-            cv2.resizeWindow(TITLE, w, h)
-        cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
-        cv2.setMouseCallback(TITLE, self._mouse)
-        self.look_s = time.monotonic() + SETTLE_S
-
-    def _mouse(self, event: int, x: int, y: int, flags: int, _) -> None:
-        if event == cv2.EVENT_LBUTTONDOWN:
-            self.press(x, y)
-
-    def show(self, image: np.ndarray, analysis: Analysis, rates: Rates) -> None:
-        """Show the kiosk's screen (H, W, 3) uint8 BGR."""
-        self.due_s = time.monotonic() + self.still_s
-        self._show(image)
-
-    def _show(self, image: np.ndarray) -> None:
-        if not _is_open():  # closed by the window manager or by its failure
-            logger.warning("the window was closed; reopening it")
-            self.tries = 0
-            self._open()
-        cv2.imshow(TITLE, image)
-
-    def _look(self, now_s: float) -> None:
-        """Reopen the window if it stayed black: Qt leaves about one in five windows unpainted that replace a closed one."""
-        if self.look_s and now_s >= self.look_s:
-            self.look_s = 0.0
-            if self.tries < TRIES and self.is_blank(TITLE):
-                self.tries += 1
-                cv2.destroyWindow(TITLE)
-                self._open()
-
-    def poll(self) -> None:
-        """Handle keys; returns at once."""
-        code, now_s = typed(cv2.pollKey()), time.monotonic()
-        if code is not None and code in self.keys:
-            self.keys[code]()
-        elif code is not None and code != ESCAPE:
-            self.chord.take(chr(code), now_s)
-        if now_s >= self.due_s:  # no frames arrive: the last visitor must not stay on the screen
-            self.due_s = now_s + 1.0
-            self._show(self.rest())
-        self._look(now_s)
-        for act in self.between:
-            act()
 
 
 class StatusLines:

@@ -1,4 +1,4 @@
-"""X11 functions that OpenCV lacks: finds the monitor, hides the pointer, and keeps the mouse wheel from zooming the image."""
+"""X11 functions that OpenCV lacks: find the monitor, hide the pointer, keep the wheel from zooming, map a black window again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class ScreenHold:
         self.xywh: tuple[int, int, int, int] | None = None
         self.close: Callable[[], None] = lambda: None
         self.poll: Callable[[], None] = lambda: None
-        self.is_blank: Callable[[str], bool] = lambda title: False  # whether the window with this title is all black
 
     def __enter__(self) -> ScreenHold:
         if sys.platform.startswith("linux"):
@@ -63,7 +62,31 @@ class ScreenHold:
                 server.next_event()
 
         self.poll = poll
-        self.is_blank = lambda title: _is_blank(_window(root, title))
+
+
+def map_again_if_black(title: str) -> bool:
+    """Unmap and map the window with this title if all of its middle row is black; return whether it was.
+
+    Does nothing without python-xlib, if it fails, or on another system.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        from Xlib.display import Display
+
+        server = Display()
+        try:
+            window = _window(server.screen().root, title)
+            if not _is_black(window):
+                return False
+            window.unmap()
+            window.map()
+            server.sync()
+            return True
+        finally:
+            server.close()
+    except Exception:  # optional feature: no failure of python-xlib may end the run
+        return False
 
 
 def _window(parent, title: str):
@@ -81,7 +104,7 @@ def _window(parent, title: str):
     return None
 
 
-def _is_blank(window) -> bool:
+def _is_black(window) -> bool:
     from Xlib import X
     from Xlib.error import XError
 
