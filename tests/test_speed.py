@@ -28,16 +28,21 @@ from fer_live.types import Analysis, Frame
 class Counted:
     """A fake detector with scripted faces that counts its searches."""
 
+    turns = 1
+
     def __init__(self):
         self.there: list[list[int]] = []
         self.hidden_near = False
         self.whole = self.near = 0
 
-    def detect(self, image):
+    def detect(self, image, side=None):
         self.whole += 1
         return np.array(self.there, np.int32).reshape(-1, 4)
 
-    def detect_near(self, image, boxes):
+    def detect_in_turn(self, image, turn, near, side=None, thorough=False):
+        return self.detect(image, side)
+
+    def detect_near(self, image, boxes, side=None):
         self.near += 1
         middles = [((a[0] + a[2]) / 2, (a[1] + a[3]) / 2) for a in self.there]
         found = []
@@ -96,7 +101,7 @@ def test_duplicate_near_detections_are_merged():
     searcher.there = [ONE, TWO]
     detector = ScheduledDetector(searcher, every=100)
     assert detector.detect(IMAGE).boxes.tolist() == [ONE, TWO]
-    searcher.detect_near = lambda image, boxes: [np.array(TWO) for _ in boxes]
+    searcher.detect_near = lambda image, boxes, side: [np.array(TWO) for _ in boxes]
     assert detector.detect(IMAGE).boxes.tolist() == [TWO] == detector.detect(IMAGE).boxes.tolist()
 
 
@@ -104,7 +109,12 @@ def test_many_faces_are_searched_in_alternate_frames():
     searcher, looked = Counted(), []
     searcher.there = [[60 * i, 10, 60 * i + 30, 40] for i in range(MOST_EACH + 4)]
     near = searcher.detect_near
-    searcher.detect_near = lambda image, boxes: (looked.append({box[0] // 60 for box in boxes.tolist()}), near(image, boxes))[1]
+
+    def watched(image, boxes, side):
+        looked.append({box[0] // 60 for box in boxes.tolist()})
+        return near(image, boxes)
+
+    searcher.detect_near = watched
     detector, wide = ScheduledDetector(searcher, every=100), np.zeros((100, 60 * (MOST_EACH + 5), 3), np.uint8)
     for _ in range(9):
         searcher.there = [[x1 + 1, y1, x2 + 1, y2] for x1, y1, x2, y2 in searcher.there]
@@ -326,8 +336,8 @@ def seen_in(searcher, there, every=EVERY):
         searcher.there = there(int(image[0, 0, 0]))
 
     whole, near = searcher.detect, searcher.detect_near
-    searcher.detect = lambda image: (at(image), whole(image))[1]
-    searcher.detect_near = lambda image, boxes: (at(image), near(image, boxes))[1]
+    searcher.detect = lambda image, side: (at(image), whole(image))[1]
+    searcher.detect_near = lambda image, boxes, side: (at(image), near(image, boxes))[1]
     found = sampling.detect_all(map(frame, range(60)), ScheduledDetector(searcher, every))
     frames, boxes = zip(*((one.index, faces.boxes.tolist()) for one, faces in found), strict=True)
     assert frames == tuple(range(60))
@@ -357,7 +367,7 @@ def test_unconfirmed_face_is_not_extended_backward():
     class Once(Counted):
         """A false face at TWO: the near search finds it up to frame 24, the full search only in that frame."""
 
-        def detect(self, image):
+        def detect(self, image, side=None):
             return np.array([box for box in super().detect(image).tolist() if box != TWO or image[0, 0, 0] == 24], np.int32)
 
     boxes = seen_in(Once(), lambda i: [ONE, TWO] if i <= 24 else [ONE])

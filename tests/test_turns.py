@@ -20,7 +20,7 @@ ROUND = 2 * round(IN_TURN * EVERY)  # frames in which each detector searches the
 class Fake:
     """A detector that finds the boxes in `there`, and notes its searches of the whole image."""
 
-    min_face = 0.14
+    min_face, turns = 0.14, 1
 
     def __init__(self, is_yunet: bool, there=()):
         self.is_yunet, self.there, self.blind_near, self.searches, self.tilts = is_yunet, list(there), False, 0, []
@@ -35,6 +35,9 @@ class Fake:
         self.searches += 1
         self.tilts.append(tilts)
         return self.found(self.there)
+
+    def detect_in_turn(self, image, turn, near, side=None, thorough=False):
+        return self.detect(image, side)
 
     def detect_near(self, image, boxes, side=None):
         seen = [[box for box in self.there if is_same(np.array(box), near) and not self.blind_near] for near in boxes]
@@ -118,6 +121,44 @@ def test_tilted_faces_are_searched_for_to_one_side_in_each_turn():
     for _ in range(8 * EVERY_WAITING):
         detector.detect(IMAGE)
     assert yunet.tilts == [(-SEARCH_TURN,), (SEARCH_TURN,)] * 2
+
+
+class Three:
+    """A searcher of its own kind: a complete search takes three turns."""
+
+    min_face, turns = 0.14, 3
+
+    def __init__(self, *there):
+        self.there, self.parts = there, []
+
+    def detect(self, image, side=None):
+        self.parts.append("all")
+        return np.array(self.there, np.int32).reshape(-1, 4)
+
+    def detect_in_turn(self, image, turn, near, side=None, thorough=False):
+        self.parts.append(turn % 3)
+        return np.array(self.there, np.int32).reshape(-1, 4)
+
+    def detect_near(self, image, boxes, side=None):
+        return [np.array(box) if box.tolist() in [*map(list, self.there)] else None for box in boxes]
+
+
+def test_any_searcher_can_take_turns():
+    searcher = Three(ONE)
+    detector = ScheduledDetector(searcher)
+    for _ in range(3 * ROUND):
+        assert detector.detect(IMAGE).boxes.tolist() == [ONE]
+    assert searcher.parts == [0, 1, 2, 0, 1, 2]
+    detector.forget()
+    searcher.there, searcher.parts = [ONE], []
+    detector.detect(IMAGE)
+    detector.detect(IMAGE)
+    searcher.there = []
+    detector.detect(IMAGE)
+    assert searcher.parts == [0, 2], "a face that is lost between two searches is looked for by the last one"
+    searcher, stream = Three(ONE), (Frame(IMAGE, i, i / 30) for i in range(60))
+    assert [faces.boxes.tolist() for _, faces in sampling.detect_all(stream, ScheduledDetector(searcher))] == [[ONE]] * 60
+    assert searcher.parts == ["all", 2, "all", 2, "all"]
 
 
 def test_search_of_every_frame_is_that_of_both_detectors():

@@ -10,14 +10,14 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 
-from fer_live.model.both import BothFaceDetector, is_same, merged
+from fer_live.model.both import is_same, merged
 from fer_live.model.detections import Detections, same_face
 from fer_live.protocols import FaceDetector, TileDetector
 from fer_live.types import Frame
 
 EVERY = 8  # frames between searches of the whole image while all known faces are found again
 EVERY_WAITING = 2  # the same while no face is known or one is missed, to notice new and returning faces soon
-IN_TURN = 0.75  # factor on both for detectors that search in turn, since one of them may have to find a new face alone
+IN_TURN = 0.75  # factor on both if a complete search takes several turns, since one of them may have to find a new face alone
 MOST_EACH = 8  # up to this many known faces, each is searched for in every frame; with more, in every other frame, in turn
 GRID, ALIKE = 12, 0.5  # points per side of compared patches; correlation from which they show the same face
 MEMORY = 12  # frames during which a lost face is searched for at its last position
@@ -27,10 +27,17 @@ class Searcher(Protocol):
     """What ScheduledDetector needs of a detector. Shallow copies may search at the same time in several threads."""
 
     min_face: float  # side of the smallest face, in pixels, or below 1 as a fraction of the frame's shorter side
+    turns: int  # calls of `detect_in_turn` that make a complete search, one per frame; the last of them finds the most faces
 
     def detect(self, image: np.ndarray, side: int | None = None) -> np.ndarray | Detections:
         """(H, W, 3) uint8 BGR -> the faces in the whole image, or only their boxes (N, 4) int32 xyxy. side: see
         `ScheduledDetector.detect`."""
+        ...
+
+    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, thorough: bool = False
+                       ) -> np.ndarray | Detections:
+        """Do a part of `detect`: part `turn % turns`. turn: counts up, so that one part can alternate between several ways to
+        search; `thorough`: it takes all of them. near: known faces already found in this image, which need no second look."""
         ...
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None
@@ -52,9 +59,9 @@ class Known:
 class ScheduledDetector:
     """Face detector for video that remembers where faces were. Use one per video.
 
-    The whole image is searched on schedule, and at once when a known face is not found again. A BothFaceDetector searches it with
-    one of its two detectors at a time, in turn, since both in one frame would delay that frame. `every` may be changed at any
-    time; 1 searches the whole image in every frame, with both.
+    The whole image is searched on schedule, and at once when a known face is not found again. A searcher with several detectors
+    uses one at a time, in turn, since all in one frame would delay that frame. `every` may be changed at any time; 1 searches the
+    whole image in every frame, completely.
     """
 
     def __init__(self, searcher: Searcher, every: int = EVERY):
@@ -62,23 +69,23 @@ class ScheduledDetector:
         self.known: list[Known] = []
         self.last: np.ndarray | None = None  # the previous image
         self.age = EVERY  # frames since the last search of the whole image
-        self.turn = 0  # of the next search of the whole image; see BothFaceDetector.detect_in_turn
+        self.turn = 0  # of the next search of the whole image; see Searcher.detect_in_turn
 
     def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
         """(H, W, 3) uint8 BGR -> the faces. side: reference length in pixels for a relative `min_face`; None: the image's shorter
         side."""
-        more = () if side is None else (side,)
         self.age += 1
         if self.every == 1:
-            found = Detections.of(self.searcher.detect(image, *more))
+            found = Detections.of(self.searcher.detect(image, side))
             return self._remember(image, found, [None] * len(self.known))
         is_waiting = not self.known or any(face.misses for face in self.known)
         every = min(self.every, EVERY_WAITING) if is_waiting else self.every
-        if self.age >= (round(IN_TURN * every) if isinstance(self.searcher, BothFaceDetector) else every):
+        if self.age >= (round(IN_TURN * every) if self.searcher.turns > 1 else every):
             return self._whole(image, side)
-        again, carried = self._near(image, more)
+        again, carried = self._near(image, side)
         if any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
-            self.turn |= 1  # a lost face has probably turned or tilted, and then only YuNet can find it
+            # a lost face has probably turned or tilted, and then only the last detector can find it
+            self.turn += self.searcher.turns - 1 - self.turn % self.searcher.turns
             return self._whole(image, side, again, carried)
         return self._remember(image, _found(again).singled(), again, carried)  # two known faces may be found at the same place
 
@@ -86,25 +93,21 @@ class ScheduledDetector:
                carried: Sequence[np.ndarray] = ()) -> Detections:
         """Search the whole image, and near the known faces that this misses. again, carried: results of `_near`, if a
         face is lost."""
-        more = () if side is None else (side,)
-        self.age, turn, is_lost = 0, self.turn, again is not None
-        self.turn += 1
-        if isinstance(self.searcher, BothFaceDetector):
-            if again is None and turn % 2:
-                again, carried = self._near(image, more)
-            found = self.searcher.detect_in_turn(image, turn, _found(again or []), side, is_lost)
-        else:
-            found = Detections.of(self.searcher.detect(image, *more))
+        turn, part, is_lost = self.turn, self.turn % self.searcher.turns, again is not None
+        self.age, self.turn = 0, self.turn + 1
+        if again is None and part:  # the first part does not need the known faces
+            again, carried = self._near(image, side)
+        found = Detections.of(self.searcher.detect_in_turn(image, turn, _found(again or []), side, is_lost))
         if again is None:
             again = [None] * len(self.known)
             missed = [i for i, face in enumerate(self.known) if not any(is_same(face.box, box) for box in found.boxes)]
-            self._look(image, missed, again, more)
+            self._look(image, missed, again, side)
         found = self._remember(image, merged(found, _found(again)), again, carried)
-        if isinstance(self.searcher, BothFaceDetector) and not turn % 2 and any(face.misses == 1 for face in self.known):
-            self.age = self.every  # Haar does not find a known face, so YuNet searches the next frame
+        if part < self.searcher.turns - 1 and any(face.misses == 1 for face in self.known):
+            self.age = self.every  # a known face is not found, so the next detector searches the next frame
         return found
 
-    def _near(self, image: np.ndarray, more: tuple[int, ...]) -> tuple[list[Detections | None], list[np.ndarray]]:
+    def _near(self, image: np.ndarray, side: int | None) -> tuple[list[Detections | None], list[np.ndarray]]:
         """Return the known faces that are found again, and the boxes of those not searched for this time."""
         again: list[Detections | None] = [None] * len(self.known)
         is_any_carried = any(face.is_carried for face in self.known)
@@ -113,13 +116,13 @@ class ScheduledDetector:
             if is_free and self.last is not None and alike(patch(self.last, face.box), patch(image, face.box)):
                 again[i] = face.found
         carried = [one.boxes[0] for one in again if one is not None]
-        self._look(image, [i for i, one in enumerate(again) if one is None], again, more)
+        self._look(image, [i for i, one in enumerate(again) if one is None], again, side)
         return again, carried
 
-    def _look(self, image: np.ndarray, due: list[int], again: list[Detections | None], more: tuple[int, ...]) -> None:
+    def _look(self, image: np.ndarray, due: list[int], again: list[Detections | None], side: int | None) -> None:
         """Search near the known faces with the indices `due`, and enter what is found in `again`."""
         if due:
-            near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), *more)
+            near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), side)
             for i, one in zip(due, near, strict=True):
                 again[i] = None if one is None else Detections.of(one)
 

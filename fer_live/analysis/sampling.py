@@ -11,7 +11,7 @@ import numpy as np
 from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
 from fer_live.analysis.located import MOST_BYTES
 from fer_live.handoff import HeldError
-from fer_live.model.both import BothFaceDetector, merged
+from fer_live.model.both import merged
 from fer_live.model.detections import Detections, same_face
 from fer_live.types import Frame
 
@@ -42,8 +42,8 @@ class SampledDetector:
     """Face detection on buffered frames, with the settings of `detector`. Use one per video.
 
     The whole image is searched as by a ScheduledDetector, but less often. New faces are tracked backward through the frames since
-    the previous search, so they appear earlier than in live video. A BothFaceDetector searches with both of its detectors. While
-    all known faces are found again, every second time it is YuNet alone, which misses few faces that Haar finds.
+    the previous search, so they appear earlier than in live video. Searches are complete, but while all known faces are found
+    again, every second one is only the last part of the searcher's: YuNet misses few faces that Haar finds.
     """
 
     def __init__(self, detector: ScheduledDetector):
@@ -52,7 +52,7 @@ class SampledDetector:
         self.block: list[Looked] = []  # buffered frames; the last one was searched
         self.between: list[Looked] = []  # frames since then
         self.age = 0  # frames since the last search of the whole image
-        self.was_both = False  # whether the last one was done by both detectors
+        self.was_complete = False  # whether the last one was a complete search
         self.new: set[int] = set()  # numbers of the faces first seen in the last search
         self.next_number = 0
         self.last: Frame | None = None
@@ -89,7 +89,7 @@ class SampledDetector:
             again = self._near(looked.frame, {number: face.box for number, face in self.known.items()})
             is_lost = any(number not in again and not face.misses for number, face in self.known.items())
         if is_due or is_lost:
-            self.was_both = is_waiting or is_lost or not self.was_both
+            self.was_complete = self.searcher.turns == 1 or is_waiting or is_lost or not self.was_complete
             self.age, looked.faces = 0, self._whole(looked.frame, again)
         else:
             looked.faces = {number: one for number, one in again.items() if not _is_among(one, again, number)}
@@ -110,20 +110,20 @@ class SampledDetector:
         """Return the faces found again near these boxes."""
         if not boxes:
             return {}
-        found = self.searcher.detect_near(frame.image, np.array([*boxes.values()]).reshape(-1, 4), *_side(frame))
+        found = self.searcher.detect_near(frame.image, np.array([*boxes.values()]).reshape(-1, 4), _side(frame))
         return {number: Detections.of(one) for number, one in zip(boxes, found, strict=True) if one is not None}
 
     def _whole(self, frame: Frame, again: dict[int, Detections]) -> dict[int, Detections]:
         """Search the whole image, and match the faces to known numbers. Faces found only by the nearby search are kept.
 
-        again: faces found nearby, which are added if YuNet searches alone."""
-        if isinstance(self.searcher, BothFaceDetector) and not self.was_both:
+        again: faces found nearby, which are added if the search is not complete."""
+        if self.was_complete:
+            found = Detections.of(self.searcher.detect(frame.image, _side(frame)))
+        else:
             again.update(self._near(frame, {number: face.box for number, face in self.known.items()}))
             near = Detections.joined(again.values())
-            side = frame.smallest_side if frame.tiles else None
-            found = merged(self.searcher.yunet.detect(frame.image, side, near.boxes), near)
-        else:
-            found = Detections.of(self.searcher.detect(frame.image, *_side(frame)))
+            last = self.searcher.detect_in_turn(frame.image, self.searcher.turns - 1, near, _side(frame), thorough=True)
+            found = merged(Detections.of(last), near)
         places = {number: face.box for number, face in self.known.items()} | {n: one.boxes[0] for n, one in again.items()}
         faces: dict[int, Detections] = {}
         for i in range(len(found)):
@@ -183,8 +183,8 @@ class SampledDetector:
             looked.faces[number] = one = found
 
 
-def _side(frame: Frame) -> tuple[int, ...]:
-    return (frame.smallest_side,) if frame.tiles else ()
+def _side(frame: Frame) -> int | None:
+    return frame.smallest_side if frame.tiles else None
 
 
 def _given(looked: Looked) -> tuple[Frame, Detections]:

@@ -18,6 +18,7 @@ ALIKE = 0.6  # minimum ratio of the sides of two boxes of one face; below it, th
 class BothFaceDetector:
     """Combines both detectors. If both find a face, the box is Haar's and the landmarks are YuNet's. Stateless."""
 
+    turns = 2  # see Searcher in analysis/detection.py
     haar: HaarFaceDetector
     yunet: YuNetFaceDetector
 
@@ -39,15 +40,15 @@ class BothFaceDetector:
         haar = self.haar.detect(image, side)
         return united(haar, self.yunet.detect(image, side, haar))
 
-    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, is_lost: bool = False
+    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, thorough: bool = False
                        ) -> Detections:
         """Search the whole image with one detector: in even turns Haar, in odd turns YuNet, which looks for tilted faces to one
-        side in each turn, or to both if a known face is lost. near: the known faces, if they are already found in this image,
-        which YuNet does not examine again."""
+        side in each of its turns, or to both if `thorough`. near: the known faces, if they are already found in this image, which
+        YuNet does not examine again."""
         if turn % 2 == 0:
             return Detections.of(self.haar.detect(image, side))
         tilts = (-SEARCH_TURN, SEARCH_TURN)
-        return self.yunet.detect(image, side, near.boxes, tilts if is_lost else tilts[turn // 2 % 2 :][:1])
+        return self.yunet.detect(image, side, near.boxes, tilts if thorough else tilts[turn // 2 % 2 :][:1])
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | Detections | None]:
         """For each of the boxes (N, 4), return Haar's new box (4,), or YuNet's detection if Haar finds none, or None."""

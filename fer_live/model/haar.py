@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from fer_live.model.cascade import Cascade
+from fer_live.model.detections import Detections
 from fer_live.model.pool import Pool
 
 # On our two clips, alt2 finds the same true faces as frontalface_default with fewer false ones, in two thirds of the time.
@@ -32,6 +33,8 @@ class HaarFaceDetector:
     Thread-safe. A shallow copy shares the cascades but has independent settings.
     """
 
+    turns = 1  # see Searcher in analysis/detection.py
+
     def __init__(self, min_face: float = MIN_FACE, step: float = 1.15, neighbors: int = 2, min_weight: float = MIN_WEIGHT):
         # cascades are not thread-safe: they store the image being searched
         self.cascades = Pool(lambda: Cascade(CASCADE), os.cpu_count() or 2)
@@ -44,6 +47,11 @@ class HaarFaceDetector:
             return np.empty((0, 4), np.int32)
         hits_xywh, weights = self._search(gray)
         return _full_boxes(_singled(hits_xywh[weights >= self.min_weight]), ratio_xy, image.shape)
+
+    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, thorough: bool = False
+                       ) -> np.ndarray:
+        """The same as `detect`, which is a single search."""
+        return self.detect(image, side)
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[np.ndarray | None]:
         """Search for known faces near their boxes (N, 4), at similar sizes. For each, return a new box (4,) int32 xyxy or None.

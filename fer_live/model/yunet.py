@@ -74,6 +74,8 @@ class YuNetFaceDetector:
     Raises CheckpointError if the network's file is missing or damaged.
     """
 
+    turns = 1  # see Searcher in analysis/detection.py
+
     def __init__(self, min_face: float = MIN_FACE, min_score: float = MIN_SCORE, thorough: bool = False):
         self.min_face, self.min_score, self.thorough = min_face, min_score, thorough
         self.network = YuNetNetwork((LOOK_SIDE, LOOK_SIDE))
@@ -118,6 +120,11 @@ class YuNetFaceDetector:
             if is_sure and not any(same_face(hit.boxes[0], box) for box in faces.boxes):
                 faces = Detections.joined([faces, hit])
         return faces
+
+    def detect_in_turn(self, image: np.ndarray, turn: int, near: Detections, side: int | None = None, thorough: bool = False
+                       ) -> Detections:
+        """The same as `detect`, which is a single search."""
+        return self.detect(image, side)
 
     def detect_near(self, image: np.ndarray, boxes: np.ndarray, side: int | None = None) -> list[Detections | None]:
         """Search for known faces near their boxes. For each of the boxes (N, 4), return the face, or None."""
@@ -193,6 +200,7 @@ class YuNetFaceDetector:
         rows[:, :14:2] *= width / size_wh[0]
         rows[:, 1:14:2] *= height / size_wh[1]
         return rows
+
 
 def _turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the whole image rotated counterclockwise on gray, and the matrix (2, 3) back to its pixels."""
