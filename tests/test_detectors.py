@@ -85,7 +85,7 @@ def test_yunet_box_matches_haar(portrait, scale):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_images_without_a_face_have_no_detections(name):
     chance = np.random.default_rng(0)
-    for detector in face_detectors(name, 0.14, 0.06):
+    for detector in face_detectors(name):
         for image in (np.zeros((480, 640, 3), np.uint8), np.full((10, 10, 3), 90, np.uint8), np.full((1, 1, 3), 90, np.uint8),
                       np.full((4, 900, 3), 90, np.uint8), np.full((900, 4, 3), 90, np.uint8),
                       np.full((1, 60000, 3), 90, np.uint8), np.full((40000, 20, 3), 90, np.uint8),
@@ -101,7 +101,7 @@ def test_very_long_images_are_searched_reduced(monkeypatch):
     sides, run = [], YuNetNetwork.run
     monkeypatch.setattr(YuNetNetwork, "run", lambda self, image: (sides.append(max(image.shape)), run(self, image))[1])
     for shape in ((20, 40000, 3), (40000, 20, 3), (300, 20000, 3)):
-        for detector in face_detectors("both", 0.14, 0.06):
+        for detector in face_detectors("both"):
             detector.detect(np.full(shape, 90, np.uint8))
     assert sides and max(sides) <= 8192
 
@@ -109,7 +109,7 @@ def test_very_long_images_are_searched_reduced(monkeypatch):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_min_face_in_pixels_and_as_a_fraction(portrait, name):
     for size, count in ((60, 1), (200, 0), (0.4, 0)):
-        assert len(face_detectors(name, size, size)[0].detect(portrait)) == count
+        assert len(face_detectors(name, size)[0].detect(portrait)) == count
 
 
 def test_finds_large_and_small_faces_in_a_large_image(portrait):
@@ -134,7 +134,7 @@ def test_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
     image, spec = tilted(portrait, degrees), ModelSpec("resnet9")
     assert len(HaarFaceDetector().detect(image)) == 0, "Haar misses it"
     for name in ("yunet", "both"):
-        found = face_detectors(name, 0.14, 0.06)[0].detect(image)
+        found = face_detectors(name)[0].detect(image)
         assert len(found) == 1 and overlap(found.boxes[0], MIDDLE) > 0.7
         upright = YuNetFaceDetector().detect(tilted(portrait, 0))
         assert math.isclose(found.rolls[0], degrees, abs_tol=15)
@@ -152,7 +152,7 @@ def dim(image):
 @pytest.mark.parametrize("degrees", [-45, 45])
 @pytest.mark.parametrize("name", ["yunet", "both"])
 def test_tilted_face_in_dim_light_is_found(portrait, name, degrees):
-    found = face_detectors(name, 0.14, 0.06)[0].detect(dim(tilted(portrait, degrees)))
+    found = face_detectors(name)[0].detect(dim(tilted(portrait, degrees)))
     assert len(found) == 1 and overlap(found.boxes[0], MIDDLE) > 0.6 and math.isclose(found.rolls[0], degrees, abs_tol=15)
 
 
@@ -171,7 +171,7 @@ def test_rotated_search_ignores_other_faces(monkeypatch):
 @pytest.mark.parametrize("name", ["yunet", "both"])
 def test_image_with_a_tilted_and_an_upright_face(portrait, name):
     image = np.hstack([portrait, dim(tilted(portrait, 45))])
-    boxes = face_detectors(name, 0.1, 0.1)[1].detect(image).boxes
+    boxes = face_detectors(name, 0.1)[1].detect(image).boxes
     assert len(boxes) == 2 and max(overlap(box, np.add(MIDDLE, (512, 0, 512, 0))) for box in boxes) > 0.5
 
 
@@ -224,7 +224,7 @@ def test_yunet_continues_a_face_that_haar_loses(portrait):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detector_copy_has_its_own_min_face(portrait, name):
-    detector = face_detectors(name, 0.14, 0.06)[0]
+    detector = face_detectors(name)[0]
     other = copy(detector)
     other.min_face = 0.5  # as the load governor does
     assert len(other.detect(portrait)) == 0 and len(detector.detect(portrait)) == 1 and detector.min_face == 0.14
@@ -234,7 +234,7 @@ def test_detector_copy_has_its_own_min_face(portrait, name):
 def test_detector_is_thread_safe(portrait, name):
     """Images of different sizes, full and near searches, concurrently: each thread gets its own results."""
     images = [cv2.resize(portrait, None, fx=scale, fy=scale) for scale in (0.5, 0.8, 1.0, 1.3)]
-    detector = face_detectors(name, 0.14, 0.06)[0]
+    detector = face_detectors(name)[0]
 
     def answer(image):
         found = Detections.of(detector.detect(image))

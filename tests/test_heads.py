@@ -32,9 +32,9 @@ def recall(detector, skin, turn):
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("skin", SKINS)
 def test_yunet_finds_every_head(skin, turn):
-    assert recall(face_detectors("yunet", 0.14, 0.06)[0], skin, turn) == 1.0
+    assert recall(face_detectors("yunet")[0], skin, turn) == 1.0
 
 
 def test_both_finds_turned_dark_heads_that_haar_misses():
     assert recall(HaarFaceDetector(), "dark", 60) < 0.5
-    assert recall(face_detectors("both", 0.14, 0.06)[0], "dark", 60) == 1.0
+    assert recall(face_detectors("both")[0], "dark", 60) == 1.0

@@ -199,7 +199,7 @@ def test_upright_and_tilted_person_are_both_tracked(portrait):
     turn = cv2.getRotationMatrix2D((224.5, 118.5), 40, 1.0)
     image = np.hstack([portrait, cv2.warpAffine(portrait, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)])
     assert len(HaarFaceDetector().detect(image)) == 1
-    detector = ScheduledDetector(face_detectors("both", 0.1, 0.1)[0])
+    detector = ScheduledDetector(face_detectors("both", 0.1)[0])
     counts = [len(detector.detect(np.roll(image, i, axis=1))) for i in range(ROUND + 8)]
     assert counts[ROUND // 2 + 1 :] == [2] * (ROUND // 2 + 7)
 

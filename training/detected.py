@@ -9,7 +9,6 @@ import numpy as np
 
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import Detections, same_face
-from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import ModelSpec
 
@@ -38,7 +37,7 @@ def detected(
     predict: crops (N, S, S) uint8 -> {answer: probabilities (N, 7)}. truths: {answer: classes (N,)}, -1 if unknown.
     detector: one of DETECTORS, with its settings for video.
     """
-    searcher, _ = face_detectors(detector, MIN_FACE, MIN_FACE)
+    searcher, _ = face_detectors(detector)
     table: dict[str, dict[str, float]] = {}
     for degrees in DEGREES:
         rng = np.random.default_rng(0)  # the same directions for every detector

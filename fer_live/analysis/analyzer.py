@@ -30,6 +30,7 @@ import numpy as np
 from fer_live.analysis import lookahead, sampling
 from fer_live.analysis.baseline import DEFAULT_S
 from fer_live.analysis.checks import check_frame, check_frames, check_image, check_label_set, check_parts, check_search
+from fer_live.analysis.classifier import EmotionClassifier
 from fer_live.analysis.detection import EVERY, ScheduledDetector, detect, for_new_video
 from fer_live.analysis.endings import endings
 from fer_live.analysis.located import Located
@@ -39,13 +40,10 @@ from fer_live.analysis.visibility import see_all
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.both import face_detectors
 from fer_live.model.detections import DEFAULT_DETECTOR, Detections
-from fer_live.model.haar import MIN_FACE
 from fer_live.model.preprocess import crop_faces
 from fer_live.model.spec import Classifier, ModelSpec
 from fer_live.protocols import FaceDetector, Step
 from fer_live.types import UNCLEAR, UNSURE, Analysis, Box, Face, Frame
-
-STILL_MIN_FACE = 0.06  # fraction of the shorter side; group photos have small faces, and there is time to search for them
 
 
 class Analyzer:
@@ -94,24 +92,11 @@ class Analyzer:
         raises OutputError if the model's classes do not match.
         CheckpointError and DeviceError are ValueErrors. Arguments of the wrong type raise TypeError.
         """
-        def load() -> Classifier:
-            from fer_live.analysis.classifier import EmotionClassifier
-
-            return EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)
-
-        return cls.from_loader(load, min_face, search_every, detector, label_set)
-
-    @classmethod
-    def from_loader(
-        cls, load: Callable[[], Classifier], min_face: float | None = None, search_every: int = EVERY,
-        detector: str = DEFAULT_DETECTOR, label_set: str = "full",
-    ) -> Analyzer:
-        """Combine the classifier that `load` returns with a face detector. `load` is called last, when the other arguments, those
-        of `from_checkpoint`, are known to be valid."""
         check_search(min_face, search_every)
         check_label_set(label_set)
-        searcher, still = face_detectors(detector, min_face or MIN_FACE, min_face or STILL_MIN_FACE)
-        analyzer = cls(load(), ScheduledDetector(searcher, search_every), still, label_set)
+        searcher, still_detector = face_detectors(detector, min_face)
+        classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)  # slow, so it is last
+        analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still_detector, label_set)
         if search_every == 1:
             analyzer.state.readings.interval_s = 0.0
         return analyzer

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from fer_live.analysis.analyzer import STILL_MIN_FACE, Analyzer
+from fer_live.analysis.analyzer import Analyzer
+from fer_live.analysis.detection import ScheduledDetector
 from fer_live.app.config import AnalysisConfig
 from fer_live.app.loader import ClassifierLoader
-from fer_live.model.haar import MIN_FACE
+from fer_live.model.both import face_detectors
+from fer_live.model.haar import MIN_FACE, STILL_MIN_FACE
 from fer_live.privacy.masks import MEMORY_S, Mask
 
 logger = logging.getLogger("fer_live")
@@ -17,7 +19,8 @@ def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> 
     """Return the analyzer for "live", "video" or "images", and log its device and runtime. Raises CheckpointError or
     DeviceError.
     """
-    analyzer = Analyzer.from_loader(load, config.min_face, detector=config.detector, label_set=config.label_set)
+    searcher, still_detector = face_detectors(config.detector, config.min_face)  # while the classifier is still loading
+    analyzer = Analyzer(load(), ScheduledDetector(searcher), still_detector, config.label_set)
     if config.calibrate_s:
         if kind == "live":
             analyzer.state.baseline.each_s = config.calibrate_s

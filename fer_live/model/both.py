@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_live.model.detections import DETECTORS, Detections, same_face
-from fer_live.model.haar import HaarFaceDetector
+from fer_live.model.haar import MIN_FACE, STILL_MIN_FACE, HaarFaceDetector
 from fer_live.model.yunet import SEARCH_TURN, STILL_MIN_SCORE, YuNetFaceDetector
 
 ALIKE = 0.6  # minimum ratio of the sides of two boxes of one face; below it, the cascade found only a part of the face
@@ -90,13 +90,15 @@ def united(haar: np.ndarray, yunet: Detections) -> Detections:
 AnyDetector = HaarFaceDetector | YuNetFaceDetector | BothFaceDetector
 
 
-def face_detectors(name: str, live_min_face: float, still_min_face: float) -> tuple[AnyDetector, AnyDetector]:
+def face_detectors(name: str, min_face: float | None = None) -> tuple[AnyDetector, AnyDetector]:
     """Return the detector `name` (one of DETECTORS) for video, and a more thorough one for single images.
 
+    min_face: as for the detectors; None: MIN_FACE for video, STILL_MIN_FACE for single images.
     Raises ValueError for an unknown name, CheckpointError if YuNet's file is missing or damaged.
     """
     if name not in DETECTORS:
         raise ValueError(f"unknown detector {name!r}; choose from: {', '.join(DETECTORS)}")
+    live_min_face, still_min_face = min_face or MIN_FACE, min_face or STILL_MIN_FACE
     haar: list[HaarFaceDetector] = []  # for video, for single images
     yunet: list[YuNetFaceDetector] = []
     if name != "yunet":  # smaller steps find each face more often

@@ -18,6 +18,7 @@ NEAR = 0.3  # search margin around a known face, in sides of its box
 NEAR_SIZE = 1.25  # maximum change in size of a known face between searches
 NONE = np.empty((0, 4))
 MIN_FACE = 0.14  # fraction of the frame's shorter side
+STILL_MIN_FACE = 0.06  # the same for single images; group photos have small faces, and there is time to search for them
 # Votes of the cascade's last stage; no hit has fewer than 54. On our clips, about a third of the false and duplicate faces are
 # below 54.9, and at most a tenth of the true ones, which are found again in the next frame.
 MIN_WEIGHT = 54.9

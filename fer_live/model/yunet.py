@@ -15,7 +15,7 @@ from fer_live.model.yunet_network import OVERLAP, YuNetNetwork
 # have twice the pixels.
 BASE, KNOWN_BASE, TILTED_BASE = 40, 32, 24
 LARGEST = 320  # pixels; largest face that the network finds, so larger images are also searched at a quarter of the size
-MOST_PIXELS = 8_000_000  # limit for one search, since the network's memory grows with it
+MOST_SEARCH_PIXELS = 8_000_000  # limit for the image of one search, since the network's memory grows with it
 LONGEST = 8192  # pixels; in images of 40,000, the network found faces at random, in about one of 40 runs
 
 # Tilt lowers the score: 0.9 for upright faces, about 0.6 at 45 degrees. The landmarks follow only a fifth of a tilt. The tilt is
@@ -88,7 +88,7 @@ class YuNetFaceDetector:
         tilts: degrees by which the whole image is rotated to search it for tilted faces."""
         height, width = image.shape[:2]
         smallest = self.min_face if self.min_face >= 1 else max(1.0, self.min_face * (side or min(height, width)))
-        most = min((MOST_PIXELS / (width * height)) ** 0.5, LONGEST / max(width, height))
+        most = min((MOST_SEARCH_PIXELS / (width * height)) ** 0.5, LONGEST / max(width, height))
         scale = min(1.0, (KNOWN_BASE if len(known) else BASE) / smallest, most)
         rows = [self._search(image, scale)]
         while scale * min(height, width) > LARGEST:
@@ -96,7 +96,7 @@ class YuNetFaceDetector:
             rows.append(self._search(image, scale))
         faces = self._faces(image, np.concatenate(rows), smallest, self.min_score, known)
         if self.thorough or not (len(known) or (np.abs(faces.rolls) < LEVEL).any()):
-            most = MOST_PIXELS**0.5 / (width + height)  # rotated, a long narrow image needs a square
+            most = MOST_SEARCH_PIXELS**0.5 / (width + height)  # rotated, a long narrow image needs a square
             scale = min(1.0, (BASE if self.thorough else TILTED_BASE) / smallest, most, LARGEST / min(height, width))
             rows = [self._search(image, scale, degrees) for degrees in tilts]
             faces = Detections.joined([faces, self._faces(image, np.concatenate(rows), smallest, TURNED_SCORE)]).singled()
