@@ -27,7 +27,7 @@ from fer_live.outgoing.worker import Lost
 from fer_live.types import OutputError
 from tests.conftest import ROOT
 from tests.test_app import run
-from tests.test_outgoing import IMAGE, Hook, an_event, analysis, face, values
+from tests.test_outgoing import IMAGE, Hook, an_event, analysis, face
 from tests.test_web import get, wait_for
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin:/opt/homebrew/sbin")
@@ -439,13 +439,6 @@ def test_missing_virtual_camera_is_a_one_line_error(device):
     with pytest.raises(OutputError, match=r"no virtual camera device was found \(No v4l2 .* modprobe\?\); install") as caught:
         virtual_camera.VirtualCamera()
     assert "\n" not in str(caught.value)
-
-
-def test_virtual_camera_letterboxes_any_shape():
-    for shape in ((720, 1280), (1080, 1920), (1280, 720), (33, 1000), (480, 640)):
-        made = virtual_camera.fit(np.full((*shape, 3), 9, np.uint8))
-        assert made.shape == (720, 1280, 3) and made.flags.c_contiguous and made.any()
-    assert values().image is IMAGE
 
 
 # -------------------------------------------------------------------------------------------------------- all at once

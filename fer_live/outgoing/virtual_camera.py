@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
+from fer_live.letterbox import letterbox
 from fer_live.outgoing.events import Event, Values
 from fer_live.outgoing.packages import optional
 from fer_live.outgoing.worker import Lost
@@ -40,8 +40,10 @@ class VirtualCamera:
     def send_values(self, values: Values) -> None:
         """Show the frame's image. Raises Lost."""
         assert values.image is not None
+        image = np.empty((SIZE_WH[1], SIZE_WH[0], 3), np.uint8)
+        letterbox(values.image, image)
         try:
-            self.camera.send(fit(values.image))
+            self.camera.send(image)
         except (RuntimeError, OSError) as error:
             raise Lost(" ".join(str(error).split()).rstrip(".")) from None
 
@@ -59,17 +61,3 @@ class VirtualCamera:
                 camera.close()
             except RuntimeError as error:
                 raise Lost(str(error)) from None
-
-
-def fit(image: np.ndarray) -> np.ndarray:
-    """Letterbox (H, W, 3) uint8 BGR to SIZE_WH."""
-    scale = min(SIZE_WH[0] / image.shape[1], SIZE_WH[1] / image.shape[0])
-    w, h = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    if scale != 1:
-        image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    if (w, h) == SIZE_WH:
-        return np.ascontiguousarray(image)
-    boxed = np.zeros((SIZE_WH[1], SIZE_WH[0], 3), np.uint8)
-    left, top = (SIZE_WH[0] - w) // 2, (SIZE_WH[1] - h) // 2
-    boxed[top : top + h, left : left + w] = image
-    return boxed

@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from fer_live.letterbox import letterbox
 from fer_live.screen import text
 from fer_live.screen.faces import Faces
 from fer_live.screen.overlay import draw_marks
@@ -58,7 +59,8 @@ class Canvas:
         analysis = self.seen(analysis)
         pen = Pen(size_wh)
         panel_w = self._fit_panel(size_wh, pen) if self.view.bars else 0
-        part, scale = self._draw_frame(analysis.frame.image, wide - panel_w)
+        (x1, y1, x2, y2), scale = letterbox(analysis.frame.image, self.image[:, : wide - panel_w], area_below=0.5)
+        part = self.image[y1:y2, x1:x2]
         shown = self.smoother(analysis)
         self.faces.draw(part, shown, scale, self.view.bars)
         if panel_w:
@@ -84,20 +86,6 @@ class Canvas:
         if self.panel.px != px:
             self.panel = Panel(self.labels, self.words, px)
         return min(self.panel.wide + 2 * self.panel.gap, round(MOST_WIDE * size_wh[0]))
-
-    def _draw_frame(self, image: np.ndarray, wide: int) -> tuple[np.ndarray, float]:
-        """Draw the frame as large as it fits into the left of the window, with black margins. Returns that part and the scale."""
-        high = self.image.shape[0]
-        scale = min(wide / image.shape[1], high / image.shape[0])
-        w, h = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        x, y = (wide - w) // 2, (high - h) // 2
-        self.image[:y], self.image[y + h :], self.image[:, :x], self.image[:, x + w :] = 0, 0, 0, 0
-        part = self.image[y : y + h, x : x + w]
-        if scale == 1:
-            part[:] = image
-        else:
-            cv2.resize(image, (w, h), dst=part, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
-        return part, scale
 
     def _panel(self, shown: list[DisplayedFace], x: int, gap: int) -> None:
         panel, high = self.panel, self.image.shape[0]

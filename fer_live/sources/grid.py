@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
-import cv2
 import numpy as np
 
 from fer_live.handoff import LatestItem
+from fer_live.letterbox import letterbox
 from fer_live.protocols import Source
 from fer_live.types import Box, Frame
 
@@ -92,13 +92,7 @@ class Grid:
         for i, frame in enumerate(frames):
             if frame is None:
                 continue
-            image = frame.image
-            scale = min(height / image.shape[0], width / image.shape[1])
-            if scale != 1:
-                how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
-            h, w = min(height, image.shape[0]), min(width, image.shape[1])
-            top, left = i // self.columns * height + (height - h) // 2, i % self.columns * width + (width - w) // 2
-            whole[top : top + h, left : left + w] = image[:h, :w]
-            tiles.append((left, top, left + w, top + h))
+            y, x = i // self.columns * height, i % self.columns * width
+            (x1, y1, x2, y2), _ = letterbox(frame.image, whole[y : y + height, x : x + width])
+            tiles.append((x + x1, y + y1, x + x2, y + y2))
         return whole, tuple(tiles)
