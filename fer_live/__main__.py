@@ -61,7 +61,9 @@ def run(config: Config) -> int:
     from fer_live.sources.video_file import VideoFile
     from fer_live.types import SourceError
 
-    logger.debug(f"fer_live {__version__}, Python {platform.python_version()} on {platform.platform()}, OpenCV {cv2.__version__}")
+    if logger.isEnabledFor(logging.DEBUG):  # naming the platform starts a process
+        logger.debug(f"fer_live {__version__}, Python {platform.python_version()} on {platform.platform()}, "
+                     f"OpenCV {cv2.__version__}")
     stop = threading.Event()
     caught = catch_signals(stop)
     with ExitStack() as stack:

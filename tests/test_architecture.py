@@ -97,9 +97,11 @@ def test_public_names():
 
 
 def test_a_run_imports_only_what_it_needs():
-    """Imports delay the first image: the web view, HTTP, progress bars and OpenVINO's converter are imported only if used."""
+    """Imports delay the first image: the web view, HTTP, TLS, progress bars, outputs to other programs and OpenVINO's converter
+    are imported only if used."""
     code = ("import sys; from fer_live.__main__ import main; "
             "main(['demo', '--no-window', '--max-seconds', '0.2', '--device', 'cpu']); "
-            "print([n for n in ('jinja2', 'asyncio', 'http.client', 'tqdm', 'openvino.tools.ovc', 'torch') if n in sys.modules])")
+            "print([n for n in ('jinja2', 'asyncio', 'http.client', 'ssl', 'tqdm', 'openvino.tools.ovc', 'torch', "
+            "'fer_live.outgoing.mqtt', 'fer_live.outgoing.osc', 'fer_live.outgoing.lsl') if n in sys.modules])")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip().splitlines()[-1] == "[]"

@@ -1,5 +1,6 @@
 """The start: the classifier loads while the source opens, and its errors are those of the main thread."""
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from fer_live.__main__ import main
 from fer_live.analysis import classifier
 from fer_live.app import open_source
+from fer_live.app.config import AnalysisConfig
+from fer_live.app.loader import ClassifierLoader
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.spec import CheckpointError
 
@@ -86,3 +89,43 @@ assert begun.wait(20)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "loaded\n", "")
+
+
+def test_openvino_is_imported_by_the_thread_that_starts_the_loader(monkeypatch):
+    """Two threads that import at the same time hinder each other, which delays the first image by 0.06 s."""
+    openvino_network = pytest.importorskip("fer_live.analysis.runtimes.openvino_network")
+    pytest.importorskip("openvino")
+    imported_by, import_openvino = [], openvino_network.import_openvino
+
+    def noted():
+        imported_by.append(threading.current_thread())
+        return import_openvino()
+
+    monkeypatch.setattr(openvino_network, "import_openvino", noted)
+    load = ClassifierLoader(AnalysisConfig(device="cpu"))
+    assert threading.main_thread() in imported_by
+    assert "OpenVINO" in load().describe
+    imported_by.clear()
+    ClassifierLoader(AnalysisConfig(device="cpu", runtime="torch"))()
+    assert not imported_by
+
+
+def test_a_runtime_that_cannot_be_imported_is_reported_by_the_thread(monkeypatch):
+    openvino_network = pytest.importorskip("fer_live.analysis.runtimes.openvino_network")
+    pytest.importorskip("openvino")
+
+    def broken():
+        raise OSError("libopenvino.so: wrong ELF class")
+
+    monkeypatch.setattr(openvino_network, "import_openvino", broken)
+    load = ClassifierLoader(AnalysisConfig(device="cpu"))
+    with pytest.raises(OSError, match="wrong ELF class"):
+        load()
+
+
+def test_the_platform_is_named_only_at_the_debug_level(monkeypatch):
+    """It runs another program, uname."""
+    asked, options = [], ["demo", "--no-window", "--max-seconds", "0.1", "--device", "cpu"]
+    monkeypatch.setattr(platform, "platform", lambda: asked.append(1))
+    assert main(options) == 0 and not asked
+    assert main([*options, "--verbose"]) == 0 and asked

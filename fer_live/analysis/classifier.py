@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -100,9 +101,8 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
         _check_installed(runtime, beside)
         _check_export_of(beside, path)
         return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as requested"
-    wants_cuda = device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
     found = _installed()
-    if runtime == "auto" and not wants_cuda and found and _is_export_of(beside, path):
+    if runtime == "auto" and not _wants_cuda(device) and found and _is_export_of(beside, path):
         network = _open_export(beside, _own_head(beside) if head is None else head, found, cores)
         return network, "as requested" if device == "cpu" else _why_cpu()
     _check_torch(path, device)
@@ -112,6 +112,19 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     # hundredths of a second. The runtimes for exports do not spin, or are configured not to.
     network = TorchNetwork(path, device, head, max(1, cores // 2))
     return network, network.why
+
+
+def uses_openvino(path: Path, device: str, runtime: str) -> bool:
+    """Whether `open_network` will probably run the network with OpenVINO: only the export's hash is not checked."""
+    if runtime not in ("auto", "openvino") or _wants_cuda(device) or find_spec("openvino") is None:
+        return False
+    with suppress(OSError):
+        return path.with_suffix(".onnx").is_file()
+    return False
+
+
+def _wants_cuda(device: str) -> bool:
+    return device.startswith("cuda") or (device == "auto" and has_cuda_driver() and find_spec("torch") is not None)
 
 
 def _why_cpu() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fer_live.app.config import AnalysisConfig
@@ -22,7 +23,17 @@ class ClassifierLoader:
         self.took_s = 0.0  # seconds; valid after the call
         # no daemon thread: if the interpreter ends under a runtime's compiler, C++ aborts the process (exit status 134)
         self._thread = threading.Thread(target=self._load, name="load classifier")
+        from fer_live.analysis.classifier import uses_openvino
+
+        is_openvino = uses_openvino(config.model, config.device, config.runtime)
+        if is_openvino:
+            from fer_live.analysis.runtimes.openvino_network import import_openvino
         self._thread.start()
+        if is_openvino:
+            # Of two threads that import at the same time, each waits 5 ms for the other at every file. So this thread imports
+            # OpenVINO while the other hashes files; then the other compiles the network while this one imports the rest.
+            with suppress(Exception):  # raised in the thread
+                import_openvino()
 
     def _load(self) -> None:
         started_s = time.monotonic()

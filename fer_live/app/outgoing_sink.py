@@ -1,8 +1,7 @@
-"""Builds the sink for outputs to other programs."""
+"""Builds the sink for outputs to other programs. Receivers are imported only if needed: imports delay the start."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -11,14 +10,9 @@ from fer_live.app.outgoing_options import make_rule
 from fer_live.model.suggest import did_you_mean
 from fer_live.outgoing.commands import Commands
 from fer_live.outgoing.events import ENTER, HOLD, LEAVE, EventDetector
-from fer_live.outgoing.lsl import Lsl
-from fer_live.outgoing.mqtt import Broker, Mqtt
-from fer_live.outgoing.osc import Osc
 from fer_live.outgoing.sink import Outgoing
-from fer_live.outgoing.virtual_camera import VirtualCamera
 from fer_live.outgoing.worker import Receiver
 from fer_live.protocols import Sink, Source
-from fer_live.sources.demo import Demo
 from fer_live.sources.grid import Grid
 from fer_live.types import UNSURE, OutputError
 
@@ -57,23 +51,34 @@ def make_receivers(config: Config, labels: tuple[str, ...], source: Source | Non
         is_storing = config.output.can_write and not config.kiosk  # visitors have not agreed to snapshots
         made.append(Commands(rules, is_storing=is_storing))
     if asked.webhook:
-        from fer_live.outgoing.webhook import Webhook  # slow import: HTTP and TLS
+        from fer_live.outgoing.webhook import Webhook
 
         try:
             made.append(Webhook(asked.webhook))
         except ValueError as error:
             raise OutputError(f"--webhook: {error}") from None
     if asked.osc:
+        from fer_live.outgoing.osc import Osc
+
         host, port = asked.osc
         made.append(Osc(host, port, labels))
     if asked.mqtt:
+        import socket
+
+        from fer_live.outgoing.mqtt import Broker, Mqtt
+        from fer_live.sources.demo import Demo
+
         broker = Broker(*asked.mqtt, asked.mqtt_user, asked.mqtt_tls)
         parts = source.sources if isinstance(source, Grid) else [source]
         names = list(config.source.names) or ["demo" if isinstance(source, Demo) else "camera 0"]
         made.append(Mqtt(broker, asked.mqtt_name or socket.gethostname(), names, labels,
                          lambda number: getattr(parts[number], "is_lost", False)))
     if asked.lsl:
+        from fer_live.outgoing.lsl import Lsl
+
         made.append(Lsl(asked.lsl, labels))
     if asked.virtual_camera:
+        from fer_live.outgoing.virtual_camera import VirtualCamera
+
         made.append(VirtualCamera())
     return made

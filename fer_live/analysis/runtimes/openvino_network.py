@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import queue
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import numpy as np
 from fer_live.analysis.runtimes.onnx_network import read_spec
 from fer_live.model.spec import CheckpointError
 
+_importing = threading.Lock()  # the main thread imports OpenVINO for the thread that loads the network
 LEAST_A_PART = 8  # faces per thread from which another thread pays off; with fewer, synchronization makes it 50% slower
 
 
@@ -24,7 +26,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, path: Path, head: str | None, threads: int):
-        openvino = _openvino()
+        openvino = import_openvino()
         self.spec = read_spec(path).for_head(head)
         core = openvino.Core()
         half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -61,13 +63,14 @@ class OpenVinoNetwork:
                 self._idle.put(request)
 
 
-def _openvino() -> ModuleType:
+def import_openvino() -> ModuleType:
     """Import OpenVINO without its model converter, which takes as long to import as everything else."""
     converter = "openvino.tools.ovc"
-    if "openvino" not in sys.modules and converter not in sys.modules:
-        sys.modules[converter] = None  # type: ignore[assignment]  # documented: openvino works without it
-        try:
-            return importlib.import_module("openvino")
-        finally:
-            del sys.modules[converter]
-    return importlib.import_module("openvino")
+    with _importing:
+        if "openvino" not in sys.modules and converter not in sys.modules:
+            sys.modules[converter] = None  # type: ignore[assignment]  # documented: openvino works without it
+            try:
+                return importlib.import_module("openvino")
+            finally:
+                del sys.modules[converter]
+        return importlib.import_module("openvino")
