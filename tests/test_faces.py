@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fer_live.analysis.label_sets import Reduction
+from fer_live.analysis.patch import contrast, correlation, patch
 from fer_live.analysis.smoothing import Smoother
-from fer_live.analysis.tracker import FaceTracker, _look
+from fer_live.analysis.tracker import FaceTracker
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.spec import EMOTIONS
 from fer_live.screen.overlay import Overlay
@@ -109,6 +110,20 @@ def test_time_going_back_resets_the_tracker():
     assert first[-1] == [1] and second == [[], [], [2], [2]]
 
 
+def test_patches_of_one_place_correlate_at_any_size_and_brightness(portrait):
+    at = np.array([176.4, 70.0, 273.0, 166.6])
+    a, large = patch(portrait, at), patch(cv2.resize(portrait, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), 3 * at)
+    dim, other = patch(cv2.convertScaleAbs(portrait, alpha=0.5), at), patch(portrait[::-1].copy(), at)
+    flat = patch(np.full_like(portrait, 90), at)
+    assert abs(a.mean()) < 1e-3 and correlation(a, a) == pytest.approx(1.0) and contrast(a) == pytest.approx(a.std(), rel=1e-4)
+    assert correlation(a, large) > 0.97 and correlation(a, dim) > 0.99 and correlation(a, other) < 0.5
+    assert contrast(dim) == pytest.approx(contrast(a) / 2, rel=0.02) and correlation(a, flat) == contrast(flat) == 0.0
+    expected = np.corrcoef(a.ravel(), other.ravel())[0, 1]
+    assert correlation(a, other) == pytest.approx(expected, abs=1e-4)
+    assert patch(portrait, np.array([-90, 10, -20, 80])) is None, "outside the image"
+    assert patch(portrait, np.array([500, 20, 600, 120])).shape == a.shape, "partly inside"
+
+
 def test_coasting_track_is_hidden_after_a_scene_change(portrait):
     tracker = FaceTracker()
     at = np.array([[176, 70, 273, 167]])
@@ -126,7 +141,7 @@ def test_coasting_track_is_hidden_over_correlating_texture(portrait, contrast):
     for i in range(4):
         tracker.update(at, i / 30, portrait)
     curtain = (cv2.GaussianBlur(portrait, (0, 0), 12.0) * contrast).astype(np.uint8)
-    a, b = (_look(image, at[0]).ravel() for image in (portrait, curtain))
+    a, b = (patch(image, at[0]).ravel() for image in (portrait, curtain))
     assert np.corrcoef(a, b)[0, 1] > 0.5, "by correlation alone it is the face"
     assert tracker.update(NOBODY, 0.15, curtain) == []
 
@@ -142,7 +157,7 @@ def test_dim_coasting_track_needs_the_same_appearance(portrait):
         tracker.update(at, i / 30, dim(portrait))
     assert len(tracker.update(NOBODY, 0.15, dim(portrait))) == 1
     other = dim(0.6 * cv2.GaussianBlur(portrait, (0, 0), 12.0) + 0.4 * portrait[:, ::-1][:, 125:].repeat(2, 1)[:, :512])
-    a, b = (_look(image, at[0]).ravel() for image in (dim(portrait), other))
+    a, b = (patch(image, at[0]).ravel() for image in (dim(portrait), other))
     assert 0.5 < np.corrcoef(a, b)[0, 1] < 0.7
     assert tracker.update(NOBODY, 0.2, other) == []
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-import cv2
 import numpy as np
 
+from fer_live.analysis.patch import correlation, patch
 from fer_live.model.both import is_same, merged
 from fer_live.model.detections import Detections, same_face
 from fer_live.protocols import FaceDetector, TileDetector
@@ -19,7 +19,7 @@ EVERY = 8  # frames between searches of the whole image while all known faces ar
 EVERY_WAITING = 2  # the same while no face is known or one is missed, to notice new and returning faces soon
 IN_TURN = 0.75  # factor on both if a complete search takes several turns, since one of them may have to find a new face alone
 MOST_EACH = 8  # up to this many known faces, each is searched for in every frame; with more, in every other frame, in turn
-GRID, ALIKE = 12, 0.5  # points per side of compared patches; correlation from which they show the same face
+ALIKE = 0.5  # correlation from which two patches show the same face
 MEMORY = 12  # frames during which a lost face is searched for at its last position
 
 
@@ -161,16 +161,6 @@ def detect(detector: FaceDetector, frame: Frame, is_new_video: bool) -> Detectio
                          detector.detect(frame.image))
 
 
-def patch(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return GRID x GRID points of the box (4,) in an image (H, W, 3) uint8 BGR, with mean 0 and norm 1, or all 0."""
-    x1, y1, x2, y2 = (max(0, int(side)) for side in box)
-    if not image[y1:y2, x1:x2].size:
-        return np.zeros((GRID, GRID), np.float32)
-    points = cv2.resize(image[y1:y2, x1:x2, 1], (GRID, GRID), interpolation=cv2.INTER_NEAREST).astype(np.float32)
-    points -= points.mean()
-    return points / max(1e-3, float(np.sqrt(np.vdot(points, points))))
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two patches show the same content; True if the first has no texture."""
-    return not a.any() or float(np.vdot(a, b)) >= ALIKE
+def alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Whether two patches show the same content; True if one is missing or the first has no texture."""
+    return a is None or b is None or not a.any() or correlation(a, b) >= ALIKE

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike, patch
+from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike
 from fer_live.analysis.located import MOST_BYTES
+from fer_live.analysis.patch import patch
 from fer_live.handoff import HeldError
 from fer_live.model.both import merged
 from fer_live.model.detections import Detections, same_face

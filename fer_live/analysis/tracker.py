@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-import cv2
 import numpy as np
 
-LOOK = 16  # pixels; side of the thumbnails for comparing a coasting track's place
+from fer_live.analysis.patch import contrast, correlation, patch
+
 ALIKE = 0.5  # correlation below which the place shows something else
 FLAT, FLAT_ALIKE = 12.0, 0.7  # gray levels; contrast below which patches correlate by chance; the correlation they need
 CONTRASTS = 1.6  # maximum ratio of two contrasts; a face's changes by 1.07 from frame to frame
@@ -98,7 +98,7 @@ class FaceTracker:
                                      row=i))
         self._keep(lambda track: time_s - track.seen_s <= self._memory_s(track))
         shown = [track for track in self.tracks if track.hits >= self.confirm_hits
-                 and (track.fresh or _alike(_look(track.image, track.box), _look(image, track.box)))]
+                 and (track.fresh or _is_unchanged(track, image))]
         for track in shown:
             if not track.track_id:  # confirmed tracks only, so that ids count people
                 track.track_id, self.next_id = self.next_id, self.next_id + 1
@@ -164,25 +164,14 @@ def area_of(box: Iterable[float], areas: Iterable[tuple[int, int, int, int]]) ->
     return next((area for area in areas if area[0] <= x < area[2] and area[1] <= y < area[3]), None)
 
 
-def _look(image: np.ndarray | None, box: np.ndarray) -> np.ndarray | None:
-    """Return the image inside the box as (LOOK, LOOK) float32 gray with mean 0, or None if there is no image there."""
-    if image is None:
-        return None
-    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [*image.shape[1::-1]] * 2).astype(int)
-    if x2 - x1 < 2 or y2 - y1 < 2:
-        return None
-    # subsampling is enough for a thumbnail, and cheaper than averaging a large face
-    part = image[y1 : y2 : max(1, (y2 - y1) // (2 * LOOK)), x1 : x2 : max(1, (x2 - x1) // (2 * LOOK))]
-    small = cv2.cvtColor(cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY).astype(np.float32)
-    return small - small.mean()
-
-
-def _alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    """Whether two thumbnails correlate and have similar contrast; True if either is missing."""
+def _is_unchanged(track: Track, image: np.ndarray | None) -> bool:
+    """Whether the track's place in `image` looks as at its last detection: the patches correlate and have similar contrast.
+    Also True without an image to compare."""
+    a, b = (None if one is None else patch(one, track.box) for one in (track.image, image))
     if a is None or b is None:
         return True
-    low, high = sorted((max(1e-3, float(a.std())), max(1e-3, float(b.std()))))
-    return high / low < CONTRASTS and float((a * b).mean()) / (low * high) >= (FLAT_ALIKE if low < FLAT else ALIKE)
+    low, high = sorted((max(1e-3, contrast(a)), max(1e-3, contrast(b))))
+    return high / low < CONTRASTS and correlation(a, b) >= (FLAT_ALIKE if low < FLAT else ALIKE)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

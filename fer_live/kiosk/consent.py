@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
+from fer_live.analysis.patch import correlation, patch
 from fer_live.protocols import Recorder
 from fer_live.types import Analysis, Box, OutputError, View
 
@@ -24,13 +24,13 @@ SILENT_S = 2.0  # seconds without a frame that end a recording
 # searches of the whole image, and confirmed two frames later; a face counts as gone after GONE_S.
 HOLD_S, HOLD_FRAMES = 0.8, 22
 STEP_S = 1 / 30 - 0.005  # seconds; minimum between recorded frames, so at most 25 are held (70 MB at 1280x720)
-LOOK, LOOK_S = 16, 1.0  # side in pixels of the thumbnails that identify a face, and seconds to keep them
+LOOK_S = 1.0  # seconds to keep the patches that identify a face
 # Minimum correlation of a face with its last second. On our clips the same face falls below it once in five seconds, when the
 # head turns; of pairs of different people photographed in the same place and light, 84% do.
 ALIKE = 0.8
 OTHER_S = 0.3  # seconds of different appearance after which a face counts as another person's
-KEPT = 16  # frames whose thumbnails are kept; at most two are in flight between analysis and here
-Thumbnails = dict[int, np.ndarray]  # by track id, each (LOOK, LOOK) float32
+KEPT = 16  # frames whose patches are kept; at most two are in flight between analysis and here
+Patches = dict[int, np.ndarray]  # patches by track id
 
 
 @dataclass
@@ -56,15 +56,15 @@ class Consent:
     after the press are recorded. Frames are held until it is certain who is in them; frames still held at the end are dropped.
 
     open_recorder: creates the recorder at the first recorded frame; nothing else writes to it. view: its `recording` flag is
-    set. tell: called if the recording cannot be written. looks: returns the thumbnails of an analysis by track id; use
+    set. tell: called if the recording cannot be written. looks: returns the patches of an analysis by track id; use
     `Looks.of` if faces are masked in its image. clock: clock of the frames, in seconds.
     `press`, `poll` and `write` must be called from one thread.
     """
 
     def __init__(self, open_recorder: Callable[[], Recorder], view: View, seconds: float, tell: Callable[[str, str], None],
-                 looks: Callable[[Analysis], Thumbnails] | None = None, clock: Callable[[], float] = time.monotonic):
+                 looks: Callable[[Analysis], Patches] | None = None, clock: Callable[[], float] = time.monotonic):
         self.open_recorder, self.view, self.seconds, self.tell, self.clock = open_recorder, view, seconds, tell, clock
-        self.looks = looks or thumbnails
+        self.looks = looks or patches
         self.here: dict[int, Visitor] = {}  # by track id: visitors on screen now or until recently
         self.agreed: frozenset[int] = frozenset()  # track ids; empty if not recording
         self.now_s = self.began_s = self.pressed_s = float("-inf")  # newest frame; start of recording; last press
@@ -185,36 +185,36 @@ class Consent:
 
 
 class Looks:
-    """A step that returns the Analysis unchanged and keeps thumbnails of its faces, for use after masking.
+    """A step that returns the Analysis unchanged and keeps patches of its faces, for use after masking.
 
     Called by the analysis thread; `of` can be called by other threads.
     """
 
     def __init__(self) -> None:
-        self.kept: tuple[tuple[tuple[int, float], Thumbnails], ...] = ()  # of the last frames, by frame number and time
+        self.kept: tuple[tuple[tuple[int, float], Patches], ...] = ()  # of the last frames, by frame number and time
 
     def __call__(self, analysis: Analysis) -> Analysis:
-        made = (analysis.frame.index, analysis.frame.time_s), thumbnails(analysis)
+        made = (analysis.frame.index, analysis.frame.time_s), patches(analysis)
         self.kept = (*self.kept[1 - KEPT :], made)
         return analysis
 
     def forget(self) -> None:
-        """Delete all thumbnails."""
+        """Delete all patches."""
         self.kept = ()
 
     def for_new_video(self) -> Looks:
         """Return a fresh copy for another video."""
         return Looks()
 
-    def of(self, analysis: Analysis) -> Thumbnails:
-        """Return the thumbnails of a recent analysis, by track id."""
+    def of(self, analysis: Analysis) -> Patches:
+        """Return the patches of a recent analysis, by track id."""
         key = analysis.frame.index, analysis.frame.time_s
         return next((looks for known, looks in self.kept if known == key), {})
 
 
 def _compare(visitor: Visitor, look: np.ndarray, time_s: float) -> None:
-    """Compare a face with its last second of thumbnails, which are kept unchanged while it looks different."""
-    if visitor.looks and max(float((look * known).sum()) for _, known in visitor.looks) < ALIKE:
+    """Compare a face with its last second of patches, which are kept unchanged while it looks different."""
+    if visitor.looks and max(correlation(look, known) for _, known in visitor.looks) < ALIKE:
         visitor.other_s = time_s if visitor.other_s is None else visitor.other_s
         return
     visitor.other_s = None
@@ -223,22 +223,10 @@ def _compare(visitor: Visitor, look: np.ndarray, time_s: float) -> None:
         visitor.looks.popleft()
 
 
-def thumbnails(analysis: Analysis) -> Thumbnails:
-    """Return thumbnails of the faces by track id; see `_thumbnail`."""
-    made = {face.track_id: _thumbnail(analysis.frame.image, face.box) for face in analysis.faces}
+def patches(analysis: Analysis) -> Patches:
+    """Return patches of the faces by track id."""
+    made = {face.track_id: patch(analysis.frame.image, face.box) for face in analysis.faces}
     return {track_id: look for track_id, look in made.items() if look is not None}
-
-
-def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
-    """Return the face as (LOOK, LOOK) float32 gray with mean 0 and norm 1; None if the box is outside the image."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
-    if x2 - x1 < 2 or y2 - y1 < 2:
-        return None
-    small = cv2.resize(image[y1:y2, x1:x2], (LOOK, LOOK), interpolation=cv2.INTER_AREA)
-    look = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    look -= look.mean()
-    return look / max(float(np.linalg.norm(look)), 1.0)
 
 
 def _touch(box: Box, place: Box) -> bool:
