@@ -226,10 +226,10 @@ def in_file(haar, yunet, frames=60):
     return found, both
 
 
-def test_in_files_haar_joins_every_second_search_and_its_boxes_stay():
+def test_in_files_haar_joins_every_third_search_and_its_boxes_stay():
     found, both = in_file(lambda i: [ONE], lambda i: [[12, 8, 64, 60], TWO])
     assert [sorted(boxes) for boxes in found] == [[ONE, TWO]] * 60
-    assert both.yunet.searches == 5 and both.haar.searches == 3
+    assert both.yunet.searches == 5 and both.haar.searches == 2
 
 
 def test_in_files_lost_and_waiting_faces_are_searched_for_by_both():

@@ -19,6 +19,7 @@ from fer_live.types import Frame
 STEP = 3  # frames between searches
 LONGER = 1.5  # whole-image searches are this much rarer than live, since new faces are tracked backward
 WAITING = 2 * STEP  # frames between searches of the whole image while no face is known or one is missed
+COMPLETE = 3  # one of so many searches of the whole image is by all parts of the searcher, if all known faces are found again
 AGREE = 0.6  # IoU of a face's boxes in two searches from which the frames between them are interpolated
 
 
@@ -44,7 +45,7 @@ class SampledDetector:
 
     The whole image is searched as by a ScheduledDetector, but less often. New faces are tracked backward through the frames since
     the previous search, so they appear earlier than in live video. Searches are complete, but while all known faces are found
-    again, every second one is only the last part of the searcher's: YuNet misses few faces that Haar finds.
+    again, two of three are only the last part of the searcher's: YuNet misses few faces that Haar finds, in a third of the time.
     """
 
     def __init__(self, detector: ScheduledDetector):
@@ -53,7 +54,7 @@ class SampledDetector:
         self.block: list[Looked] = []  # buffered frames; the last one was searched
         self.between: list[Looked] = []  # frames since then
         self.age = 0  # frames since the last search of the whole image
-        self.was_complete = False  # whether the last one was a complete search
+        self.partial = 0  # searches of the whole image since the last complete one
         self.new: set[int] = set()  # numbers of the faces first seen in the last search
         self.next_number = 0
         self.last: Frame | None = None
@@ -90,7 +91,8 @@ class SampledDetector:
             again = self._near(looked.frame, {number: face.box for number, face in self.known.items()})
             is_lost = any(number not in again and not face.misses for number, face in self.known.items())
         if is_due or is_lost:
-            self.was_complete = self.searcher.turns == 1 or is_waiting or is_lost or not self.was_complete
+            is_complete = self.searcher.turns == 1 or is_waiting or is_lost or self.partial + 1 >= COMPLETE
+            self.partial = 0 if is_complete else self.partial + 1
             self.age, looked.faces = 0, self._whole(looked.frame, again)
         else:
             looked.faces = {number: one for number, one in again.items() if not _is_among(one, again, number)}
@@ -118,7 +120,7 @@ class SampledDetector:
         """Search the whole image, and match the faces to known numbers. Faces found only by the nearby search are kept.
 
         again: faces found nearby, which are added if the search is not complete."""
-        if self.was_complete:
+        if not self.partial:
             found = Detections.of(self.searcher.detect(frame.image, _side(frame)))
         else:
             again.update(self._near(frame, {number: face.box for number, face in self.known.items()}))

@@ -16,6 +16,7 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
+from fer_live.letterbox import letterbox
 from fer_live.protocols import Microphone
 from fer_live.sinks.disk import RecordingFile
 from fer_live.sinks.planes import Planes
@@ -31,6 +32,7 @@ FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_p
 # Without "zerolatency" the encoder buffers ten or more images, which a crash would lose: two seconds at 5 fps. It makes
 # files a third larger at the same crf, with better quality; crf 21 offsets both.
 H264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "21", "g": "600", "forced-idr": "1"}
+SMALL = 640 * 360  # pixels up to which one thread encodes: handing slices to more takes longer than it saves
 
 
 class VideoRecorder:
@@ -100,7 +102,7 @@ class VideoRecorder:
         # tagged explicitly: players guess the matrix of untagged video by its size, and colors shift
         context.colorspace, context.color_range = self.planes.matrix, self.planes.range
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = {**H264}
+        self.stream.options = encoder_options(*self.size_hw)
         if self.sound_from:
             self.sound = sound_beside(self.sound_from, self.container, self.segments, self.shown)
         elif self.microphone:
@@ -140,7 +142,9 @@ class VideoRecorder:
             return image
         if (height + height % 2, width + width % 2) == self.size_hw:
             return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        return letterboxed(image, self.size_hw)  # the stream changed its size
+        boxed = np.empty((*self.size_hw, 3), np.uint8)  # the stream changed its size
+        letterbox(image, boxed)
+        return boxed
 
     def __exit__(self, *exception) -> None:
         if self.file is None:
@@ -176,12 +180,6 @@ class VideoRecorder:
             self.sound.copy_rest(self.last_time_s + (0 if self.live else 1 / self.fps))
 
 
-def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Scale (H, W, 3) uint8 to fit (*size_hw, 3), keeping the aspect ratio, with black bars."""
-    scale = min(size_hw[0] / image.shape[0], size_hw[1] / image.shape[1])
-    high, wide = (max(1, min(most, round(scale * side))) for most, side in zip(size_hw, image.shape[:2], strict=True))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    boxed = np.zeros((*size_hw, 3), np.uint8)
-    top, left = (size_hw[0] - high) // 2, (size_hw[1] - wide) // 2
-    boxed[top : top + high, left : left + wide] = cv2.resize(image, (wide, high), interpolation=how)
-    return boxed
+def encoder_options(height: int, width: int) -> dict[str, str]:
+    """Return x264's options for images of this size."""
+    return {**H264, "threads": "1"} if height * width <= SMALL else {**H264}
