@@ -102,7 +102,7 @@ class VideoRecorder:
         # tagged explicitly: players guess the matrix of untagged video by its size, and colors shift
         context.colorspace, context.color_range = self.planes.matrix, self.planes.range
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = encoder_options(*self.size_hw)
+        self.stream.options = {**encoder_options(*self.size_hw)}
         if self.sound_from:
             self.sound = sound_beside(self.sound_from, self.container, self.segments, self.shown)
         elif self.microphone:
