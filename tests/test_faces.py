@@ -221,7 +221,7 @@ def test_smoothing_is_per_track_and_ends_with_it():
     for i in range(10):
         first, second = smoother.update(1, happy, i / 30), smoother.update(2, sad, i / 30)
     assert first[1] == "happy" and second[1] == "sad" and np.array_equal(first[0], happy)
-    smoother.forget(10.0)
+    smoother.expire(10.0)
     assert smoother.states == {}
 
 

@@ -14,7 +14,7 @@ from fer_live.analysis import sampling
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import EVERY, EVERY_WAITING, MEMORY, MOST_EACH, ScheduledDetector
 from fer_live.analysis.load_governor import LEVELS, PATIENCE, Governor
-from fer_live.analysis.reading import INTERVAL_S, Readings
+from fer_live.analysis.schedule import INTERVAL_S, ClassificationSchedule
 from fer_live.analysis.smoothing import Smoother
 from fer_live.bench.scenes import Scene
 from fer_live.model import DEFAULT_WEIGHTS
@@ -408,15 +408,15 @@ def test_sampled_detection_matches_a_search_of_every_frame(portrait):
 # ------------------------------------------------------------------------------------------------ classification in turn
 
 
-def times_read(fps, faces=1, seconds=4):
+def times_classified(fps, faces=1, seconds=4):
     """How many faces of each frame, and which, are chosen at a frame rate."""
-    readings = Readings()
-    return [list(readings.choose(range(1, faces + 1), 1000.3 + i / fps)) for i in range(seconds * fps)]
+    schedule = ClassificationSchedule()
+    return [list(schedule.choose(range(1, faces + 1), 1000.3 + i / fps)) for i in range(seconds * fps)]
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30, 50, 60, 120])
 def test_face_is_classified_15_times_a_second_at_any_frame_rate(fps):
-    chosen = times_read(fps)
+    chosen = times_classified(fps)
     at = np.flatnonzero([bool(one) for one in chosen]) / fps
     assert at[0] == 0, "at once"
     assert sum(map(len, chosen)) == pytest.approx(4 / INTERVAL_S, abs=1)
@@ -424,14 +424,14 @@ def test_face_is_classified_15_times_a_second_at_any_frame_rate(fps):
 
 
 def test_faces_of_a_frame_take_turns():
-    chosen = times_read(60, faces=16)
+    chosen = times_classified(60, faces=16)
     assert len(chosen[0]) == 16
     assert max(map(len, chosen[1:])) <= 6 and np.mean([*map(len, chosen[1:])]) == pytest.approx(4, abs=0.1)
     assert {face for one in chosen[5:10] for face in one} == set(range(16))
 
 
 def test_every_face_is_classified_on_the_plain_path_and_half_of_the_time_mirrored():
-    every = Readings(0.0)
+    every = ClassificationSchedule(0.0)
     views = [every.choose([7, 9], i / 30) for i in range(4)]
     assert views == [{0: False, 1: False}, {0: True, 1: True}] * 2
     mirrored = [every.choose([7], 0.6 + i / 30)[0] for i in range(8)]  # after it was out of sight
@@ -459,9 +459,9 @@ def test_half_of_the_classified_crops_are_mirrored(untrained, portrait):
 def test_change_of_expression_is_shown_within_half_a_second(fps):
     labels = ("angry", "happy", "neutral")
     one, other = np.array([0.05, 0.8, 0.15], np.float32), np.array([0.1, 0.15, 0.75], np.float32)
-    readings, smoother, changed_s, shown_s = Readings(), Smoother(labels), 3.0, []
+    schedule, smoother, changed_s, shown_s = ClassificationSchedule(), Smoother(labels), 3.0, []
     for i in range(5 * fps):
-        chosen = readings.choose([3], i / fps)
+        chosen = schedule.choose([3], i / fps)
         _, label, _ = smoother.update(3, (other if i / fps >= changed_s else one) if chosen else None, i / fps)
         if label == "neutral":
             shown_s.append(i / fps)

@@ -98,7 +98,7 @@ class Analyzer:
         classifier = EmotionClassifier(DEFAULT_WEIGHTS if path is None else path, device, head, runtime)  # slow, so it is last
         analyzer = cls(classifier, ScheduledDetector(searcher, search_every), still_detector, label_set)
         if search_every == 1:
-            analyzer.state.readings.interval_s = 0.0
+            analyzer.state.schedule.interval_s = 0.0
         return analyzer
 
     def __call__(self, frame: Frame | np.ndarray) -> Analysis:
@@ -199,15 +199,15 @@ def locate(frame: Frame, find: Callable[[Frame, bool], Detections], state: Video
     begun = tuple((track.track_id, time_s, _whole(box), roll, row) for track in tracks for time_s, box, roll, row in track.before)
     seen = tuple(_whole(box) for box in (*found.boxes, *(track.box for track in tracker.tracks)))
     fresh = [track for track in tracks if track.fresh]
-    chosen = state.readings.choose([track.track_id for track in fresh], frame.time_s)
-    read = [fresh[i] for i in chosen]
-    boxes = np.array([_whole(track.box) for track in read], np.int32).reshape(-1, 4)
-    crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in read]))
+    chosen = state.schedule.choose([track.track_id for track in fresh], frame.time_s)
+    cropped = [fresh[i] for i in chosen]
+    boxes = np.array([_whole(track.box) for track in cropped], np.int32).reshape(-1, 4)
+    crops = crop_faces(frame.image, boxes, spec, np.array([track.roll for track in cropped]))
     mirrored = np.array([*chosen.values()], bool)
     crops[mirrored] = crops[mirrored, :, ::-1]
-    views = see_all(crops, boxes, found[[track.row for track in read]])
-    read_ids = {track.track_id for track in read}
-    places = tuple((track.track_id, _whole(track.box), track.track_id in read_ids) for track in tracks)
+    views = see_all(crops, boxes, found[[track.row for track in cropped]])
+    cropped_ids = {track.track_id for track in cropped}
+    places = tuple((track.track_id, _whole(track.box), track.track_id in cropped_ids) for track in tracks)
     ended = endings(tracker.take_gone(), frame, is_new_video)
     fresh_ids = frozenset(track.track_id for track in fresh)
     return Located(frame, places, crops, found, views, begun, seen, is_new_video, ended, fresh_ids)
@@ -225,10 +225,10 @@ def name(located: Located, probs: np.ndarray, state: VideoState, steps: Sequence
         state.begin_video()
     baseline, readability = state.baseline, state.readability
     baseline.begin([track_id for track_id, _, _ in located.places], time_s)
-    for track_id, box, is_read in located.places:
-        answer, view = next(found) if is_read else (None, None)
+    for track_id, box, has_crop in located.places:
+        answer, view = next(found) if has_crop else (None, None)
         because, is_back = readability.update(track_id, view, time_s)
-        if track_id in located.fresh and not is_read:
+        if track_id in located.fresh and not has_crop:
             view = readability.last_view(track_id, box)
         answer, is_new = baseline.update(track_id, answer, time_s, not because)
         if is_new or is_back:  # earlier results no longer belong in the mean

@@ -108,7 +108,7 @@ class RestingBaseline:
         """Return the value for `Face.calibration_s`."""
         return self.rests[track_id].left_s
 
-    def forget(self, time_s: float) -> None:
+    def expire(self, time_s: float) -> None:
         """Drop tracks not seen for `memory_s`."""
         self.rests = {key: rest for key, rest in self.rests.items() if time_s - rest.seen_s <= self.memory_s}
 

@@ -19,25 +19,22 @@ LABEL_SETS = {
 class Reduction:
     """Analysis -> the same Analysis in a smaller set of classes; later stages see only those.
 
-    labels: the model's class names, in the order of the probabilities. stills: images are independent of each other. Raises
-    OutputError if the model's classes do not match.
+    labels: the model's class names, in the order of the probabilities. Raises OutputError if the model's classes do not match.
     """
 
-    def __init__(self, name: str, labels: tuple[str, ...], stills: bool = False):
+    def __init__(self, name: str, labels: tuple[str, ...]):
         groups = LABEL_SETS[name]
         if sorted(label for members in groups.values() for label in members) != sorted(labels):
             raise OutputError(f"--label-set {name} is not for a model with the classes {', '.join(labels)}")
-        self.labels, self.stills = tuple(groups), stills
+        self.labels = tuple(groups)
         self.matrix = np.array([[label in members for members in groups.values()] for label in labels], np.float32)  # (7, G)
         self.forget()
 
     def __call__(self, analysis: Analysis) -> Analysis:
         """Return `analysis` with probabilities (G,), label and confidence in the smaller set."""
-        if self.stills:
-            self.forget()
         time_s = analysis.frame.time_s
         faces = tuple(self._reduced(face, time_s) for face in analysis.faces)
-        self.smoother.forget(time_s)
+        self.smoother.expire(time_s)
         return replace(analysis, faces=faces)
 
     def forget(self) -> None:

@@ -111,7 +111,7 @@ class Smoother:
         """Restart the mean from the moment the winner began to lead."""
         state.probs, state.span_s = _since(state, winner), float(state.led_s[winner])
 
-    def forget(self, time_s: float) -> None:
+    def expire(self, time_s: float) -> None:
         """Drop tracks not seen for `memory_s`."""
         self.states = {key: state for key, state in self.states.items() if time_s - state.time_s <= self.memory_s}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fer_live.analysis.baseline import RestingBaseline
 from fer_live.analysis.label_sets import Reduction
-from fer_live.analysis.reading import Readings
+from fer_live.analysis.schedule import ClassificationSchedule
 from fer_live.analysis.smoothing import Smoother
 from fer_live.analysis.tracker import CONFIRM_HITS, FaceTracker
 from fer_live.analysis.visibility import Readability
@@ -20,7 +20,7 @@ class VideoState:
     def __init__(self, labels: tuple[str, ...], label_set: str = "full", confirm_hits: int = CONFIRM_HITS):
         self.label_set = label_set
         self.tracker = FaceTracker(confirm_hits)
-        self.readings = Readings()
+        self.schedule = ClassificationSchedule()
         self.smoother = Smoother(labels)
         self.baseline = RestingBaseline(labels)
         self.readability = Readability()
@@ -29,7 +29,7 @@ class VideoState:
     def for_new_video(self) -> VideoState:
         """Return an empty state with the same settings."""
         new = VideoState(self.smoother.labels, self.label_set)
-        new.readings.interval_s, new.baseline.each_s = self.readings.interval_s, self.baseline.each_s
+        new.schedule.interval_s, new.baseline.each_s = self.schedule.interval_s, self.baseline.each_s
         return new
 
     @property
@@ -52,11 +52,11 @@ class VideoState:
     def expire(self, time_s: float) -> None:
         """Forget the faces that have not been seen for a while before `time_s`."""
         for memory in (self.smoother, self.baseline, self.readability):
-            memory.forget(time_s)
+            memory.expire(time_s)
 
     def forget(self) -> None:
         """Forget everything, including a requested calibration; track ids are not reused."""
         self.begin_video()
         self.tracker.restart()
-        self.readings.last.clear()
+        self.schedule.last.clear()
         self.baseline.clear()

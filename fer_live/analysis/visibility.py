@@ -127,6 +127,6 @@ class Readability:
         state = self.states.get(track_id)
         return replace(state.view, size=max(box[2] - box[0], box[3] - box[1])) if state else None
 
-    def forget(self, time_s: float) -> None:
+    def expire(self, time_s: float) -> None:
         """Drop tracks not seen for MEMORY_S."""
         self.states = {key: state for key, state in self.states.items() if time_s - state.time_s <= MEMORY_S}
