@@ -110,16 +110,22 @@ def test_label_set_analyzer_has_own_classes_and_per_stream_steps(portrait, untra
     ("--notice", "--notice is for a kiosk"), ("--no-notice", "--no-notice is for a kiosk"),
     ("--consent-seconds 5", "--consent-seconds is for a kiosk"),
     ("--kiosk --consent-seconds 5", "--consent-seconds is for --record-on-consent"),
+    ("--language en,de", "several languages are for a kiosk"),
 ])
 def test_options_without_effect_are_errors(options, message):
     with pytest.raises(OutputError, match=message):
         parse(options.split())
 
 
-def test_target_fps_needs_a_live_source():
-    with pytest.raises(OutputError, match="--target-fps is for live sources"):
-        check_outputs(parse(["--target-fps", "20"]), "video", [])
-    check_outputs(parse(["--target-fps", "20"]), "live", [])
+@pytest.mark.parametrize(("options", "message"), [
+    ("--target-fps 20", "--target-fps is for live sources"), ("--serve 8080", "--serve is for live sources"),
+    ("--show fps", "--show fps is for live sources"), ("--segment-minutes 5", "--segment-minutes is for cameras"),
+])
+def test_options_for_live_sources_are_errors_for_files(options, message):
+    for kind in ("video", "images"):
+        with pytest.raises(OutputError, match=message):
+            check_outputs(parse(options.split()), kind, [])
+    check_outputs(parse(options.split()), "live", [])
 
 
 @pytest.mark.parametrize("extra", [["clip.mp4"], ["--source", "1"], ["--mirror"], ["--serve", "8080"], ["--kiosk"]])

@@ -12,6 +12,8 @@ from pathlib import Path
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.detections import DEFAULT_DETECTOR
 
+RECORDING = ("audio", "segment_minutes", "keep_gb", "keep_days")  # the fields of OutputConfig that only live recordings use
+
 
 @dataclass(frozen=True)
 class SourceConfig:
@@ -124,3 +126,8 @@ class Config:
     def records_on_consent(self) -> bool:
         """Whether recordings start only when a visitor consents."""
         return self.kiosk is not None and self.kiosk.record_on_consent
+
+
+def option(name: str) -> str:
+    """Return the option that sets a field or argument: segment_minutes -> --segment-minutes."""
+    return f"--{name.replace('_', '-')}"

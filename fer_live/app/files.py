@@ -36,8 +36,6 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
     stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
     kind = "images" if stills else "video"
     check_outputs(config, kind, source.paths if isinstance(source, ImageFiles) else [source.path])
-    if config.web:
-        raise OutputError("--serve shows live sources: a camera, a stream or the demo; leave it out for files")
     has_window = wants_window(config)
     if not (config.output.path or config.output.log or has_window):
         raise OutputError("there is no window and nothing to write; give --output, --log or both")

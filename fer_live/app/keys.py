@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from fer_live.app.outputs import Outputs
+from fer_live.app.outputs import Outputs, timestamped
 from fer_live.sinks.image_writer import write_image
 from fer_live.types import OutputError, View
 
@@ -52,7 +51,7 @@ def start_recording(outputs: Outputs) -> Path:
     """Start a timestamped recording if none is running, and return its path. Raises OutputError after reporting it."""
     if outputs.recorder is None:
         try:
-            outputs.record(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+            outputs.record(timestamped(".mp4"))
         except OutputError as error:  # e.g. the folder is not writable; the run goes on
             outputs.tell("recording not started", str(error))
             raise
@@ -76,7 +75,7 @@ def snapshot(outputs: Outputs) -> Path | None:
     if image is None:
         return None
     try:
-        path = write_image(Path(time.strftime("fer_live-%Y%m%d-%H%M%S.png")), image)
+        path = write_image(timestamped(".png"), image)
     except OutputError as error:  # e.g. the disk is full; the run goes on
         outputs.tell("image not saved", str(error))
         raise

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.app.config import Config, KioskConfig
 from fer_live.app.outgoing_options import sends
-from fer_live.app.outputs import Outputs
+from fer_live.app.outputs import Outputs, timestamped
+from fer_live.app.screen import screen_words
 from fer_live.kiosk.consent import Consent, Looks
 from fer_live.kiosk.game import ROUNDS, Game
 from fer_live.kiosk.gaze import OpenEyes
@@ -22,10 +21,8 @@ from fer_live.kiosk.layout import LANGUAGE, RECORD, Layout
 from fer_live.kiosk.notice import Facts, Notice
 from fer_live.kiosk.visitors import Presence
 from fer_live.protocols import Draw, Recorder
-from fer_live.screen import text
 from fer_live.screen.kiosk_window import Chord, KioskWindow
 from fer_live.screen.window import ENTER, SPACE, TAB
-from fer_live.screen.words import read_words
 from fer_live.screen.x11 import ScreenHold
 from fer_live.types import Analysis, Frame, OutputError
 
@@ -41,9 +38,7 @@ def set_up_kiosk(
     """Return (analyze, draw, window) for a live run. analyze: the analyzer, or the governor that wraps it."""
     presence = Presence(kiosk.idle_s, analyzer.forget)
     hold = stack.enter_context(ScreenHold())
-    languages = [words, *(read_words(language) for language in config.screen.languages[1:])]
-    for texts in languages:
-        text.check(texts.values())
+    languages = [words, *(screen_words(config.screen, i) for i in range(1, len(config.screen.languages)))]
     game = make_game(analyzer.labels) if kiosk.challenge else None
     analyzer.steps.insert(0, OpenEyes())  # before faces are masked
     consent = make_consent(config, kiosk, analyzer, outputs, stack) if kiosk.record_on_consent else None
@@ -84,7 +79,7 @@ def make_consent(config: Config, kiosk: KioskConfig, analyzer: Analyzer, outputs
 
     def open_recorder() -> Recorder:
         assert outputs.open_recorder is not None
-        return outputs.open_recorder(config.output.path or Path(time.strftime("fer_live-%Y%m%d-%H%M%S.mp4")))
+        return outputs.open_recorder(config.output.path or timestamped(".mp4"))
 
     looks = Looks()
     analyzer.steps.insert(0, looks)  # before faces are masked

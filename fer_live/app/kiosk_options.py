@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fer_live.analysis.label_sets import LABEL_SETS
-from fer_live.app.config import KioskConfig
+from fer_live.app.config import RECORDING, KioskConfig, option
 from fer_live.model.suggest import did_you_mean
 from fer_live.screen.words import LANGUAGES
 from fer_live.types import OutputError
@@ -54,7 +54,7 @@ def add_privacy(group: argparse._ArgumentGroup) -> None:
     masks.add_argument("--mask", choices=("emoji", "pixelate"), help="cover faces with emoji, or pixelate them")
 
 
-def check(args: argparse.Namespace) -> None:
+def check_conflicts(args: argparse.Namespace) -> None:
     """Raise OutputError if options conflict."""
     writers = {"--output": args.output, "--log": args.log, "--record-on-consent": args.record_on_consent,
                "--web-controls": args.web_controls}
@@ -73,9 +73,11 @@ def check(args: argparse.Namespace) -> None:
     for name in ("record_on_consent", "operator", "policy_url", "exit_chord", "idle_seconds", "notice", "consent_seconds",
                  "challenge"):
         if getattr(args, name) not in (None, False) and not args.kiosk:
-            raise OutputError(f"--{name.replace('_', '-')} is for a kiosk; add --kiosk, or leave it out")
+            raise OutputError(f"{option(name)} is for a kiosk; add --kiosk, or leave it out")
     if args.notice is False and not args.kiosk:
         raise OutputError("--no-notice is for a kiosk; add --kiosk, or leave it out")
+    if len(args.language) > 1 and not args.kiosk:
+        raise OutputError("several languages are for a kiosk, which switches between them; add --kiosk, or give one --language")
     if args.consent_seconds is not None and not args.record_on_consent:
         raise OutputError("--consent-seconds is for --record-on-consent; give both")
     if args.challenge and args.label_set != "full":
@@ -97,17 +99,16 @@ def kiosk_config(args: argparse.Namespace) -> KioskConfig | None:
 
 def _check_recording(args: argparse.Namespace) -> None:
     """Raise OutputError for recording options in a run that cannot record."""
-    for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
-        option = f"--{name.replace('_', '-')}"
+    for name in RECORDING:
         if getattr(args, name) is None:
             continue
         if args.no_store:
-            raise OutputError(f"--no-store and {option} cannot be combined; leave one out")
+            raise OutputError(f"--no-store and {option(name)} cannot be combined; leave one out")
         if not args.output and args.kiosk and not args.record_on_consent:
-            raise OutputError(f"{option} is for recordings, and this kiosk makes none; add --record-on-consent or --output, "
-                              "or leave it out")
+            raise OutputError(f"{option(name)} is for recordings, and this kiosk makes none; add --record-on-consent or "
+                              "--output, or leave it out")
         if not args.output and args.no_window and not args.kiosk and not args.web_controls:
-            raise OutputError(f"{option} is for recordings, and without a window no key starts one; give --output or "
+            raise OutputError(f"{option(name)} is for recordings, and without a window no key starts one; give --output or "
                               "--web-controls")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from fer_live.analysis.baseline import DEFAULT_S, checked_s
 from fer_live.analysis.classifier import RUNTIMES
 from fer_live.app.config import AnalysisConfig, Config, OutputConfig, ScreenConfig, SourceConfig, WebConfig
-from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check, kiosk_config, positive
+from fer_live.app.kiosk_options import add_kiosk, add_privacy, add_words, check_conflicts, kiosk_config, positive
 from fer_live.app.outgoing_options import add_outgoing, outgoing_config
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
@@ -48,7 +48,7 @@ def parse(arguments: list[str] | None) -> Config:
     if args.list_cameras:
         _check_alone(parser, args)
     check_device_name(args.device)
-    check(args)
+    check_conflicts(args)
     return Config(
         source=SourceConfig(tuple(args.sources or args.source or ()), args.max_seconds, args.wait_for_camera, args.silent_seconds,
                             args.frozen_seconds, args.on_camera_lost, args.on_camera_found),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from fer_live.app.config import OutgoingConfig
+from fer_live.app.config import OutgoingConfig, option
 from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
 from fer_live.types import OutputError
@@ -45,14 +45,14 @@ def check_outgoing(config: OutgoingConfig, kind: str) -> None:
     """Raise OutputError for options that would have no effect. kind: "live", "video" or "images"."""
     for name in OF_MQTT:
         if getattr(config, name) is not None and not config.mqtt:
-            raise OutputError(f"{_option(name)} is for --mqtt HOST; give both")
+            raise OutputError(f"{option(name)} is for --mqtt HOST; give both")
     given = [name for name in OUTPUTS if getattr(config, name)]
     if given and kind != "live":
-        raise OutputError(f"{_option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
+        raise OutputError(f"{option(given[0])} is for live sources: a camera, a stream or the demo; leave it out for files")
     for what, command in config.on:
         make_rule(what, command)
-    for option in {_option(name) for name in given} & PACKAGES.keys():  # fail before the model is loaded
-        optional(option)
+    for one in {option(name) for name in given} & PACKAGES.keys():  # fail before the model is loaded
+        optional(one)
 
 
 def sends(config: OutgoingConfig) -> tuple[bool, bool]:
@@ -61,10 +61,6 @@ def sends(config: OutgoingConfig) -> tuple[bool, bool]:
     Local addresses count too, since the receiver can forward the data.
     """
     return config.virtual_camera, any(getattr(config, name) for name in OUTPUTS)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def make_rule(what: str, command: str) -> Rule:

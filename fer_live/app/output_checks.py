@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from fer_live.app.config import Config, OutputConfig
+from fer_live.app.config import RECORDING, Config, OutputConfig, option
 from fer_live.app.outgoing_options import check_outgoing
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, shortened, why
 from fer_live.model.suffixes import IMAGES_WRITTEN
@@ -22,14 +22,8 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
         raise OutputError("--calibrate is for cameras and videos; leave it out for images")
     if output.path and kind != "images" and (output.path.suffix.lower() != ".mp4" or output.is_folder):
         raise OutputError(f"--output {output.path}{'/' * output.is_folder}: recordings are .mp4 files")
-    if kind != "live" and config.analysis.target_fps:
-        raise OutputError("--target-fps is for live sources: a camera, a stream or the demo; a file is analyzed frame by frame")
-    if kind != "live" and "fps" in config.screen.show:
-        raise OutputError("--show fps is for live sources: a camera, a stream or the demo; leave it out for files")
     if kind != "live":
-        for name in ("audio", "segment_minutes", "keep_gb", "keep_days"):
-            if getattr(output, name) is not None:
-                raise OutputError(f"--{name.replace('_', '-')} is for cameras; a file's recording is one file with its own sound")
+        _check_live_options(config)
     path = output.path
     try:
         is_to_folder = kind == "images" and writes_folder(output, len(source_paths))
@@ -39,6 +33,18 @@ def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
             _check_place(path, source_paths, is_to_folder and path is output.path)
     except OSError as error:  # the folder is not accessible, or the name is too long
         raise OutputError(f"cannot write {shortened(path or '')} ({why(error)}); choose another path") from None
+
+
+def _check_live_options(config: Config) -> None:
+    """Raise OutputError for options that would have no effect on a file."""
+    if config.analysis.target_fps:
+        raise OutputError("--target-fps is for live sources: a camera, a stream or the demo; a file is analyzed frame by frame")
+    for name, is_given in (("--serve", config.web), ("--show fps", "fps" in config.screen.show)):
+        if is_given:
+            raise OutputError(f"{name} is for live sources: a camera, a stream or the demo; leave it out for files")
+    for field in RECORDING:
+        if getattr(config.output, field) is not None:
+            raise OutputError(f"{option(field)} is for cameras; a file's recording is one file with its own sound")
 
 
 def writes_folder(output: OutputConfig, images: int) -> bool:

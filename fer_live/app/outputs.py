@@ -157,6 +157,11 @@ class Outputs:
             self.tell(event, str(error))
 
 
+def timestamped(suffix: str) -> Path:
+    """Return a name for a file that starts now, in the current folder."""
+    return Path(time.strftime(f"fer_live-%Y%m%d-%H%M%S{suffix}"))
+
+
 def length(seconds: float) -> str:
     """Format seconds as 0:07 or 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)

@@ -23,9 +23,12 @@ def wants_window(config: Config) -> bool:
     return config.screen.has_window and not missing
 
 
-def screen_words(config: ScreenConfig) -> dict[str, str]:
-    """Return the on-screen texts of classes and phrases. Raises OutputError if they cannot be read or drawn."""
-    words = read_words(config.languages[0], config.words)
+def screen_words(config: ScreenConfig, language: int = 0) -> dict[str, str]:
+    """Return the on-screen texts of classes and phrases. Raises OutputError if they cannot be read or drawn.
+
+    language: index in `config.languages`. The user's own texts are in the first of them.
+    """
+    words = read_words(config.languages[language], None if language else config.words)
     text.check(words.values())
     return words
 
