@@ -23,7 +23,7 @@ from fer_live.app.config import AnalysisConfig
 from fer_live.app.options import parse
 from fer_live.model import yunet_network
 from fer_live.model.both import BothFaceDetector, face_detectors, united
-from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS, Detections
+from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS, Detections, iou, same_face, touch
 from fer_live.model.haar import HaarFaceDetector
 from fer_live.model.preprocess import UPRIGHT, crop_faces
 from fer_live.model.spec import CheckpointError, ModelSpec
@@ -200,6 +200,15 @@ def test_tracks_keep_the_latest_roll():
 def detections(*boxes):
     count = len(boxes)
     return Detections(np.array(boxes, np.int32).reshape(-1, 4), np.zeros((count, 5, 2), np.float32), np.ones(count, np.float32))
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array])
+def test_boxes_are_compared_by_their_centers_and_areas(kind):
+    whole, inner, beside, empty = map(kind, ([0, 0, 20, 20], [0, 0, 8, 10], [20, 0, 40, 20], [5, 5, 5, 5]))
+    assert same_face(inner, whole) and not same_face(whole, inner) and touch(inner, whole) and touch(whole, inner)
+    assert not touch(whole, beside) and not touch(beside, whole)
+    assert iou(whole, whole) == 1.0 and iou(whole, inner) == iou(inner, whole) == 0.2
+    assert iou(whole, beside) == iou(whole, empty) == iou(empty, empty) == 0.0
 
 
 def test_combined_detectors_return_each_face_once():

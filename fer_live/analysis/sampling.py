@@ -13,7 +13,7 @@ from fer_live.analysis.located import MOST_BYTES
 from fer_live.analysis.patch import patch
 from fer_live.handoff import HeldError
 from fer_live.model.both import merged
-from fer_live.model.detections import Detections, same_face
+from fer_live.model.detections import Detections, iou, same_face, touch
 from fer_live.types import Frame
 
 STEP = 3  # frames between searches
@@ -132,7 +132,7 @@ class SampledDetector:
         for i in range(len(found)):
             box = found.boxes[i]
             same = [number for number, place in places.items() if number not in faces
-                    and (same_face(place, box) or same_face(box, place))]
+                    and touch(place, box)]
             number = min(same, key=lambda number: float(np.abs(places[number] - box).sum()), default=self.next_number)
             self.next_number += number == self.next_number
             faces[number] = found[[i]]
@@ -154,7 +154,7 @@ class SampledDetector:
             other = last.get(number)
             if other is None or number in self.new:
                 self._follow(number, one, range(start + 1, stop))
-            elif _overlap(one.boxes[0], other.boxes[0]) >= AGREE:
+            elif iou(one.boxes[0], other.boxes[0]) >= AGREE:
                 self._interpolate(number, start, stop)
             else:
                 middle = (start + stop + 1) // 2
@@ -209,10 +209,3 @@ def _between(a: Detections, b: Detections, share: float) -> Detections:
     boxes, landmarks, scores = (x + share * (y.astype(np.float32) - x) for x, y in
                                 ((a.boxes, b.boxes), (a.landmarks, b.landmarks), (a.scores, b.scores)))
     return Detections(np.rint(boxes).astype(np.int32), landmarks.astype(np.float32), scores.astype(np.float32))
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the intersection over union of two boxes (4,)."""
-    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0, int(wide)) * max(0, int(high))
-    return both / max(1, (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

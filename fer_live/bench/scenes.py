@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_live.model.detections import iou
 from fer_live.sinks.recorder import VideoRecorder
 from fer_live.types import Analysis, Frame, SourceError
 
@@ -157,15 +158,8 @@ def count_true(found: np.ndarray, truth: np.ndarray) -> int:
     """Return how many true boxes (M, 4) match a box in `found` (N, 4) with an IoU of at least 0.5; each box matches once."""
     free, hits = list(range(len(found))), 0
     for box in truth:
-        best = max(free, key=lambda i: _overlap(found[i], box), default=None)
-        if best is not None and _overlap(found[best], box) >= 0.5:
+        best = max(free, key=lambda i: iou(found[i], box), default=None)
+        if best is not None and iou(found[best], box) >= 0.5:
             free.remove(best)
             hits += 1
     return hits
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the intersection over union (IoU) of two xyxy boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    inside = max(0.0, width) * max(0.0, height)
-    return float(inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside))

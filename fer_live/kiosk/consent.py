@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fer_live.analysis.patch import correlation, patch
+from fer_live.model.detections import touch
 from fer_live.protocols import Recorder
 from fer_live.types import Analysis, Box, OutputError, View
 
@@ -163,7 +164,7 @@ class Consent:
         time_s = analysis.frame.time_s
         self.count += 1
         places = [self.here[i].box for i in self.agreed]
-        if not all(any(_touch(box, place) for place in places) for box in analysis.seen):
+        if not all(any(touch(box, place) for place in places) for box in analysis.seen):
             self.held.clear()  # a candidate face whose identity is unknown unless it is detected again
             return
         if time_s - self.taken_s >= STEP_S:
@@ -227,13 +228,3 @@ def patches(analysis: Analysis) -> Patches:
     """Return patches of the faces by track id."""
     made = {face.track_id: patch(analysis.frame.image, face.box) for face in analysis.faces}
     return {track_id: look for track_id, look in made.items() if look is not None}
-
-
-def _touch(box: Box, place: Box) -> bool:
-    """Whether the boxes overlap: the center of either lies in the other."""
-    return _holds(box, place) or _holds(place, box)
-
-
-def _holds(outer: Box, inner: Box) -> bool:
-    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
-    return outer[0] <= x < outer[2] and outer[1] <= y < outer[3]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_live.model.detections import DETECTORS, Detections, same_face
+from fer_live.model.detections import DETECTORS, Detections, touch
 from fer_live.model.haar import MIN_FACE, STILL_MIN_FACE, HaarFaceDetector
 from fer_live.model.yunet import SEARCH_TURN, STILL_MIN_SCORE, YuNetFaceDetector
 
@@ -71,7 +71,7 @@ def merged(whole: Detections, near: Detections) -> Detections:
 
 def is_same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two boxes (4,) show the same face, and neither only a part of it."""
-    return bool((same_face(a, b) or same_face(b, a)) and ALIKE < (a[2] - a[0]) / max(1, b[2] - b[0]) < 1 / ALIKE)
+    return bool(touch(a, b) and ALIKE < (a[2] - a[0]) / max(1, b[2] - b[0]) < 1 / ALIKE)
 
 
 def united(haar: np.ndarray, yunet: Detections) -> Detections:
@@ -79,8 +79,8 @@ def united(haar: np.ndarray, yunet: Detections) -> Detections:
     boxes, is_left = yunet.boxes.copy(), np.ones(len(haar), bool)
     for i, box in enumerate(yunet.boxes):
         side = box[2] - box[0]
-        same = [j for j in np.flatnonzero(is_left) if same_face(haar[j], box) or same_face(box, haar[j])]
-        alike = [j for j in same if ALIKE < (haar[j][2] - haar[j][0]) / side < 1 / ALIKE]
+        same = [j for j in np.flatnonzero(is_left) if touch(haar[j], box)]
+        alike = [j for j in same if is_same(haar[j], box)]
         if alike:
             boxes[i] = haar[min(alike, key=lambda j: np.abs(haar[j] - box).sum())]
         is_left[[j for j in same if j in alike or haar[j][2] - haar[j][0] < side]] = False

@@ -9,6 +9,7 @@ import numpy as np
 
 DETECTORS = ("haar", "yunet", "both")  # choices of --detector
 DEFAULT_DETECTOR = "both"
+AnyBox = np.ndarray | tuple[int, int, int, int]  # xyxy
 NOSE = 0.5  # protrusion of the nose tip, as a fraction of the distance between the eyes; see `Detections.yaws`
 
 
@@ -84,7 +85,20 @@ class Detections:
         return yaws
 
 
-def same_face(a: np.ndarray, b: np.ndarray) -> bool:
+def same_face(a: AnyBox, b: AnyBox) -> bool:
     """Whether the center of box `a` (4,) lies in box `b`, so that both are the same face."""
     x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
     return bool(b[0] <= x < b[2] and b[1] <= y < b[3])
+
+
+def touch(a: AnyBox, b: AnyBox) -> bool:
+    """Whether the center of either box (4,) lies in the other."""
+    return same_face(a, b) or same_face(b, a)
+
+
+def iou(a: AnyBox, b: AnyBox) -> float:
+    """Return the intersection over union of two boxes (4,); 0 for empty ones."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0, wide) * max(0, high)
+    either = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return float(both / either) if either > 0 else 0.0

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from fer_live.model.cascade import Cascade
+from fer_live.model.detections import same_face
 from fer_live.model.yunet import YuNetFaceDetector
 from fer_live.screen.emoji import draw_emoji
 from fer_live.types import Analysis, Box
@@ -131,9 +132,7 @@ def _grown(box: Box, share: float) -> Box:
 
 def _near(lost: Box, box: Box) -> bool:
     """Whether `box` is probably the lost face: its center is inside and it has a similar size."""
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    is_similar = 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0
-    return is_similar and lost[0] <= x < lost[2] and lost[1] <= y < lost[3]
+    return 0.5 < (box[2] - box[0]) / max(1, lost[2] - lost[0]) < 2.0 and same_face(box, lost)
 
 
 def _coarsen(image: np.ndarray, box: Box, smooth: bool) -> None:
