@@ -46,11 +46,12 @@ def run(config: Config) -> int:
 
         print(describe_cameras())
         return 0
+    from fer_live.analysis.runtimes.compiled_cache import user_cache
     from fer_live.app.loader import ClassifierLoader
     from fer_live.model.checkpoint import check_model_file
 
     check_model_file(config.analysis.model)
-    load = ClassifierLoader(config.analysis)
+    load = ClassifierLoader(config.analysis, user_cache() if config.output.can_write else None)
     import cv2
 
     from fer_live import __version__
@@ -67,6 +68,7 @@ def run(config: Config) -> int:
     stop = threading.Event()
     caught = catch_signals(stop)
     with ExitStack() as stack:
+        stack.callback(load.close)
         source, is_demo = enter_source(config.source, stack)
         if not isinstance(source, VideoFile | ImageFiles):
             run_live_source(config, source, is_demo, load, stop, stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +22,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # avoid busy-waiting torch 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    caches = tempfile.TemporaryDirectory()  # compiled networks; tests leave the user's folder alone
+    os.environ["XDG_CACHE_HOME"] = caches.name
+    config.add_cleanup(caches.cleanup)
     config.addinivalue_line("markers", "cuda: needs a CUDA GPU; skipped where there is none")
 
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from fer_live.model.checkpoint import check_model_file
 from fer_live.model.decision import decide
 from fer_live.model.device import VALID, DeviceError, check_device_name, has_cuda_driver
 from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
+
+if TYPE_CHECKING:
+    from fer_live.analysis.runtimes.compiled_cache import CompiledCache
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}  # runtime -> package to install
 RUNTIMES = ("auto", "torch", *PACKAGES)
@@ -31,15 +34,26 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
+class Storing(Protocol):
+    """A network that can be stored compiled."""
+
+    def store(self) -> None:
+        """Store the compiled network in the cache."""
+        ...
+
+
 class EmotionClassifier:
     """A checkpoint or an exported .onnx file, ready for inference. `describe` gives device, precision and why they were chosen.
 
-    Thread-safe. Raises CheckpointError and DeviceError, which are ValueErrors, and TypeError.
+    cache: for networks compiled by OpenVINO, see `store`; None: the network is compiled. Thread-safe. Raises CheckpointError and
+    DeviceError, which are ValueErrors, and TypeError.
     """
 
-    def __init__(self, path: str | Path, device: str = "auto", head: str | None = None, runtime: str = "auto"):
+    def __init__(self, path: str | Path, device: str = "auto", head: str | None = None, runtime: str = "auto",
+                 cache: CompiledCache | None = None):
         _check_arguments(path, device, head, runtime)
-        self.network, why = open_network(Path(path), device, head, runtime)
+        self.network, why = open_network(Path(path), device, head, runtime, cache)
         self.spec = self.network.spec
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
         probs = self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
@@ -63,6 +77,11 @@ class EmotionClassifier:
         logits = self.network(np.require(crops, requirements=("C", "W")))  # torch rejects negative strides and read-only arrays
         return decide({head: logits[:, i] for i, head in enumerate(self.spec.heads)}, self.spec)
 
+    def store(self) -> None:
+        """Store the compiled network in the cache for later starts, if the runtime can do that."""
+        if isinstance(self.network, Storing):
+            self.network.store()
+
 
 def _check_arguments(path: object, device: object, head: object, runtime: object) -> None:
     if not isinstance(path, str | Path):
@@ -75,7 +94,8 @@ def _check_arguments(path: object, device: object, head: object, runtime: object
             raise TypeError(f"{name} is one of {takes}; got {type(value).__name__}")
 
 
-def open_network(path: Path, device: str, head: str | None, runtime: str) -> tuple[Network, str]:
+def open_network(path: Path, device: str, head: str | None, runtime: str, cache: CompiledCache | None = None
+                 ) -> tuple[Network, str]:
     """Open the network on the best runtime. Return it and the reason in words. Raises CheckpointError, DeviceError.
 
     auto: CUDA if there is a GPU; on the CPU, OpenVINO or ONNX Runtime if one is installed and the checkpoint's export is in the
@@ -93,17 +113,18 @@ def open_network(path: Path, device: str, head: str | None, runtime: str) -> tup
     if is_export:
         if runtime == "torch":
             raise CheckpointError(f"{path} is an export, which torch does not run; give a best_model.pt, or --runtime onnx")
-        return _open_export(path, head, runtime if runtime in PACKAGES else _installed() or "onnx", cores), "an .onnx model"
+        package = runtime if runtime in PACKAGES else _installed() or "onnx"
+        return _open_export(path, head, package, cores, cache), "an .onnx model"
     if not path.name:  # "." and "/"
         check_model_file(path)
     beside = path.with_suffix(".onnx")
     if runtime in PACKAGES:
         _check_installed(runtime, beside)
         _check_export_of(beside, path)
-        return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores), "as requested"
+        return _open_export(beside, _own_head(beside) if head is None else head, runtime, cores, cache), "as requested"
     found = _installed()
     if runtime == "auto" and not _wants_cuda(device) and found and _is_export_of(beside, path):
-        network = _open_export(beside, _own_head(beside) if head is None else head, found, cores)
+        network = _open_export(beside, _own_head(beside) if head is None else head, found, cores, cache)
         return network, "as requested" if device == "cpu" else _why_cpu()
     _check_torch(path, device)
     from fer_live.analysis.runtimes.torch_network import TorchNetwork
@@ -176,12 +197,12 @@ def _check_installed(runtime: str, path: Path) -> None:
         raise CheckpointError(f"{path} needs {PACKAGES[runtime]}; pip install {PACKAGES[runtime]}, or give a best_model.pt")
 
 
-def _open_export(path: Path, head: str | None, runtime: str, threads: int) -> Network:
+def _open_export(path: Path, head: str | None, runtime: str, threads: int, cache: CompiledCache | None) -> Network:
     _check_installed(runtime, path)
     if runtime == "openvino":
         from fer_live.analysis.runtimes.openvino_network import OpenVinoNetwork
 
-        return OpenVinoNetwork(path, head, threads)
+        return OpenVinoNetwork(path, head, threads, cache)
     from fer_live.analysis.runtimes.onnx_network import OnnxNetwork
 
     return OnnxNetwork(path, head, threads)

@@ -64,8 +64,9 @@ def classifier(rows: list[dict]) -> str:
 
 def start(rows: list[dict]) -> str:
     """Format the startup times in seconds."""
-    return table("start: first annotated frame|import torch|ratio|targets", [[
-        f"{row['first_frame_s']:.2f} s", f"{row['import_torch_s']:.2f} s", f"{row['ratio']:.2f}", words(row)] for row in rows])
+    return table("start: first annotated frame|first start ever|import torch|ratio|targets", [[
+        f"{row['first_frame_s']:.2f} s", f"{row['first_start_s']:.2f} s", f"{row['import_torch_s']:.2f} s", f"{row['ratio']:.2f}",
+        words(row)] for row in rows])
 
 
 def memory(rows: list[dict]) -> str:

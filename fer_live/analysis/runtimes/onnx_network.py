@@ -40,7 +40,7 @@ class OnnxNetwork:
 def read_spec(path: Path) -> ModelSpec:
     """Read the spec that `training.export` wrote to x.onnx.json beside the network. Raises CheckpointError."""
     note = _note(path)
-    if note["export_sha256"] not in (None, _sha256(path)):
+    if note["export_sha256"] not in (None, sha256(path)):
         raise CheckpointError(f"{path} is not the file that {path.name}.json describes; export it again")
     return parse_spec(note["spec"])
 
@@ -54,13 +54,14 @@ def is_export_of(export: Path, weights: Path) -> bool:
     """Whether `export` exists and was made from exactly the file `weights`."""
     try:
         note = _note(export)
-        is_own_file = note["export_sha256"] in (None, _sha256(export))  # missing in files of older versions
-        return is_own_file and note["source_sha256"] == _sha256(weights)
+        is_own_file = note["export_sha256"] in (None, sha256(export))  # missing in files of older versions
+        return is_own_file and note["source_sha256"] == sha256(weights)
     except CheckpointError:
         return False
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal. Raises CheckpointError."""
     try:
         status = path.stat()
         return _digest(path, status.st_ino, status.st_size, status.st_mtime_ns)
