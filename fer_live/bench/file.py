@@ -29,7 +29,7 @@ from fer_live.bench.settings import Settings
 from fer_live.handoff import Prefetch
 from fer_live.model.detections import DEFAULT_DETECTOR, DETECTORS
 from fer_live.pipeline import run_file
-from fer_live.sinks.recorder import FRAGMENTED, VideoRecorder, encoder_options
+from fer_live.sinks.recorder import FRAGMENTED, VideoRecorder, set_up_encoder
 from fer_live.sources.container import open_video, packets_of
 from fer_live.sources.video_file import VideoFile
 from fer_live.types import Analysis, Frame
@@ -105,8 +105,9 @@ def transcode_s(clip: Path, output: Path) -> float:
     source, track = open_video(str(clip))
     with source, av.open(str(output), "w", format="mp4", options=FRAGMENTED) as target:
         track.thread_type = "AUTO"
-        made = target.add_stream("libx264", rate=CLIP_FPS, options=encoder_options(track.height, track.width))
+        made = target.add_stream("libx264", rate=CLIP_FPS)
         made.width, made.height, made.pix_fmt = track.width, track.height, "yuv420p"
+        set_up_encoder(made, live=False)
         started_s = time.monotonic()
         with Prefetch(frame for packet in packets_of(source, track) for frame in packet.decode()) as frames:
             for frame in frames:

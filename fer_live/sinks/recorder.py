@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -32,7 +33,7 @@ FRAGMENTED = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_p
 # Without "zerolatency" the encoder buffers ten or more images, which a crash would lose: two seconds at 5 fps. It makes
 # files a third larger at the same crf, with better quality; crf 21 offsets both.
 H264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "21", "g": "600", "forced-idr": "1"}
-SMALL = 640 * 360  # pixels up to which one thread encodes: handing slices to more takes longer than it saves
+AT_ONCE = 3  # images of a file encoded at once, by one thread each; a crash loses them, but the source is still there
 
 
 class VideoRecorder:
@@ -60,6 +61,7 @@ class VideoRecorder:
         self.file: RecordingFile | None = None
         self.container: av.container.OutputContainer | None = None
         self.sound: SoundCopy | MicrophoneTrack | None = None
+        self.lasting: deque[int] = deque()  # durations of the images in the encoder, in units of `time_base`
         self.end_s: float | None = None  # end time of a live recording; None: when it is closed
         self.has_file = False  # whether the file was created; it may be closed by now
         self.is_broken = False  # whether writing failed; finishing the file would fail again
@@ -102,7 +104,7 @@ class VideoRecorder:
         # tagged explicitly: players guess the matrix of untagged video by its size, and colors shift
         context.colorspace, context.color_range = self.planes.matrix, self.planes.range
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self.stream.options = {**encoder_options(*self.size_hw)}
+        set_up_encoder(self.stream, self.live)
         if self.sound_from:
             self.sound = sound_beside(self.sound_from, self.container, self.segments, self.shown)
         elif self.microphone:
@@ -129,12 +131,17 @@ class VideoRecorder:
         frame.time_base = self.time_base
         if time_s >= self.next_key_s:  # by time, since a live stream's actual rate differs from the nominal one
             frame.pict_type, self.next_key_s = PictureType.I, time_s + KEY_S
-        for packet in self.stream.encode(frame):
-            packet.duration = lasting  # the encoder only knows the nominal rate
-            self.container.mux(packet)
+        self.lasting.append(lasting)
+        self._mux(self.stream.encode(frame))
         if self.sound:
             self.sound.copy_until(time_s)
         self.file.pass_on()
+
+    def _mux(self, packets: Iterable[av.Packet]) -> None:
+        assert self.container is not None
+        for packet in packets:
+            packet.duration = self.lasting.popleft()  # the encoder only knows the nominal rate
+            self.container.mux(packet)
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
@@ -174,12 +181,12 @@ class VideoRecorder:
         if self.live:  # the file lasts as long as the recording took
             end_s = time.monotonic() if self.end_s is None else self.end_s
             self._encode(self.last_image, max(end_s, self.last_time_s), 1, self.planes.whole(self._fit(self.last_image)))
-        for packet in self.stream.encode(None):
-            self.container.mux(packet)
+        self._mux(self.stream.encode(None))
         if self.sound:
             self.sound.copy_rest(self.last_time_s + (0 if self.live else 1 / self.fps))
 
 
-def encoder_options(height: int, width: int) -> dict[str, str]:
-    """Return x264's options for images of this size."""
-    return {**H264, "threads": "1"} if height * width <= SMALL else {**H264}
+def set_up_encoder(stream: av.VideoStream, live: bool) -> None:
+    """Set an H.264 stream's options. Live images leave the encoder at once, so its threads share each one in slices."""
+    stream.options = {**H264} if live else {**H264, "threads": str(AT_ONCE)}
+    stream.codec_context.thread_type = "SLICE" if live else "FRAME"
