@@ -82,7 +82,7 @@ class ScheduledDetector:
         every = min(self.every, EVERY_WAITING) if is_waiting else self.every
         if self.age >= (round(IN_TURN * every) if self.searcher.turns > 1 else every):
             return self._whole(image, side)
-        again, carried = self._near(image, side)
+        again, carried = self._find_again(image, side)
         if any(one is None and not face.misses for face, one in zip(self.known, again, strict=True)):
             # a lost face has probably turned or tilted, and then only the last detector can find it
             self.turn += self.searcher.turns - 1 - self.turn % self.searcher.turns
@@ -91,23 +91,23 @@ class ScheduledDetector:
 
     def _whole(self, image: np.ndarray, side: int | None, again: list[Detections | None] | None = None,
                carried: Sequence[np.ndarray] = ()) -> Detections:
-        """Search the whole image, and near the known faces that this misses. again, carried: results of `_near`, if a
+        """Search the whole image, and near the known faces that this misses. again, carried: results of `_find_again`, if a
         face is lost."""
         turn, part, is_lost = self.turn, self.turn % self.searcher.turns, again is not None
         self.age, self.turn = 0, self.turn + 1
         if again is None and part:  # the first part does not need the known faces
-            again, carried = self._near(image, side)
+            again, carried = self._find_again(image, side)
         found = Detections.of(self.searcher.detect_in_turn(image, turn, _found(again or []), side, is_lost))
         if again is None:
             again = [None] * len(self.known)
             missed = [i for i, face in enumerate(self.known) if not any(is_same(face.box, box) for box in found.boxes)]
-            self._look(image, missed, again, side)
+            self._search_near(image, missed, again, side)
         found = self._remember(image, merged(found, _found(again)), again, carried)
         if part < self.searcher.turns - 1 and any(face.misses == 1 for face in self.known):
             self.age = self.every  # a known face is not found, so the next detector searches the next frame
         return found
 
-    def _near(self, image: np.ndarray, side: int | None) -> tuple[list[Detections | None], list[np.ndarray]]:
+    def _find_again(self, image: np.ndarray, side: int | None) -> tuple[list[Detections | None], list[np.ndarray]]:
         """Return the known faces that are found again, and the boxes of those not searched for this time."""
         again: list[Detections | None] = [None] * len(self.known)
         is_any_carried = any(face.is_carried for face in self.known)
@@ -116,10 +116,10 @@ class ScheduledDetector:
             if is_free and self.last is not None and alike(patch(self.last, face.box), patch(image, face.box)):
                 again[i] = face.found
         carried = [one.boxes[0] for one in again if one is not None]
-        self._look(image, [i for i, one in enumerate(again) if one is None], again, side)
+        self._search_near(image, [i for i, one in enumerate(again) if one is None], again, side)
         return again, carried
 
-    def _look(self, image: np.ndarray, due: list[int], again: list[Detections | None], side: int | None) -> None:
+    def _search_near(self, image: np.ndarray, due: list[int], again: list[Detections | None], side: int | None) -> None:
         """Search near the known faces with the indices `due`, and enter what is found in `again`."""
         if due:
             near = self.searcher.detect_near(image, np.array([self.known[i].box for i in due]).reshape(-1, 4), side)

@@ -9,7 +9,7 @@ import numpy as np
 from fer_live.model.detections import Detections
 from fer_live.types import Box, Ended, Frame, Visibility
 
-MOST_BYTES = 64 << 20  # bytes; limit for the images that a stage of a file's analysis keeps at once
+MOST_BUFFER_BYTES = 64 << 20  # bytes; limit for the images that a stage of a file's analysis keeps at once
 
 
 @dataclass(frozen=True)

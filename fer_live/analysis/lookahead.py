@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from fer_live.analysis.located import MOST_BYTES, Located
+from fer_live.analysis.located import MOST_BUFFER_BYTES, Located
 from fer_live.analysis.visibility import see_all
 from fer_live.handoff import HeldError, Prefetch, grouped
 from fer_live.model.preprocess import crop_faces
@@ -32,7 +32,7 @@ def analyze_all(
         yield from map(analyze_still, first)
         next(groups, None)  # raises the error, if any
         return
-    size = max(1, min(FRAMES_A_BATCH, MOST_BYTES // max(1, first[0].image.nbytes)))
+    size = max(1, min(FRAMES_A_BATCH, MOST_BUFFER_BYTES // max(1, first[0].image.nbytes)))
     located = locate_all(chain(first, chain.from_iterable(groups)))
     with Prefetch(grouped(with_beginnings(located, classify.spec, size), size), 2) as batches:
         for group in batches:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fer_live.analysis.detection import MEMORY, Known, ScheduledDetector, alike
-from fer_live.analysis.located import MOST_BYTES
+from fer_live.analysis.located import MOST_BUFFER_BYTES
 from fer_live.analysis.patch import patch
 from fer_live.handoff import HeldError
 from fer_live.model.both import merged
@@ -69,7 +69,7 @@ class SampledDetector:
             yield frame, Detections.joined([])
             return
         self.between.append(Looked(frame))
-        room = MOST_BYTES // frame.image.nbytes
+        room = MOST_BUFFER_BYTES // frame.image.nbytes
         if not self.block or len(self.between) >= min(STEP, room):
             yield from self._search(min(self.every, room))
 

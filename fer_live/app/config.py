@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fer_live.model import DEFAULT_WEIGHTS
 from fer_live.model.detections import DEFAULT_DETECTOR
 
+Kind = Literal["live", "video", "images"]  # of a run's source
 RECORDING = ("audio", "segment_minutes", "keep_gb", "keep_days")  # the fields of OutputConfig that only live recordings use
 
 

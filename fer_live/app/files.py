@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_live.analysis.baseline import DEFAULT_S
-from fer_live.app.config import Config
+from fer_live.app.config import Config, Kind
 from fer_live.app.keys import make_keys
 from fer_live.app.loader import ClassifierLoader
 from fer_live.app.open_analyzer import open_analyzer
@@ -34,7 +34,7 @@ def run_files(config: Config, source: VideoFile | ImageFiles, load: ClassifierLo
               ) -> None:
     """Run over a video or images: every frame, in order. Raises OutputError for options that do not apply to files."""
     stills = isinstance(source, ImageFiles) or is_still(source, config.output.path)
-    kind = "images" if stills else "video"
+    kind: Kind = "images" if stills else "video"
     check_outputs(config, kind, source.paths if isinstance(source, ImageFiles) else [source.path])
     has_window = wants_window(config)
     if not (config.output.path or config.output.log or has_window):

@@ -6,7 +6,7 @@ import logging
 
 from fer_live.analysis.analyzer import Analyzer
 from fer_live.analysis.detection import ScheduledDetector
-from fer_live.app.config import AnalysisConfig
+from fer_live.app.config import AnalysisConfig, Kind
 from fer_live.app.loader import ClassifierLoader
 from fer_live.model.both import face_detectors
 from fer_live.model.haar import MIN_FACE, STILL_MIN_FACE
@@ -15,12 +15,11 @@ from fer_live.privacy.masks import MEMORY_S, Mask
 logger = logging.getLogger("fer_live")
 
 
-def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> Analyzer:
-    """Return the analyzer for "live", "video" or "images", and log its device and runtime. Raises CheckpointError or
-    DeviceError.
-    """
+def open_analyzer(config: AnalysisConfig, kind: Kind, load: ClassifierLoader) -> Analyzer:
+    """Return the analyzer, and log its device and runtime. Raises CheckpointError, DeviceError, OutputError."""
     searcher, still_detector = face_detectors(config.detector, config.min_face)  # while the classifier is still loading
-    analyzer = Analyzer(load(), ScheduledDetector(searcher), still_detector, config.label_set)
+    classifier = load()
+    analyzer = Analyzer(classifier, ScheduledDetector(searcher), still_detector, config.label_set)
     if config.calibrate_s:
         if kind == "live":
             analyzer.state.baseline.each_s = config.calibrate_s
@@ -28,7 +27,7 @@ def open_analyzer(config: AnalysisConfig, kind: str, load: ClassifierLoader) -> 
             analyzer.calibrate(config.calibrate_s)
     if config.mask:
         analyzer.steps.append(make_mask(config, config.mask, is_still=kind == "images"))
-    logger.info(load().describe)
+    logger.info(classifier.describe)
     logger.debug(f"{config.model} loaded in {load.took_s:.1f} s")
     return analyzer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from fer_live.app.config import OutgoingConfig, option
+from fer_live.app.config import Kind, OutgoingConfig, option
 from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
 from fer_live.types import OutputError
@@ -41,8 +41,8 @@ def outgoing_config(args: argparse.Namespace) -> OutgoingConfig:
                           args.virtual_camera)
 
 
-def check_outgoing(config: OutgoingConfig, kind: str) -> None:
-    """Raise OutputError for options that would have no effect. kind: "live", "video" or "images"."""
+def check_outgoing(config: OutgoingConfig, kind: Kind) -> None:
+    """Raise OutputError for options that would have no effect."""
     for name in OF_MQTT:
         if getattr(config, name) is not None and not config.mqtt:
             raise OutputError(f"{option(name)} is for --mqtt HOST; give both")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from fer_live.app.config import RECORDING, Config, OutputConfig, option
+from fer_live.app.config import RECORDING, Config, Kind, OutputConfig, option
 from fer_live.app.outgoing_options import check_outgoing
 from fer_live.model.paths import common_folder, exists, is_file, is_folder, shortened, why
 from fer_live.model.suffixes import IMAGES_WRITTEN
 from fer_live.types import OutputError
 
 
-def check_outputs(config: Config, kind: str, source_paths: list[Path]) -> None:
-    """Raise OutputError for outputs that do not fit the source or cannot be written. kind: "live", "video" or "images"."""
+def check_outputs(config: Config, kind: Kind, source_paths: list[Path]) -> None:
+    """Raise OutputError for outputs that do not fit the source or cannot be written."""
     check_outgoing(config.outgoing, kind)
     output = config.output
     if output.log and output.log.suffix.lower() not in (".jsonl", ".csv"):
