@@ -144,6 +144,16 @@ def test_tilted_face_is_found_and_its_crop_is_upright(portrait, degrees):
         assert np.corrcoef(crop, expected)[0, 1] > 0.7 > np.corrcoef(plain, expected)[0, 1] + 0.2
 
 
+@pytest.mark.parametrize("degrees", [-60, -45, -30, 0, 30, 45, 60])
+def test_tilted_face_has_the_box_of_the_upright_one(portrait, degrees):
+    """Found in the whole image, near its box, and near the larger box that YuNet draws around tilted faces."""
+    haar, detector, image = HaarFaceDetector().detect(tilted(portrait, 0))[0], YuNetFaceDetector(), tilted(portrait, degrees)
+    boxes = np.array([MIDDLE, np.add(MIDDLE, (-22, -22, 22, 22))])
+    for found in (detector.detect(image), *detector.detect_near(image, boxes)):
+        assert found is not None and math.isclose(found.rolls[0], degrees, abs_tol=15)
+        assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(haar[2] - haar[0], rel=0.05)
+
+
 def dim(image):
     noise = np.random.default_rng(0).normal(0, 4, image.shape)
     return np.clip(cv2.GaussianBlur(image, (0, 0), 2.0) * 0.1 + noise, 0, 255).astype(np.uint8)
@@ -165,7 +175,21 @@ def test_rotated_search_ignores_other_faces(monkeypatch):
         return level if not degrees else Detections(np.array([[60, 80, 220, 240]], np.int32), level.landmarks, np.float32([0.9]))
 
     monkeypatch.setattr(detector, "_look", look)
-    assert np.array_equal(detector._upright(None, level).boxes, level.boxes)
+    assert np.array_equal(detector._upright(None, level.boxes[0], level).boxes, level.boxes)
+
+
+def test_rotated_search_finds_a_face_in_a_box_that_is_too_large(monkeypatch):
+    """YuNet's box of a face tilted by 45 degrees is 1.45 times as large as upright."""
+    detector, level, face = YuNetFaceDetector(), detections([100, 100, 200, 200]), detections([116, 116, 184, 184])
+    level.scores[:] = 0.6
+    monkeypatch.setattr(detector, "_look", lambda around, degrees=0.0: face if 30 <= degrees <= 60 else None)
+    assert detector._upright(None, level.boxes[0], level).boxes.tolist() == face.boxes.tolist()
+
+
+@pytest.mark.parametrize("degrees", [-45, 45])
+def test_known_tilted_face_in_dim_light_is_found_again(portrait, degrees):
+    found = YuNetFaceDetector().detect_near(dim(tilted(portrait, degrees)), np.array([MIDDLE]))[0]
+    assert found is not None and math.isclose(found.rolls[0], degrees, abs_tol=15)
 
 
 @pytest.mark.parametrize("name", ["yunet", "both"])

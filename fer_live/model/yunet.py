@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_live.model.detections import Detections, same_face
 from fer_live.model.haar import MIN_FACE
-from fer_live.model.preprocess import square_part
+from fer_live.model.preprocess import UPRIGHT, square_part
 from fer_live.model.yunet_network import OVERLAP, YuNetNetwork
 
 # pixels; side of the smallest face in the searched image. Smaller values lower the scores: on 300 difficult faces, the recall is
@@ -20,7 +20,7 @@ LONGEST = 8192  # pixels; in images of 40,000, the network found faces at random
 
 # Tilt lowers the score: 0.9 for upright faces, about 0.6 at 45 degrees. The landmarks follow only a fifth of a tilt. The tilt is
 # therefore found by rotating the image: the score is highest where the face is upright.
-SURE = 0.9  # score from which a known face counts as upright, without trying rotations
+SURE = 0.9  # score from which a known face with level landmarks counts as upright, without trying rotations
 MIN_SCORE = 0.55  # minimum score of a face without rotation
 STILL_MIN_SCORE = 0.7  # the same for single images, where false faces cannot be rejected by tracking
 TURNED_SCORE = 0.7  # minimum score of a face found only in a rotated image, since more attempts give more false faces
@@ -29,17 +29,20 @@ MOST_TURNED = 8  # maximum number of faces per image to try rotations for
 TURN, FARTHEST = 30, 60  # degrees; step between rotations, and maximum to either side
 LEVEL = 12  # degrees; tilt up to which a face counts as level: the estimate is off by 4 to 9, and the network tolerates that
 # A face found after rotation belongs to the hit only if their boxes are similar: rotated hair, shoulder and face together can
-# look like another, larger face.
-SAME_SIZE, SAME_PLACE = 1.4, 0.35
+# look like another, larger face. It may be much smaller, since YuNet's box of a face tilted by 45 degrees is 1.45 times as large.
+LEAST_SIZE, MOST_SIZE, SAME_PLACE = 0.55, 1.4, 0.35
 # Dim faces far from upright give no hit at all, so the whole image is also searched rotated: always for single images; in live
 # video at a lower resolution, and only if no upright face is found.
 SEARCH_TURN = 40
 
-LOOK, LOOK_SIDE = 1.6, 64  # side of the square around a face, in sides of its box; pixels it is scaled to
+# Side of the square around a face, in sides of its box; pixels it is scaled to. With 64, faces have 40 pixels, and YuNet finds
+# only half of those that it finds with 60 pixels if they are tilted by 30 degrees.
+LOOK, LOOK_SIDE = 1.6, 96
 # Converts a hit to the square that Haar's cascade, and so FER2013's crops, have for the same face. SIDE: in square roots of the
 # area of YuNet's box, which is more stable than distances between landmarks. UP: offset of the center above the landmarks'
-# center, in sides.
-SIDE, UP = 1.06, 0.08
+# center, in sides. Fitted to 204 PublicTest faces with 60 pixels in the square; with 40, YuNet's boxes are 4% larger.
+SIDE, UP = 0.97, 0.087
+SLACK = 0.9  # sides from which a face counts as large enough: the boxes of a face vary by 10%
 NONE = np.empty((0, 4), np.int32)
 
 
@@ -108,14 +111,17 @@ class YuNetFaceDetector:
         """Return the hits, rows (N, 15), that are faces of at least `smallest` pixels, without duplicates. least: minimum score
         of a hit without rotation. known: see `detect`."""
         hits = _detections(_singled(rows), image.shape)
-        hits = hits[hits.boxes[:, 2] - hits.boxes[:, 0] >= smallest]
+        hits = hits[hits.boxes[:, 2] - hits.boxes[:, 0] >= SLACK * smallest]
         faces, turned = Detections.joined([]), 0
         for i in range(len(hits)):
             hit, is_sure = hits[[i]], hits.scores[i] >= max(least, self.min_score)
             if any(same_face(hit.boxes[0], box) for box in known):
                 is_sure = True
             elif turned < MOST_TURNED:
-                hit, turned = self._upright(_Around(image, hit.boxes[0]), hit), turned + 1
+                around, turned = _Around(image, hit.boxes[0]), turned + 1
+                face = self._upright(around, hit.boxes[0], self._look(around))
+                if face is not None:
+                    hit = Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
                 is_sure |= hit.scores[0] >= max(self.min_score, TURNED_SCORE)
             if is_sure and not any(same_face(hit.boxes[0], box) for box in faces.boxes):
                 faces = Detections.joined([faces, hit])
@@ -132,39 +138,38 @@ class YuNetFaceDetector:
 
     def _again(self, image: np.ndarray, box: np.ndarray) -> Detections | None:
         around = _Around(image, box)
-        hit = self._look(around)
-        if hit is None or hit.scores[0] >= SURE:
-            return hit
-        face = self._upright(around, hit)
-        return face if hit.scores[0] >= NEAR_SCORE or face.scores[0] >= TURNED_SCORE else None
+        level = self._look(around)
+        if level is not None and level.scores[0] >= SURE and abs(level.rolls[0]) <= UPRIGHT:
+            return level
+        face = self._upright(around, box if level is None else level.boxes[0], level)
+        least = NEAR_SCORE if level is not None and level.scores[0] >= NEAR_SCORE else TURNED_SCORE
+        return face if face is not None and face.scores[0] >= least else None
 
-    def _upright(self, around: _Around, hit: Detections) -> Detections:
-        """Return the face of a hit with the box, landmarks and score of its upright rotation, or the hit itself if no rotation
-        scores higher."""
+    def _upright(self, around: _Around, box: np.ndarray, level: Detections | None) -> Detections | None:
+        """Return the face in `box` (4,), as found after the rotation that makes it upright, or None if none is found.
 
-        def look(degrees: float) -> Detections | None:
-            face = self._look(around, degrees)
-            return face if face is not None and _alike(face.boxes[0], hit.boxes[0]) else None
+        level: what `_look` finds without rotation."""
+        looks = {0.0: level if level is not None and _alike(level.boxes[0], box) else None}
 
-        looks = {degrees: look(degrees) for degrees in (-TURN, 0, TURN)}
-
-        def score(degrees: int) -> float:
-            face = looks.get(degrees)
+        def score(degrees: float) -> float:
+            if degrees not in looks:
+                face = self._look(around, degrees)
+                looks[degrees] = face if face is not None and _alike(face.boxes[0], box) else None
+            face = looks[degrees]
             return 0.0 if face is None else float(face.scores[0])
 
-        best = max(looks, key=score)
-        while 0 < abs(best) < FARTHEST:
-            farther = best + TURN if best > 0 else best - TURN
-            looks[farther] = look(farther)
-            if score(farther) <= score(best):
-                break
-            best = farther
-        below, above = score(best - TURN), score(best + TURN)
+        toward = TURN if level is not None and level.rolls[0] > 0 else -TURN  # the landmarks usually tell the direction
+        best = max((0.0, toward), key=score)
+        best = best or max((0.0, -toward), key=score)
+        while 0 < abs(best) < FARTHEST and score(best + np.sign(best) * TURN) > score(best):
+            best += np.sign(best) * TURN
+        below, above = (score(best + turn) if abs(best + turn) <= FARTHEST else 0.0 for turn in (-TURN, TURN))
         roll = best + TURN / 2 * (above - below) / max(1e-3, 2 * score(best) - below - above)  # vertex of a parabola
-        face = look(roll) if abs(roll) > LEVEL else looks[0]
+        roll = roll if abs(roll) > LEVEL else 0.0
+        face = looks[roll] if score(roll) else looks[best]
         if face is None:
-            return hit
-        return Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
+            return None
+        return Detections(face.boxes, face.landmarks, np.array([max(score(best), score(roll))], np.float32))
 
     def _look(self, around: _Around, degrees: float = 0.0) -> Detections | None:
         """Return the face nearest to the center of the square, after rotating the image counterclockwise by `degrees`, or None.
@@ -217,7 +222,7 @@ def _alike(box: np.ndarray, other: np.ndarray) -> bool:
     side = float(other[2] - other[0])
     ratio = (box[2] - box[0]) / side
     way = np.abs(box[:2] + box[2:] - other[:2] - other[2:]).max() / 2
-    return bool(1 / SAME_SIZE < ratio < SAME_SIZE and way < SAME_PLACE * side)
+    return bool(LEAST_SIZE < ratio < MOST_SIZE and way < SAME_PLACE * side)
 
 
 def _detections(rows: np.ndarray, shape: tuple[int, ...]) -> Detections:
