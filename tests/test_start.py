@@ -129,3 +129,13 @@ def test_the_platform_is_named_only_at_the_debug_level(monkeypatch):
     monkeypatch.setattr(platform, "platform", lambda: asked.append(1))
     assert main(options) == 0 and not asked
     assert main([*options, "--verbose"]) == 0 and asked
+
+
+def test_little_is_imported_before_the_network_loads():
+    """Whatever is imported before the loader's thread starts delays the first image."""
+    code = ("import os, sys; from fer_live.app import loader; from fer_live.__main__ import main; "
+            "loader.threading.Thread.start = lambda one: (print(*(n for n in ('cv2', 'av', 'subprocess', 'zipfile', "
+            "'fer_live.outgoing.commands') if n in sys.modules)), sys.stdout.flush(), os._exit(0)); main(['demo'])")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
 from fer_live.app.config import Kind, OutgoingConfig, option
-from fer_live.outgoing.commands import Rule
 from fer_live.outgoing.packages import PACKAGES, optional
 from fer_live.types import OutputError
+
+if TYPE_CHECKING:  # imports what starts processes
+    from fer_live.outgoing.commands import Rule
 
 OUTPUTS = ("on", "webhook", "osc", "mqtt", "lsl", "virtual_camera")
 OF_MQTT = ("mqtt_user", "mqtt_tls", "mqtt_name")
@@ -64,6 +67,8 @@ def sends(config: OutgoingConfig) -> tuple[bool, bool]:
 
 
 def make_rule(what: str, command: str) -> Rule:
+    from fer_live.outgoing.commands import Rule
+
     try:
         return Rule.of(what, command)
     except ValueError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +126,8 @@ def check_model_file(path: Path) -> None:
 
 def _check_size(path: Path) -> None:
     """Raise CheckpointError for a zip bomb: torch stores uncompressed, so a valid file never unpacks to more than its size."""
+    import zipfile  # exports do not need it
+
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
