@@ -77,10 +77,11 @@ def test_versions_do_not_share_a_file(tmp_path, compiled, monkeypatch):
 def test_only_the_newest_are_kept(tmp_path):
     cache = CompiledCache(tmp_path)
     (tmp_path / "a.blob.part").write_bytes(b"half of a network")  # of a killed process
+    (tmp_path / "holiday.mp4").write_bytes(b"somebody's")
     for i in range(KEPT + 3):
         cache.write(f"{i}.blob", bytes([i]) * 100)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert len(kept) == KEPT and kept[-1] == f"{KEPT + 2}.blob"
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.name != "holiday.mp4")
+    assert (tmp_path / "holiday.mp4").exists() and len(kept) == KEPT and kept[-1] == f"{KEPT + 2}.blob"
     assert cache.read(kept[-1]).tolist() == [KEPT + 2] * 100 and cache.read("0.blob") is None
 
 

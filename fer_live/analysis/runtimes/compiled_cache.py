@@ -24,8 +24,7 @@ DIGEST = 32  # bytes; a SHA-256 of the content at the end of each file
 
 
 class CompiledCache:
-    """Files in a folder of its own; every other file in it is deleted. Whatever is wrong with the folder or a file, networks are
-    compiled as without a cache."""
+    """Compiled networks in a folder. Whatever is wrong with the folder or a file, networks are compiled as without a cache."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -56,9 +55,10 @@ class CompiledCache:
             logger.debug(f"compiled network not stored: {one_line(error)}")
 
     def _delete_old(self, newest: str) -> None:
-        others = [path for path in self.folder.iterdir() if path.name != newest]
-        networks = sorted((path for path in others if path.suffix == Path(newest).suffix), key=lambda path: path.stat().st_mtime)
-        for path in {*others} - {*networks[len(networks) - KEPT + 1 :]}:
+        """Delete all but KEPT networks, and what a killed program left of one; other files are not ours."""
+        networks = [path for path in self.folder.glob(f"*{Path(newest).suffix}") if path.name != newest]
+        networks.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in [*networks[KEPT - 1 :], *self.folder.glob(f"*{Path(newest).suffix}.part")]:
             with suppress(OSError):  # also of another process that is writing now: it reports that, at the debug level
                 path.unlink()
 

@@ -66,7 +66,7 @@ class OpenVinoNetwork:
         if self._stored is not None:
             try:
                 return core.import_model(openvino.Tensor(self._stored, shared_memory=True), "CPU", options)
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:  # TypeError: versions that import only from streams
                 logger.debug(f"compiled network not used: {str(error).strip().splitlines()[-1]}")
         network = core.compile_model(core.read_model(str(path)), "CPU", options)
         self._unstored = name, network
