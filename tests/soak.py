@@ -32,7 +32,6 @@ import cv2  # before av, which fer_live.app.live imports
 import numpy as np
 import psutil
 
-from fer_live.app import keys as app_keys
 from fer_live.app import live, outputs, web_view
 from fer_live.app.messages import shown
 from fer_live.app.options import parse
@@ -270,7 +269,7 @@ def run(frames: int, points: int, report=lambda row: None) -> tuple[np.ndarray, 
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
-        for module in (app_keys, outputs, recorder, segments):
+        for module in (outputs, recorder, segments):
             stack.enter_context(patch.object(module, "time", clock))
         for module, name in ((live, "open_analyzer"), (live, "Outputs"), (web_view, "WebView")):
             stack.enter_context(kept(module, name))
