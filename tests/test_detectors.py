@@ -96,6 +96,7 @@ def test_images_without_a_face_have_no_detections(name):
             assert detector.detect_near(image, np.empty((0, 4), np.int32)) == []
 
 
+@pytest.mark.slow
 def test_very_long_images_are_searched_reduced(monkeypatch):
     """In images of 40,000 pixels in a row, OpenCV's network found faces at random."""
     sides, run = [], YuNetNetwork.run

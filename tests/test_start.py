@@ -62,6 +62,7 @@ def ended(*options):
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_errors_of_both_are_one_line(tmp_path):
     broken = tmp_path / "best_model.pt"
     broken.write_bytes(b"these are no weights")
