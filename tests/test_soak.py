@@ -38,7 +38,7 @@ def test_short_soak_is_flat_and_detects_a_leak(tmp_path):
     with python("-m", "tests.soak", "--frames", "1300", "--csv", str(tmp_path / "a.csv")) as whole, \
             python("-c", FORGETS_NOBODY) as leaking:
         out, err = whole.communicate(timeout=100)
-        told, trouble = leaking.communicate(timeout=100)
+        verdict, trouble = leaking.communicate(timeout=100)
     assert whole.returncode == 0, out + err
     found = {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", out[out.index("hours") : out.index("flat:")])}
     assert found["shown"] == found["logged"] == 1300 and found["dropped"] == 0
@@ -47,7 +47,7 @@ def test_short_soak_is_flat_and_detects_a_leak(tmp_path):
     assert "deleted the old recording" in err and "recording stopped" in err
     table = (tmp_path / "a.csv").read_text().splitlines()
     assert table[0].split(",") == ["frames", "seconds", *TOLERANCES] and len(table) == 1 + POINTS
-    assert leaking.returncode == 1 and "states grew" in told and "rss_mb grew" not in told, trouble
+    assert leaking.returncode == 1 and "states grew" in verdict and "rss_mb grew" not in verdict, trouble
 
 
 # ------------------------------------------------------------------------------------------------ the verdict

@@ -131,8 +131,7 @@ class SampledDetector:
         faces: dict[int, Detections] = {}
         for i in range(len(found)):
             box = found.boxes[i]
-            same = [number for number, place in places.items() if number not in faces
-                    and touch(place, box)]
+            same = [number for number, place in places.items() if number not in faces and touch(place, box)]
             number = min(same, key=lambda number: float(np.abs(places[number] - box).sum()), default=self.next_number)
             self.next_number += number == self.next_number
             faces[number] = found[[i]]

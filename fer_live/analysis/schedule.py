@@ -16,7 +16,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples, modulo 1, are spread evenly, h
 
 
 @dataclass(slots=True)
-class Last:
+class Classified:
     """The last classification of a face."""
 
     time_s: float
@@ -35,7 +35,7 @@ class ClassificationSchedule:
 
     def __init__(self, interval_s: float = INTERVAL_S):
         self.interval_s = interval_s
-        self.last: dict[int, Last] = {}
+        self.last: dict[int, Classified] = {}
 
     def choose(self, track_ids: Sequence[int], time_s: float) -> dict[int, bool]:
         """Return the indices of the faces to classify now, in order, and whether to mirror the crop of each."""
@@ -47,7 +47,7 @@ class ClassificationSchedule:
                 continue
             covered_s, plain_s = (min(time_s - old.time_s, LONGEST_S), old.plain_s) if old else (1e-6, 0.0)
             chosen[i] = plain_s > 0
-            self.last[track_id] = Last(time_s, plain_s + (-covered_s if plain_s > 0 else covered_s))
+            self.last[track_id] = Classified(time_s, plain_s + (-covered_s if plain_s > 0 else covered_s))
         return chosen
 
     def _turn(self, track_id: int, time_s: float) -> int:
