@@ -127,6 +127,23 @@ def test_many_faces_are_searched_in_alternate_frames():
     assert counts[-1] == MOST_EACH + 3, "a face that leaves is missed at most one frame later"
 
 
+def test_a_still_face_is_searched_in_alternate_frames_and_a_moving_one_in_each():
+    noise, size = np.random.default_rng(0).integers(0, 256, (120, 400, 3), np.uint8), 60
+
+    def searches(step: int) -> list[int]:  # the image and the face move by `step` pixels a frame
+        searcher, counts = Counted(), []
+        detector = ScheduledDetector(searcher, every=100)
+        for i in range(12):
+            searcher.there = [[100 - step * i, 20, 100 - step * i + size, 20 + size]]
+            assert detector.detect(noise[:, step * i : 320 + step * i]).boxes.tolist() == searcher.there
+            counts.append(searcher.near)
+        return np.diff(counts).tolist()
+
+    assert searches(4) == [1] * 11
+    still = searches(0)
+    assert still[:3] == [1, 1, 1] and sorted(still[3:]) == [0] * 4 + [1] * 4 and still[3:] in ([0, 1] * 4, [1, 0] * 4)
+
+
 def test_boxes_are_not_carried_across_a_cut():
     searcher, noise = Counted(), np.random.default_rng(0)
     before, after = (noise.integers(0, 256, (100, 60 * (MOST_EACH + 4), 3), np.uint8) for _ in range(2))
@@ -471,5 +488,6 @@ def test_change_of_expression_is_shown_within_half_a_second(fps):
 def test_skipped_classification_keeps_the_face(untrained, portrait):
     analyze = Analyzer.from_checkpoint(untrained, device="cpu")
     faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(12)]
-    assert all(face.visibility is not None and face.visibility.size == face.box[2] - face.box[0] for one in faces for face in one)
+    assert all(face.visibility is not None and face.visibility.size == max(face.box[2] - face.box[0], face.box[3] - face.box[1])
+               for one in faces for face in one)
     assert sum(map(len, faces)) == 10

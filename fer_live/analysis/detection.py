@@ -18,8 +18,11 @@ from fer_live.types import Frame
 EVERY = 8  # frames between searches of the whole image while all known faces are found again
 EVERY_WAITING = 2  # the same while no face is known or one is missed, to notice new and returning faces soon
 IN_TURN = 0.75  # factor on both if a complete search takes several turns, since one of them may have to find a new face alone
-MOST_EACH = 8  # up to this many known faces, each is searched for in every frame; with more, in every other frame, in turn
-ALIKE = 0.5  # correlation from which two patches show the same face
+# With more known faces than this, each is searched for in every other frame, in turn, and otherwise assumed where it was if its
+# patch is ALIKE. With fewer, so is a face that does not move: one whose patch is THE_SAME. Not in the first frames after a change
+# in their number, since a new face is shown only after it was found several times.
+MOST_EACH, CALM = 8, 3
+ALIKE, THE_SAME = 0.5, 0.98  # correlation of the patches of two frames
 MEMORY = 12  # frames during which a lost face is searched for at its last position
 
 
@@ -70,6 +73,7 @@ class ScheduledDetector:
         self.last: np.ndarray | None = None  # the previous image
         self.age = EVERY  # frames since the last search of the whole image
         self.turn = 0  # of the next search of the whole image; see Searcher.detect_in_turn
+        self.calm = 0  # frames since the number of faces changed
 
     def detect(self, image: np.ndarray, side: int | None = None) -> Detections:
         """(H, W, 3) uint8 BGR -> the faces. side: reference length in pixels for a relative `min_face`; None: the image's shorter
@@ -110,10 +114,13 @@ class ScheduledDetector:
     def _find_again(self, image: np.ndarray, side: int | None) -> tuple[list[Detections | None], list[np.ndarray]]:
         """Return the known faces that are found again, and the boxes of those not searched for this time."""
         again: list[Detections | None] = [None] * len(self.known)
-        is_any_carried = any(face.is_carried for face in self.known)
-        for i, face in enumerate(self.known if len(self.known) > MOST_EACH else []):
-            is_free = not face.is_carried and not face.misses and (is_any_carried or i % 2)
-            if is_free and self.last is not None and alike(patch(self.last, face.box), patch(image, face.box)):
+        is_any_carried, are_many = any(face.is_carried for face in self.known), len(self.known) > MOST_EACH
+        last = self.last if are_many or self.calm >= CALM else None
+        for i, face in enumerate(self.known):
+            if last is None or face.is_carried or face.misses or (are_many and not is_any_carried and not i % 2):
+                continue
+            before, now = patch(last, face.box), patch(image, face.box)
+            if alike(before, now) if are_many else is_same_patch(before, now):
                 again[i] = face.found
         carried = [one.boxes[0] for one in again if one is not None]
         self._search_near(image, [i for i, one in enumerate(again) if one is None], again, side)
@@ -132,13 +139,14 @@ class ScheduledDetector:
 
     def forget(self) -> None:
         """Forget all faces; the next image is searched completely."""
-        self.known, self.age, self.last, self.turn = [], EVERY, None, 0
+        self.known, self.age, self.last, self.turn, self.calm = [], EVERY, None, 0, 0
 
     def _remember(self, image: np.ndarray, found: Detections, again: list[Detections | None],
                   carried: Sequence[np.ndarray] = ()) -> Detections:
         lost = [Known(face.box, face.misses + 1) for face, one in zip(self.known, again, strict=True) if one is None
                 and face.misses < MEMORY and not any(same_face(face.box, other) for other in found.boxes)]
-        self.last = image if len(found) > MOST_EACH else None
+        self.calm = self.calm + 1 if len(found) == sum(not face.misses for face in self.known) else 0
+        self.last = image if len(found) else None
         self.known = [Known(box, 0, found[[i]], any(np.array_equal(box, other) for other in carried))
                       for i, box in enumerate(found.boxes)] + lost
         return found
@@ -159,6 +167,11 @@ def detect(detector: FaceDetector, frame: Frame, is_new_video: bool) -> Detectio
         detector.forget()
     return Detections.of(cast(TileDetector, detector).detect(frame.image, frame.smallest_side) if frame.tiles else
                          detector.detect(frame.image))
+
+
+def is_same_patch(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Whether two patches show the same content at the same place; False if one is missing or flat."""
+    return a is not None and b is not None and correlation(a, b) >= THE_SAME
 
 
 def alike(a: np.ndarray | None, b: np.ndarray | None) -> bool:
