@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_live.model.detections import DETECTORS, Detections, touch
 from fer_live.model.haar import MIN_FACE, STILL_MIN_FACE, HaarFaceDetector
-from fer_live.model.yunet import SEARCH_TURN, YuNetFaceDetector
+from fer_live.model.yunet import SEARCH_TURN, STILL_MIN_SCORE, YuNetFaceDetector
 
 ALIKE = 0.6  # minimum ratio of the sides of two boxes of one face; below it, the cascade found only a part of the face
 
@@ -104,7 +104,7 @@ def face_detectors(name: str, min_face: float | None = None) -> tuple[AnyDetecto
     if name != "yunet":  # smaller steps find each face more often
         haar = [HaarFaceDetector(live_min_face), HaarFaceDetector(still_min_face, step=1.05, neighbors=5)]
     if name != "haar":
-        yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, thorough=True)]
+        yunet = [YuNetFaceDetector(live_min_face), YuNetFaceDetector(still_min_face, STILL_MIN_SCORE, thorough=True)]
     if haar and yunet:
         return BothFaceDetector(haar[0], yunet[0]), BothFaceDetector(haar[1], yunet[1])
     return (haar[0], haar[1]) if haar else (yunet[0], yunet[1])
