@@ -5,12 +5,14 @@ import os
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from fer_live import Analyzer, Frame
+from fer_live.analysis.lookahead import CROPS_A_BATCH, batched
 from fer_live.handoff import LatestItem, Prefetch, grouped
 from fer_live.pipeline import RateMeter, run_file, run_live
 from fer_live.types import Analysis
@@ -340,6 +342,18 @@ def test_partial_group_precedes_an_error():
         for group in grouped(torn(), 3):
             got.append(group)
     assert got == [[0, 1, 2], [3]]
+
+
+def test_batches_end_with_enough_crops_or_frames():
+    def torn(counts):
+        yield from (SimpleNamespace(crops=np.zeros((count, 4, 4, 1))) for count in counts)
+        raise ValueError("damaged video")
+
+    sizes = []
+    with pytest.raises(ValueError, match="damaged video"):
+        for batch in batched(torn([1] * 5 + [CROPS_A_BATCH, 0, 0, CROPS_A_BATCH // 2, CROPS_A_BATCH // 2, 3]), 4):
+            sizes.append([len(one.crops) for one in batch])
+    assert sizes == [[1] * 4, [1, CROPS_A_BATCH], [0, 0, CROPS_A_BATCH // 2, CROPS_A_BATCH // 2], [3]]
 
 
 def test_batched_analysis_matches_single_frames(untrained, portrait):
