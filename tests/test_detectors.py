@@ -188,6 +188,21 @@ def test_rotated_search_finds_a_face_in_a_box_that_is_too_large(monkeypatch):
 
 
 @pytest.mark.parametrize("degrees", [-45, 45])
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_rotated_search_tries_both_directions(monkeypatch, degrees, direction):
+    """A weak hit in the wrong direction, to which the landmarks may point, does not end the search."""
+    detector, face = YuNetFaceDetector(), detections([100, 100, 200, 200])
+    eyes = np.float32([[[130, 140], [170, 140 + 4 * direction], [150, 150], [135, 170], [165, 170]]])
+
+    def look(around, rotation=0.0):
+        score = 0.9 - abs(rotation - degrees) / 90 if rotation * degrees >= 0 else 0.5
+        return Detections(face.boxes, eyes, np.float32([score]))
+
+    monkeypatch.setattr(detector, "_look", look)
+    assert detector._upright(None, face.boxes[0], look(None)).scores[0] > 0.7
+
+
+@pytest.mark.parametrize("degrees", [-45, 45])
 def test_known_tilted_face_in_dim_light_is_found_again(portrait, degrees):
     found = YuNetFaceDetector().detect_near(dim(tilted(portrait, degrees)), np.array([MIDDLE]))[0]
     assert found is not None and math.isclose(found.rolls[0], degrees, abs_tol=15)

@@ -163,9 +163,7 @@ class YuNetFaceDetector:
             face = looks[degrees]
             return 0.0 if face is None else float(face.scores[0])
 
-        toward = TURN if level is not None and level.rolls[0] > 0 else -TURN  # the landmarks usually tell the direction
-        best = max((0.0, toward), key=score)
-        best = best or max((0.0, -toward), key=score)
+        best: float = max((0.0, TURN, -TURN), key=score)  # both directions: the landmarks often tell the wrong one
         while 0 < abs(best) < FARTHEST and score(best + np.sign(best) * TURN) > score(best):
             best += np.sign(best) * TURN
         below, above = (score(best + turn) if abs(best + turn) <= FARTHEST else 0.0 for turn in (-TURN, TURN))
