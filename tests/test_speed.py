@@ -432,7 +432,7 @@ def times_classified(fps, faces=1, seconds=4):
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30, 50, 60, 120])
-def test_face_is_classified_15_times_a_second_at_any_frame_rate(fps):
+def test_face_is_classified_7_5_times_a_second_at_any_frame_rate(fps):
     chosen = times_classified(fps)
     at = np.flatnonzero([bool(one) for one in chosen]) / fps
     assert at[0] == 0, "at once"
@@ -443,33 +443,29 @@ def test_face_is_classified_15_times_a_second_at_any_frame_rate(fps):
 def test_faces_of_a_frame_take_turns():
     chosen = times_classified(60, faces=16)
     assert len(chosen[0]) == 16
-    assert max(map(len, chosen[1:])) <= 6 and np.mean([*map(len, chosen[1:])]) == pytest.approx(4, abs=0.1)
-    assert {face for one in chosen[5:10] for face in one} == set(range(16))
+    assert max(map(len, chosen[1:])) <= 3 and np.mean([*map(len, chosen[1:])]) == pytest.approx(2, abs=0.1)
+    assert {face for one in chosen[5:14] for face in one} == set(range(16))
 
 
-def test_every_face_is_classified_on_the_plain_path_and_half_of_the_time_mirrored():
+def test_every_face_is_classified_on_the_plain_path():
     every = ClassificationSchedule(0.0)
-    views = [every.choose([7, 9], i / 30) for i in range(4)]
-    assert views == [{0: False, 1: False}, {0: True, 1: True}] * 2
-    mirrored = [every.choose([7], 0.6 + i / 30)[0] for i in range(8)]  # after it was out of sight
-    assert 2 <= sum(mirrored) <= 6
+    assert [every.choose([7, 9], i / 30) for i in range(4)] == [[0, 1]] * 4
 
 
-def test_half_of_the_classified_crops_are_mirrored(untrained, portrait):
+def test_both_views_of_a_face_are_classified_together(untrained, portrait):
     analyze, given = Analyzer.from_checkpoint(untrained, device="cpu"), []
     classify = analyze.classifier
 
     def watched(crops):
-        given.extend(crops)
+        given.append(crops)
         return classify(crops)
 
     watched.spec = classify.spec
     analyze.classifier = watched
-    for i in range(34):
-        analyze(Frame(portrait, i, i / 30))
-    as_first = [[np.abs(view.astype(int) - given[0]).mean() for view in (crop, crop[:, ::-1])] for crop in given]
-    mirrored = [turned < plain for plain, turned in as_first]
-    assert len(given) in (16, 17) and 7 <= sum(mirrored) <= 9
+    faces = [analyze(Frame(portrait, i, i / 30)).faces for i in range(34)]
+    batches = [crops for crops in given if len(crops)]
+    assert 8 <= len(batches) <= 9 and all(np.array_equal(plain, mirrored[:, ::-1]) for plain, mirrored in batches)
+    assert np.allclose(next(one[0] for one in faces if one).probs, classify(batches[0]).mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("fps", [15, 30, 60])

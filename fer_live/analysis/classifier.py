@@ -13,7 +13,7 @@ import numpy as np
 from fer_live.model.checkpoint import check_model_file
 from fer_live.model.decision import decide
 from fer_live.model.device import VALID, DeviceError, check_device_name, has_cuda_driver
-from fer_live.model.spec import ANSWERS, CheckpointError, ModelSpec
+from fer_live.model.spec import ANSWERS, CheckpointError, Classifier, ModelSpec
 
 if TYPE_CHECKING:
     from fer_live.analysis.runtimes.compiled_cache import CompiledCache
@@ -56,8 +56,8 @@ class EmotionClassifier:
         self.network, why = open_network(Path(path), device, head, runtime, cache)
         self.spec = self.network.spec
         self.describe = f"{self.spec.arch} on {self.network.describe}: {why}"
-        probs = self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
-        if probs.shape != (1, len(self.spec.labels)) or not np.isfinite(probs).all():
+        probs = self(np.zeros((2, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # warm-up
+        if probs.shape != (2, len(self.spec.labels)) or not np.isfinite(probs).all():
             raise CheckpointError(f"{path}: the network does not return probabilities of {len(self.spec.labels)} classes; "
                                   "its weights are damaged: train, export or download it again")
 
@@ -92,6 +92,14 @@ def _check_arguments(path: object, device: object, head: object, runtime: object
                                ("head", head, f"None, {', '.join(ANSWERS)}")):
         if not isinstance(value, str) and not (name == "head" and value is None):
             raise TypeError(f"{name} is one of {takes}; got {type(value).__name__}")
+
+
+def classify_both_views(classify: Classifier, crops: np.ndarray) -> np.ndarray:
+    """(N, S, S, C) uint8 from `crop_faces` -> probabilities (N, 7) float32: the mean of each crop and its mirror image, which is
+    more accurate than either (see models/README.md). Both views are one batch."""
+    probs = classify(np.concatenate([crops, crops[:, :, ::-1]]))
+    mean: np.ndarray = probs.reshape(2, -1, probs.shape[1]).mean(0)
+    return mean
 
 
 def open_network(path: Path, device: str, head: str | None, runtime: str, cache: CompiledCache | None = None

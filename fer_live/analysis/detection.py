@@ -22,7 +22,7 @@ IN_TURN = 0.75  # factor on both if a complete search takes several turns, since
 # patch is ALIKE. With fewer, so is a face that does not move: one whose patch is THE_SAME. Not in the first frames after a change
 # in their number, since a new face is shown only after it was found several times.
 MOST_EACH, CALM = 8, 3
-ALIKE, THE_SAME = 0.5, 0.98  # correlation of the patches of two frames
+ALIKE, THE_SAME = 0.5, 0.95  # correlation of the patches of two frames; from 0.95, the box moves by less than Haar's jitter
 MEMORY = 12  # frames during which a lost face is searched for at its last position
 
 

@@ -18,7 +18,7 @@ class Located:
 
     frame: Frame
     places: tuple[tuple[int, Box, bool], ...]  # (track id, box, whether it has a crop) of each face
-    crops: np.ndarray  # (M, S, S, C) uint8; faces to classify, some mirrored
+    crops: np.ndarray  # (M, S, S, C) uint8; faces to classify
     found: Detections  # the frame's detections
     views: tuple[Visibility, ...] = ()  # visibility of each crop
     begun: tuple[tuple[int, float, Box, float, int], ...] = ()  # (track id, time, box, roll, row in `found`) of earlier frames

@@ -47,7 +47,7 @@ class OpenVinoNetwork:
             network = self._compiled(core, path, options)
             for _ in range(threads):
                 self._idle.put(network.create_infer_request())
-            self(np.zeros((1, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # spec check
+            self(np.zeros((2, self.spec.input_size, self.spec.input_size, self.spec.channels), np.uint8))  # spec check
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise CheckpointError(f"{path} cannot be run by OpenVINO ({reason}); export it again") from None
