@@ -83,6 +83,7 @@ def test_crash_keeps_earlier_findings(tmp_path, monkeypatch):
     assert [f.name for f in findings] == ["python", "display", "display", "model file"], "later checks still run"
 
 
+@pytest.mark.slow
 def test_torch_checks_share_one_import_and_a_hang_affects_only_one_of_them(tmp_path, monkeypatch):
     """Importing torch takes two seconds, so its checks share a process; a fault in one must not affect the others."""
     groups = [set(todos) for module, todos in doctor.CHECKS if module in ("probes", "runtimes")]

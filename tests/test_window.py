@@ -142,6 +142,7 @@ def test_video_plays_in_the_window_at_its_own_speed(display, tmp_path, untrained
     assert time.monotonic() - started > 1.0
 
 
+@pytest.mark.slow
 def test_images_in_the_window_end_after_max_seconds(display, tmp_path, untrained, portrait):
     """An image waits for a key and has no timestamp that could reach the limit."""
     for name in "ab":
