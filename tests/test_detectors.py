@@ -187,6 +187,16 @@ def test_rotated_search_finds_a_face_in_a_box_that_is_too_large(monkeypatch):
     assert detector._upright(None, level.boxes[0], level).boxes.tolist() == face.boxes.tolist()
 
 
+@pytest.mark.parametrize("side", [40, 60])
+def test_faces_below_the_smallest_size_are_left_out_although_tilted_boxes_are_larger(monkeypatch, side):
+    detector, upright = YuNetFaceDetector(50), detections([130 - side // 2, 130 - side // 2, 130 + side // 2, 130 + side // 2])
+    eyes = [[115, 120], [145, 120], [130, 130], [118, 145], [142, 145]]
+    hit = np.float32([[100, 95, 60, 70, *np.ravel(eyes), 0.9]])
+    monkeypatch.setattr(detector, "_search", lambda image, scale, degrees=0.0: hit)
+    monkeypatch.setattr(detector, "_look", lambda around, degrees=0.0: upright)
+    assert len(detector.detect(np.zeros((300, 300, 3), np.uint8))) == (side > 50)
+
+
 @pytest.mark.parametrize("degrees", [-45, 45])
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_rotated_search_tries_both_directions(monkeypatch, degrees, direction):

@@ -40,6 +40,17 @@ def test_both_finds_turned_dark_heads_that_haar_misses():
     assert recall(face_detectors("both")[0], "dark", 60) == 1.0
 
 
+@pytest.mark.parametrize("skin", SKINS)
+@pytest.mark.parametrize("name", ["yunet", "both"])
+def test_heads_of_every_skin_tone_are_found_at_a_seventh_of_the_light(name, skin):
+    detector, random, found = face_detectors(name)[0], np.random.default_rng(0), 0
+    heads = [head for (_, _, tone, turn), head in HEADS.items() if (tone, turn) == (skin, 0)]
+    for head in heads:
+        dim = np.clip(np.rint(0.15 * scene(head) + random.normal(0, 2, (360, 640, 3))), 0, 255).astype(np.uint8)
+        found += any(same_face(box, MIDDLE) for box in Detections.of(detector.detect(dim)).boxes)
+    assert found == len(heads)
+
+
 def test_photographs_of_groups_are_searched_at_several_scales():
     """4 images of 12 small, tilted heads each; at a single scale, 42 of the 48 are found."""
     found = 0

@@ -41,6 +41,10 @@ SEARCH_TURN = 40
 # Side of the square around a face, in sides of its box; pixels it is scaled to. With 64, faces have 40 pixels, and YuNet finds
 # only half of those that it finds with 60 pixels if they are tilted by 30 degrees.
 LOOK, LOOK_SIDE = 1.6, 96
+# Gray levels of the brightest 5%, to which a dim image is scaled before it is searched: the square around a face if it has less
+# than BRIGHT, the whole image if it is DARK, since in dim ones this also finds glasses and shoulders. It finds 12 of 12 rendered
+# heads with dark skin at 15% of the light instead of none, and 75% instead of 55% of 200 faces at a tenth of the light.
+BRIGHT, DARK, MOST_GAIN = 160, 36, 12.0
 # Converts a hit to the square that Haar's cascade, and so FER2013's crops, have for the same face. SIDE: in square roots of the
 # area of YuNet's box, which is more stable than distances between landmarks. UP: offset of the center above the landmarks'
 # center, in sides. Fitted to 204 PublicTest faces with 60 pixels in the square; with 40, YuNet's boxes are 4% larger.
@@ -60,7 +64,8 @@ class _Around:
         x1, y1, x2, y2 = (int(v) for v in box)
         self.corner = np.array([(x1 + x2 - part.shape[1]) // 2, (y1 + y2 - part.shape[0]) // 2])
         is_mean = 1 < self.scale < 3  # above 3, area averaging would take longer than the network
-        self.part = cv2.resize(part, (self.size,) * 2, interpolation=cv2.INTER_AREA if is_mean else cv2.INTER_LINEAR)
+        small = cv2.resize(part, (self.size,) * 2, interpolation=cv2.INTER_AREA if is_mean else cv2.INTER_LINEAR)
+        self.part = _brightened(small, BRIGHT)
 
     def turned(self, degrees: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the square rotated counterclockwise, and the matrix (2, 3) from its pixels to those of the image."""
@@ -128,7 +133,8 @@ class YuNetFaceDetector:
                 if face is not None:
                     hit = Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
                 is_sure |= hit.scores[0] >= max(self.min_score, MIN_SCORE)
-            if is_sure and not any(same_face(hit.boxes[0], box) for box in faces.boxes):
+            is_large = hit.boxes[0, 2] - hit.boxes[0, 0] >= SLACK * smallest  # upright, a tilted face's box is smaller
+            if is_sure and is_large and not any(same_face(hit.boxes[0], box) for box in faces.boxes):
                 faces = Detections.joined([faces, hit])
         return faces
 
@@ -196,6 +202,7 @@ class YuNetFaceDetector:
         size_wh = max(1, round(width * scale)), max(1, round(height * scale))
         if scale < 1:
             image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale >= 0.5 else cv2.INTER_LINEAR)
+        image = _brightened(image, DARK)
         if degrees:
             image, back = _turned(image, degrees)
         rows = self.network.run(image)
@@ -208,6 +215,12 @@ class YuNetFaceDetector:
         rows[:, :14:2] *= width / size_wh[0]
         rows[:, 1:14:2] *= height / size_wh[1]
         return rows
+
+
+def _brightened(image: np.ndarray, least: float) -> np.ndarray:
+    """Return the image (H, W, 3) uint8 BGR, scaled to the brightness of a well-lit one if its brightness is below `least`."""
+    brightness = max(1.0, float(np.percentile(image[::4, ::4, 1], 95)))
+    return cv2.convertScaleAbs(image, alpha=min(MOST_GAIN, BRIGHT / brightness)) if brightness < least else image
 
 
 def _turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
