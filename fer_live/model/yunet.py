@@ -7,15 +7,16 @@ import numpy as np
 
 from fer_live.model.detections import Detections, same_face
 from fer_live.model.haar import MIN_FACE
-from fer_live.model.preprocess import UPRIGHT, square_part
+from fer_live.model.preprocess import UPRIGHT
+from fer_live.model.yunet_images import DARK, LOOK, LOOK_SIDE, Around, brightened, whole_turned
 from fer_live.model.yunet_network import OVERLAP, YuNetNetwork
 
 # pixels; side of the smallest face in the searched image. Smaller values lower the scores: on 300 difficult faces, the recall is
 # 0.78 at 24 and 0.84 at 32. KNOWN_BASE: when other faces are already known; TILTED_BASE: in live video's rotated searches, which
 # have twice the pixels.
 BASE, KNOWN_BASE, TILTED_BASE = 40, 32, 24
-# Factors on the scale at which a thorough search is repeated, since the score of a face varies with it: of 144 faces in 12 group
-# pictures, one scale finds 132 and three find 141, with no more false faces at the minimum score below.
+# Factors on the scale at which a thorough search is repeated, since the score of a face varies with it: of 144 faces in 12 images
+# of groups, one scale finds 132 and three find 139, with 9 instead of 8 false boxes in 100 images without faces.
 SCALES = 0.7, 1.0, 1.4
 LARGEST = 320  # pixels; largest face that the network finds, so larger images are also searched at a quarter of the size
 MOST_SEARCH_PIXELS = 8_000_000  # limit for the image of one search, since the network's memory grows with it
@@ -38,42 +39,12 @@ LEAST_SIZE, MOST_SIZE, SAME_PLACE = 0.55, 1.4, 0.35
 # video at a lower resolution, and only if no upright face is found.
 SEARCH_TURN = 40
 
-# Side of the square around a face, in sides of its box; pixels it is scaled to. With 64, faces have 40 pixels, and YuNet finds
-# only half of those that it finds with 60 pixels if they are tilted by 30 degrees.
-LOOK, LOOK_SIDE = 1.6, 96
-# Gray levels of the brightest 5%, to which a dim image is scaled before it is searched: the square around a face if it has less
-# than BRIGHT, the whole image if it is DARK, since in dim ones this also finds glasses and shoulders. It finds 12 of 12 rendered
-# heads with dark skin at 15% of the light instead of none, and 75% instead of 55% of 200 faces at a tenth of the light.
-BRIGHT, DARK, MOST_GAIN = 160, 36, 12.0
 # Converts a hit to the square that Haar's cascade, and so FER2013's crops, have for the same face. SIDE: in square roots of the
 # area of YuNet's box, which is more stable than distances between landmarks. UP: offset of the center above the landmarks'
 # center, in sides. Fitted to 204 PublicTest faces with 60 pixels in the square; with 40, YuNet's boxes are 4% larger.
 SIDE, UP = 0.97, 0.087
 SLACK = 0.9  # sides from which a face counts as large enough: the boxes of a face vary by 10%
 NONE = np.empty((0, 4), np.int32)
-
-
-class _Around:
-    """The surroundings of a box, scaled once, since they are searched several times."""
-
-    def __init__(self, image: np.ndarray, box: np.ndarray):
-        reach = 1.42  # covers the rotated square
-        part = square_part(image, box, LOOK * reach - 1)
-        self.shape, self.size = image.shape, round(LOOK_SIDE * reach)
-        self.scale = part.shape[0] / self.size
-        x1, y1, x2, y2 = (int(v) for v in box)
-        self.corner = np.array([(x1 + x2 - part.shape[1]) // 2, (y1 + y2 - part.shape[0]) // 2])
-        is_mean = 1 < self.scale < 3  # above 3, area averaging would take longer than the network
-        small = cv2.resize(part, (self.size,) * 2, interpolation=cv2.INTER_AREA if is_mean else cv2.INTER_LINEAR)
-        self.part = _brightened(small, BRIGHT)
-
-    def turned(self, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the square rotated counterclockwise, and the matrix (2, 3) from its pixels to those of the image."""
-        matrix = cv2.getRotationMatrix2D((self.size / 2, self.size / 2), degrees, 1.0)
-        matrix[:, 2] += (LOOK_SIDE - self.size) / 2  # type: ignore[arg-type]  # the stubs say integers; it is float64
-        back = np.asarray(cv2.invertAffineTransform(matrix) * self.scale, np.float64)
-        back[:, 2] += self.corner
-        return cv2.warpAffine(self.part, matrix, (LOOK_SIDE, LOOK_SIDE), borderMode=cv2.BORDER_REPLICATE), back
 
 
 class YuNetFaceDetector:
@@ -101,8 +72,8 @@ class YuNetFaceDetector:
         smallest = self.min_face if self.min_face >= 1 else max(1.0, self.min_face * (side or min(height, width)))
         most = min((MOST_SEARCH_PIXELS / (width * height)) ** 0.5, LONGEST / max(width, height))
         scale = min(1.0, (KNOWN_BASE if len(known) else BASE) / smallest, most)
-        rows = [self._search(image, one) for one in sorted({min(1.0, most, scale * by) for by in SCALES})
-                if self.thorough or one == scale]
+        scales = {min(1.0, most, scale * factor) for factor in (SCALES if self.thorough else (1.0,))}
+        rows = [self._search(image, one) for one in sorted(scales)]
         while scale * min(height, width) > LARGEST:
             scale /= 4
             rows.append(self._search(image, scale))
@@ -128,7 +99,7 @@ class YuNetFaceDetector:
             if any(same_face(hit.boxes[0], box) for box in known):
                 is_sure = True
             elif turned < MOST_TURNED:
-                around, turned = _Around(image, hit.boxes[0]), turned + 1
+                around, turned = Around(image, hit.boxes[0]), turned + 1
                 face = self._upright(around, hit.boxes[0], self._look(around))
                 if face is not None:
                     hit = Detections(face.boxes, face.landmarks, np.maximum(hit.scores, face.scores))
@@ -148,7 +119,7 @@ class YuNetFaceDetector:
         return [self._again(image, box) for box in boxes]
 
     def _again(self, image: np.ndarray, box: np.ndarray) -> Detections | None:
-        around = _Around(image, box)
+        around = Around(image, box)
         level = self._look(around)
         if level is not None and level.scores[0] >= SURE and abs(level.rolls[0]) <= UPRIGHT:
             return level
@@ -156,7 +127,7 @@ class YuNetFaceDetector:
         least = NEAR_SCORE if level is not None and level.scores[0] >= NEAR_SCORE else MIN_SCORE
         return face if face is not None and face.scores[0] >= least else None
 
-    def _upright(self, around: _Around, box: np.ndarray, level: Detections | None) -> Detections | None:
+    def _upright(self, around: Around, box: np.ndarray, level: Detections | None) -> Detections | None:
         """Return the face in `box` (4,), as found after the rotation that makes it upright, or None if none is found.
 
         level: what `_look` finds without rotation."""
@@ -180,7 +151,7 @@ class YuNetFaceDetector:
             return None
         return Detections(face.boxes, face.landmarks, np.array([max(score(best), score(roll))], np.float32))
 
-    def _look(self, around: _Around, degrees: float = 0.0) -> Detections | None:
+    def _look(self, around: Around, degrees: float = 0.0) -> Detections | None:
         """Return the face nearest to the center of the square, after rotating the image counterclockwise by `degrees`, or None.
         Box and landmarks are in pixels of the unrotated image."""
         part, back = around.turned(degrees)
@@ -202,9 +173,9 @@ class YuNetFaceDetector:
         size_wh = max(1, round(width * scale)), max(1, round(height * scale))
         if scale < 1:
             image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale >= 0.5 else cv2.INTER_LINEAR)
-        image = _brightened(image, DARK)
+        image = brightened(image, DARK)
         if degrees:
-            image, back = _turned(image, degrees)
+            image, back = whole_turned(image, degrees)
         rows = self.network.run(image)
         if degrees:
             centers = rows[:, :2] + rows[:, 2:4] / 2
@@ -215,22 +186,6 @@ class YuNetFaceDetector:
         rows[:, :14:2] *= width / size_wh[0]
         rows[:, 1:14:2] *= height / size_wh[1]
         return rows
-
-
-def _brightened(image: np.ndarray, least: float) -> np.ndarray:
-    """Return the image (H, W, 3) uint8 BGR, scaled to the brightness of a well-lit one if its brightness is below `least`."""
-    brightness = max(1.0, float(np.percentile(image[::4, ::4, 1], 95)))
-    return cv2.convertScaleAbs(image, alpha=min(MOST_GAIN, BRIGHT / brightness)) if brightness < least else image
-
-
-def _turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the whole image rotated counterclockwise on gray, and the matrix (2, 3) back to its pixels."""
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    size = np.ceil(np.abs(matrix[:, :2]) @ [width, height])
-    matrix[:, 2] += (size - [width, height]) / 2
-    turned = cv2.warpAffine(image, matrix, (int(size[0]), int(size[1])), borderValue=(128, 128, 128))
-    return turned, np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
 def _alike(box: np.ndarray, other: np.ndarray) -> bool:
