@@ -1,6 +1,7 @@
 """The benchmark: scenes, clocks, and detection of slow stages, lost frames and wrong results."""
 
 import dataclasses
+import importlib.util
 import json
 import statistics
 import sys
@@ -306,3 +307,10 @@ def test_peer_runs_on_the_same_frames(tmp_path, untrained, monkeypatch):
     row = peer.measure(sys.executable, untrained, "cpu", QUICK)
     assert row["peer"] == "fer 0.1" and row["frames"] == 20 and 15 <= row["peer_true"] <= 20 and 15 <= row["ours_true"] <= 20
     assert row["ratio"] == pytest.approx(row["ours_per_s"] / row["peer_per_s"])
+
+
+def test_missing_psutil_is_one_line_with_a_command_that_installs_it(monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "psutil" else find(name, *rest))
+    assert main(["--only", "start"]) == 2
+    assert capsys.readouterr().err.strip().endswith("psutil, which measures memory and processor, is not installed; pip install psutil")

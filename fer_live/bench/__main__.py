@@ -111,7 +111,7 @@ def check(args: argparse.Namespace) -> None:
     if args.peer_python:
         args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python must remain a symlink
     if importlib.util.find_spec("psutil") is None:
-        raise SourceError("psutil, which measures memory and processor, is not installed; pip install -r requirements.txt")
+        raise SourceError("psutil, which measures memory and processor, is not installed; pip install psutil")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
