@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_live.analysis.analyzer import Analyzer
-from fer_live.bench import report, targets
+from fer_live.bench import machine, report, targets
 from fer_live.bench.__main__ import main
 from fer_live.bench.classifier import time_calls
 from fer_live.bench.measure import Stages, median_of, percentiles_ms, processor_s
@@ -309,8 +309,21 @@ def test_peer_runs_on_the_same_frames(tmp_path, untrained, monkeypatch):
     assert row["ratio"] == pytest.approx(row["ours_per_s"] / row["peer_per_s"])
 
 
-def test_missing_psutil_is_one_line_with_a_command_that_installs_it(monkeypatch, capsys):
+@pytest.mark.parametrize("missing, only, message", [
+    ("psutil", "file", "error: psutil, which measures memory and processor, is not installed; pip install psutil"),
+    ("torch", "file,start", "error: start: compared with PyTorch, which is not installed; pip install torch torchvision timm, "
+                            "or choose other benchmarks with --only"),
+])
+def test_missing_packages_are_one_line_with_a_command_that_installs_them(monkeypatch, capsys, missing, only, message):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "psutil" else find(name, *rest))
-    assert main(["--only", "start"]) == 2
-    assert capsys.readouterr().err.strip().endswith("psutil, which measures memory and processor, is not installed; pip install psutil")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    assert main(["--only", only]) == 2
+    assert capsys.readouterr().err.strip() == message
+
+
+def test_machine_is_described_without_torch(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+    found = machine.describe()
+    assert found["gpus"] == [] and found["torch_threads"] is None
+    assert "torch with" not in report.machine(found) and "OpenCV with" in report.machine(found)

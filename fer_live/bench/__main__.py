@@ -26,6 +26,8 @@ from fer_live.types import OutputError, SourceError
 
 logger = logging.getLogger("fer_live")
 
+WITH_TORCH = ("classifier", "start")  # benchmarks that compare with PyTorch
+
 
 @shown()
 def main(arguments: list[str] | None = None) -> int:
@@ -88,6 +90,7 @@ def _kinds(text: str) -> list[str]:
 
 def check(args: argparse.Namespace) -> None:
     """Check in advance for errors that would otherwise appear after half an hour."""
+    from fer_live.analysis.classifier import INSTALL_TORCH
     from fer_live.model import DEFAULT_WEIGHTS
     from fer_live.model.checkpoint import check_model_file
     from fer_live.model.device import check_device_name
@@ -112,6 +115,10 @@ def check(args: argparse.Namespace) -> None:
         args.peer_python = Path(found).absolute()  # not resolved: a virtual environment's python must remain a symlink
     if importlib.util.find_spec("psutil") is None:
         raise SourceError("psutil, which measures memory and processor, is not installed; pip install psutil")
+    compared = [kind for kind in args.only or KINDS if kind in WITH_TORCH]
+    if compared and importlib.util.find_spec("torch") is None:
+        raise SourceError(f"{' and '.join(compared)}: compared with PyTorch, which is not installed; {INSTALL_TORCH}, "
+                          "or choose other benchmarks with --only")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:

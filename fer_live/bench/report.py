@@ -16,11 +16,12 @@ def machine(found: dict) -> str:
     """Format hardware and versions in a few lines."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     settings = "".join(f", {name}={value}" for name, value in found["settings"].items())
+    torch = f"torch with {found['torch_threads']} threads, " if found["torch_threads"] else ""
     return "\n".join([
         f"{found['processor']}: {found['cores']} cores, {found['threads_allowed']} of {found['threads']} threads allowed, "
         f"{found['memory_gb']:g} GB; GPU: {', '.join(found['gpus']) or 'none'}",
         f"{found['system']}, Python {found['python']}, {versions}",
-        f"torch with {found['torch_threads']} threads, OpenCV with {found['opencv_threads']}{settings}; "
+        f"{torch}OpenCV with {found['opencv_threads']} threads{settings}; "
         f"other programs kept {found['busy_before_percent']:.0f}% of the machine busy before the start"])
 
 
